@@ -1,0 +1,281 @@
+"""Call-identifying messages of the call data channel (CDC), as the call model makes them and the encoder takes them.
+
+One frozen struct for each message of the T1.678 `LaesMessage` choice that this release sends. Names of messages and
+fields are the standard's, in Python's spelling; tags and sizes live in `encoding`. A struct holds facts only: which
+of them an order may be given is decided in `minimisation`, before a message reaches the encoder.
+
+Time base: `timestamp_ns` is UTC, nanoseconds since 1970-01-01, taken by the kernel (or the card) when the packet that
+made the event arrived (47 CFR 1.20007(a)(14)).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import ClassVar
+
+import msgspec
+
+
+class AlertingSignal(enum.IntEnum):
+    NOT_USED = 0
+    ALERTING_PATTERN_0 = 1
+    ALERTING_PATTERN_1 = 2
+    ALERTING_PATTERN_2 = 3
+    ALERTING_PATTERN_3 = 4
+    ALERTING_PATTERN_4 = 5
+    CALL_WAITING_PATTERN_1 = 6
+    CALL_WAITING_PATTERN_2 = 7
+    CALL_WAITING_PATTERN_3 = 8
+    CALL_WAITING_PATTERN_4 = 9
+    BARGE_IN_TONE = 10
+
+
+class AudibleSignal(enum.IntEnum):
+    NOT_USED = 0
+    DIAL_TONE = 1
+    RECALL_DIAL_TONE = 2
+    RINGBACK_TONE = 3
+    REORDER_TONE = 4
+    BUSY_TONE = 5
+    CONFIRMATION_TONE = 6
+    EXPENSIVE_ROUTE_TONE = 7
+    MESSAGE_WAITING_TONE = 8
+    RECEIVER_OFF_HOOK_TONE = 9
+    SPECIAL_INFO_TONE = 10
+    DENIAL_TONE = 11
+    INTERCEPT_TONE = 12
+    ANSWER_TONE = 13
+    TONES_OFF = 14
+
+
+class MediaStatus(enum.IntEnum):
+    REQUESTED = 0
+    GRANTED = 1
+    REJECTED = 2
+    RELAYED = 3
+
+
+class StatusEvent(enum.IntEnum):
+    """SurveillanceStatus.statusEventType."""
+
+    ACTIVATION = 0
+    DEACTIVATION = 1
+    CHANGE = 2
+    SCHEDULED_REPORT = 3
+
+
+class CurrentStatus(enum.IntEnum):
+    FULLY_ACTIVE = 0
+    PARTIALLY_ACTIVE = 1
+    INACTIVE = 2
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all structs here: immutable, keywords only, compared by value."""
+
+
+class CallIdentity(Record):
+    """T1.678 CallIdentity. `main` names the call; `leg` one dialog of it."""
+
+    main: str
+    leg: str | None = None
+
+
+class Party(Record):
+    """T1.678 PartyIdentity: what the network knew of one party. All empty is the empty SEQUENCE."""
+
+    dn: str | None = None
+    user_provided: str | None = None
+    ip_address: str | None = None  # text form, v4 or v6
+    port: str | None = None
+    trunk_id: str | None = None
+    generic_digits: tuple[str, ...] = ()
+    generic_name: tuple[str, ...] = ()
+    context: str | None = None
+    uri: tuple[str, ...] = ()
+    sip_header: tuple[str, ...] = ()
+
+
+class Media(Record):
+    """T1.678 MediaInformation, SIP form: the session description and what became of it."""
+
+    sdp: str | None = None
+    status: MediaStatus | None = None
+
+
+class Cause(Record):
+    """Release.cause: `signaling_type` is "SIP"; `sip` the status line or Reason header values."""
+
+    signaling_type: str = "SIP"
+    sip: tuple[str, ...] = ()
+
+
+class RedirectedFrom(Record):
+    last_redirecting: Party | None = None
+    original_called: Party | None = None
+    num_redirections: int | None = None
+
+
+class TerminalDisplay(Record):
+    general_display: str | None = None
+    called_number: str | None = None
+    calling_number: str | None = None
+    calling_name: str | None = None
+    original_called_number: str | None = None
+    last_redirecting_number: str | None = None
+    redirecting_name: str | None = None
+    redirecting_reason: str | None = None
+    message_waiting_notif: str | None = None
+
+
+class ForkedCall(Record):
+    """Origination.forkedCalls: a further early dialog of the same call, and who is called there."""
+
+    forked_call_id: CallIdentity
+    called_party: Party
+
+
+class Message(Record):
+    """The common prefix of every message: caseId, iAPSystemId, timestamp."""
+
+    name: ClassVar[str]  # the ASN.1 name, as `collect` and `replay` print it
+
+    case_id: str
+    iap_system_id: str
+    timestamp_ns: int
+
+
+class Origination(Message):
+    name: ClassVar[str] = "origination"
+
+    call_id: CallIdentity
+    calling: Party | None = None
+    called: Party | None = None
+    user_input: str | None = None  # exactly one of the two inputs is set
+    translation_input: str | None = None
+    subject_media: Media | None = None
+    origination_cause: str = ""
+    sip_headers: tuple[str, ...] = ()  # protocolSpecificParameters.sip.sipHeader
+    forked_calls: tuple[ForkedCall, ...] = ()
+
+
+class TerminationAttempt(Message):
+    name: ClassVar[str] = "termAttempt"
+
+    call_id: CallIdentity
+    calling: Party  # mandatory in T1.678; empty when the network knew nothing
+    called: Party | None = None
+    associate_media: Media | None = None
+    redirected_from_info: RedirectedFrom | None = None
+    sip_headers: tuple[str, ...] = ()
+
+
+class Answer(Message):
+    name: ClassVar[str] = "answer"
+
+    call_id: CallIdentity
+    answering: Party | None = None
+    answering_media: Media | None = None
+
+
+class Release(Message):
+    name: ClassVar[str] = "release"
+
+    call_id: CallIdentity
+    cause: Cause | None = None
+    contact_addresses: Party | None = None
+
+
+class Redirection(Message):
+    name: ClassVar[str] = "redirection"
+
+    call_id: CallIdentity
+    new_call_id: CallIdentity | None = None
+    redirected_from: Party | None = None
+    redirected_to: Party | None = None
+    subject_media: Media | None = None
+    associate_media: Media | None = None
+
+
+class NetworkSignal(Message):
+    name: ClassVar[str] = "networkSignal"
+
+    call_id: CallIdentity | None = None
+    signaled_to_party_id: Party | None = None
+    alerting_signal: AlertingSignal | None = None
+    subject_audible_signal: AudibleSignal | None = None
+    terminal_display_info: TerminalDisplay | None = None
+    other: str | None = None
+
+
+class DialedDigitExtraction(Message):
+    name: ClassVar[str] = "dialedDgtExtrn"
+
+    call_id: CallIdentity
+    digits: str  # 1 to 32 of 0-9 * # A-D
+
+
+class Connection(Message):
+    name: ClassVar[str] = "connection"
+
+    call_ids: tuple[CallIdentity, ...]
+    connected_parties: tuple[Party, ...] = ()
+    new_parties: tuple[Party, ...] = ()
+    connected_media: Media | None = None
+
+
+class ConnectionBreak(Message):
+    name: ClassVar[str] = "connectionBreak"
+
+    call_ids: tuple[CallIdentity, ...]
+    removed_parties: tuple[Party, ...] = ()
+    remaining_parties: tuple[Party, ...] = ()
+    dropped_parties: tuple[Party, ...] = ()
+    suspended_media: Media | None = None
+
+
+class MediaAndAddressReporting(Message):
+    name: ClassVar[str] = "mediaAndAddressReporting"
+
+    call_id: CallIdentity
+    subject_media: Media | None = None
+    associate_media: tuple[Media, ...] = ()
+    subject_contact_addresses: Party | None = None
+    associate_contact_addresses: Party | None = None
+
+
+class SubjectSignal(Message):
+    """Subject-initiated signalling that the network acts on (1.20007(a)(12))."""
+
+    name: ClassVar[str] = "subjectSignal"
+
+    call_id: CallIdentity | None = None
+    signaling_party_id: Party | None = None
+    signaled_party_id: Party | None = None
+    user_input: str = ""  # `input` is mandatory in the source module; empty is legal there
+    switchhook_flash: str | None = None
+    dialed_digits: str | None = None
+    feature_key: str | None = None
+    other_signaling_information: str | None = None
+
+
+class SurveillanceStatus(Message):
+    """`iap_system_id` is encoded as reportingSystemId."""
+
+    name: ClassVar[str] = "surveillanceStatus"
+
+    status_event_type: StatusEvent
+    current_status: CurrentStatus
+
+
+class CallEvent(Record):
+    """A message on its way out, with the proof of its time stamp.
+
+    `received_ns` is when the IAP received the packet that made it (the start of the 8 s of 1.20007(a)(14));
+    `error_ns` the proven bound of that stamp's error; `disciplined` whether the clock was under discipline.
+    """
+
+    message: Message
+    received_ns: int
+    error_ns: int
+    disciplined: bool

@@ -1,0 +1,1 @@
+"""What every function but the core stands on: configuration, logs, clocks, durable files, confinement."""

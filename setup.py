@@ -1,0 +1,55 @@
+"""Only cythonizes: everything else stands in pyproject.toml.
+
+MEDIATION_CHECKED=1 turns bounds, wraparound and None checks on (same tests, slower code);
+MEDIATION_SANITIZE=1 builds with the address and undefined-behaviour sanitizers.
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# ext/NAME.pyx becomes this module. ext/ is flat so that a kernel is found by its name alone.
+MODULES = {
+    "sip": "mediation.core._sip",
+    "matcher": "mediation.access._matcher",
+    "walker": "mediation.access._walker",
+    "linux": "mediation.access._linux",
+    "ber": "mediation.core._ber",
+}
+LIBRARIES = {"linux": ["bpf"]}
+
+checked = os.environ.get("MEDIATION_CHECKED") == "1"
+sanitize = os.environ.get("MEDIATION_SANITIZE") == "1"
+flags = ["-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-O1"] if sanitize else ["-O3", "-g0"]
+
+kernels = sorted(str(p) for p in Path("ext").glob("*.pxd")) + sorted(str(p) for p in Path("ext").glob("*.h"))
+extensions = [
+    Extension(
+        module,
+        [f"ext/{name}.pyx"],
+        include_dirs=["ext"],
+        libraries=LIBRARIES.get(name, []),
+        depends=kernels,
+        extra_compile_args=[*flags, "-Wno-unused-function"],
+        extra_link_args=["-fsanitize=address,undefined"] if sanitize else [],
+    )
+    for name, module in MODULES.items()
+    if Path(f"ext/{name}.pyx").exists()
+]
+setup(
+    ext_modules=cythonize(
+        extensions,
+        include_path=["ext"],
+        build_dir="build/cython",
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": checked,
+            "wraparound": checked,
+            "initializedcheck": checked,
+            "cdivision": not checked,
+            "nonecheck": checked,
+        },
+    )
+)
