@@ -80,7 +80,14 @@ def test_multipart(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["m=audio x RTP/AVP 0", "m=audio 99999 RTP/AVP 0", "m=audio", "m=", "m=audio -1 RTP/AVP 0", "m=audio \u0661 RTP/AVP 0"],
+    [
+        "m=audio x RTP/AVP 0",
+        "m=audio 99999 RTP/AVP 0",
+        "m=audio",
+        "m=",
+        "m=audio -1 RTP/AVP 0",
+        "m=audio \u0661 RTP/AVP 0",
+    ],
 )
 def test_ports_that_are_none(line: str) -> None:
     found = parse_sdp(f"v=0\r\n{line}\r\na=rtpmap:x y\r\na=rtpmap:300\r\nc=IN\r\n".encode())

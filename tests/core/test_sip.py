@@ -140,7 +140,10 @@ def test_a_malformed_message_does_not_hide_the_next() -> None:
         ("tel:+1555;tag=1", [("tel:+1555", "", (("tag", "1"),))]),
         ('"A, \\"B\\" <c>" <sip:a@x;p=1>;q="x;,y";lr', [("sip:a@x;p=1", 'A, "B" <c>', (("q", "x;,y"), ("lr", "")))]),
         ("Bell, Alexander <sip:a@x>;tag=4", [("sip:a@x", "Bell, Alexander", (("tag", "4"),))]),
-        ("<sip:a@x>,<sip:b@x>;i=1 , sip:c@x", [("sip:a@x", "", ()), ("sip:b@x", "", (("i", "1"),)), ("sip:c@x", "", ())]),
+        (
+            "<sip:a@x>,<sip:b@x>;i=1 , sip:c@x",
+            [("sip:a@x", "", ()), ("sip:b@x", "", (("i", "1"),)), ("sip:c@x", "", ())],
+        ),
         ("a<sip:a@x>", [("sip:a@x", "a", ())]),
         ('"open <sip:a@x>;tag=1', [("sip:a@x", "open", (("tag", "1"),))]),
         ("< sip:a@x >", [("sip:a@x", "", ())]),
