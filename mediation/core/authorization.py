@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from mediation.core import entry, jws, merkle, note
+from mediation.core import entry, jws, merkle
 from mediation.core.case import (
     Act,
     Authority,
@@ -36,9 +35,10 @@ from mediation.core.case import (
     TaskRequest,
 )
 from mediation.core.check import Check
-from mediation.core.errors import AuthorizationError, RemoteProtocolError
+from mediation.core.errors import AuthorizationError
+from mediation.core.trust import Key, Trust
 
-S, US, NS = 1, 1_000_000, 1_000_000_000  # one second in each unit
+US, NS = 1_000_000, 1_000_000_000  # one second, in micro- and nanoseconds
 CLOCK_SKEW_S = 60  # how far the clock of a person's signing tool may run ahead of the ledger's (ours)
 MAX_COMMANDS = 1_024  # acts on one order: a toggle every hour for 42 days (ours)
 MAX_SUBJECTS = 64
@@ -54,7 +54,6 @@ HOST = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*")  # RFC 1123 §2.1
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NONCE = re.compile(r"[0-9a-f]{32,64}")
 PARTICULAR = re.compile(r"[^\x00-\x1f\x7f]{1,200}")  # court, judge, officer
-PERSON = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")  # lower case only: no second spelling of one person
 IAP = re.compile(r"[\x21-\x7e]{1,15}")  # iAPSystemId, VisibleString SIZE(1..15)
 
 TYP = {
@@ -76,84 +75,20 @@ FORBIDDEN: Mapping[Authority, frozenset[Capability]] = {
 T = TypeVar("T", LegalToken, CarrierToken, Command, Revocation)
 
 
-class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One public key of one person, as it stands in a key ring. `public` is 32 octets in hex."""
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """The two tokens of an order that passed `examine_order`, and the keys that signed them."""
 
-    kid: str
-    person: str
-    public: str
-    not_before_s: int
-    not_after_s: int
-    lab: bool = False
+    legal: LegalToken
+    carrier: CarrierToken
+    legal_key: Key
+    carrier_key: Key
 
 
-class Ring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All keys of one role. The ring names its role, so that two files cannot be exchanged."""
+class Acts(msgspec.Struct, frozen=True, kw_only=True):
+    """An order and the officer's acts on it, each with the key that signed it."""
 
-    role: Role
-    keys: tuple[Key, ...] = ()
-
-
-class Trust:
-    """Whom a function believes: the key rings, the ledger's key, and whether the site is a lab.
-
-    `revoked` holds the SHA-256 of tokens that this function knows to be withdrawn. Raises ValueError for a ring that
-    holds a kid twice, a key that is none, or a role twice. Not a struct: it keeps the keys in their verifying form,
-    and the last checkpoints that verified, since ten thousand orders are proven under one.
-    """
-
-    CHECKPOINTS = 16
-
-    def __init__(self, rings: Iterable[Ring], ledger: note.Verifier, *, lab: bool, revoked: Iterable[str] = ()) -> None:
-        self.ledger = ledger
-        self.lab = lab
-        self.revoked = frozenset(revoked)
-        self.rings: dict[Role, dict[str, Key]] = {}
-        self._public: dict[str, Ed25519PublicKey] = {}
-        self._opened: dict[str, note.Checkpoint] = {}
-        for ring in rings:
-            if ring.role in self.rings:
-                raise ValueError(f"key ring: {ring.role} twice")
-            self.rings[ring.role] = {key.kid: key for key in ring.keys}
-            if len(self.rings[ring.role]) != len(ring.keys):
-                raise ValueError(f"key ring {ring.role}: a kid stands twice")
-            for key in ring.keys:
-                if not (jws.KID.fullmatch(key.kid) and PERSON.fullmatch(key.person) and SHA256.fullmatch(key.public)):
-                    raise ValueError(f"key ring {ring.role}: key {key.kid[:64]!r} is malformed")
-                self._public[key.public] = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.public))
-        self.roles_of: dict[str, frozenset[Role]] = {}
-        for role, keys in self.rings.items():
-            for key in keys.values():
-                self.roles_of[key.person] = self.roles_of.get(key.person, frozenset()) | {role}
-
-    def with_revoked(self, revoked: Iterable[str]) -> Trust:
-        """The same trust, knowing of these withdrawals as well."""
-        rings = (Ring(role=role, keys=tuple(keys.values())) for role, keys in self.rings.items())
-        return Trust(rings, self.ledger, lab=self.lab, revoked=self.revoked | frozenset(revoked))
-
-    def key(self, role: Role, kid: str) -> Key:
-        """Raises AuthorizationError `key-unknown` or `key-role`."""
-        found = self.rings.get(role, {}).get(kid)
-        if found is None:
-            elsewhere = any(kid in keys for keys in self.rings.values())
-            raise AuthorizationError(Check.KEY_ROLE if elsewhere else Check.KEY_UNKNOWN)
-        return found
-
-    def public(self, key: Key) -> Ed25519PublicKey:
-        return self._public[key.public]
-
-    def checkpoint(self, text: str) -> note.Checkpoint:
-        """The tree head that this site's ledger signed. Raises AuthorizationError `proof-checkpoint`."""
-        found = self._opened.get(text)
-        if found is None:
-            try:
-                found = note.open_checkpoint(text, self.ledger)
-            except RemoteProtocolError:
-                raise AuthorizationError(Check.PROOF_CHECKPOINT) from None
-            if len(self._opened) >= self.CHECKPOINTS:
-                del self._opened[next(iter(self._opened))]
-            self._opened[text] = found
-        return found
+    order: Order
+    commands: tuple[tuple[Command, Key], ...]
 
 
 def xid(carrier: str) -> bytes:
@@ -176,35 +111,15 @@ def admit(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
 
 def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
     """Everything that `admit` checks but the window: what is asked of an order that begins later."""
-    # 1. The order: what the legal reviewer and the carrier authorizer signed.
-    order, legal_key, carrier_key = examine_order(request.legal, request.carrier, trust)
-    legal, carrier = order
+    # 1. to 3. The order, the officer's acts, and whether anybody has taken the order back.
+    acts = examine_acts(request.legal, request.carrier, request.commands, trust)
     legal_sha256, carrier_sha256 = jws.sha256_hex(request.legal), jws.sha256_hex(request.carrier)
 
-    # 2. The officer's acts: each signed, each for this order and no other, in unbroken sequence.
-    if not request.commands:
-        raise AuthorizationError(Check.ACTIVATION)
-    if len(request.commands) > MAX_COMMANDS:
-        raise AuthorizationError(Check.STRUCTURE, "too many acts")
-    commands: list[tuple[Command, Key]] = []
-    for text in request.commands:
-        command, officer_key = signed(text, Command, Role.OFFICER, trust)
-        distinct(trust, legal_key, carrier_key, officer_key)
-        check_command(command, legal, carrier_sha256, trust)
-        commands.append((command, officer_key))
-    for number, (command, _) in enumerate(commands, 1):
-        if command.sequence != number:
-            raise AuthorizationError(Check.SEQUENCE)
-        if (command.act is Act.ACTIVATE) != (number == 1):
-            raise AuthorizationError(Check.ACTIVATION)
-    if any(command.act is Act.DEACTIVATE for command, _ in commands):
-        raise AuthorizationError(Check.DEACTIVATED)
-
-    # 3. The ledger: each act stands in it, entered while the keys and the act itself were good.
+    # 4. The ledger: each act stands in it, entered while the keys and the act itself were good.
     if len(request.proofs) != len(request.commands):
         raise AuthorizationError(Check.PROOF_COUNT)
     last_index = -1
-    for text, (command, officer_key), proof in zip(request.commands, commands, request.proofs, strict=True):
+    for text, (command, officer_key), proof in zip(request.commands, acts.commands, request.proofs, strict=True):
         record = _proven(proof, trust)
         if (record.case, record.act, record.sequence) != (command.case, command.act, command.sequence) or (
             record.legal_sha256, record.carrier_sha256, record.command_sha256
@@ -217,14 +132,9 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
             raise AuthorizationError(Check.PROOF_TIME)
         check_dates(command, officer_key, record.time_us // US)
         if command.sequence == 1:
-            check_key_dates(legal_key, legal.issued_s, record.time_us // US)
-            check_key_dates(carrier_key, carrier.issued_s, record.time_us // US)
+            check_order_dates(acts.order, record.time_us // US)
 
-    # 4. Nobody has taken it back.
-    if not trust.revoked.isdisjoint((legal_sha256, carrier_sha256)):
-        raise AuthorizationError(Check.REVOKED)
-
-    last = commands[-1][0]
+    legal, carrier, last = acts.order.legal, acts.order.carrier, acts.commands[-1][0]
     return Task(
         xid=xid(request.carrier),
         case=legal.case,
@@ -243,21 +153,50 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
     )
 
 
-def examine_order(legal_text: str, carrier_text: str, trust: Trust) -> tuple[tuple[LegalToken, CarrierToken], Key, Key]:
-    """The two tokens of an order, checked by themselves and against each other; and the keys that signed them."""
+def examine_acts(legal: str, carrier: str, commands: Sequence[str], trust: Trust) -> Acts:
+    """The three signatures, each by itself and against the others: all that can be judged before the ledger has it."""
+    # 1. The order: what the legal reviewer and the carrier authorizer signed.
+    order = examine_order(legal, carrier, trust)
+    carrier_sha256 = jws.sha256_hex(carrier)
+
+    # 2. The officer's acts: each signed, each for this order and no other, in unbroken sequence.
+    if not commands:
+        raise AuthorizationError(Check.ACTIVATION)
+    if len(commands) > MAX_COMMANDS:
+        raise AuthorizationError(Check.STRUCTURE, "too many acts")
+    acts: list[tuple[Command, Key]] = []
+    for number, text in enumerate(commands, 1):
+        command, officer_key = signed(text, Command, Role.OFFICER, trust)
+        distinct(trust, order.legal_key, order.carrier_key, officer_key)
+        check_command(command, order.legal, carrier_sha256, trust)
+        if command.sequence != number:
+            raise AuthorizationError(Check.SEQUENCE)
+        if (command.act is Act.ACTIVATE) != (number == 1):
+            raise AuthorizationError(Check.ACTIVATION)
+        acts.append((command, officer_key))
+    if any(command.act is Act.DEACTIVATE for command, _ in acts):
+        raise AuthorizationError(Check.DEACTIVATED)
+
+    # 3. Nobody has taken it back.
+    if not trust.revoked.isdisjoint((jws.sha256_hex(legal), carrier_sha256)):
+        raise AuthorizationError(Check.REVOKED)
+    return Acts(order=order, commands=tuple(acts))
+
+
+def examine_order(legal_text: str, carrier_text: str, trust: Trust) -> Order:
+    """The two tokens of an order, checked by themselves and against each other."""
     legal, legal_key = signed(legal_text, LegalToken, Role.LEGAL, trust)
     carrier, carrier_key = signed(carrier_text, CarrierToken, Role.CARRIER, trust)
     distinct(trust, legal_key, carrier_key)
-    for token in (legal, carrier):
-        if token.lab is not trust.lab:
-            raise AuthorizationError(Check.LAB_TOKEN)
+    if legal.lab is not trust.lab or carrier.lab is not trust.lab:
+        raise AuthorizationError(Check.LAB_TOKEN)
     if carrier.case != legal.case:
         raise AuthorizationError(Check.SAME_CASE)
     if carrier.legal_sha256 != jws.sha256_hex(legal_text):
         raise AuthorizationError(Check.LEGAL_BINDING)
     check_legal(legal)
     check_carrier(carrier)
-    return (legal, carrier), legal_key, carrier_key
+    return Order(legal=legal, carrier=carrier, legal_key=legal_key, carrier_key=carrier_key)
 
 
 def signed(text: str, kind: type[T], role: Role, trust: Trust) -> tuple[T, Key]:
@@ -266,7 +205,7 @@ def signed(text: str, kind: type[T], role: Role, trust: Trust) -> tuple[T, Key]:
     if parts.header.typ != TYP[kind]:
         raise AuthorizationError(Check.TOKEN_TYPE)
     key = trust.key(role, parts.header.kid)
-    jws.verify(parts, trust.public(key))
+    trust.verify(parts, key)
     if key.lab is not trust.lab:
         raise AuthorizationError(Check.LAB_KEY)
     return jws.decode(parts.payload, kind), key
@@ -347,6 +286,12 @@ def check_dates(command: Command, key: Key, entered_s: int) -> None:
     if not command.issued_s - CLOCK_SKEW_S <= entered_s < command.expires_s:
         raise AuthorizationError(Check.COMMAND_DATES)
     check_key_dates(key, command.issued_s, entered_s)
+
+
+def check_order_dates(order: Order, entered_s: int) -> None:
+    """The two tokens were signed before the activation was entered, with keys that were good at both times."""
+    check_key_dates(order.legal_key, order.legal.issued_s, entered_s)
+    check_key_dates(order.carrier_key, order.carrier.issued_s, entered_s)
 
 
 def check_key_dates(key: Key, issued_s: int, entered_s: int) -> None:

@@ -24,6 +24,7 @@ from mediation.core import authorization
 from mediation.core.case import Task, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
+from mediation.core.trust import Trust
 
 MAX_LINE_OCTETS = 8 << 20  # an order with MAX_COMMANDS acts, each with its proof, is below 4 MiB
 XID_HEX_DIGITS = 32
@@ -134,7 +135,7 @@ class TaskTable:
 
     MAX_STOPPED = 1_000_000  # XIDs remembered as stopped, 100 octets each; once full, nothing is armed any more (ours)
 
-    def __init__(self, trust: authorization.Trust, changed: Callable[[Change], None]) -> None:
+    def __init__(self, trust: Trust, changed: Callable[[Change], None]) -> None:
         self._trust = trust
         self._changed = changed
         self._tasks: dict[bytes, Task] = {}

@@ -8,7 +8,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mediation.core import authorization, entry, jws, merkle, note
+from mediation.core import entry, jws, merkle, note
 from mediation.core.case import (
     Act,
     Authority,
@@ -21,6 +21,7 @@ from mediation.core.case import (
     Role,
     TaskRequest,
 )
+from mediation.core.trust import Key, Ring, Trust
 
 NOW_S = 1_800_000_000
 NOW_NS = NOW_S * 1_000_000_000
@@ -35,9 +36,9 @@ def public(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
 
 
-def ring_key(kid: str, person: str, key: Ed25519PrivateKey, **changes: Any) -> authorization.Key:
+def ring_key(kid: str, person: str, key: Ed25519PrivateKey, **changes: Any) -> Key:
     facts = {"not_before_s": NOW_S - 86_400, "not_after_s": NOW_S + 86_400, "lab": False, **changes}
-    return authorization.Key(kid=kid, person=person, public=public(key), **facts)
+    return Key(kid=kid, person=person, public=public(key), **facts)
 
 
 KEYS = {Role.LEGAL: private(1), Role.CARRIER: private(2), Role.OFFICER: private(3), Role.AUDITOR: private(4)}
@@ -46,18 +47,16 @@ KIDS = {role: f"{role}-1" for role in Role}
 SIGNER = note.Signer(ORIGIN, private(9))
 
 
-def rings(**replaced: tuple[authorization.Key, ...]) -> list[authorization.Ring]:
+def rings(**replaced: tuple[Key, ...]) -> list[Ring]:
     """The usual rings; `legal=(key, ...)` and so on replaces one."""
     return [
-        authorization.Ring(
-            role=role, keys=replaced.get(role.value, (ring_key(KIDS[role], PERSONS[role], KEYS[role]),))
-        )
+        Ring(role=role, keys=replaced.get(role.value, (ring_key(KIDS[role], PERSONS[role], KEYS[role]),)))
         for role in Role
     ]
 
 
-def trust(*, lab: bool = False, revoked: tuple[str, ...] = (), **replaced: tuple[authorization.Key, ...]) -> authorization.Trust:
-    return authorization.Trust(rings(**replaced), SIGNER.verifier, lab=lab, revoked=revoked)
+def trust(*, lab: bool = False, revoked: tuple[str, ...] = (), **replaced: tuple[Key, ...]) -> Trust:
+    return Trust(rings(**replaced), SIGNER.verifier, lab=lab, revoked=revoked)
 
 
 class Ledger:
@@ -107,7 +106,9 @@ LEGAL = LegalToken(
 )
 
 
-def sign_legal(token: LegalToken = LEGAL, *, kid: str = KIDS[Role.LEGAL], key: Ed25519PrivateKey = KEYS[Role.LEGAL]) -> str:
+def sign_legal(
+    token: LegalToken = LEGAL, *, kid: str = KIDS[Role.LEGAL], key: Ed25519PrivateKey = KEYS[Role.LEGAL]
+) -> str:
     return jws.sign(token, "mediation-legal", kid, key)
 
 
