@@ -43,7 +43,7 @@ def command(name: str, site: Path) -> None:
         notifier = Notifier()
         channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
-            opener = subprocess.Popen(function_command("opener", site), stdin=theirs)  # noqa: S603
+            opener = subprocess.Popen(function_command("opener", site), stdin=theirs.fileno())  # noqa: S603
         if opener.wait() != 0:
             raise ConfigurationError("iap: the opener failed; the lines above say at which step")
         trio.run(import_module("mediation.access.iap").serve, loaded, channel, notifier)
