@@ -94,7 +94,7 @@ $(STAMPS)/venv: | $(STAMPS)/debian
 	touch $@
 
 # What pyproject.toml asks for to build, installed once instead of in an isolated environment at every build.
-$(STAMPS)/project: pyproject.toml $(STAMPS)/venv $(STAMPS)/debian
+$(STAMPS)/project: pyproject.toml $(STAMPS)/venv | $(STAMPS)/debian
 	@echo "Installing the project and its requirements"
 	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	    > build/build-requirements.txt
