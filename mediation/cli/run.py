@@ -12,13 +12,12 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import click
 import trio
 
-from mediation.cli.function import CHANNEL_DESCRIPTOR
+from mediation.cli.function import function_command
 from mediation.core.errors import ConfigurationError
 from mediation.runtime import config
 
@@ -34,46 +33,24 @@ def tell(event: str, **facts: object) -> None:
 
 
 class Parent:
-    """Keeps the four processes of a site alive."""
+    """Keeps the processes of a site alive."""
 
     def __init__(self, site: config.Site) -> None:
         self._site = site
         self._children: dict[str, trio.Process] = {}
         self._stopping = False
 
-    def _command(self, name: str) -> list[str]:
-        return [sys.executable, "-m", "mediation.cli.main", "function", name, "--site", str(self._site.path)]
-
-    async def _spawn(self, name: str, channel: int | None = None) -> trio.Process:
+    async def _spawn(self, name: str) -> trio.Process:
         # A notify address of its own tells which function became ready; abstract, so nothing is left behind.
         environment = {**os.environ, "NOTIFY_SOCKET": f"@mediation-{os.getpid()}-{name}"}
-        log_file = (self._site.log_dir / f"{name}.log").open("ab")
-        with log_file:
-            if channel is None:
-                return await trio.lowlevel.open_process(
-                    self._command(name), stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file, env=environment
-                )
-            # The channel arrives as descriptor 3, as socket activation would hand it over.
+        with (self._site.log_dir / f"{name}.log").open("ab") as log_file:
             return await trio.lowlevel.open_process(
-                ["/bin/sh", "-c", f'exec {CHANNEL_DESCRIPTOR}<&0 0</dev/null; exec "$@"', "sh", *self._command(name)],
-                stdin=channel,
+                function_command(name, self._site.path),
+                stdin=subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=log_file,
                 env=environment,
             )
-
-    async def _start_once(self, name: str) -> trio.Process:
-        if name != "iap":
-            return await self._spawn(name)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours, theirs:
-            iap = await self._spawn("iap", theirs.fileno())
-            opener = await self._spawn("opener", ours.fileno())
-        status = await opener.wait()
-        if status != 0:
-            tell("opener_failed", status=status, log=str(self._site.log_dir / "opener.log"))
-            iap.kill()
-        return iap
 
     async def _listen(self, name: str, task_status: trio.TaskStatus[trio.Event] = trio.TASK_STATUS_IGNORED) -> None:
         """Hands back the event that the function's first READY=1 sets; listens on, so that restarts find a reader."""
@@ -90,7 +67,7 @@ class Parent:
         pause = FIRST_PAUSE_S
         while not self._stopping:
             born = trio.current_time()
-            process = await self._start_once(name)
+            process = await self._spawn(name)
             self._children[name] = process
             status = await process.wait()
             if self._stopping:
