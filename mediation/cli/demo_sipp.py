@@ -21,6 +21,7 @@ SIP_PORT = 5060
 MEDIA_PORT = 6000
 CALL_LIMIT_S = 30.0  # no call of ours is longer
 BIND_LIMIT_S = 5.0
+GATE_AGAIN_S = 0.1
 T1_MS = 500  # RFC 3261 §17.1.1.1
 
 REASONS = {
@@ -49,6 +50,7 @@ class Party:
 
     def __init__(self) -> None:
         self._steps: list[str] = []
+        self._marks = 0
 
     def _add(self, step: str) -> Self:
         self._steps.append(step)
@@ -73,7 +75,12 @@ class Party:
 
     def gate(self) -> Self:
         """Waits until `Running.open_gate`: a message that never touches the network between the parties."""
-        return self.receive("NOTIFY")
+        return self.receive("NOTIFY").mark()
+
+    def mark(self) -> Self:
+        """Tells whoever awaits `Running.until_mark` that the party has come this far."""
+        self._marks += 1
+        return self._add(f'<nop><action><exec command="touch mark{self._marks}"/></action></nop>')
 
     def play(self, recording: Path, milliseconds: int) -> Self:
         """Sends the packets of a capture file as this party's media, and waits for their end."""
@@ -199,6 +206,7 @@ class Running:
         """`remote` is where a caller sends; `folder` takes the scenario and sipp's error log. Raises CallError."""
         self._namespace, self._address, self._port, self._call_id = namespace, address, port, call_id
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._marks = folder, 0
         scenario, self._errors = folder / "scenario.xml", folder / "errors.log"
         scenario.write_text(party.scenario())
         # sipp 3.6 takes IPv6 addresses in brackets as remote and bare as local.
@@ -237,16 +245,36 @@ class Running:
         text = self._errors.read_text(errors="replace") if self._errors.exists() else ""
         return " ".join(text.split())[:2000] or f"exit status {self._process.poll()}, no error log"
 
+    def until_mark(self, limit: float = CALL_LIMIT_S) -> bool:
+        """Waits for the next mark (a gate sets one when it is passed); False when the time is up."""
+        mark = self._folder / f"mark{self._marks + 1}"
+        end = time.monotonic() + limit
+        while not mark.exists():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.002)
+        self._marks += 1
+        return True
+
     def open_gate(self) -> None:
-        """Lets the party pass its next gate: a NOTIFY over the namespace's own loopback, never on the wire."""
+        """Lets the party pass its next gate: a NOTIFY over the namespace's own loopback, never on the wire.
+
+        Returns when the party has passed it; a party that is not there yet gets the message again. Raises CallError.
+        """
         family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
-        text = (
-            f"NOTIFY sip:gate SIP/2.0\r\nVia: SIP/2.0/UDP gate;branch=z9hG4bK-{time.monotonic_ns()}\r\n"
-            f"From: <sip:gate>;tag=g\r\nTo: <sip:gate>\r\nCall-ID: {self._call_id}\r\nCSeq: 1 NOTIFY\r\n"
-            "Content-Length: 0\r\n\r\n"
-        )
-        with open_socket(self._namespace, family) as gate:
-            gate.sendto(text.encode(), (self._address, self._port))
+        limit = time.monotonic() + CALL_LIMIT_S
+        with open_socket(self._namespace, family) as sender:
+            while True:
+                if time.monotonic() > limit or self._process.poll() is not None:
+                    raise CallError(f"the party never came to its gate: {self._complaint()}")
+                text = (
+                    f"NOTIFY sip:gate SIP/2.0\r\nVia: SIP/2.0/UDP gate;branch=z9hG4bK-{time.monotonic_ns()}\r\n"
+                    f"From: <sip:gate>;tag=g\r\nTo: <sip:gate>\r\nCall-ID: {self._call_id}\r\nCSeq: 1 NOTIFY\r\n"
+                    "Content-Length: 0\r\n\r\n"
+                )
+                sender.sendto(text.encode(), (self._address, self._port))
+                if self.until_mark(GATE_AGAIN_S):
+                    return
 
     def wait(self, limit: float = CALL_LIMIT_S) -> None:
         """Until the call is over. Raises CallError when it did not go as written."""
