@@ -22,6 +22,7 @@ int main(int count, char **words) {
               (unsigned)number(count, words, "--frame-octets", 2048), (unsigned)number(count, words, "--retire-ms", 10));
     leave_namespace(home);
     pin((int)number(count, words, "--core", -1));
+    realtime((int)number(count, words, "--priority", 0));
     puts("{\"ready\":true}");
     fflush(stdout);
     while (!stopping) {

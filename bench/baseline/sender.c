@@ -8,6 +8,7 @@
  * a frame that has own stamps only. A frame whose call was not opened yet (first pass) is passed over, not counted.
  *
  * Options: --namespace --interface --file --rate N/s --count N --burst N --core N --stamp 0|1 --jitter-us N --base N
+ * --priority N --log FILE (with --stamp: int64 pairs, the stamp and the moment the send had returned)
  * Everything is sent with PACKET_QDISC_BYPASS, so that nothing but the veth stands between the sender and the tap. */
 #include "bench.h"
 
@@ -81,13 +82,14 @@ static int opens(const struct frame *frame) {
     return 1;
 }
 
-static void patch_stamps(struct frame *frame) {
+static int64_t patch_stamps(struct frame *frame) {
     int64_t own = now_ns(CLOCK_REALTIME);
     if (opens(frame))
         *opening(frame) = own;
     for (int i = 0; i < frame->marks; i++)
         put_digits(frame->octets + (frame->offsets[i] & ~OWN), frame->offsets[i] & OWN ? own : *opening(frame),
                    STAMP_DIGITS);
+    return own;
 }
 
 static void sleep_until(int64_t when) {
@@ -126,6 +128,7 @@ int main(int count, char **words) {
         die("packet socket: %s", strerror(errno));
     leave_namespace(home);
     pin((int)number(count, words, "--core", -1));
+    realtime((int)number(count, words, "--priority", 0));
     prctl(PR_SET_TIMERSLACK, 1UL);
     for (int i = 0; i < MAX_BURST; i++) {
         messages[i].msg_hdr.msg_iov = &parts[i];
@@ -135,6 +138,11 @@ int main(int count, char **words) {
     uint32_t next = 0;
     int64_t pass = 0;
     long sent = 0;
+    const char *log = option(count, words, "--log", NULL);
+    int64_t(*sends)[2] = log ? mmap(NULL, (size_t)total * sizeof *sends, PROT_READ | PROT_WRITE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) : NULL;
+    if (sends == MAP_FAILED || (log && !stamp))
+        die("a log of %ld sends", total);
     int64_t start = now_ns(CLOCK_MONOTONIC), first = now_ns(CLOCK_REALTIME);
     while (sent < total && !stopping) {
         int64_t due = start + (int64_t)((double)sent * SECOND / (double)rate);
@@ -145,12 +153,13 @@ int main(int count, char **words) {
             sleep_until(due);
         else if (late > late_max)
             late_max = late;
+        int64_t own = 0;
         int filled = 0;
         while (filled < burst && sent + filled < total) {
             struct frame *frame = &frames[next];
             int ready = !stamp || opens(frame) || *opening(frame);
             if (stamp && ready)
-                patch_stamps(frame);
+                own = patch_stamps(frame);
             else if (!stamp)
                 patch_counter(frame, base + (pass + 1) * calls + frame->ordinal);
             parts[filled] = (struct iovec){frame->octets, frame->length};
@@ -171,9 +180,20 @@ int main(int count, char **words) {
             else
                 die("send: %s", strerror(errno));
         }
+        if (sends && filled) {
+            sends[sent][0] = own;
+            sends[sent][1] = now_ns(CLOCK_REALTIME);
+        }
         sent += filled;
     }
     double seconds = (double)(now_ns(CLOCK_MONOTONIC) - start) / SECOND;
+    if (log) {
+        int file = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        size_t octets = (size_t)sent * sizeof *sends;
+        if (file < 0 || write(file, sends, octets) != (ssize_t)octets)
+            die("%s: %s", log, strerror(errno));
+        close(file);
+    }
     printf("{\"sent\":%ld,\"seconds\":%.6f,\"per_second\":%.1f,\"refused\":%lu,\"late_us_max\":%.1f,\"first_ns\":%ld}\n",
            sent, seconds, (double)sent / seconds, refused, (double)late_max / 1000, first);
     return 0;
