@@ -1,1 +1,1 @@
-"""The reference collection function. It decodes with a codec that is not ours; only the demo, the lab and tests use it."""
+"""The reference collection function: decodes with a codec that is not ours; for the demo, the lab and tests."""

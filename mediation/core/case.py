@@ -44,7 +44,7 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base of the signed payloads: unknown fields are refused, values are immutable."""
 
 
-class Destination(Signed):
+class Destination(Signed, frozen=True, kw_only=True):
     """Where the agency takes delivery; it stands in the signed order and nowhere else (SEC-12)."""
 
     host: str
@@ -52,7 +52,7 @@ class Destination(Signed):
     certificate_sha256: str  # of the collection function's certificate (DER), lower-case hex
 
 
-class LegalToken(Signed):
+class LegalToken(Signed, frozen=True, kw_only=True):
     """What the legal reviewer attests: the order itself."""
 
     type: Literal["legal"]
@@ -74,7 +74,7 @@ class LegalToken(Signed):
     lab: bool = False
 
 
-class CarrierToken(Signed):
+class CarrierToken(Signed, frozen=True, kw_only=True):
     """What the carrier authorizer adds; it binds the legal token by hash."""
 
     type: Literal["carrier"]
@@ -93,7 +93,7 @@ class Act(enum.StrEnum):
     DDE = "dde"  # dialed digit extraction on or off
 
 
-class Command(Signed):
+class Command(Signed, frozen=True, kw_only=True):
     """An officer's signed act on one order."""
 
     type: Literal["command"]
@@ -108,7 +108,7 @@ class Command(Signed):
     lab: bool = False
 
 
-class Revocation(Signed):
+class Revocation(Signed, frozen=True, kw_only=True):
     """The maker of a token withdraws it: signed by the same person, or another of the same role."""
 
     type: Literal["revocation"]

@@ -74,14 +74,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of all structs here: immutable, keywords only, compared by value."""
 
 
-class CallIdentity(Record):
+class CallIdentity(Record, frozen=True, kw_only=True):
     """T1.678 CallIdentity. `main` names the call; `leg` one dialog of it."""
 
     main: str
     leg: str | None = None
 
 
-class Party(Record):
+class Party(Record, frozen=True, kw_only=True):
     """T1.678 PartyIdentity: what the network knew of one party. All empty is the empty SEQUENCE."""
 
     dn: str | None = None
@@ -96,27 +96,27 @@ class Party(Record):
     sip_header: tuple[str, ...] = ()
 
 
-class Media(Record):
+class Media(Record, frozen=True, kw_only=True):
     """T1.678 MediaInformation, SIP form: the session description and what became of it."""
 
     sdp: str | None = None
     status: MediaStatus | None = None
 
 
-class Cause(Record):
+class Cause(Record, frozen=True, kw_only=True):
     """Release.cause: `signaling_type` is "SIP"; `sip` the status line or Reason header values."""
 
     signaling_type: str = "SIP"
     sip: tuple[str, ...] = ()
 
 
-class RedirectedFrom(Record):
+class RedirectedFrom(Record, frozen=True, kw_only=True):
     last_redirecting: Party | None = None
     original_called: Party | None = None
     num_redirections: int | None = None
 
 
-class TerminalDisplay(Record):
+class TerminalDisplay(Record, frozen=True, kw_only=True):
     general_display: str | None = None
     called_number: str | None = None
     calling_number: str | None = None
@@ -128,14 +128,14 @@ class TerminalDisplay(Record):
     message_waiting_notif: str | None = None
 
 
-class ForkedCall(Record):
+class ForkedCall(Record, frozen=True, kw_only=True):
     """Origination.forkedCalls: a further early dialog of the same call, and who is called there."""
 
     forked_call_id: CallIdentity
     called_party: Party
 
 
-class Message(Record):
+class Message(Record, frozen=True, kw_only=True):
     """The common prefix of every message: caseId, iAPSystemId, timestamp."""
 
     name: ClassVar[str]  # the ASN.1 name, as `collect` and `replay` print it
@@ -145,7 +145,7 @@ class Message(Record):
     timestamp_ns: int
 
 
-class Origination(Message):
+class Origination(Message, frozen=True, kw_only=True):
     name: ClassVar[str] = "origination"
 
     call_id: CallIdentity
@@ -159,7 +159,7 @@ class Origination(Message):
     forked_calls: tuple[ForkedCall, ...] = ()
 
 
-class TerminationAttempt(Message):
+class TerminationAttempt(Message, frozen=True, kw_only=True):
     name: ClassVar[str] = "termAttempt"
 
     call_id: CallIdentity
@@ -170,7 +170,7 @@ class TerminationAttempt(Message):
     sip_headers: tuple[str, ...] = ()
 
 
-class Answer(Message):
+class Answer(Message, frozen=True, kw_only=True):
     name: ClassVar[str] = "answer"
 
     call_id: CallIdentity
@@ -178,7 +178,7 @@ class Answer(Message):
     answering_media: Media | None = None
 
 
-class Release(Message):
+class Release(Message, frozen=True, kw_only=True):
     name: ClassVar[str] = "release"
 
     call_id: CallIdentity
@@ -186,7 +186,7 @@ class Release(Message):
     contact_addresses: Party | None = None
 
 
-class Redirection(Message):
+class Redirection(Message, frozen=True, kw_only=True):
     name: ClassVar[str] = "redirection"
 
     call_id: CallIdentity
@@ -197,7 +197,7 @@ class Redirection(Message):
     associate_media: Media | None = None
 
 
-class NetworkSignal(Message):
+class NetworkSignal(Message, frozen=True, kw_only=True):
     name: ClassVar[str] = "networkSignal"
 
     call_id: CallIdentity | None = None
@@ -208,14 +208,14 @@ class NetworkSignal(Message):
     other: str | None = None
 
 
-class DialedDigitExtraction(Message):
+class DialedDigitExtraction(Message, frozen=True, kw_only=True):
     name: ClassVar[str] = "dialedDgtExtrn"
 
     call_id: CallIdentity
     digits: str  # 1 to 32 of 0-9 * # A-D
 
 
-class Connection(Message):
+class Connection(Message, frozen=True, kw_only=True):
     name: ClassVar[str] = "connection"
 
     call_ids: tuple[CallIdentity, ...]
@@ -224,7 +224,7 @@ class Connection(Message):
     connected_media: Media | None = None
 
 
-class ConnectionBreak(Message):
+class ConnectionBreak(Message, frozen=True, kw_only=True):
     name: ClassVar[str] = "connectionBreak"
 
     call_ids: tuple[CallIdentity, ...]
@@ -234,7 +234,7 @@ class ConnectionBreak(Message):
     suspended_media: Media | None = None
 
 
-class MediaAndAddressReporting(Message):
+class MediaAndAddressReporting(Message, frozen=True, kw_only=True):
     name: ClassVar[str] = "mediaAndAddressReporting"
 
     call_id: CallIdentity
@@ -244,7 +244,7 @@ class MediaAndAddressReporting(Message):
     associate_contact_addresses: Party | None = None
 
 
-class SubjectSignal(Message):
+class SubjectSignal(Message, frozen=True, kw_only=True):
     """Subject-initiated signalling that the network acts on (1.20007(a)(12))."""
 
     name: ClassVar[str] = "subjectSignal"
@@ -259,7 +259,7 @@ class SubjectSignal(Message):
     other_signaling_information: str | None = None
 
 
-class SurveillanceStatus(Message):
+class SurveillanceStatus(Message, frozen=True, kw_only=True):
     """`iap_system_id` is encoded as reportingSystemId."""
 
     name: ClassVar[str] = "surveillanceStatus"
@@ -268,7 +268,7 @@ class SurveillanceStatus(Message):
     current_status: CurrentStatus
 
 
-class CallEvent(Record):
+class CallEvent(Record, frozen=True, kw_only=True):
     """A message on its way out, with the proof of its time stamp.
 
     `received_ns` is when the IAP received the packet that made it (the start of the 8 s of 1.20007(a)(14));

@@ -143,7 +143,9 @@ def decode(octets: bytes | memoryview) -> Pdu:
         at += size
     try:
         stamp = struct.unpack("!II", values.get(Attribute.TIMESTAMP, bytes(8)))
-        ours = PROPRIETARY.unpack(values.get(Attribute.PROPRIETARY, PROPRIETARY.pack(UNKNOWN_ERROR_US, UNDISCIPLINED, 0, 0)))
+        ours = PROPRIETARY.unpack(
+            values.get(Attribute.PROPRIETARY, PROPRIETARY.pack(UNKNOWN_ERROR_US, UNDISCIPLINED, 0, 0))
+        )
         sequence = struct.unpack("!I", values[Attribute.SEQUENCE])[0] if Attribute.SEQUENCE in values else None
         return Pdu(
             type=pdu_type,

@@ -1,0 +1,72 @@
+"""The `mediation` command: one module per noun, loaded when it is asked for.
+
+Exit status (the same for every command): 0 done, 1 refused or a check failed (the reason on standard error, one
+line), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from mediation.core.errors import MediationError
+
+# noun -> module:attribute. Importing them all would cost a tenth of a second at each command.
+COMMANDS = {
+    "init": "mediation.cli.init:command",
+    "lab": "mediation.cli.lab:group",
+    "order": "mediation.cli.order:group",
+    "case": "mediation.cli.case:group",
+    "ledger": "mediation.cli.ledger:group",
+    "preflight": "mediation.cli.preflight:command",
+    "run": "mediation.cli.run:command",
+    "function": "mediation.cli.function:command",
+    "collect": "mediation.cli.collect:command",
+    "replay": "mediation.cli.replay:command",
+    "status": "mediation.cli.status:command",
+    "demo": "mediation.cli.demo:command",
+}
+
+
+class Nouns(click.Group):
+    """A group that imports a command's module at its first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, attribute = place.partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mediation")
+def group() -> None:
+    """Lawful interception: carries out a lawful order, can carry out nothing else, and proves both."""
+
+
+def main() -> None:
+    """Entry point. A refusal is one line on standard error and exit status 1, never a traceback."""
+    try:
+        group.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except MediationError as error:
+        click.echo(f"mediation: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

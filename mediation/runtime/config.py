@@ -1,0 +1,198 @@
+"""The site's configuration: what `config.toml` may say, and where the site keeps its things.
+
+It may not say anything that starts, hides or redirects an interception: targets, destinations and time windows stand
+in signed orders alone, and no setting turns the ledger off (SEC-12, SEC-13). Unknown keys are refused, so that a
+misspelt setting cannot pass as a default.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from mediation.core.errors import ConfigurationError
+
+FILE = "config.toml"
+LAB_COLLECTOR_PORT = 41800  # the port of historic call data channels (OpenCALEA's sample configuration)
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Side = Literal["access", "trunk", "trusted-trunk"]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class DialPlan(_Section, frozen=True, kw_only=True):
+    """How numbers without `+` are completed to E.164 (ITU-T E.164, the NANP by default)."""
+
+    country_code: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2}$")] = "1"
+    area_code: Annotated[str, Meta(pattern=r"^[0-9]{0,6}$")] = ""  # completes 7-digit numbers; empty: they do not match
+    national_prefix: Annotated[str, Meta(pattern=r"^[0-9]{0,3}$")] = "1"
+    international_prefix: Annotated[str, Meta(pattern=r"^[0-9]{0,4}$")] = "011"
+    national_length: Annotated[int, Meta(ge=4, le=14)] = 10
+    local_length: Annotated[int, Meta(ge=0, le=13)] = 7
+
+
+class Iap(_Section, frozen=True, kw_only=True):
+    """One intercept access point (47 CFR 1.20007(a)(7)).
+
+    `side` decides which headers of a message prove an identity; `own` are the addresses that our own switch speaks
+    from, so that on an untrusted trunk its word is told from a stranger's.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=15)]  # iAPSystemId: VisibleString SIZE(1..15)
+    interface: str
+    namespace: str = ""  # a named network namespace (/run/netns/NAME); empty: the daemon's own
+    side: Side = "access"
+    own: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = (5060,)
+    promiscuous: bool = True
+    hardware_stamps: bool = True  # where the card has them
+    ring_mib: Annotated[int, Meta(ge=1, le=4096)] = 64
+
+
+class Clock(_Section, frozen=True, kw_only=True):
+    """Whether taps may be armed while the clock's error is over 200 ms or unknown (47 CFR 1.20007(a)(14))."""
+
+    accept_undisciplined: bool = False
+
+
+class Access(_Section, frozen=True, kw_only=True):
+    """The intercept access process. The two latency settings are explained, with figures, in docs/OPERATING.md."""
+
+    user: str = "nobody"  # whom the process becomes when it is started as root
+    calls: Annotated[int, Meta(ge=16, le=1 << 22)] = 65_536
+    hold_cpu_latency: bool = False  # keep /dev/cpu_dma_latency at 0
+    realtime_priority: Annotated[int, Meta(ge=0, le=50)] = 0  # SCHED_FIFO when above 0
+
+
+class Delivery(_Section, frozen=True, kw_only=True):
+    """The mediator."""
+
+    user: str = "nobody"
+    digit_timeout_ms: Annotated[int, Meta(ge=100, le=4000)] = 1500  # inter-digit; must leave room below 8 s
+    spool_mib: Annotated[int, Meta(ge=1, le=1 << 20)] = 64  # per agency, the bound
+    surveillance_status: bool = True  # SurveillanceStatus is by agreement only (FCC Third R&O)
+    realtime_priority: Annotated[int, Meta(ge=0, le=50)] = 0
+
+
+class Lab(_Section, frozen=True, kw_only=True):
+    """Only on a lab site: where the reference collection function listens."""
+
+    collector_host: str = "127.0.0.1"
+    collector_port: Port = LAB_COLLECTOR_PORT
+
+
+class _File(_Section, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(min_length=1, max_length=40)]
+    lab: bool = False
+    dial_plan: DialPlan = DialPlan()
+    iap: tuple[Iap, ...] = ()
+    clock: Clock = Clock()
+    access: Access = Access()
+    delivery: Delivery = Delivery()
+    lab_agency: Lab = Lab()
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A loaded site. Paths are absolute; the folders below `path` are listed in docs/ARCHITECTURE.md."""
+
+    path: Path
+    name: str
+    lab: bool
+    dial_plan: DialPlan
+    iaps: tuple[Iap, ...]
+    clock: Clock
+    access: Access
+    delivery: Delivery
+    lab_agency: Lab
+
+    @property
+    def run_dir(self) -> Path:
+        return self.path / "run"
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.path / "keys"
+
+    @property
+    def ledger_dir(self) -> Path:
+        return self.path / "ledger"
+
+    @property
+    def spool_dir(self) -> Path:
+        return self.path / "spool"
+
+    @property
+    def store_path(self) -> Path:
+        return self.path / "store.sqlite"
+
+    @property
+    def lab_dir(self) -> Path:
+        return self.path / "lab"
+
+    @property
+    def delivery_dir(self) -> Path:
+        return self.path / "delivery"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.path / "log"
+
+
+def load(path: Path | str) -> Site:
+    """Reads and checks DIR/config.toml. Raises ConfigurationError naming the setting."""
+    root = Path(path).resolve()
+    try:
+        text = (root / FILE).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{FILE}: {error.strerror}") from error
+    try:
+        file = msgspec.toml.decode(text, type=_File)
+    except msgspec.MsgspecError as error:
+        raise ConfigurationError(f"{FILE}: {error}") from error
+    names = [iap.name for iap in file.iap]
+    if len(set(names)) != len(names):
+        raise ConfigurationError(f"{FILE}: two intercept access points share a name")
+    for iap in file.iap:
+        if not re.fullmatch(r"[\x21-\x7e]{1,15}", iap.name):
+            raise ConfigurationError(f"{FILE}: iap name: visible characters, 1 to 15")
+        for address in iap.own:
+            try:
+                ipaddress.ip_address(address)
+            except ValueError as error:
+                raise ConfigurationError(f"{FILE}: iap {iap.name}: own: not an address") from error
+    return Site(
+        path=root, name=file.name, lab=file.lab, dial_plan=file.dial_plan, iaps=file.iap, clock=file.clock,
+        access=file.access, delivery=file.delivery, lab_agency=file.lab_agency,
+    )  # fmt: skip
+
+
+_TEMPLATE = """\
+# The site's configuration. Every setting, with its default and its reason: config/site.toml.
+name = "{name}"
+lab = {lab}
+{iaps}
+[clock]
+accept_undisciplined = {lab}
+
+[lab_agency]
+collector_port = {port}
+"""
+
+
+def write_default(
+    path: Path, *, lab: bool, name: str | None = None, collector_port: int = LAB_COLLECTOR_PORT, iaps: str = ""
+) -> None:
+    """Writes DIR/config.toml for a new site; `iaps` is TOML text of [[iap]] tables. Never overwrites."""
+    text = _TEMPLATE.format(
+        name=name or ("LAB" if lab else path.name), lab=str(lab).lower(), iaps=iaps, port=collector_port
+    )
+    with (path / FILE).open("x") as file:
+        file.write(text)

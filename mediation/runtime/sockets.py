@@ -1,0 +1,58 @@
+"""Unix sockets below a site's run/ folder, where the functions meet.
+
+A site may lie deeper than the 108 octets that sun_path holds (unix(7)); names are therefore resolved through the
+folder's descriptor. Modes are 0600: who may speak to a function is decided by the owner of the socket.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import trio
+
+BACKLOG = 8
+
+
+@contextmanager
+def _short_path(folder: Path, name: str) -> Iterator[str]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{name}"
+    finally:
+        os.close(descriptor)
+
+
+def listen(folder: Path, name: str, *, owner: tuple[int, int] | None = None) -> trio.SocketListener:
+    """A listening stream socket DIR/name, replacing a stale one; `owner` (uid, gid) when it is not this process's."""
+    folder.mkdir(mode=0o755, exist_ok=True)
+    raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        raw.setblocking(False)
+        (folder / name).unlink(missing_ok=True)
+        with _short_path(folder, name) as path:
+            raw.bind(path)
+        (folder / name).chmod(0o600)
+        if owner is not None:
+            os.chown(folder / name, *owner)
+        raw.listen(BACKLOG)
+    except BaseException:
+        raw.close()
+        raise
+    return trio.SocketListener(trio.socket.from_stdlib_socket(raw))
+
+
+async def connect(folder: Path, name: str) -> trio.SocketStream:
+    """Connects to DIR/name. Raises OSError when nobody listens there."""
+    connection = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _short_path(folder, name) as path:
+            await connection.connect(path)
+    except BaseException:
+        connection.close()
+        raise
+    # A stream of SocketStream sets TCP options only on TCP sockets, so an AF_UNIX one is fine here.
+    return trio.SocketStream(connection)
