@@ -161,6 +161,10 @@ class LabSite:
         """`mediation case ACT CASE`."""
         return self.command("case", act, case, *words, "--site", str(self.path))
 
+    def revoke(self, case: str) -> str:
+        """The legal reviewer withdraws a case's legal token (`mediation lab revoke`)."""
+        return self.command("lab", "revoke", "--site", str(self.path), "--case", case, "--token", "legal")
+
     def collect(self) -> None:
         """Starts the collection function."""
         self._collector = self._start("collect")
