@@ -26,6 +26,7 @@ class AuthorizationError(MediationError):
     def __init__(self, check: str, detail: str = "") -> None:
         super().__init__(f"{check}: {detail}" if detail else check)
         self.check = check
+        self.detail = detail
 
 
 class ConfigurationError(MediationError):
