@@ -210,6 +210,19 @@ def test_an_older_epoch_may_be_acknowledged_after_a_newer_one_began() -> None:
     assert events_of(delivery) == [Ack(Position(5, 2)), Ack(Position(6, 2))]
 
 
+def test_an_older_epoch_may_still_be_acknowledged_by_the_far_side_that_has_more_of_it() -> None:
+    """After a power failure the far side has 6 of epoch 5, we only up to 4; its ACK crosses our EPOCH."""
+    delivery = Connection(Role.DELIVERY, {5: 4, 7: 4})
+    collection = Connection(Role.COLLECTION)
+    collection.receive(delivery.send(Hello(link.VERSION, Position(5, 2), "site/agency")))
+    delivery.receive(collection.send(Welcome(link.VERSION, Position(5, 6))) if collection.next_event() else b"")
+    assert delivery.next_event() == Welcome(link.VERSION, Position(5, 6))
+    collection.receive(delivery.send(Epoch(Position(7, 4))) + delivery.send(message(4)))
+    assert len(events_of(collection)) == 2
+    delivery.receive(collection.send(Ack(Position(5, 6))) + collection.send(Ack(Position(7, 5))))
+    assert events_of(delivery) == [Ack(Position(5, 6)), Ack(Position(7, 5))]
+
+
 @pytest.mark.parametrize("role", Role)
 def test_each_side_refuses_its_own_bugs(role: Role) -> None:
     connection = Connection(role)
