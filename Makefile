@@ -81,8 +81,8 @@ $(STAMPS)/debian: Makefile
 	        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 	    fi
 	    export DEBIAN_FRONTEND=noninteractive
-	    apt-get -qq update
-	    apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends $$to_build $$to_call > build/apt.log \
+	    apt-get -qq update > build/apt.log 2>&1 || { cat build/apt.log >&2; exit 1; }
+	    apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends $$to_build $$to_call > build/apt.log 2>&1 \
 	        || { tail -n 20 build/apt.log >&2; exit 1; }
 	fi
 	touch $@

@@ -33,6 +33,13 @@ class Wire:
         self.far = FAR
         self.near = NEAR
 
+    def steer(self, core: int | None) -> None:
+        """Which core works off what arrives, as the affinity of a card's interrupt would decide (Documentation/
+        networking/scaling.rst, RPS). None: the sender's own core, inside its system call."""
+        path = f"/sys/class/net/{NEAR}/queues/rx-0/rps_cpus"
+        mask = 0 if core is None else 1 << core
+        subprocess.run(["ip", "netns", "exec", self.tap, "sh", "-c", f"echo {mask:x} > {path}"], check=True)
+
     def received(self) -> tuple[int, int]:
         """Packets that reached the tap's device, and packets that the veth dropped before it (cumulative)."""
         links = json.loads(_ip("-n", self.tap, "-j", "-s", "link", "show", NEAR))

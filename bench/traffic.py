@@ -22,12 +22,12 @@ AGES = (("invite", 0), ("100", 1), ("180", 8), ("200", 64), ("ack", 66), ("bye",
 
 
 def number(index: int) -> str:
-    """The index-th number of the plan that targets and other parties are taken from; E.164 without +."""
-    return f"1{2000000000 + index * 7919 % 8000000000:010d}"
+    """The index-th number that may be a target, E.164 without +: always 12…, other parties are 13… and 14…."""
+    return f"12{index * 797 % 10**9:09d}"  # 797 has no factor of 10, so a thousand million numbers differ
 
 
 def _checksum(header: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(header) // 2}H", header))
+    total: int = sum(struct.unpack(f"!{len(header) // 2}H", header))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -68,7 +68,9 @@ SDP = (
 )
 
 
-def message(kind: str, caller: str, called: str, call_id: str, *, size: int = 0, name: str = "-", reason: str = "") -> bytes:
+def message(
+    kind: str, caller: str, called: str, call_id: str, *, size: int = 0, name: str = "-", reason: str = ""
+) -> bytes:
     """One SIP message of a call, padded by its User-Agent header to `size` octets.
 
     `call_id` also makes the tags and the branch; `name` is the SDP's session name; `reason` a Reason header's value.
@@ -92,13 +94,14 @@ def message(kind: str, caller: str, called: str, call_id: str, *, size: int = 0,
         f"Call-ID: {call_id}@{SUBJECT_IP}",
         f"CSeq: {sequence}",
     ]
+    here, party = (SUBJECT_IP, caller) if kind == "invite" else (PROXY_IP, called)
     if kind in ("invite", "200"):
-        lines.append(f"Contact: <sip:+{caller if kind == 'invite' else called}@{SUBJECT_IP if kind == 'invite' else PROXY_IP}:5060>")
+        lines.append(f"Contact: <sip:+{party}@{here}:5060>")
     if kind == "invite":
         lines.append(f"P-Asserted-Identity: <sip:+{caller}@{SUBJECT_IP};user=phone>")
     if reason:
         lines.append(f"Reason: {reason}")
-    body = SDP.format(ip=SUBJECT_IP if kind == "invite" else PROXY_IP, name=name) if kind in ("invite", "200") else ""
+    body = SDP.format(ip=here, name=name) if kind in ("invite", "200") else ""
     if body:
         lines.append("Content-Type: application/sdp")
     tail = f"Content-Length: {len(body)}\r\n\r\n{body}"
