@@ -11,7 +11,7 @@ How a message passes through:
                                   └────────── dialog.Call ──────────────┘
                                      what is remembered of the call
 
-    this file      the TABLE (state × event -> state, messages), and the model that walks it
+    this file      the TABLE (state × event -> state, messages), and the model that walks it (`diagram` draws it)
     dialog         the states, their time limits, and the memory of one call: legs (To tags), branches (hops), offers
     reading        what a message means: copy or news, whose dialog, last word or not
     forwarding     does it go to somebody else, or to the subject's own phone
@@ -41,9 +41,9 @@ be forwarded without ever ringing (scenarios 8 and 9), and a tap in front of the
 answers without a 180, the alert is reported with the answer, which proves that the INVITE and what it displays were
 delivered.
 
-When is it over? A final response on the caller's own hop is the network's last word. One that is only seen inside the
-network, a 3xx, a challenge (401, 407) or a CANCEL leaves the call PENDING for PENDING_LIMIT: another INVITE continues
-it, the last word ends it, and otherwise the time does.
+When is it over? A final response on the caller's own hop is the network's last word. A failure inside the network says
+nothing: the proxy may try elsewhere, within this tap's sight or out of it. A challenge (401, 407), a 3xx or a CANCEL
+leaves the call PENDING for PENDING_LIMIT: another INVITE continues it, a last word ends it, otherwise the time does.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ MAX_CALLS: Final = 20_000  # of one task, a trunk group at its busiest: twice th
 
 
 class Row(NamedTuple):
-    """One transition: in any of these states, this event leads there and says that."""
+    """In any of these states, this event leads there and says that."""
 
     states: tuple[State, ...]
     event: Event
@@ -83,13 +83,11 @@ _OPEN = (*_SETUP, State.DIVERTED, State.PENDING)
 UP = (State.ANSWERED, State.HELD)
 
 BOTH: Final = (
-    Row((State.IDLE,), Event.MIDCALL, State.ANSWERED),
-    Row(_OPEN, Event.MIDCALL, State.ANSWERED),
+    Row((State.IDLE, *_OPEN, State.FORWARDING), Event.MIDCALL, State.ANSWERED),
     Row(_OPEN, Event.MEDIA, None, (Say.MEDIA,)),
     Row(_OPEN, Event.BYE, State.RELEASED, (Say.RELEASE,)),
     Row((*_SETUP, State.DIVERTED), Event.CANCEL, State.PENDING),
     Row((*_SETUP, State.DIVERTED), Event.RETRY, State.PENDING),
-    Row((*_SETUP, State.DIVERTED), Event.STALLED, State.PENDING),
     Row((*_SETUP, State.DIVERTED), Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
     Row(UP, Event.MEDIA, None, (Say.MEDIA,)),
     Row((State.ANSWERED,), Event.HELD, State.HELD, (Say.SIGNAL, Say.BREAK)),
@@ -131,7 +129,6 @@ CALLED: Final = (
     Row((State.FORWARDING,), Event.TIMEOUT, State.DIVERTED, (Say.REDIRECTION,)),
     Row((State.FORWARDING,), Event.REDIRECT, State.PENDING, (Say.REDIRECTION,)),
     Row((State.FORWARDING,), Event.CANCEL, State.PENDING, (Say.REDIRECTION,)),
-    Row((State.FORWARDING,), Event.STALLED, State.PENDING, (Say.REDIRECTION,)),
     Row((State.FORWARDING,), Event.FAILURE, State.RELEASED, (Say.REDIRECTION, Say.RELEASE)),
     Row((State.FORWARDING,), Event.BYE, State.RELEASED, (Say.REDIRECTION, Say.RELEASE)),
 )
@@ -146,16 +143,6 @@ def _expand(rows: Iterable[Row]) -> Iterator[tuple[tuple[State, Event], tuple[St
 
 
 TABLE: Final = {role: dict(_expand(rows)) for role, rows in ROWS.items()}
-
-
-def diagram(role: Role) -> str:
-    """The table as Mermaid text, for the documentation."""
-    lines = ["stateDiagram-v2", "    [*] --> idle"]
-    for row in ROWS[role]:
-        for state in row.states:
-            label = row.event.value + (" / " + ", ".join(word.value for word in row.say) if row.say else "")
-            lines.append(f"    {state.value} --> {(row.to or state).value}: {label}")
-    return "\n".join(lines) + "\n"
 
 
 class CallModel:

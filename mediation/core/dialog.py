@@ -41,7 +41,7 @@ class State(enum.Enum):
     ALERTING = "alerting"
     FORWARDING = "forwarding"  # the network announced it (181); where to is not known yet
     DIVERTED = "diverted"  # it goes to somebody else than the subject
-    PENDING = "pending"  # it failed, perhaps not finally
+    PENDING = "pending"  # refused, redirected or cancelled, but another INVITE may continue it
     ANSWERED = "answered"
     HELD = "held"  # answered, media suspended by one side or both
     RELEASED = "released"  # over; lingers so that late copies stay silent
@@ -128,7 +128,8 @@ class Call(msgspec.Struct, kw_only=True):
     associate: cdc.Party = cdc.Party()  # the other party
     display: cdc.TerminalDisplay | None = None
     alerting: cdc.AlertingSignal = cdc.AlertingSignal.ALERTING_PATTERN_0
-    status: int = 0  # of the final response that may not be the last word
+    failed: bool = False  # the last word was no, or the caller gave up
+    status: int = 0  # of the newest final response other than 2xx, from whatever hop
     cause: cdc.Cause | None = None
 
     media: Exchange = msgspec.field(default_factory=Exchange)
@@ -155,7 +156,7 @@ class Call(msgspec.Struct, kw_only=True):
         self.branches = {branch: Branch(uri, subject)}
         self.legs = {}
         self.offers = {}
-        self.status, self.cause, self.retry_elsewhere = 0, None, False
+        self.failed, self.status, self.cause, self.retry_elsewhere = False, 0, None, False
         self.alerted = False
 
     def add_branch(self, branch: str, uri: str, subject: bool) -> None:
@@ -204,11 +205,6 @@ class Call(msgspec.Struct, kw_only=True):
         self.branches, self.legs, self.offers, self.seen = {}, {}, {}, {}
         self.winner, self.target, self.display, self.dialing = None, None, None, None
         self.media = Exchange()
-
-    @property
-    def live(self) -> bool:
-        """A hop beyond the caller's own has not had its final response yet."""
-        return any(not each.done for tag, each in self.branches.items() if tag != self.outer)
 
     @property
     def subject_side(self) -> Side | None:

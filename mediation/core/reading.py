@@ -3,8 +3,8 @@
 Answers for every judgement that is not in the table of `call`: is it a copy, which dialog is it about, is a final
 response the last word. It sends nothing and moves no call from one state to another.
 
-Is it the last word? Only a final response on the outermost hop is (see `dialog`). An inner one is `STALLED` when no
-other hop is still open: the proxy may go elsewhere, or its word to the caller follows, or was lost.
+Is it the last word? Only a final response on the outermost hop is (see `dialog`), or the ACK to one that we missed.
+What fails inside the network is remembered and says nothing: the proxy may go elsewhere, seen here or not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Event(enum.Enum):
 
     INVITE = "INVITE"  # the initial one, or again under the same Call-ID
     RETARGET = "INVITE to somebody else"
-    MIDCALL = "request inside a call whose beginning was not seen"
+    MIDCALL = "request inside the call, its answer not seen"
     RINGING = "180"
     FORWARDED = "181"
     QUEUED = "182"
@@ -36,7 +36,6 @@ class Event(enum.Enum):
     RETRY = "401, 407, …"
     REDIRECT = "3xx"
     FAILURE = "4xx–6xx"
-    STALLED = "4xx–6xx inside the network"
     CANCEL = "CANCEL"
     BYE = "BYE"
     MEDIA = "new media"
@@ -134,7 +133,7 @@ class Reader:
         if message.branch == call.outer or branch is None:
             own = message.from_.tag == call.caller_tag and message.cseq == call.cseq
             if own:
-                call.cause = cause_of(message)
+                call.status, call.cause, call.failed = 0, cause_of(message), True
             return [Reading(Event.CANCEL, message)] if own else []
         branch.done = True
         return []
@@ -144,7 +143,7 @@ class Reader:
         same = tag == call.caller_tag
         if call.caller_tag and call.answered:
             return []  # the call is up; nothing outside of its dialog belongs to it
-        if call.caller_tag and not same and not call.status:
+        if call.caller_tag and not same and not call.failed:
             call.echo(tag, message.cseq)
             return []
         if same and message.cseq < call.cseq:
@@ -205,12 +204,17 @@ class Reader:
         if call.is_copy(("ACK", message.cseq, tag, message.to.tag)):
             return []
         if not call.answered:
-            # For a 2xx an ACK is a request of its own with a branch of its own (RFC 3261 13.2.2.4, 17.1.1.3): the
-            # answer was lost on its way to us. After a failure it repeats the INVITE's branch and says nothing.
-            fresh = message.branch and message.branch not in call.branches and not call.status
-            if not (fresh and tag == call.caller_tag and message.cseq == call.cseq):
+            if call.failed or not message.branch or (tag, message.cseq) != (call.caller_tag, call.cseq):
                 return []
-            return [self._answer(call, message, call.leg(message.to.tag, message.branch), None)]
+            # For a 2xx an ACK is a request of its own with a branch of its own (RFC 3261 13.2.2.4); for a failure it
+            # repeats the INVITE's (17.1.1.3). So it tells of a last word that was lost on its way to us.
+            if message.branch not in call.branches:
+                return [self._answer(call, message, call.leg(message.to.tag, message.branch), None)]
+            if message.branch != call.outer:
+                return []
+            call.failed = True
+            failure = call.status >= 300 and signal.outcome(call.status) is signal.Outcome.FAILURE
+            return [Reading(Event.FAILURE if failure else Event.RETRY, message)]
         side = Side.CALLER if tag == call.caller_tag else Side.CALLEE
         body = describe(message.body)
         return self._agreed(call, message, side.other, None, body) if body is not None else []
@@ -236,8 +240,10 @@ class Reader:
         if initial and call.branches:
             return self._initial_response(call, message)
         if message.cseq_method == "INVITE" and call.echoes.get(tag) == message.cseq:
-            answer = 200 <= message.status < 300 and not call.answered
-            return [self._answer(call, message, call.leg("", ""), describe(message.body))] if answer else []
+            if not 200 <= message.status < 300 or call.answered:
+                return []
+            leg = next(iter(call.legs.values())) if len(call.legs) == 1 else call.leg("", "")  # "": which, is not known
+            return [self._answer(call, message, leg, describe(message.body))]
         if not call.caller_tag and message.cseq_method == "INVITE" and 200 <= message.status < 300:
             return [self._midcall(call, message, tag, message.to.tag)]
         if message.status < 200:
@@ -256,7 +262,7 @@ class Reader:
         status, tag = message.status, message.to.tag
         final = status >= 300
         branch = call.branches.get(message.branch)
-        last_word = final and (branch is None or message.branch == call.outer)
+        last_word = message.branch == call.outer or not call.outer
         if final and branch is not None:
             branch.done = True
         if call.is_copy((status, message.cseq, "INVITE", tag, message.branch if final else "")) or call.answered:
@@ -288,27 +294,24 @@ class Reader:
         return readings
 
     def _final(self, call: Call, message: SipMessage, *, last_word: bool) -> list[Reading]:
+        """A final response other than 2xx."""
+        call.status, call.cause, call.failed = message.status, cause_of(message), last_word
         outcome = signal.outcome(message.status)
-        away = call.role is Role.CALLED and outcome is signal.Outcome.REDIRECT
-        if not last_word and not away and call.live:
-            return []
-        call.status = message.status
-        call.cause = cause_of(message)
-        call.retry_elsewhere = outcome is signal.Outcome.REDIRECT
-        if outcome is signal.Outcome.REDIRECT and (last_word or away):
-            found = addresses(message, "contact")
-            best = max(found, key=_preference) if found else None
-            if best is not None or call.role is Role.CALLING:
-                target = self.target_of(best.uri, best.display) if best else None
+        if outcome is signal.Outcome.REDIRECT:
+            call.retry_elsewhere = True
+            best = max(addresses(message, "contact"), key=_preference, default=None)
+            target = self.target_of(best.uri, best.display) if best else None
+            if last_word and (target is not None or call.role is Role.CALLING):
                 return [Reading(Event.REDIRECT, message, target=target)]
+            if target is not None and call.role is Role.CALLED:
+                return [Reading(Event.RETARGET, message, target=target)]  # the proxy follows it, seen here or not
         if not last_word:
-            return [Reading(Event.STALLED, message)]
-        event = Event.RETRY if outcome is signal.Outcome.RETRY else Event.FAILURE
-        return [Reading(event, message)]
+            return []
+        return [Reading(Event.RETRY if outcome is signal.Outcome.RETRY else Event.FAILURE, message)]
 
     def _answer(self, call: Call, message: SipMessage, leg: Leg, body: Description | None) -> Reading:
         call.answered, call.winner = True, leg
-        call.status, call.cause = 0, None
+        call.status, call.cause, call.failed = 0, None, False
         call.media.set_up(Side.CALLEE, body)
         return Reading(Event.ANSWER, message, leg, Side.CALLEE, ((Side.CALLEE, body),) if body is not None else ())
 

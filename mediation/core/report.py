@@ -265,6 +265,8 @@ class Reporter:
 
     def _losers(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
         released: list[cdc.Message] = []
+        if reading.leg is None or not reading.leg.tag:
+            return released  # which of them answered is not known
         for leg in call.legs.values():
             if (leg.ringing or leg.reported) and not leg.closed and leg is not reading.leg:
                 leg.closed = True

@@ -14,7 +14,7 @@ from mediation.core import cdc
 from mediation.core.call import CallModel
 from mediation.core.case import Authority, Capability
 from mediation.core.surveillance import Surveillance
-from tests.core.call_rig import A, A_URI, B, B_CONTACT, B_URI, S, S_CONTACT, Wire, incoming, press, sdp, surveillance
+from tests.core.call_rig import A_URI, B_CONTACT, B_URI, S_CONTACT, A, B, S, Wire, incoming, press, sdp, surveillance
 
 RINGBACK = "networkSignal RINGBACK_TONE"
 ALERT = "networkSignal ALERTING_PATTERN_0"
