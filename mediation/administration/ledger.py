@@ -26,9 +26,7 @@ from mediation.core.case import Proof
 from mediation.core.errors import LedgerError, LocalProtocolError
 from mediation.runtime import durable
 
-BEYOND = "stands beyond the checkpoint"  # problems that an interrupted append leaves, and only those
-LATE_HISTORY = "ends before the checkpoint"
-RECENT = 256  # signed heads checked at an opening (0.1 ms each); `mediation ledger verify` checks all
+LATE_HISTORY = "ends before the checkpoint"  # with verify.UNCOVERED, all that an interrupted append leaves
 
 
 class Entered(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +50,9 @@ class Ledger:
         """
         self._folder = folder
         self._signer = signer
-        report = verify.examine(Folder(folder), signer.verifier, on_record=on_record, recent=RECENT)
+        report = verify.examine(Folder(folder), signer.verifier, on_record=on_record, recent=verify.RECENT)
         for problem in report.problems:
-            if not problem.what.endswith((BEYOND, LATE_HISTORY)):
+            if not problem.what.endswith((verify.UNCOVERED, LATE_HISTORY)):
                 raise LedgerError(f"entry {problem.index}: {problem.what}")
         if least is not None and least.size:
             if least.size > report.head.size:
@@ -64,7 +62,7 @@ class Ledger:
         self._tree = report.tree
         self.checkpoint = report.checkpoint
         self._clean = not report.problems
-        self.interrupted = any(problem.what.endswith(BEYOND) for problem in report.problems)
+        self.interrupted = any(problem.what.endswith(verify.UNCOVERED) for problem in report.problems)
 
     @classmethod
     def create(cls, folder: Path, signer: note.Signer, records: Sequence[str]) -> Ledger:

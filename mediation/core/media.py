@@ -78,12 +78,13 @@ def describe(body: bytes) -> Description | None:
 class Exchange:
     """The media of one call: the description in force on each side, and who holds."""
 
-    __slots__ = ("descriptions", "holding", "removed_by")
+    __slots__ = ("changed_by", "descriptions", "holding", "removed_by")
 
     def __init__(self) -> None:
         self.descriptions: list[Description | None] = [None, None]
         self.holding = [False, False]
-        self.removed_by: Side | None = None  # whose hold suspended the media
+        self.changed_by = Side.CALLER  # who held or retrieved last
+        self.removed_by = Side.CALLER  # whose hold suspended the media
 
     def set_up(self, side: Side, description: Description | None) -> bool:
         """Before the call is answered there is nothing to hold. True when the description is news."""
@@ -108,8 +109,9 @@ class Exchange:
             self.descriptions[offerer.other] = answer
             news = True
         if tuple(self.holding) != was:
+            self.changed_by = offerer if self.holding[offerer] != was[offerer] else offerer.other
             if not before:
-                self.removed_by = offerer if self.holding[offerer] else offerer.other
+                self.removed_by = self.changed_by
                 return Change.HELD
             return Change.HOLD if any(self.holding) else Change.RETRIEVED
         return Change.MEDIA if news else Change.NOTHING

@@ -295,6 +295,13 @@ def retransmission(stage: Stage) -> None:
     )
 
 
+@scenario("loss", "the first INVITE, 200 and BYE are lost behind the tap", *OUT, "release")
+def loss(stage: Stage) -> None:
+    stage.order()
+    with stage.proxy(lose=frozenset({"INVITE", "200 INVITE", "BYE"})) as proxy:
+        stage.call(stage.out().connected().bye(), usual(), remote=proxy)
+
+
 @scenario("span", "a SPAN port sees both sides of a proxy", *OUT, "release")
 def both_sides(stage: Stage) -> None:
     stage.order()

@@ -189,12 +189,12 @@ class Stage:
             pass
 
     @contextmanager
-    def proxy(self, diversion: Diversion | None = None) -> Iterator[str]:
-        """A proxy between the parties, with the subject's forwarding service; its address."""
+    def proxy(self, diversion: Diversion | None = None, *, lose: frozenset[str] = frozenset()) -> Iterator[str]:
+        """A proxy between the parties, with the subject's forwarding service, or with losses; its address."""
         routes = {self.subject: self.called_address, self.other: self.called_address, self.third: self.third_address}
         diversions = {self.subject: diversion} if diversion is not None else {}
         forwarder = Forwarder(
-            self.rig.network.namespace("proxy"), self.proxy_address, routes=routes, diversions=diversions
+            self.rig.network.namespace("proxy"), self.proxy_address, routes=routes, diversions=diversions, lose=lose
         )
         try:
             yield self.proxy_address
