@@ -81,8 +81,8 @@ $(STAMPS)/debian: Makefile
 	        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 	    fi
 	    export DEBIAN_FRONTEND=noninteractive
-	    apt-get -qq update
-	    apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends $$to_build $$to_call > build/apt.log \
+	    apt-get -qq update > build/apt.log 2>&1 || { cat build/apt.log >&2; exit 1; }
+	    apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends $$to_build $$to_call > build/apt.log 2>&1 \
 	        || { tail -n 20 build/apt.log >&2; exit 1; }
 	fi
 	touch $@
@@ -130,13 +130,13 @@ endef
 checked: build $(STAMPS)/tools
 	@$(call COPY_TREE,checked)
 	cd build/checked
-	MEDIATION_CHECKED=1 ../../$(PYTHON) setup.py -q build_ext --inplace --parallel 2
+	MEDIATION_CHECKED=1 ../../$(PYTHON) setup.py -q build_ext --inplace --parallel 2 > ../checked.log 2>&1 || { cat ../checked.log >&2; exit 1; }
 	exec ../../$(PYTHON) -m pytest -q -p no:cacheprovider $(EXT_TESTS)
 
 sanitize: build $(STAMPS)/tools
 	@$(call COPY_TREE,sanitize)
 	cd build/sanitize
-	MEDIATION_SANITIZE=1 ../../$(PYTHON) setup.py -q build_ext --inplace --parallel 2
+	MEDIATION_SANITIZE=1 ../../$(PYTHON) setup.py -q build_ext --inplace --parallel 2 > ../sanitize.log 2>&1 || { cat ../sanitize.log >&2; exit 1; }
 	# The interpreter is not instrumented, so the runtime comes first by hand; its own leaks at exit are not ours.
 	export LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)"
 	export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1

@@ -21,7 +21,8 @@ cdef extern from "sys/socket.h" nogil:
     enum: AF_INET6
 
 
-# The message so far is the last `written` octets of data[0:capacity]. A mark is a value of `written`: it survives growth.
+# The message so far is the last `written` octets of data[0:capacity]. A mark is a value of `written`, so growth leaves
+# it valid.
 cdef struct ber_writer:
     uint8_t *data
     size_t capacity
@@ -177,7 +178,9 @@ cdef inline int ber_address(const char *text, uint8_t *octets) noexcept nogil:
     return 0
 
 
-cdef inline bint ber_after(const uint8_t *one, size_t one_length, const uint8_t *other, size_t other_length) noexcept nogil:
+cdef inline bint ber_after(
+    const uint8_t *one, size_t one_length, const uint8_t *other, size_t other_length
+) noexcept nogil:
     """Whether encoding `one` sorts after `other` (X.690 11.6). Two TLVs that differ, differ before the shorter ends."""
     return memcmp(one, other, one_length if one_length < other_length else other_length) > 0
 

@@ -183,6 +183,7 @@ cdef class Encoder:
             raise LocalProtocolError(f"{type(message).__name__}: no message of this protocol")
         name, tag, node = entry
         self.writer.written = 0
+        self.trail.clear()
         status = self.put_members(<Node>node, message)
         if status == DONE and not (ber_header(&self.writer, tag, 0)
                                    and ber_header(&self.writer, self.message_identifier, 0)):
@@ -195,7 +196,6 @@ cdef class Encoder:
             return PyBytes_FromStringAndSize(<const char *>ber_front(&self.writer), <Py_ssize_t>self.writer.written)
         self.trail.append(name)
         path = ".".join(reversed(self.trail))
-        self.trail.clear()
         raise (EncodingError if status == UNFIT else LocalProtocolError)(f"{path}: {self.reason}")
 
     cdef int unfit(self, str reason):
@@ -224,7 +224,6 @@ cdef class Encoder:
         cdef object value
         cdef size_t mark = self.writer.written
         cdef int status
-        cdef int depth = component.depth
         cdef Node node = component.node
         if node.kind == CHOICE:
             return self.put_choice(component, owner)
@@ -281,6 +280,8 @@ cdef class Encoder:
         cdef Py_ssize_t size = 0
         cdef const char *text
         cdef uint8_t address[16]
+        cdef uint8_t octets_tag
+        cdef size_t mark
         cdef int octets
         if not isinstance(value, str):
             return self.bug("not text")
@@ -292,9 +293,10 @@ cdef class Encoder:
             octets = ber_address(text, address) if strlen(text) == <size_t>size else 0
             if octets == 0:
                 return self.unfit("not an IP address")
-            if not ber_octets(&self.writer, address, <size_t>octets) or not ber_header(
-                &self.writer, BER_CONTEXT | (IPV4_TAG if octets == 4 else IPV6_TAG), self.writer.written - <size_t>octets
-            ):
+            octets_tag = IPV4_TAG if octets == 4 else IPV6_TAG
+            mark = self.writer.written
+            if not (ber_octets(&self.writer, address, <size_t>octets)
+                    and ber_header(&self.writer, BER_CONTEXT | octets_tag, mark)):
                 return self.full()
             return DONE
         if size < node.low or size > node.high:

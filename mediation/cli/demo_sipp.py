@@ -99,7 +99,7 @@ class Caller(Party):
     def __init__(self, caller: str, called: str, *, domain: str = "carrier.example", name: str = "",
                  from_: str | None = None, headers: tuple[str, ...] = ()) -> None:  # fmt: skip
         super().__init__()
-        self._from = from_ or f'{chr(34) + name + chr(34) + " " if name else ""}<sip:{caller}@{domain}>'
+        self._from = from_ or f"{chr(34) + name + chr(34) + ' ' if name else ''}<sip:{caller}@{domain}>"
         self._user, self._target, self._domain = caller, f"sip:{called}@{domain}", domain
         self._headers = headers
         self._sequence = 0

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +31,38 @@ STOP_LIMIT_S = 10.0
 
 class CommandError(MediationError):
     """A command of the site ended with another status than it should."""
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text inside a decoded value."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for inner in value.values():
+                yield from texts(inner)
+        case list() | tuple():
+            for inner in value:
+                yield from texts(inner)
+
+
+def label(line: Line) -> str:
+    """A message and what tells it from another of its kind, in one short line."""
+    fields = line["fields"]
+    detail: list[str] = []
+    match line["message"]:
+        case "networkSignal":
+            kinds = ("alertingSignal", "subjectAudibleSignal")
+            detail = [str(fields[kind]) for kind in kinds if fields.get(kind) not in (None, "notUsed")]
+        case "dialedDgtExtrn":
+            detail = [str(fields["digits"])]
+        case "surveillanceStatus":
+            detail = [str(fields["statusEventType"])]
+        case "release":
+            # The status of SIP that ended the call; a call that simply ended has none.
+            words = [word for text in texts(fields.get("cause")) for word in re.split(r"\D+", text)]
+            detail = [word for word in words if len(word) == 3][:1]
+    return " ".join([line["message"], *detail])
 
 
 def free_port() -> int:
@@ -127,6 +160,10 @@ class LabSite:
     def case(self, act: str, case: str, *words: str) -> str:
         """`mediation case ACT CASE`."""
         return self.command("case", act, case, *words, "--site", str(self.path))
+
+    def revoke(self, case: str) -> str:
+        """The legal reviewer withdraws a case's legal token (`mediation lab revoke`)."""
+        return self.command("lab", "revoke", "--site", str(self.path), "--case", case, "--token", "legal")
 
     def collect(self) -> None:
         """Starts the collection function."""

@@ -115,6 +115,9 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
     acts = examine_acts(request.legal, request.carrier, request.commands, trust)
     legal_sha256, carrier_sha256 = jws.sha256_hex(request.legal), jws.sha256_hex(request.carrier)
 
+    if acts.commands[-1][0].act is Act.DEACTIVATE:
+        raise AuthorizationError(Check.DEACTIVATED)
+
     # 4. The ledger: each act stands in it, entered while the keys and the act itself were good.
     if len(request.proofs) != len(request.commands):
         raise AuthorizationError(Check.PROOF_COUNT)
@@ -154,7 +157,10 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
 
 
 def examine_acts(legal: str, carrier: str, commands: Sequence[str], trust: Trust) -> Acts:
-    """The three signatures, each by itself and against the others: all that can be judged before the ledger has it."""
+    """The three signatures, each by itself and against the others: all that can be judged before the ledger has it.
+
+    The last act may be a deactivation; nothing may follow one.
+    """
     # 1. The order: what the legal reviewer and the carrier authorizer signed.
     order = examine_order(legal, carrier, trust)
     carrier_sha256 = jws.sha256_hex(carrier)
@@ -173,9 +179,9 @@ def examine_acts(legal: str, carrier: str, commands: Sequence[str], trust: Trust
             raise AuthorizationError(Check.SEQUENCE)
         if (command.act is Act.ACTIVATE) != (number == 1):
             raise AuthorizationError(Check.ACTIVATION)
+        if acts and acts[-1][0].act is Act.DEACTIVATE:
+            raise AuthorizationError(Check.DEACTIVATED)
         acts.append((command, officer_key))
-    if any(command.act is Act.DEACTIVATE for command, _ in acts):
-        raise AuthorizationError(Check.DEACTIVATED)
 
     # 3. Nobody has taken it back.
     if not trust.revoked.isdisjoint((jws.sha256_hex(legal), carrier_sha256)):

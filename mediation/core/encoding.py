@@ -1,12 +1,12 @@
 """Call events to octets of the call data channel: T1.678v2 LAESProtocol in BER, in the one form that is also DER.
 
-Answers for: exact tags, sizes and character sets (the tables of core/t1678.py), definite and shortest lengths, SET OF in
-order (X.690 11.6), GeneralizedTime in UTC to the microsecond (X.690 11.7). May not decide what an order is given: that is
-`minimisation`, before a message comes here.
+Answers for: exact tags, sizes and character sets (the tables of core/t1678.py), definite and shortest lengths, SET OF
+in order (X.690 11.6), GeneralizedTime in UTC to the microsecond (X.690 11.7). May not decide what an order is given:
+that is `minimisation`, before a message comes here.
 
-Two promises. A case identity, system identity or subject that cannot be encoded refuses the order, when it is provisioned
-(`check_order`). Text that the network sent never loses a call: `encode` adapts it by the rules of core/fitting.py and
-counts what it did in `ADAPTED`.
+Two promises. A case identity, system identity or subject that cannot be encoded refuses the order, when it is
+provisioned (`check_order`). Text that the network sent never loses a call: `encode` adapts it by the rules of
+core/fitting.py and counts what it did in `ADAPTED`.
 """
 
 from __future__ import annotations
@@ -94,12 +94,18 @@ def encode(message: cdc.Message, profile: Profile = DEFAULT_PROFILE, adapted: Ad
     try:
         return _encoder.encode(message, identifier)
     except EncodingError:
-        adapted.messages += 1
+        return _encode_fitted(message, identifier, adapted)
+
+
+def _encode_fitted(message: cdc.Message, identifier: bytes | None, adapted: Adapted) -> bytes:
+    changes = Adapted(messages=1)
     try:
-        return _encoder.encode(fitting.fit(message, fitting.WIDE, adapted), identifier)
+        octets = _encoder.encode(fitting.fit(message, fitting.WIDE, changes), identifier)
     except EncodingError:
-        adapted.narrowed += 1
-    return _encoder.encode(fitting.fit(message, fitting.NARROW, adapted), identifier)
+        changes = Adapted(messages=1, narrowed=1)
+        octets = _encoder.encode(fitting.fit(message, fitting.NARROW, changes), identifier)
+    adapted.add(changes)
+    return octets
 
 
 def check_order(

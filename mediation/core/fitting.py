@@ -2,7 +2,8 @@
 
 What a subject's phone or a foreign network sends is not bound by T1.678's sizes and character sets; the event it makes
 must still be delivered. Only the offending fields change, by the rules below, and every change is counted in `Adapted`.
-What comes from the order or the site (caseId, iAPSystemId) is never altered here: it was checked at provisioning.
+What comes from the order or the site (caseId, iAPSystemId) is never altered here: it was checked at provisioning. Nor
+are dialed digits: the call model makes them, 32 at most a message.
 
 | field | rule |
 |---|---|
@@ -58,6 +59,10 @@ class Adapted(msgspec.Struct):
     clipped: int = 0  # numbers above their range
     narrowed: int = 0  # messages that had to be brought under the size of a whole message
 
+    def add(self, other: Adapted) -> None:
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 class Limits(msgspec.Struct, frozen=True):
     text: int
@@ -78,7 +83,7 @@ def _struct(sequence: syntax.Sequence, value: Any, limits: Limits, adapted: Adap
     if isinstance(value, cdc.Party):
         value = _party(value, adapted)
     changes = {}
-    for member in _flat(sequence.members):
+    for member in flat(sequence.members):
         old = getattr(value, member.attribute)
         new = old if old is None else _value(member.type, old, limits, adapted)
         if new is None and member.mandatory:
@@ -88,18 +93,18 @@ def _struct(sequence: syntax.Sequence, value: Any, limits: Limits, adapted: Adap
     return msgspec.structs.replace(value, **changes) if changes else value
 
 
-def _flat(members: tuple[syntax.Member, ...]) -> Iterator[syntax.Member]:
+def flat(members: tuple[syntax.Member, ...]) -> Iterator[syntax.Member]:
     """Members with an attribute of their own: those of groups and choices stand beside the rest in our structs."""
     for member in members:
         if isinstance(member.type, syntax.Group | syntax.Choice):
-            yield from _flat(member.type.members)
+            yield from flat(member.type.members)
         else:
             yield member
 
 
 def _value(kind: syntax.Type, value: Any, limits: Limits, adapted: Adapted) -> Any:
     match kind:
-        case syntax.Visible(provisioned=False):
+        case syntax.Visible(exact=False):
             return _visible(kind, value, limits, adapted)
         case syntax.Text():
             return _text(kind, value, limits, adapted)
@@ -109,7 +114,8 @@ def _value(kind: syntax.Type, value: Any, limits: Limits, adapted: Adapted) -> A
             return _struct(kind, value, limits, adapted)
         case syntax.SequenceOf() | syntax.SetOf():
             adapted.left_out += max(0, len(value) - limits.elements)
-            return tuple(_value(kind.element, each, limits, adapted) for each in value[: limits.elements])
+            fitted = (_value(kind.element, each, limits, adapted) for each in value[: limits.elements])
+            return tuple(each for each in fitted if each is not None)
         case _:
             return value
 
@@ -209,9 +215,7 @@ def _party(party: cdc.Party, adapted: Adapted) -> cdc.Party:
             uris += [address] if address else []
             adapted.moved += bool(address)
             address = None
-    return msgspec.structs.replace(
-        party, **short, generic_digits=tuple(kept), uri=tuple(uris), ip_address=address
-    )
+    return msgspec.structs.replace(party, **short, generic_digits=tuple(kept), uri=tuple(uris), ip_address=address)
 
 
 def _fits(number: str, high: int) -> bool:

@@ -27,6 +27,7 @@ from mediation.core.merkle import HASH_OCTETS
 ED25519 = b"\x01"  # signature type of signed-note
 MAX_NOTE_OCTETS = 16_384  # a checkpoint with sixteen cosignatures of ML-DSA size needs less (ours)
 MAX_SIGNATURES = 16
+PRIVATE = "PRIVATE+KEY+"
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,14}")  # decimal, no leading zeros; below 2**50
 _DASH = "\u2014 "  # EM DASH and a space
@@ -110,6 +111,25 @@ class Signer:
     def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
         self._key = key
         self.verifier = Verifier(name, key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+    @classmethod
+    def parse(cls, text: str) -> Signer:
+        """From the form that `private_text` gives. Raises ValueError."""
+        prefix, _, rest = text.strip().partition(PRIVATE)
+        name, _, rest = rest.partition("+")
+        key_hash, _, encoded = rest.partition("+")
+        octets = base64.b64decode(encoded, validate=True)
+        if prefix or octets[:1] != ED25519 or len(octets) != 33:
+            raise ValueError("note: not an Ed25519 signing key")
+        signer = cls(name, Ed25519PrivateKey.from_private_bytes(octets[1:]))
+        if signer.verifier.hash.hex() != key_hash:
+            raise ValueError("note: the key hash does not belong to this name and key")
+        return signer
+
+    def private_text(self) -> str:
+        """PRIVATE+KEY+name+hash+base64, the customary form of a note's signing key."""
+        octets = ED25519 + self._key.private_bytes_raw()
+        return f"{PRIVATE}{self.verifier.name}+{self.verifier.hash.hex()}+{base64.b64encode(octets).decode()}"
 
     def sign(self, text: str) -> str:
         """A note over `text`, which ends with a newline."""

@@ -1,11 +1,11 @@
 """The words in which a message syntax is written down as tables: the few types of X.680 that call data needs.
 
 A table is data; it does nothing. `_ber` turns it into octets and `fitting` brings network data within its limits, so
-sizes and character sets stand in one place only. Tag numbers here are always context tags; the universal tag of a list's
-element follows from its type.
+sizes and character sets stand in one place only. Tag numbers here are always context tags; the universal tag of a
+list's element follows from its type.
 
-`tags` of a Member is the path from the outside in: all but the last are EXPLICIT wrappers (CHOICE types, which cannot be
-tagged IMPLICIT, X.680 31.2.7, and nested one-member structures), the last replaces the type's own tag.
+`tags` of a Member is the path from the outside in: all but the last are EXPLICIT wrappers (CHOICE types, which cannot
+be tagged IMPLICIT, X.680 31.2.7, and nested one-member structures), the last replaces the type's own tag.
 """
 
 from __future__ import annotations
@@ -31,14 +31,13 @@ class Type(msgspec.Struct, frozen=True):
     """Base of the types."""
 
 
-
 class Visible(Type, frozen=True):
     """VisibleString SIZE(low..high), in characters, which are octets."""
 
     low: int = 0
     high: int = MAX_TEXT_OCTETS
     uri: bool = False  # outside characters are percent-escaped (RFC 3986 2.1), else each becomes "?"
-    provisioned: bool = False  # comes from the order or the site: never altered, an unfit one refuses the order
+    exact: bool = False  # never altered: one that does not fit is refused by name
 
 
 class Text(Type, frozen=True):
@@ -50,7 +49,6 @@ class Text(Type, frozen=True):
 
 class Time(Type, frozen=True):
     """GeneralizedTime from nanoseconds since 1970, UTC."""
-
 
 
 class Enumerated(Type, frozen=True):
@@ -68,7 +66,6 @@ class Integer(Type, frozen=True):
 
 class Address(Type, frozen=True):
     """IpAddress CHOICE { ipV4 [1], ipV6 [2] OCTET STRING }, from the text form."""
-
 
 
 class Sequence(Type, frozen=True):

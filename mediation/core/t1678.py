@@ -109,9 +109,9 @@ FORKED_CALL = Sequence(
 CALL_IDENTITIES = SequenceOf(CALL_IDENTITY)
 PARTIES = SequenceOf(PARTY)
 
-CASE_IDENTITY = Visible(1, 25, provisioned=True)
-SYSTEM_IDENTITY = Visible(1, 15, provisioned=True)
-DIGITS = Visible(1, 32)
+CASE_IDENTITY = Visible(1, 25, exact=True)
+SYSTEM_IDENTITY = Visible(1, 15, exact=True)
+DIGITS = Visible(1, 32, exact=True)  # the call model makes them, and cuts longer strings into several messages
 
 PREFIX = (
     M("caseId", (0,), CASE_IDENTITY, "case_id"),
@@ -121,12 +121,14 @@ PREFIX = (
 
 # Messages
 
-ANSWER = PREFIX + (
+ANSWER = (
+    *PREFIX,
     M("callId", (3,), CALL_IDENTITY, "call_id"),
     O("answering", (4,), PARTY, "answering"),
     O("answeringMedia", (6,), MEDIA, "answering_media"),
 )
-ORIGINATION = PREFIX + (
+ORIGINATION = (
+    *PREFIX,
     M("callId", (3,), CALL_IDENTITY, "call_id"),
     O("calling", (4,), PARTY, "calling"),
     O("called", (5,), PARTY, "called"),
@@ -139,7 +141,8 @@ ORIGINATION = PREFIX + (
     O("protocolSpecificParameters", (12, 0, 0), TEXTS, "sip_headers"),  # [12]× CHOICE, sip [0] SET, sipHeader [0]
     O("forkedCalls", (14,), SetOf(FORKED_CALL), "forked_calls"),
 )  # fmt: skip
-REDIRECTION = PREFIX + (
+REDIRECTION = (
+    *PREFIX,
     M("callId", (3,), CALL_IDENTITY, "call_id"),
     O("newCallId", (4,), CALL_IDENTITY, "new_call_id"),
     O("redirectedFrom", (5,), PARTY, "redirected_from"),
@@ -147,12 +150,14 @@ REDIRECTION = PREFIX + (
     O("subjectMedia", (8,), MEDIA, "subject_media"),
     O("associateMedia", (9,), MEDIA, "associate_media"),
 )
-RELEASE = PREFIX + (
+RELEASE = (
+    *PREFIX,
     M("callId", (3,), CALL_IDENTITY, "call_id"),
     O("cause", (5,), CAUSE, "cause"),
     O("contactAddresses", (6,), PARTY, "contact_addresses"),
 )
-TERMINATION_ATTEMPT = PREFIX + (
+TERMINATION_ATTEMPT = (
+    *PREFIX,
     M("callId", (3,), CALL_IDENTITY, "call_id"),
     M("calling", (4,), PARTY, "calling"),
     O("called", (5,), PARTY, "called"),
@@ -160,24 +165,28 @@ TERMINATION_ATTEMPT = PREFIX + (
     O("redirectedFromInfo", (8,), REDIRECTED_FROM, "redirected_from_info"),
     O("protocolSpecificParameters", (9, 0, 0), TEXTS, "sip_headers"),
 )
-CONNECTION = PREFIX + (
+CONNECTION = (
+    *PREFIX,
     M("callId", (3,), CALL_IDENTITIES, "call_ids"),
     O("connectedParties", (4,), PARTIES, "connected_parties"),
     O("newParties", (5,), PARTIES, "new_parties"),
     O("connectedMedia", (6,), MEDIA, "connected_media"),
 )
-CONNECTION_BREAK = PREFIX + (
+CONNECTION_BREAK = (
+    *PREFIX,
     M("callId", (3,), CALL_IDENTITIES, "call_ids"),
     O("removedParties", (4,), PARTIES, "removed_parties"),
     O("remainingParties", (5,), PARTIES, "remaining_parties"),
     O("droppedParties", (6,), PARTIES, "dropped_parties"),
     O("suspendedMedia", (7,), MEDIA, "suspended_media"),
 )
-DIALED_DIGIT_EXTRACTION = PREFIX + (
+DIALED_DIGIT_EXTRACTION = (
+    *PREFIX,
     M("callId", (3,), CALL_IDENTITY, "call_id"),
     M("digits", (4,), DIGITS, "digits"),
 )
-NETWORK_SIGNAL = PREFIX + (
+NETWORK_SIGNAL = (
+    *PREFIX,
     O("callId", (3,), CALL_IDENTITY, "call_id"),
     O("signaledToPartyId", (4,), PARTY, "signaled_to_party_id"),
     O("alertingSignal", (8,), Enumerated(max(cdc.AlertingSignal)), "alerting_signal"),
@@ -185,7 +194,8 @@ NETWORK_SIGNAL = PREFIX + (
     O("terminalDisplayInfo", (10,), TERMINAL_DISPLAY, "terminal_display_info"),
     O("other", (11,), Text(), "other"),
 )
-SUBJECT_SIGNAL = PREFIX + (
+SUBJECT_SIGNAL = (
+    *PREFIX,
     O("callId", (3,), CALL_IDENTITY, "call_id"),
     O("signalingPartyId", (4,), PARTY, "signaling_party_id"),
     O("signaledPartyId", (5,), PARTY, "signaled_party_id"),
@@ -197,7 +207,8 @@ SUBJECT_SIGNAL = PREFIX + (
         O("otherSignalingInformation", (3,), PHRASE, "other_signaling_information"),
     ))),
 )  # fmt: skip
-MEDIA_AND_ADDRESS_REPORTING = PREFIX + (
+MEDIA_AND_ADDRESS_REPORTING = (
+    *PREFIX,
     M("callId", (3,), CALL_IDENTITY, "call_id"),
     O("subjectMedia", (4,), MEDIA, "subject_media"),
     O("associateMedia", (5,), SetOf(MEDIA), "associate_media"),
@@ -232,9 +243,10 @@ MESSAGES: dict[type[cdc.Message], Message] = {
 """Struct to its alternative of `LaesMessage`."""
 
 DEFAULT_OID = "1.2.840.113737.2.1.0.0.0.1"
-"""protocolIdentifier of v2's call-identifying information; the last arc is a version, so a site can configure another."""
+"""protocolIdentifier of v2's call-identifying information; its last arc is a version, so a site can configure it."""
 
 PROTOCOL_IDENTIFIER_TAG = 0
 MESSAGE_TAG = 1
 ENHANCED_TAG = 0
-"""LAESProtocol ::= CHOICE { enhancedProtocol [0] { protocolIdentifier [0] OID, laesMessage [1]× }, laesMessage [1]× }."""
+"""LAESProtocol ::= CHOICE { enhancedProtocol [0] { protocolIdentifier [0] OID, laesMessage [1]× },
+laesMessage [1]× }."""

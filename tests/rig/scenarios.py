@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from mediation.cli.demo_media import Speech
 from mediation.cli.demo_sipp import Called, Caller, session
+from mediation.cli.demo_site import texts
 from tests.rig.forwarder import Diversion
-from tests.rig.stage import Stage, texts
+from tests.rig.stage import Stage
 
 RINGBACK = "networkSignal ringbackTone"
 ALERT = "networkSignal alertingPattern0"
@@ -63,7 +64,7 @@ def outgoing(stage: Stage) -> None:
     stage.order()
     stage.call(stage.out().connected().bye(), usual())
     start, answer = stage.wait("origination"), stage.wait("answer")
-    assert stage.other[1:] in " ".join(texts(start)), "the number that S called is missing"
+    assert stage.other[1:] in " ".join(texts(start["fields"])), "the number that S called is missing"
     assert start["timestamp"] < answer["timestamp"]
 
 
@@ -116,7 +117,7 @@ def withheld(stage: Stage) -> None:
         headers=("Privacy: id", f"P-Asserted-Identity: <sip:{stage.other}@carrier.example>"),
     )
     stage.call(caller.connected().bye(), usual())
-    known = " ".join(texts(stage.wait("termAttempt")))
+    known = " ".join(texts(stage.wait("termAttempt")["fields"]))
     assert stage.other[1:] in known, "the network-asserted number of the caller is missing"
 
 
@@ -126,7 +127,7 @@ def forward_unconditional(stage: Stage) -> None:
     with stage.proxy(Diversion("unconditional", stage.third)) as proxy:
         caller = stage.into().invite().expect(100, optional=True).expect(181).expect(180).expect(200).ack().bye()
         stage.call(caller, None, third=usual(), remote=proxy)
-    assert stage.third[1:] in " ".join(texts(stage.wait("redirection")))
+    assert stage.third[1:] in " ".join(texts(stage.wait("redirection")["fields"]))
 
 
 @scenario("9a", "A calls S, busy, forwarded to B", "termAttempt", ALERT, "redirection", "answer", "release")
@@ -135,7 +136,7 @@ def forward_busy(stage: Stage) -> None:
     with stage.proxy(Diversion("busy", stage.third)) as proxy:
         caller = stage.into().invite().expect(100, optional=True).expect(181).expect(180).expect(200).ack().bye()
         stage.call(caller, Called().receive("INVITE").refuse(486), third=usual(), remote=proxy)
-    assert stage.third[1:] in " ".join(texts(stage.wait("redirection")))
+    assert stage.third[1:] in " ".join(texts(stage.wait("redirection")["fields"]))
 
 
 @scenario("9b", "A calls S, no answer, forwarded to B", "termAttempt", ALERT, "redirection", "answer", "release")
@@ -292,6 +293,13 @@ def retransmission(stage: Stage) -> None:
         stage.out().invite().ringing().expect(200).pause(700).ack().bye(),
         Called().receive("INVITE").pause(700).reply(180, tag="d").answer().receive("BYE").pause(700).reply(200),
     )
+
+
+@scenario("loss", "the first INVITE, 200 and BYE are lost behind the tap", *OUT, "release")
+def loss(stage: Stage) -> None:
+    stage.order()
+    with stage.proxy(lose=frozenset({"INVITE", "200 INVITE", "BYE"})) as proxy:
+        stage.call(stage.out().connected().bye(), usual(), remote=proxy)
 
 
 @scenario("span", "a SPAN port sees both sides of a proxy", *OUT, "release")

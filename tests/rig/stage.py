@@ -19,7 +19,7 @@ from typing import Any, Self
 from mediation.cli.demo_media import Speech, write_speech
 from mediation.cli.demo_network import SPAN, Network, open_socket
 from mediation.cli.demo_sipp import SIP_PORT, Called, Caller, Running
-from mediation.cli.demo_site import LabSite, Line
+from mediation.cli.demo_site import LabSite, Line, label
 from tests.rig.forwarder import Diversion, Forwarder
 
 SCENARIOS_AT_MOST = 60  # addresses given to each peer
@@ -27,43 +27,6 @@ EVENT_LIMIT_S = 8.0  # 47 CFR 1.20007(a)(14)
 FENCE = "+12025559999"
 MAIN_SPAN, TRUNK = "span", "trunk"
 COUNTER = itertools.count(1)
-
-
-def label(line: Line) -> str:
-    """A message and what tells it from another of its kind, in one short line."""
-    fields = line["fields"]
-    detail: list[str] = []
-    match line["message"]:
-        case "networkSignal":
-            # 0 is notUsed in both.
-            detail = [str(fields[k]) for k in ("alertingSignal", "subjectAudibleSignal")
-                      if fields.get(k) not in (None, "notUsed")]  # fmt: skip
-        case "dialedDgtExtrn":
-            detail = [str(fields["digits"])]
-        case "surveillanceStatus":
-            detail = [str(fields["statusEventType"])]
-        case "release":
-            detail = [code for code in _texts(fields.get("cause")) if code != "SIP"][:1]
-            detail = [part for text in detail for part in text.split() if part.isdigit()][:1]
-    return " ".join([line["message"], *detail])
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text inside a decoded value."""
-    match value:
-        case str():
-            yield value
-        case dict():
-            for inner in value.values():
-                yield from _texts(inner)
-        case list() | tuple() | set():
-            for inner in value:
-                yield from _texts(inner)
-
-
-def texts(line: Line) -> set[str]:
-    """Every text in the decoded fields of a message."""
-    return set(_texts(line["fields"]))
 
 
 class Rig:
@@ -226,12 +189,12 @@ class Stage:
             pass
 
     @contextmanager
-    def proxy(self, diversion: Diversion | None = None) -> Iterator[str]:
-        """A proxy between the parties, with the subject's forwarding service; its address."""
+    def proxy(self, diversion: Diversion | None = None, *, lose: frozenset[str] = frozenset()) -> Iterator[str]:
+        """A proxy between the parties, with the subject's forwarding service, or with losses; its address."""
         routes = {self.subject: self.called_address, self.other: self.called_address, self.third: self.third_address}
         diversions = {self.subject: diversion} if diversion is not None else {}
         forwarder = Forwarder(
-            self.rig.network.namespace("proxy"), self.proxy_address, routes=routes, diversions=diversions
+            self.rig.network.namespace("proxy"), self.proxy_address, routes=routes, diversions=diversions, lose=lose
         )
         try:
             yield self.proxy_address
