@@ -23,6 +23,7 @@ from mediation.core.errors import RemoteProtocolError
 
 HEADER = struct.Struct("!HHIIHH16sQ")
 HEADER_OCTETS = 40
+_LENGTHS = struct.Struct("!II")
 PROPRIETARY = struct.Struct("!IBBH")
 VERSION = 0x0005
 MAX_PDU_OCTETS = 1 << 17  # a SIP message over TCP can exceed a datagram; the parser refuses more
@@ -174,24 +175,35 @@ def decode(octets: bytes | memoryview) -> Pdu:
 
 
 class Framer:
-    """Cuts a byte stream into PDUs. Feed octets in any pieces; bounded by MAX_PDU_OCTETS."""
+    """Cuts a byte stream into PDUs. Feed octets in any pieces; bounded by MAX_PDU_OCTETS.
+
+    `failure` is what is wrong with the stream, once something is: it is then unusable, but what was whole before is good.
+    """
 
     def __init__(self) -> None:
+        self.failure: RemoteProtocolError | None = None
         self._buffer = bytearray()
 
     def feed(self, octets: bytes | memoryview) -> list[Pdu]:
-        """All PDUs that are whole now. Raises RemoteProtocolError; the stream is then unusable."""
-        self._buffer.extend(octets)
-        found = []
+        """All PDUs that are whole now. Raises RemoteProtocolError when the very next one is none."""
+        if self.failure is not None:
+            raise self.failure
+        self._buffer += octets
+        found: list[Pdu] = []
         at = 0
-        while len(self._buffer) - at >= HEADER_OCTETS:
-            header, length = struct.unpack_from("!II", self._buffer, at + 4)
-            if header < HEADER_OCTETS or header + length > MAX_PDU_OCTETS:
-                raise RemoteProtocolError("x2: impossible length")
-            if len(self._buffer) - at < header + length:
-                break
-            found.append(decode(bytes(self._buffer[at : at + header + length])))
-            at += header + length
+        try:
+            while len(self._buffer) - at >= HEADER_OCTETS:
+                header, length = _LENGTHS.unpack_from(self._buffer, at + 4)
+                if header < HEADER_OCTETS or header + length > MAX_PDU_OCTETS:
+                    raise RemoteProtocolError("x2: impossible length")
+                if len(self._buffer) - at < header + length:
+                    break
+                found.append(decode(bytes(self._buffer[at : at + header + length])))
+                at += header + length
+        except RemoteProtocolError as error:
+            self.failure = error
+            if not found:
+                raise
         del self._buffer[:at]
         return found
 
