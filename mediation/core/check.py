@@ -74,6 +74,7 @@ class Check(enum.StrEnum):
     EXPIRED = "expired", "the order's window has ended"
     # What only the receiver of a task can know
     SUPERSEDED = "superseded", "a later act on this order has been seen already"
+    CLOCK = "clock", "the clock's error is unknown or over 200 ms, and the site's configuration does not accept that"
     TASK_UNKNOWN = "task-unknown", "no such task is armed here"
     # Provisioning, before anything is entered in the ledger
     NOT_PROVIDED = "not-provided", "capability not provided by this release"

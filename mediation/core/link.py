@@ -298,9 +298,11 @@ class Connection:
             self._fail("epoch that is not newer", guilty)
         if guilty is RemoteProtocolError and position.sequence > self.expected.sequence:
             self._fail("epoch that skips numbers without a loss report", guilty)
+        # An acknowledgement of the epoch that ends here may still be on its way.
+        epoch, sequence = self.expected
+        self._extents[epoch] = max(self._extents.get(epoch, 0), sequence)
         self.expected = position
-        if self.role is Role.DELIVERY:
-            self._extents.setdefault(position.epoch, position.sequence)
+        self._extents.setdefault(position.epoch, position.sequence)
 
     def _acknowledge(self, position: Position, guilty: type[LocalProtocolError | RemoteProtocolError]) -> None:
         assert self.expected is not None

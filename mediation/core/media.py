@@ -1,8 +1,9 @@
-"""What the two sides of a call agreed on for their media: offer and answer (RFC 3264), hold, and what counts as a change.
+"""What the two sides of a call agreed on for their media: offer and answer (RFC 3264), hold, and what counts as a
+change.
 
 Answers for two questions after each exchange: is a side now put on hold or retrieved (RFC 3264 section 8.4; 47 CFR
-1.20007(b)(2)), and is anything new that the collection function has not been told. It carries no media and keeps at most
-one description for each side.
+1.20007(b)(2)), and is anything new that the collection function has not been told. It carries no media and keeps at
+most one description for each side.
 
 What is not a change, although octets differ: a session refresh (the same `o=` version, RFC 3264 section 8), and the
 second copy of a description on the other side of a proxy that anchors media (the same `o=`, other addresses).
@@ -78,12 +79,13 @@ def describe(body: bytes) -> Description | None:
 class Exchange:
     """The media of one call: the description in force on each side, and who holds."""
 
-    __slots__ = ("descriptions", "holding", "removed_by")
+    __slots__ = ("changed_by", "descriptions", "holding", "removed_by")
 
     def __init__(self) -> None:
         self.descriptions: list[Description | None] = [None, None]
         self.holding = [False, False]
-        self.removed_by: Side | None = None  # whose hold suspended the media
+        self.changed_by = Side.CALLER  # who held or retrieved last
+        self.removed_by = Side.CALLER  # whose hold suspended the media
 
     def set_up(self, side: Side, description: Description | None) -> bool:
         """Before the call is answered there is nothing to hold. True when the description is news."""
@@ -108,8 +110,9 @@ class Exchange:
             self.descriptions[offerer.other] = answer
             news = True
         if tuple(self.holding) != was:
+            self.changed_by = offerer if self.holding[offerer] != was[offerer] else offerer.other
             if not before:
-                self.removed_by = offerer if self.holding[offerer] else offerer.other
+                self.removed_by = self.changed_by
                 return Change.HELD
             return Change.HOLD if any(self.holding) else Change.RETRIEVED
         return Change.MEDIA if news else Change.NOTHING

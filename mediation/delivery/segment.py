@@ -77,6 +77,24 @@ def prepare_spare(folder: Path, number: int, size: int) -> Segment:
     return Segment(path, durable.prepare(path, size), Position(0, 0), size)
 
 
+def improvise(folder: Path, start: Position, size: int) -> Segment:
+    """A segment for a burst that outran the thread: its room is reserved but not pre-written, so its syncs cost more
+    (p50 175 µs against 119). Raises OSError (disk full).
+
+    openat fallocate pwrite64
+    """
+    path = path_for(folder, start)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, durable.MODE)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+        durable.write(descriptor, record.segment_header(start), 0)
+    except OSError:
+        os.close(descriptor)
+        path.unlink()
+        raise
+    return Segment(path, descriptor, start, size, named=False)
+
+
 def place(spare: Segment, folder: Path, start: Position) -> Segment:
     """Gives a spare its place: header, then name. Not durable until `sync`.
 
@@ -89,16 +107,15 @@ def place(spare: Segment, folder: Path, start: Position) -> Segment:
 
 
 def wipe(segment: Segment) -> None:
-    """Zeros over everything that was written: delivered messages do not stay on the disk. Raises OSError.
+    """Zeros over everything that was written: delivered messages do not stay in the file. Raises OSError.
 
-    pwrite64 … fdatasync
+    pwrite64 …
     """
     at = 0
     zeros = bytes(durable.WRITE_OCTETS)
     while at < segment.end:
         durable.write(segment.descriptor, zeros[: segment.size - at], at)
         at += len(zeros)
-    os.fdatasync(segment.descriptor)
 
 
 def find(folder: Path) -> list[Segment]:

@@ -59,6 +59,7 @@ class SpoolCounters(msgspec.Struct):
     acknowledged: int = 0
     damaged: int = 0
     torn: int = 0
+    improvised: int = 0  # segments that were not pre-written
     lost: dict[LossClass, int] = msgspec.field(default_factory=lambda: dict.fromkeys(LossClass, 0))
 
 
@@ -68,7 +69,7 @@ class Spool:
     def __init__(self, folder: Path, *, now_s: int, bound_octets: int, segment_octets: int = SEGMENT_OCTETS) -> None:
         """Opens `folder`, takes over what an earlier process left, begins a new epoch. Blocks for some 20 ms.
 
-        `bound_octets` is the most that its segments may occupy. Raises ConfigurationError when another process holds
+        `bound_octets` is the most that its segments may occupy, besides one spare. Raises ConfigurationError when another process holds
         the spool, OSError when the folder cannot be used; a full disk is no error here but a counted loss.
         """
         self.folder = folder
@@ -253,19 +254,27 @@ class Spool:
             return LossClass.STORAGE
         if self._current is not None and self._current.room >= octets:
             return None
-        spare = self._committer.take_spare()
-        if spare is not None:
-            try:
-                self._current = segments.place(spare, self.folder, Position(self.position.epoch, first))
-            except OSError:
+        start = Position(self.position.epoch, first)
+        fits = len(self._segments) < self._max_segments
+        spare = self._committer.take_spare() if fits else None
+        try:
+            if spare is not None:
+                self._current = segments.place(spare, self.folder, start)
+            elif fits:
+                self._current = segments.improvise(self.folder, start, self._segment_octets)
+                self.counters.improvised += 1
+        except OSError:
+            fits = False
+            if spare is not None:
                 spare.close()
                 spare.path.unlink(missing_ok=True)
-                return LossClass.STORAGE
+        if fits:
+            assert self._current is not None
             self._segments.append(self._current)
         elif self._current is not None and self.acknowledged >= self._end_of(self._current):
             self._current = None  # nothing in it is needed: wiped, it becomes the spare
         self._release()
-        if spare is not None:
+        if fits:
             return None
         return LossClass.SPOOL_FULL if len(self._segments) >= self._max_segments else LossClass.STORAGE
 
