@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 
 import pytest
@@ -111,10 +112,8 @@ def test_a_changed_proof_proves_nothing(size: int, data: st.DataObject) -> None:
         changed.insert(data.draw(st.integers(0, len(proof))), bytes(32))
     else:
         at = data.draw(st.integers(0, size - 1).filter(lambda n: n != index))
-    try:
+    with contextlib.suppress(ValueError):
         assert merkle.root_from_inclusion(leaf, at, size, changed) != tree.root()
-    except ValueError:
-        pass
 
 
 @given(st.integers(2, 200), st.data())
