@@ -20,9 +20,8 @@ def checksum(octets: bytes) -> int:
 def udp(source: str, destination: str, sport: int, dport: int, payload: bytes) -> bytes:
     header = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0)
     a, b = ipaddress.ip_address(source).packed, ipaddress.ip_address(destination).packed
-    pseudo = a + b + struct.pack("!I" if len(a) == 16 else "!xBH", *([8 + len(payload)] if len(a) == 16 else [UDP, 8 + len(payload)]))
-    if len(a) == 16:
-        pseudo += struct.pack("!xxxB", UDP)
+    length = 8 + len(payload)
+    pseudo = a + b + (struct.pack("!IxxxB", length, UDP) if len(a) == 16 else struct.pack("!xBH", UDP, length))
     value = checksum(pseudo + header + payload) or 0xFFFF
     return header[:6] + struct.pack("!H", value) + payload
 
