@@ -154,6 +154,8 @@ def test_lines_are_awaited_and_end() -> None:
         ("dialedDgtExtrn", {"digits": "12#"}, "dialedDgtExtrn 12#"),
         ("release", {"cause": {"signalingType": "SIP", "cause": {"sip": ["SIP/2.0 486 Busy Here"]}}}, "release 486"),
         ("release", {}, "release"),
+        ("release", {"callId": {"main": "x", "leg": "y"}}, "release of a leg"),
+        ("subjectSignal", {"signal": {"otherSignalingInformation": "hold"}}, "subjectSignal hold"),
     ],
 )
 def test_labels(message: str, fields: dict[str, object], expected: str) -> None:
