@@ -42,6 +42,7 @@ cdef struct call:
     uint64_t tags[CALL_TAGS]
     uint64_t branches[CALL_BRANCHES]
     uint64_t dialogs[CALL_DIALOGS]
+    uint64_t ended[CALL_DIALOGS]   # dialogs that a BYE ended: a late copy of their 200 does not revive them
     uint32_t id_length
     uint32_t previous          # in the list of live or of lingering calls
     uint32_t following
@@ -49,6 +50,7 @@ cdef struct call:
     uint8_t tag_count
     uint8_t branch_count
     uint8_t dialog_count
+    uint8_t ended_count
     uint8_t task_count
     bint overflow              # more branches or dialogs than are remembered: only silence ends it
     bint answered
@@ -208,7 +210,7 @@ cdef inline uint32_t add_call(call_table *t, span call_id, const call_view *view
     c.last_ns = now_ns
     c.over_ns = 0
     c.flows[0] = c.flows[1] = NO_CALL
-    c.tag_count = c.branch_count = c.dialog_count = c.task_count = 0
+    c.tag_count = c.branch_count = c.dialog_count = c.ended_count = c.task_count = 0
     c.overflow = c.answered = c.invite = False
     c.has_media[0] = c.has_media[1] = False
     c.used = True

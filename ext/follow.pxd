@@ -212,6 +212,8 @@ cdef inline void follow_invite(match_table *t, uint32_t index, const sip_message
     elif 200 <= m.status < 300:
         c.answered = True
         forget(c.branches, &c.branch_count, p.branch)
+        if in_set(c.ended, c.ended_count, remote):
+            return
         c.overflow |= not remember(c.dialogs, &c.dialog_count, CALL_DIALOGS, remote)
         if c.over_ns:
             set_over(&t.calls, index, 0)
@@ -227,7 +229,9 @@ cdef inline void follow_bye(match_table *t, uint32_t index, const sip_message *m
     cdef uint64_t remote = p.to_tag if in_set(c.tags, c.tag_count, p.from_tag) else p.from_tag
     if m.status == 0:
         forget(c.dialogs, &c.dialog_count, remote)
+        remember(c.ended, &c.ended_count, CALL_DIALOGS, remote)
     elif m.status >= 300 and m.status != 481 and m.status != 408:
+        forget(c.ended, &c.ended_count, remote)
         c.overflow |= not remember(c.dialogs, &c.dialog_count, CALL_DIALOGS, remote)
         if c.over_ns:
             set_over(&t.calls, index, 0)

@@ -16,10 +16,11 @@ from libc.string cimport memcpy, memset
 from dialog cimport calls_free, calls_init
 from flows cimport flows_free, flows_init
 from follow cimport refresh_flows
-from identity cimport pack_digits
+from identity cimport IDENTITY_NONE, IDENTITY_NUMBER, identity, identity_of, pack_digits
 from keyed_hash cimport hash_secret
 from match cimport match_datagram, match_media
 from match_table cimport COUNTERS, MAX_IAPS, match_table, own_address
+from octets cimport make_span, span
 from packet cimport FLOW_ADD, packet_info
 from targets cimport (
     NO_INDEX, add_key, drop_task, key_view, new_task, reserve_keys, targets_free, targets_init, view_number,
@@ -262,6 +263,19 @@ cdef class Matcher:
                     match_datagram(&self.table, &info, &payload[0] + at, stops[i] - at, now_ns)
                     at = stops[i]
         free(stops)
+
+    def canonical(self, const uint8_t[::1] uri not None):
+        """What mediation.core.identity.canonical says of a URI, by the code that matches; for tests."""
+        cdef identity found
+        cdef span octets = make_span(&uri[0], &uri[0] + uri.shape[0]) if uri.shape[0] else make_span(NULL, NULL)
+        cdef uint32_t i
+        identity_of(&self.table.plan, octets, &found)
+        if found.kind == IDENTITY_NONE:
+            return None
+        if found.kind == IDENTITY_NUMBER:
+            i = <uint32_t>(found.number >> 60)
+            return f"tel:+{found.number << 4 >> 4:0{i}x}"  # packed decimal reads as hexadecimal
+        return PyBytes_FromStringAndSize(<const char *>found.text, found.length).decode("utf-8", "surrogateescape")
 
     def take(self):
         """The X2 PDUs that were written since the last take; the buffer is empty then."""

@@ -61,7 +61,9 @@ def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
     """A search that cannot find proves nothing: each spelling alone is found, in any file, at any depth."""
     words = demo_proof.wanted([ALICE], ["call-7"])
     (tmp_path / "deep" / "er").mkdir(parents=True)
-    for spelling in (b"2025550147", b"5550147", b"Alice", b"10.77.1.1", b"call-7"):
+    texts = [b"+12025550147", b"2025550147", b"Alice", b"10.77.1.1", b"call-7"]
+    packed = [bytes.fromhex("2025550147"), bytes.fromhex("0252551074")]
+    for spelling in (*texts, *(text.hex().encode() for text in texts), *packed):
         (tmp_path / "deep" / "er" / "file").write_bytes(b"\0\xff" + spelling + b"\0")
         assert demo_proof.search(tmp_path, words)[2], spelling
     (tmp_path / "deep" / "er" / "file").write_bytes(b"\0\xffnothing of hers\0")

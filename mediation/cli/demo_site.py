@@ -127,12 +127,9 @@ class LabSite:
         self._functions: subprocess.Popen[str] | None = None
         self._collector: subprocess.Popen[str] | None = None
         self.messages: Lines | None = None
-        self.command("init", str(path), "--lab")
-        settings = path / config.FILE
-        text = settings.read_text().replace(
-            f"collector_port = {config.LAB_COLLECTOR_PORT}", f"collector_port = {free_port()}"
-        )
-        settings.write_text(text + "\n" + iaps)
+        self.command("init", str(path), "--lab", "--collector-port", str(free_port()))
+        with (path / config.FILE).open("a") as settings:
+            settings.write(f"\n{iaps}")
 
     def try_command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Runs `mediation WORDS`, whatever its status."""

@@ -54,6 +54,7 @@ class Direction(enum.IntEnum):
 
 class Attribute(enum.IntEnum):
     PROPRIETARY = 4
+    INTERCEPTION_POINT = 7  # IPID: which access point of the network function saw it
     SEQUENCE = 8
     TIMESTAMP = 9
     SOURCE_IPV4 = 10
@@ -89,6 +90,7 @@ class Pdu(msgspec.Struct, frozen=True, kw_only=True):
     error_us: int = UNKNOWN_ERROR_US
     disciplined: bool = False
     role: Role = Role.UNKNOWN
+    interception_point: str = ""  # name of the access point; empty when the sender has only one
 
 
 def encode(pdu: Pdu) -> bytes:
@@ -99,6 +101,8 @@ def encode(pdu: Pdu) -> bytes:
         attributes.extend(struct.pack("!HH", kind, len(value)))
         attributes.extend(value)
 
+    if pdu.interception_point:
+        add(Attribute.INTERCEPTION_POINT, pdu.interception_point.encode())
     if pdu.sequence is not None:
         add(Attribute.SEQUENCE, struct.pack("!I", pdu.sequence & 0xFFFFFFFF))
     add(Attribute.TIMESTAMP, struct.pack("!II", *divmod(pdu.stamp_ns, 1_000_000_000)))
@@ -163,6 +167,7 @@ def decode(octets: bytes | memoryview) -> Pdu:
             error_us=ours[0],
             disciplined=not ours[1] & UNDISCIPLINED,
             role=Role(ours[2]),
+            interception_point=values.get(Attribute.INTERCEPTION_POINT, b"").decode(),
         )
     except (struct.error, ValueError) as error:
         raise RemoteProtocolError("x2: attribute of a wrong size or value") from error
