@@ -17,7 +17,8 @@ from mediation.core.errors import AuthorizationError
 from mediation.core.trust import Trust
 from tests.core import authority as a
 from tests.core.authority import KEYS, KIDS, LEGAL, NOW_NS, NOW_S, PERSONS
-from tests.core.mutations import GOOD, ROWS, edit, edited, replace, with_commands
+from tests.core.mutation import GOOD, edit, edited, replace, with_commands
+from tests.core.mutations import ROWS
 
 
 @pytest.mark.parametrize("name", ROWS)
