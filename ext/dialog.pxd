@@ -42,6 +42,7 @@ cdef struct call:
     uint64_t tags[CALL_TAGS]
     uint64_t branches[CALL_BRANCHES]
     uint64_t dialogs[CALL_DIALOGS]
+    uint64_t ended[CALL_DIALOGS]   # dialogs that a BYE ended: a late copy of their 200 does not revive them
     uint32_t id_length
     uint32_t previous          # in the list of live or of lingering calls
     uint32_t following
@@ -49,6 +50,7 @@ cdef struct call:
     uint8_t tag_count
     uint8_t branch_count
     uint8_t dialog_count
+    uint8_t ended_count
     uint8_t task_count
     bint overflow              # more branches or dialogs than are remembered: only silence ends it
     bint answered
@@ -131,27 +133,27 @@ cdef inline uint32_t find_call(const call_table *t, span call_id, call_view *vie
 
 cdef inline void unlink_call(call_table *t, uint32_t index) noexcept nogil:
     cdef call *c = &t.calls[index]
-    cdef call_list *l = &t.over if c.over_ns else &t.live
+    cdef call_list *ends = &t.over if c.over_ns else &t.live
     if c.previous == NO_CALL:
-        l.first = c.following
+        ends.first = c.following
     else:
         t.calls[c.previous].following = c.following
     if c.following == NO_CALL:
-        l.last = c.previous
+        ends.last = c.previous
     else:
         t.calls[c.following].previous = c.previous
 
 
 cdef inline void append_call(call_table *t, uint32_t index) noexcept nogil:
     cdef call *c = &t.calls[index]
-    cdef call_list *l = &t.over if c.over_ns else &t.live
-    c.previous = l.last
+    cdef call_list *ends = &t.over if c.over_ns else &t.live
+    c.previous = ends.last
     c.following = NO_CALL
-    if l.last == NO_CALL:
-        l.first = index
+    if ends.last == NO_CALL:
+        ends.first = index
     else:
-        t.calls[l.last].following = index
-    l.last = index
+        t.calls[ends.last].following = index
+    ends.last = index
 
 
 cdef inline void touch_call(call_table *t, uint32_t index, uint64_t now_ns) noexcept nogil:
@@ -208,7 +210,7 @@ cdef inline uint32_t add_call(call_table *t, span call_id, const call_view *view
     c.last_ns = now_ns
     c.over_ns = 0
     c.flows[0] = c.flows[1] = NO_CALL
-    c.tag_count = c.branch_count = c.dialog_count = c.task_count = 0
+    c.tag_count = c.branch_count = c.dialog_count = c.ended_count = c.task_count = 0
     c.overflow = c.answered = c.invite = False
     c.has_media[0] = c.has_media[1] = False
     c.used = True

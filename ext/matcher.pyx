@@ -16,10 +16,11 @@ from libc.string cimport memcpy, memset
 from dialog cimport calls_free, calls_init
 from flows cimport flows_free, flows_init
 from follow cimport refresh_flows
-from identity cimport pack_digits
+from identity cimport IDENTITY_NONE, IDENTITY_NUMBER, identity, identity_of, pack_digits
 from keyed_hash cimport hash_secret
 from match cimport match_datagram, match_media
 from match_table cimport COUNTERS, MAX_IAPS, match_table, own_address
+from octets cimport make_span, span
 from packet cimport FLOW_ADD, packet_info
 from targets cimport (
     NO_INDEX, add_key, drop_task, key_view, new_task, reserve_keys, targets_free, targets_init, view_number,
@@ -240,13 +241,13 @@ cdef class Matcher:
             match_media(&self.table, &info, start, length, now_ns)
 
     def repeat(self, const uint8_t[::1] payload not None, list ends not None, uint64_t rounds, *, uint64_t now_ns):
-        """Match the datagrams that end at `ends` in `payload`, `rounds` times over, from one place: for measurements."""
+        """Match the datagrams that end at `ends` in `payload`, `rounds` times over: for measurements."""
         cdef packet_info info
         cdef uint32_t count = <uint32_t>len(ends)
         cdef uint32_t *stops
         cdef uint32_t i
         cdef uint32_t at = 0
-        cdef uint64_t r
+        cdef uint64_t _
         if count == 0 or sorted(ends) != ends or ends[0] < 0 or ends[count - 1] != payload.shape[0]:
             raise LocalProtocolError("matcher: ends must rise to the length of the payload")
         fill_info(&info, ("192.0.2.1", 5060), ("192.0.2.2", 5060), now_ns, 0, 0, True)
@@ -256,12 +257,25 @@ cdef class Matcher:
         for i in range(count):
             stops[i] = ends[i]
         with nogil:
-            for r in range(rounds):
+            for _ in range(rounds):
                 at = 0
                 for i in range(count):
                     match_datagram(&self.table, &info, &payload[0] + at, stops[i] - at, now_ns)
                     at = stops[i]
         free(stops)
+
+    def canonical(self, const uint8_t[::1] uri not None):
+        """What mediation.core.identity.canonical says of a URI, by the code that matches; for tests."""
+        cdef identity found
+        cdef span octets = make_span(&uri[0], &uri[0] + uri.shape[0]) if uri.shape[0] else make_span(NULL, NULL)
+        cdef uint32_t i
+        identity_of(&self.table.plan, octets, &found)
+        if found.kind == IDENTITY_NONE:
+            return None
+        if found.kind == IDENTITY_NUMBER:
+            i = <uint32_t>(found.number >> 60)
+            return f"tel:+{found.number << 4 >> 4:0{i}x}"  # packed decimal reads as hexadecimal
+        return PyBytes_FromStringAndSize(<const char *>found.text, found.length).decode("utf-8", "surrogateescape")
 
     def take(self):
         """The X2 PDUs that were written since the last take; the buffer is empty then."""

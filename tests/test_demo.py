@@ -61,7 +61,9 @@ def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
     """A search that cannot find proves nothing: each spelling alone is found, in any file, at any depth."""
     words = demo_proof.wanted([ALICE], ["call-7"])
     (tmp_path / "deep" / "er").mkdir(parents=True)
-    for spelling in (b"2025550147", b"5550147", b"Alice", b"10.77.1.1", b"call-7"):
+    texts = [b"+12025550147", b"2025550147", b"Alice", b"10.77.1.1", b"call-7"]
+    packed = [bytes.fromhex("2025550147"), bytes.fromhex("0252551074")]
+    for spelling in (*texts, *(text.hex().encode() for text in texts), *packed):
         (tmp_path / "deep" / "er" / "file").write_bytes(b"\0\xff" + spelling + b"\0")
         assert demo_proof.search(tmp_path, words)[2], spelling
     (tmp_path / "deep" / "er" / "file").write_bytes(b"\0\xffnothing of hers\0")
@@ -117,7 +119,8 @@ def test_frames_have_right_checksums(source: str, destination: str) -> None:
 
 
 def test_a_recording_is_a_capture_in_order(tmp_path: Path) -> None:
-    from scapy.all import rdpcap  # with its layers
+    from scapy.layers import inet6, l2  # noqa: F401 - the reader knows a link layer once its module is loaded
+    from scapy.utils import rdpcap
 
     calls = Recording()
     calls.call(ALICE, Person("Bob", "+13035550123", "10.77.2.1"), "one", 1_700_000_000_000_000_000, keys="5#")
@@ -151,6 +154,8 @@ def test_lines_are_awaited_and_end() -> None:
         ("dialedDgtExtrn", {"digits": "12#"}, "dialedDgtExtrn 12#"),
         ("release", {"cause": {"signalingType": "SIP", "cause": {"sip": ["SIP/2.0 486 Busy Here"]}}}, "release 486"),
         ("release", {}, "release"),
+        ("release", {"callId": {"main": "x", "leg": "y"}}, "release of a leg"),
+        ("subjectSignal", {"signal": {"otherSignalingInformation": "hold"}}, "subjectSignal hold"),
     ],
 )
 def test_labels(message: str, fields: dict[str, object], expected: str) -> None:

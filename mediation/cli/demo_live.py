@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
 
-from mediation.cli import demo_proof
+from mediation.cli import demo_order, demo_proof
 from mediation.cli.demo_capture import Person
 from mediation.cli.demo_media import Speech, write_speech
 from mediation.cli.demo_network import SPAN, Network
@@ -125,7 +125,7 @@ def play(screen: Screen, folder: Path, site_path: Path) -> None:
         agency.write_text("".join(json.dumps(line) + "\n" for line in lines))
         site.stop()
         screen.chapter("What is left of Carol's and Dave's call")
-        wanted = demo_proof.wanted([CAROL, DAVE], ["carol-1", "alice-before"])
+        wanted = demo_proof.wanted([CAROL, DAVE], ["carol-calls-dave", "alice-before-the-order"])
         demo_proof.nothing_of_others(screen, site, wanted, CASE, agency=agency, traffic=live.traffic)
         screen.chapter("The ledger")
         demo_proof.ledger(screen, site, folder)
@@ -138,7 +138,7 @@ def no_order(live: Live) -> None:
     screen = live.screen
     screen.chapter("A call while there is no order")
     keys = live.keys("before", "99#")
-    live.dial(ALICE, BOB, lambda party: party.connected().play(*keys).bye(), "alice-before").wait()
+    live.dial(ALICE, BOB, lambda party: party.connected().play(*keys).bye(), "alice-before-the-order").wait()
     screen.say(f"{ALICE.name} has called {BOB.name}, pressed keys, and hung up.")
     assert live.site.messages is not None
     screen.check("nothing went to the agency", len(live.site.messages) == 0, f"{len(live.site.messages)} messages")
@@ -146,12 +146,9 @@ def no_order(live: Live) -> None:
 
 def order(live: Live) -> None:
     screen, site = live.screen, live.site
-    screen.chapter("An order: a court's paper, two signatures of two people, and an officer's command")
+    screen.chapter("An order: a court's paper, and three signatures of three people")
     began = time.monotonic()
-    site.order(CASE, f"tel:{ALICE.number}", dde="on")
-    screen.say("legal reviewer    signs the legal token: case, subject, window, agency, destination, court, judge")
-    screen.say("carrier's signer  signs the carrier token, which names the legal token by its hash")
-    screen.say("officer           signs the command to activate, which names the carrier token by its hash")
+    demo_order.play(screen, site, ALICE, CASE, live.folder / "papers")
     screen.check(f"{CASE} is armed: written to the ledger first, verified by tap and mediator for themselves", True,
                  f"{time.monotonic() - began:.1f} s")  # fmt: skip
     site.order(OTHER_CASE, f"tel:{BOB.number}", authority="trap-and-trace")
@@ -162,7 +159,7 @@ def under_order(live: Live) -> None:
     screen, site = live.screen, live.site
     screen.chapter("The same call again, now under the order, and Carol calls Dave at the same time")
     carol = live.dial(CAROL, DAVE, lambda party: party.connected().mark().gate().play(*live.keys("carol", "5550#"))
-                      .bye(), "carol-1")  # fmt: skip
+                      .bye(), "carol-calls-dave")  # fmt: skip
     carol.until_mark()
     screen.head()
     alice = live.dial(ALICE, BOB, lambda party: party.connected().mark().gate().play(*live.keys("on", "1123#")).gate()

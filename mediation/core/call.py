@@ -1,45 +1,49 @@
 """The call model: SIP as an access point saw it goes in, call-identifying messages of one order come out.
 
-Start here. One `CallModel` serves one task (one case at one intercept access point). It is sans-I/O: `observe` takes one
-X2 PDU, `advance` takes the time, both return messages; nothing else happens. 47 CFR 1.20007(b) and T1.678 say what has to
-be reported; RFC 3261 says what happened.
+Start here. One `CallModel` serves one task (one case at one intercept access point). It is sans-I/O: `observe`
+takes one X2 PDU, `advance` takes the time, both return messages; nothing else happens. 47 CFR 1.20007(b) and T1.678
+say what has to be reported; RFC 3261 says what happened.
 
 How a message passes through:
 
-    x2.Pdu ── sip.parse ──> reading.Reader.read ──> events ──> TABLE ──> report.Reporter.say ──> Minimiser.apply ──> CallEvent
-                                  │                                          │
-                                  └───────────── dialog.Call ────────────────┘
-                                    (what is remembered of the call)
+    x2.Pdu ─> sip.parse ─> reading.Reader ─> events ─> TABLE ─> report.Reporter ─> minimisation ─> cdc.CallEvent
+                                  │                                     │
+                                  └────────── dialog.Call ──────────────┘
+                                     what is remembered of the call
 
-    this file      the TABLE (state × event -> state, messages), and the model that walks it
+    this file      the TABLE (state × event -> state, messages), and the model that walks it (`diagram` draws it)
     dialog         the states, their time limits, and the memory of one call: legs (To tags), branches (hops), offers
-    reading        what a message means: copy or news, whose dialog, last word or not, forwarded or delivered
+    reading        what a message means: copy or news, whose dialog, last word or not
+    forwarding     does it go to somebody else, or to the subject's own phone
     media          offer and answer: hold, retrieve, what is a change
     party          PartyIdentity out of headers: the network's word apart from claims
     report         the messages
     timers         when something is due
     signal         status code -> tone, Alert-Info -> ringing pattern
     digits         RFC 4733 -> digits
-    minimisation   what this order may be given of it
+    minimisation   what this order may be given of it (`outbox` lets nothing pass it by)
+    surveillance   what the model is told of the order, and the names of its counters
 
 Three rules that explain most of it:
 
-1. State belongs to the call (the Call-ID), not to a transaction. A tap that sees both sides of a proxy, a retransmission
-   and a back-to-back agent that keeps the Call-ID all show the same thing twice; the second time the table has no row
-   for it, so nothing is said. An event without a row changes nothing: that is the rule, not an error.
-2. Nothing is invented. What was not seen is not reported: no Origination for a call that was up before the order began, no
-   Answer that only a BYE suggests. Time stamps are those of the packet that made the event; a timer's event has the
-   timer's time.
-3. Every call that was named in a message is closed by exactly one Release without a leg (`report` explains legs), be it
-   by signalling, by a timer or for want of room; the last two say so in the cause.
+1. State belongs to the call (the Call-ID), not to a transaction. A tap that sees both sides of a proxy, a
+   retransmission and a back-to-back agent that keeps the Call-ID all show the same thing twice; the second time the
+   table has no row for it, so nothing is said. An event without a row changes nothing: that is the rule, not an
+   error.
+2. Nothing is invented. What was not seen is not reported: no Origination for a call that was up before the order
+   began, no Answer that only a BYE suggests. Time stamps are those of the packet that made the event; a timer's
+   event has the timer's time.
+3. Every call that was named in a message is closed by exactly one Release without a leg (`report` explains legs),
+   be it by signalling, by a timer or for want of room; the last two say so in the cause.
 
-When is a called subject alerted? With the 180 of the subject's own phone, not with the INVITE. The INVITE may yet be
-forwarded without ever ringing (scenarios 8 and 9), and a tap in front of the proxy cannot tell. If the phone answers
-without a 180, the alert is reported with the answer, which proves that the INVITE and what it displays were delivered.
+When is a called subject alerted? With the 180 of the subject's own phone, not with the INVITE. The INVITE may yet
+be forwarded without ever ringing (scenarios 8 and 9), and a tap in front of the proxy cannot tell. If the phone
+answers without a 180, the alert is reported with the answer, which proves that the INVITE and what it displays were
+delivered.
 
-When is it over? A final response on the caller's own hop is the network's last word. One that is only seen inside the
-network, a 3xx, a challenge (401, 407) or a CANCEL leaves the call PENDING for PENDING_LIMIT: another INVITE continues
-it, the last word ends it, and otherwise the time does.
+When is it over? A final response on the caller's own hop is the network's last word. A failure inside the network says
+nothing: the proxy may try elsewhere, within this tap's sight or out of it. A challenge (401, 407), a 3xx or a CANCEL
+leaves the call PENDING for PENDING_LIMIT: another INVITE continues it, a last word ends it, otherwise the time does.
 """
 
 from __future__ import annotations
@@ -48,29 +52,25 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Final, NamedTuple
 
-import msgspec
-
 from mediation.core import cdc, sip
-from mediation.core.case import Authority, Capability
+from mediation.core.case import Capability
 from mediation.core.dialog import Call, State
-from mediation.core.digits import FLASH, INTER_DIGIT_TIMEOUT_NS, KEYS, DigitString, Gathered, TelephoneEvents
+from mediation.core.digits import Dialing, Flash, Gathered, Tally
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.identity import DialPlan, Plan
 from mediation.core.minimisation import Minimiser
+from mediation.core.outbox import Outbox
 from mediation.core.party import Directory
 from mediation.core.reading import Event, Reader, Reading
 from mediation.core.report import Reporter, Say
+from mediation.core.surveillance import COUNTERS, METHODS, SILENT_METHODS, Surveillance
 from mediation.core.timers import Timers
-from mediation.core.x2 import UNKNOWN_ERROR_US, Direction, PayloadFormat, Pdu, Role
+from mediation.core.x2 import Direction, PayloadFormat, Pdu, Role
 
 MAX_CALLS: Final = 20_000  # of one task, a trunk group at its busiest: twice the 10,000 calls of the memory benchmark
 
-METHODS: Final = ("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE")  # that make and end calls
-SILENT_METHODS: Final = ("REGISTER", "MESSAGE", "OPTIONS", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO", "REFER")
-
 
 class Row(NamedTuple):
-    """One transition: in any of these states, this event leads there and says that."""
+    """In any of these states, this event leads there and says that."""
 
     states: tuple[State, ...]
     event: Event
@@ -83,13 +83,11 @@ _OPEN = (*_SETUP, State.DIVERTED, State.PENDING)
 UP = (State.ANSWERED, State.HELD)
 
 BOTH: Final = (
-    Row((State.IDLE,), Event.MIDCALL, State.ANSWERED),
-    Row(_OPEN, Event.MIDCALL, State.ANSWERED),
+    Row((State.IDLE, *_OPEN, State.FORWARDING), Event.MIDCALL, State.ANSWERED),
     Row(_OPEN, Event.MEDIA, None, (Say.MEDIA,)),
     Row(_OPEN, Event.BYE, State.RELEASED, (Say.RELEASE,)),
     Row((*_SETUP, State.DIVERTED), Event.CANCEL, State.PENDING),
     Row((*_SETUP, State.DIVERTED), Event.RETRY, State.PENDING),
-    Row((*_SETUP, State.DIVERTED), Event.STALLED, State.PENDING),
     Row((*_SETUP, State.DIVERTED), Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
     Row(UP, Event.MEDIA, None, (Say.MEDIA,)),
     Row((State.ANSWERED,), Event.HELD, State.HELD, (Say.SIGNAL, Say.BREAK)),
@@ -121,9 +119,9 @@ CALLED: Final = (
     Row((*_OPEN, State.FORWARDING), Event.RETARGET, State.DIVERTED, (Say.REDIRECTION,)),
     Row((*_SETUP, State.PENDING), Event.RINGING, State.ALERTING, (Say.ALERTING,)),
     Row((State.DIVERTED, State.FORWARDING), Event.RINGING, None, (Say.ALERTING,)),
-    Row(_SETUP, Event.FORWARDED, State.FORWARDING),
+    Row((*_SETUP, State.PENDING), Event.FORWARDED, State.FORWARDING),
     Row((*_SETUP, State.DIVERTED), Event.REDIRECT, State.PENDING, (Say.REDIRECTION,)),
-    Row(_OPEN, Event.ANSWER, State.ANSWERED, (Say.ALERTED, Say.ANSWER, Say.LOSERS)),
+    Row(_OPEN, Event.ANSWER, State.ANSWERED, (Say.ALERTING, Say.ANSWER, Say.LOSERS)),
     Row(_OPEN, Event.FAILURE, State.RELEASED, (Say.RELEASE,)),
     Row((State.PENDING,), Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
     Row((State.FORWARDING,), Event.MEDIA, None, (Say.MEDIA,)),
@@ -131,7 +129,6 @@ CALLED: Final = (
     Row((State.FORWARDING,), Event.TIMEOUT, State.DIVERTED, (Say.REDIRECTION,)),
     Row((State.FORWARDING,), Event.REDIRECT, State.PENDING, (Say.REDIRECTION,)),
     Row((State.FORWARDING,), Event.CANCEL, State.PENDING, (Say.REDIRECTION,)),
-    Row((State.FORWARDING,), Event.STALLED, State.PENDING, (Say.REDIRECTION,)),
     Row((State.FORWARDING,), Event.FAILURE, State.RELEASED, (Say.REDIRECTION, Say.RELEASE)),
     Row((State.FORWARDING,), Event.BYE, State.RELEASED, (Say.REDIRECTION, Say.RELEASE)),
 )
@@ -146,49 +143,6 @@ def _expand(rows: Iterable[Row]) -> Iterator[tuple[tuple[State, Event], tuple[St
 
 
 TABLE: Final = {role: dict(_expand(rows)) for role, rows in ROWS.items()}
-
-
-def diagram(role: Role) -> str:
-    """The table as Mermaid text, for the documentation."""
-    lines = ["stateDiagram-v2", "    [*] --> idle"]
-    for row in ROWS[role]:
-        for state in row.states:
-            label = row.event.value + (" / " + ", ".join(word.value for word in row.say) if row.say else "")
-            lines.append(f"    {state.value} --> {(row.to or state).value}: {label}")
-    return "\n".join(lines) + "\n"
-
-
-class Surveillance(msgspec.Struct, frozen=True, kw_only=True):
-    """What the call model needs to know of a task and its site."""
-
-    case_id: str
-    iap_system_id: str
-    authority: Authority
-    capabilities: frozenset[Capability]
-    subjects: tuple[str, ...]  # as in the order: tel: and sip: URIs
-    dde: bool = False  # dialed digit extraction is on
-    plan: Plan = DialPlan()
-    digit_timeout_ns: int = INTER_DIGIT_TIMEOUT_NS
-    status_messages: bool = True  # SurveillanceStatus is sent by agreement only (FCC 99-230)
-
-
-COUNTERS: Final = (
-    "unparsable",  # PDUs whose SIP or RTP could not be read
-    "unknown_format",  # PDUs that hold neither
-    "unknown_call",  # messages and digits of a call whose beginning was not seen and that cannot be joined
-    "calls",  # all that were opened
-    "calls_joined",  # of them, already up when first seen
-    "calls_timed_out",
-    "calls_evicted",
-    "digits_off",  # packets not looked at, because extraction is off
-    "digits_of_others",
-    "digits_before_answer",
-    "digits_copies",  # packets that repeated a key press
-    "events_ignored",  # telephone-events that are neither digit nor flash
-    "after_stop",  # PDUs that came after the order ended
-    "unreported_other",  # methods that are not listed by name
-    *(f"unreported_{method}" for method in SILENT_METHODS),
-)
 
 
 class CallModel:
@@ -206,9 +160,9 @@ class CallModel:
         self._timers: Timers[Call] = Timers(Call.deadline_ns)
         self._dde = surveillance.dde and Capability.DIGITS in surveillance.capabilities
         self._stopped = False
-        self._quality = (UNKNOWN_ERROR_US * 1000, False)  # of the clock, as the newest PDU proved it
-        self._out: list[cdc.CallEvent] = []
+        self._outbox = Outbox(self._minimiser)
         self._counters = dict.fromkeys(COUNTERS, 0)
+        self._tally = Tally()
 
     @property
     def calls(self) -> int:
@@ -220,6 +174,9 @@ class CallModel:
         """Numbers since the start; no name and no value identifies anybody."""
         return {
             **self._counters,
+            "digits_copies": self._tally.copies,
+            "digits_before_answer": self._tally.early,
+            "events_ignored": self._tally.ignored,
             "fields_minimised": self._minimiser.removed,
             "messages_withheld": self._minimiser.withheld,
         }
@@ -247,14 +204,14 @@ class CallModel:
         if not self._dde:
             self._flush_all()
             for call in self._calls.values():
-                call.telephone = None
-        return self._take()
+                call.dialing = None
+        return self._outbox.take()
 
     def advance(self, now_ns: int) -> list[cdc.CallEvent]:
         """Everything that is due at `now_ns`."""
         for call in self._timers.due(now_ns):
             self._expire(call, now_ns)
-        return self._take()
+        return self._outbox.take()
 
     def next_deadline_ns(self) -> int | None:
         """When `advance` is wanted at the latest; None: not before something was observed."""
@@ -265,14 +222,14 @@ class CallModel:
         if self._stopped:
             self._counters["after_stop"] += 1
             return []
-        self._quality = (pdu.error_us * 1000, pdu.disciplined)
+        self._outbox.note_quality(pdu)
         if pdu.payload_format == PayloadFormat.SIP:
             self._sip(pdu)
         elif pdu.payload_format == PayloadFormat.RTP:
             self._rtp(pdu)
         else:
             self._counters["unknown_format"] += 1
-        return self._take()
+        return self._outbox.take()
 
     # Signalling
 
@@ -318,31 +275,20 @@ class CallModel:
 
     def _open(self, key: Hashable, pdu: Pdu, message: sip.SipMessage) -> Call | None:
         """A call for its first message, or None when that message cannot begin or join one."""
-        initial = message.method == "INVITE" and not message.to.tag
-        inside = bool(message.method in ("INVITE", "UPDATE") and message.to.tag)
-        answer = message.cseq_method == "INVITE" and 200 <= message.status < 300
-        if not (initial or inside or answer):
+        first = self._reader.first(pdu, message)
+        if first is None:
             return None
-        role = pdu.role
-        if inside or answer or role is Role.UNKNOWN:  # the sender of this transaction counts as the caller
-            from_subject = Direction.TO_TARGET if answer else Direction.FROM_TARGET
-            to_subject = Direction.FROM_TARGET if answer else Direction.TO_TARGET
-            if pdu.direction not in (from_subject, to_subject):
-                calling = self._directory.is_subject(message.from_.uri)
-            else:
-                calling = pdu.direction == from_subject
-            role = Role.CALLING if calling else Role.CALLED
         if len(self._calls) >= MAX_CALLS:
             self._evict(pdu.stamp_ns)
         call = Call(
             key=key,
             main=message.call_id,
-            role=role,
+            role=first.role,
             state=State.IDLE,
             last_ns=pdu.stamp_ns,
             since_ns=pdu.stamp_ns,
         )
-        if not initial:
+        if first.joined:
             self._reporter.introduce(call, message)
             self._counters["calls_joined"] += 1
         self._counters["calls"] += 1
@@ -369,7 +315,7 @@ class CallModel:
 
     def _expire(self, call: Call, now_ns: int) -> None:
         """Whatever of this call is due; its timer is set anew."""
-        if call.digits is not None and (due := call.digits.deadline_ns) is not None and due <= now_ns:
+        if call.dialing is not None and (due := call.dialing.deadline_ns) is not None and due <= now_ns:
             self._flush(call)
         while (limit := call.limit_ns()) is not None and limit <= now_ns:
             self._counters["calls_timed_out"] += call.state not in (State.PENDING, State.FORWARDING, State.RELEASED)
@@ -403,69 +349,43 @@ class CallModel:
             self._counters["digits_of_others"] += 1
             return
         call = self._find(pdu.correlation, pdu.stamp_ns)
-        if call is None or call.state is State.RELEASED:
-            self._counters["unknown_call"] += call is None
+        if call is None:
+            self._counters["unknown_call"] += 1
             return
-        if call.telephone is None:
-            call.telephone = TelephoneEvents()
-        copies = call.telephone.copies
+        if call.state is State.RELEASED:
+            return
+        if call.dialing is None:
+            call.dialing = Dialing(self._order.digit_timeout_ns, self._tally)
         try:
-            events = call.telephone.feed(pdu.payload)
+            done = call.dialing.feed(pdu.payload, pdu.stamp_ns, cut_through=call.state in UP)
         except RemoteProtocolError:
             self._counters["unparsable"] += 1
             return
-        self._counters["digits_copies"] += call.telephone.copies - copies
-        if call.state not in UP:  # before cut-through; remembered, so that a key held across the answer stays one
-            self._counters["digits_before_answer"] += len(events)
-            return
-        for event in events:
-            self._press(call, event, pdu.stamp_ns)
+        for each in done:
+            if isinstance(each, Flash):
+                self._send(self._reporter.flash(call, pdu.stamp_ns), pdu.stamp_ns, call)
+            else:
+                self._dialed(call, each)
         self._timers.arm(call)
 
-    def _press(self, call: Call, event: int, stamp_ns: int) -> None:
-        if event < len(KEYS):
-            if call.digits is None:
-                call.digits = DigitString(self._order.digit_timeout_ns)
-            self._dialed(call, call.digits.add(KEYS[event], stamp_ns))
-        elif event == FLASH:
-            self._flush(call)
-            self._send(self._reporter.flash(call, stamp_ns), stamp_ns, call)
-        else:
-            self._counters["events_ignored"] += 1
-
     def _flush(self, call: Call) -> None:
-        if call.digits is not None:
-            self._dialed(call, call.digits.flush())
+        for due in call.dialing.flush() if call.dialing is not None else ():
+            self._dialed(call, due)
 
     def _flush_all(self) -> None:
         for call in self._calls.values():
             self._flush(call)
 
-    def _dialed(self, call: Call, due: Gathered | None) -> None:
+    def _dialed(self, call: Call, due: Gathered) -> None:
         """The message is stamped with its last digit; its eight seconds run from its first."""
-        if due is not None:
-            self._send(self._reporter.digits(call, due.digits, due.last_ns), due.first_ns, call)
+        self._send(self._reporter.digits(call, due.digits, due.last_ns), due.first_ns, call)
 
     # Out
 
-    def _status(
-        self, event: cdc.StatusEvent, current: cdc.CurrentStatus, now_ns: int
-    ) -> list[cdc.CallEvent]:
+    def _status(self, event: cdc.StatusEvent, current: cdc.CurrentStatus, now_ns: int) -> list[cdc.CallEvent]:
         if self._order.status_messages:
-            self._send(self._reporter.status(event, current, now_ns), now_ns)
-        return self._take()
+            self._outbox.add(self._reporter.status(event, current, now_ns), now_ns)
+        return self._outbox.take()
 
-    def _send(self, message: cdc.Message, received_ns: int, call: Call | None = None) -> None:
-        given = self._minimiser.apply(message)
-        if given is None:
-            return
-        if call is not None:
-            call.reported = True
-        error_ns, disciplined = self._quality
-        self._out.append(
-            cdc.CallEvent(message=given, received_ns=received_ns, error_ns=error_ns, disciplined=disciplined)
-        )
-
-    def _take(self) -> list[cdc.CallEvent]:
-        events, self._out = self._out, []
-        return events
+    def _send(self, message: cdc.Message, received_ns: int, call: Call) -> None:
+        call.reported |= self._outbox.add(message, received_ns)

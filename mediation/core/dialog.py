@@ -1,8 +1,9 @@
 """What is remembered of one call: its dialogs, the hops its INVITE took, and what has been reported of it.
 
-Answers for the memory of the call model, all of it bounded here; it decides nothing. Everything in a `Call` comes from
-one Call-ID (RFC 3261 section 12): the legs are its dialogs, told apart by To tag; the branches are the hops on which its
-INVITE was seen, told apart by the branch of the topmost Via (section 17.1.3), each with the target it went to.
+Answers for the memory of the call model, all of it bounded here; it decides nothing. Everything in a `Call` comes
+from one Call-ID (RFC 3261 section 12): the legs are its dialogs, told apart by To tag; the branches are the hops on
+which its INVITE was seen, told apart by the branch of the topmost Via (section 17.1.3), each with the target it
+went to.
 
 A tap that sees both sides of a proxy sees every message once per hop. The branch seen first is the `outer` one: it is
 the caller's own hop, and only a final response on it is the network's last word to the caller. What comes back on the
@@ -18,7 +19,7 @@ from typing import Final
 import msgspec
 
 from mediation.core import cdc
-from mediation.core.digits import DigitString, TelephoneEvents
+from mediation.core.digits import Dialing
 from mediation.core.media import Description, Exchange, Side
 from mediation.core.x2 import Role
 
@@ -40,7 +41,7 @@ class State(enum.Enum):
     ALERTING = "alerting"
     FORWARDING = "forwarding"  # the network announced it (181); where to is not known yet
     DIVERTED = "diverted"  # it goes to somebody else than the subject
-    PENDING = "pending"  # it failed, perhaps not finally
+    PENDING = "pending"  # refused, redirected or cancelled, but another INVITE may continue it
     ANSWERED = "answered"
     HELD = "held"  # answered, media suspended by one side or both
     RELEASED = "released"  # over; lingers so that late copies stay silent
@@ -127,17 +128,17 @@ class Call(msgspec.Struct, kw_only=True):
     associate: cdc.Party = cdc.Party()  # the other party
     display: cdc.TerminalDisplay | None = None
     alerting: cdc.AlertingSignal = cdc.AlertingSignal.ALERTING_PATTERN_0
-    status: int = 0  # of the final response that may not be the last word
+    failed: bool = False  # the last word was no, or the caller gave up
+    status: int = 0  # of the newest final response other than 2xx, from whatever hop
     cause: cdc.Cause | None = None
 
     media: Exchange = msgspec.field(default_factory=Exchange)
     contacts: list[str] = msgspec.field(default_factory=lambda: ["", ""])  # Contact URI by Side
 
-    telephone: TelephoneEvents | None = None
-    digits: DigitString | None = None
+    dialing: Dialing | None = None  # the subject's keys, since extraction is on
 
     reported: bool = False  # a message named this call since it was last released
-    alerted: bool = False  # the subject was alerted
+    alerted: bool = False  # the subject heard ringback, or was alerted: once in an attempt, however many phones ring
     armed_ns: int | None = None  # the model's own: the earliest entry in its timer queue
 
     def is_copy(self, fingerprint: Hashable) -> bool:
@@ -155,7 +156,8 @@ class Call(msgspec.Struct, kw_only=True):
         self.branches = {branch: Branch(uri, subject)}
         self.legs = {}
         self.offers = {}
-        self.status, self.cause, self.retry_elsewhere = 0, None, False
+        self.failed, self.status, self.cause, self.retry_elsewhere = False, 0, None, False
+        self.alerted = False
 
     def add_branch(self, branch: str, uri: str, subject: bool) -> None:
         if len(self.branches) >= MAX_BRANCHES:  # the outer one is the first and stays
@@ -195,19 +197,14 @@ class Call(msgspec.Struct, kw_only=True):
     def deadline_ns(self) -> int | None:
         """When something of this call is due: digits, or the limit of its state."""
         limit = self.limit_ns()
-        digits = self.digits.deadline_ns if self.digits is not None else None
+        digits = self.dialing.deadline_ns if self.dialing is not None else None
         return digits if digits is not None and (limit is None or digits < limit) else limit
 
     def close(self) -> None:
         """The call is over: only what tells late copies from a new attempt is kept."""
         self.branches, self.legs, self.offers, self.seen = {}, {}, {}, {}
-        self.winner, self.target, self.display, self.telephone, self.digits = None, None, None, None, None
+        self.winner, self.target, self.display, self.dialing = None, None, None, None
         self.media = Exchange()
-
-    @property
-    def live(self) -> bool:
-        """A hop beyond the caller's own has not had its final response yet."""
-        return any(not each.done for tag, each in self.branches.items() if tag != self.outer)
 
     @property
     def subject_side(self) -> Side | None:

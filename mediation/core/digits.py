@@ -1,18 +1,17 @@
 """Digits that the subject dials after cut-through: RFC 4733 telephone-events in, strings of digits out.
 
-Answers for one thing: each key the subject pressed is reported once, in order, soon enough. It hears no audio, parses no
-SIP, and never sees a packet while dialed digit extraction is off (47 CFR 1.20007(b)(6), the toggle).
+Answers for one thing: each key the subject pressed is reported once, in order, soon enough. It hears no audio,
+parses no SIP, and never sees a packet while dialed digit extraction is off (47 CFR 1.20007(b)(6), the toggle).
 
-Two parts, both sans-I/O:
+Two parts, both sans-I/O, and `Dialing`, which joins them for one call:
 
-* `TelephoneEvents` turns RTP packets into key presses. A key press is an `event` of one RTP source (SSRC) that began at
-  one RTP time stamp (RFC 4733 section 2.2), so all packets of a press, its end packet sent three times (2.5.1.4) and the
-  second copy that a SPAN port shows, are one press. It counts from the first packet that arrives, whichever that is: any
-  of the others may be lost.
-* `DigitString` gathers presses until a message is due: at `#`, after the inter-digit timeout, four seconds after the
-  first digit (half of the eight seconds that 1.20007(a)(14) gives until arrival), or at 32 digits, which is all that
-  DialedDigitExtraction.digits holds (T1.678, VisibleString SIZE(1..32)).
-"""
+* `TelephoneEvents` turns RTP packets into key presses. A key press is an `event` of one RTP source (SSRC) that
+  began at one RTP time stamp (RFC 4733 section 2.2), so all packets of a press, its end packet sent three times
+  (2.5.1.4) and the second copy that a SPAN port shows, are one press. It counts from the first packet that arrives,
+  whichever that is: any of the others may be lost.
+* `DigitString` gathers presses until a message is due: at `#`, after the inter-digit timeout, four seconds after
+  the first digit (half of the eight seconds that 1.20007(a)(14) gives until arrival), or at 32 digits, which is all
+  that DialedDigitExtraction.digits holds (T1.678, VisibleString SIZE(1..32))."""
 
 from __future__ import annotations
 
@@ -137,6 +136,58 @@ class DigitString:
         due = Gathered(self._digits, self._first_ns, self._last_ns)
         self._digits = ""
         return due
+
+
+class Flash(msgspec.Struct, frozen=True):
+    """A hook flash; what was dialed before it is complete."""
+
+
+class Tally(msgspec.Struct):
+    """What happened to telephone-event packets; numbers only, shared by all calls of a task."""
+
+    copies: int = 0  # packets that repeated a key press
+    early: int = 0  # presses before cut-through, not reported
+    ignored: int = 0  # events that are neither digit nor flash
+
+
+class Dialing:
+    """The subject's keys in one call."""
+
+    __slots__ = ("_events", "_string", "_tally")
+
+    def __init__(self, timeout_ns: int, tally: Tally) -> None:
+        self._events = TelephoneEvents()
+        self._string = DigitString(timeout_ns)
+        self._tally = tally
+
+    def feed(self, packet: bytes, stamp_ns: int, *, cut_through: bool) -> list[Gathered | Flash]:
+        """What is complete with this packet. Before cut-through presses are only remembered, so that a key held across
+        the answer is not taken for a new one. Raises RemoteProtocolError for what is no telephone-event."""
+        copies = self._events.copies
+        events = self._events.feed(packet)
+        self._tally.copies += self._events.copies - copies
+        if not cut_through:
+            self._tally.early += len(events)
+            return []
+        done: list[Gathered | Flash] = []
+        for event in events:
+            if event < len(KEYS):
+                complete = self._string.add(KEYS[event], stamp_ns)
+                done += [complete] if complete else []
+            elif event == FLASH:
+                done += [*self.flush(), Flash()]
+            else:
+                self._tally.ignored += 1
+        return done
+
+    @property
+    def deadline_ns(self) -> int | None:
+        return self._string.deadline_ns
+
+    def flush(self) -> list[Gathered]:
+        """What has been dialed so far: the time has come, the call ended, the toggle went off."""
+        due = self._string.flush()
+        return [due] if due else []
 
 
 def _rtp(packet: bytes) -> tuple[bool, int, int, bytes]:

@@ -1,8 +1,9 @@
-"""What the two sides of a call agreed on for their media: offer and answer (RFC 3264), hold, and what counts as a change.
+"""What the two sides of a call agreed on for their media: offer and answer (RFC 3264), hold, and what counts as a
+change.
 
 Answers for two questions after each exchange: is a side now put on hold or retrieved (RFC 3264 section 8.4; 47 CFR
-1.20007(b)(2)), and is anything new that the collection function has not been told. It carries no media and keeps at most
-one description for each side.
+1.20007(b)(2)), and is anything new that the collection function has not been told. It carries no media and keeps at
+most one description for each side.
 
 What is not a change, although octets differ: a session refresh (the same `o=` version, RFC 3264 section 8), and the
 second copy of a description on the other side of a proxy that anchors media (the same `o=`, other addresses).

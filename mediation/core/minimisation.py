@@ -241,9 +241,7 @@ class Minimiser:
 
     def _lines(self, lines: tuple[str, ...]) -> tuple[str, ...]:
         kept = tuple(
-            line
-            for line in lines
-            if self._given[HEADER_LINES.get(line.partition(":")[0].strip().lower(), Kind.TEXT)]
+            line for line in lines if self._given[HEADER_LINES.get(line.partition(":")[0].strip().lower(), Kind.TEXT)]
         )
         self.removed += len(lines) - len(kept)
         return lines if len(kept) == len(lines) else kept

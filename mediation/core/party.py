@@ -84,9 +84,7 @@ class Directory:
 
     def vouched(self, uri: str, display: str = "") -> cdc.Party:
         """A party by the network's word, or a destination that the network routes to."""
-        return cdc.Party(
-            dn=self.number(uri), generic_name=(display,) if display else (), uri=(uri,) if uri else ()
-        )
+        return cdc.Party(dn=self.number(uri), generic_name=(display,) if display else (), uri=(uri,) if uri else ())
 
     def claimed(self, address: NameAddr) -> cdc.Party:
         """A party by its own word."""
@@ -117,8 +115,7 @@ class Directory:
 
     def called(self, message: SipMessage) -> cdc.Party:
         """Whom a request from the caller asks for."""
-        called = message.first("p-called-party-id")
-        for each in name_addrs(called) if called else ():
+        for each in addresses(message, "p-called-party-id"):
             return self.vouched(each.uri)
         if self.is_subject(message.to.uri) and not self.is_subject(message.request_uri):
             return self.vouched(message.to.uri)  # the Request-URI is a contact or a later target already
@@ -174,6 +171,11 @@ class Directory:
         return self.number(uri) or _dialed(uri) or uri
 
 
+def addresses(message: SipMessage, header: str) -> list[NameAddr]:
+    """All addresses in a header that may occur several times or hold a list."""
+    return [each for value in message.all(header) for each in name_addrs(value)]
+
+
 def anonymous(address: NameAddr) -> bool:
     """RFC 3323 section 4.1.1.3 and RFC 3325: a From that hides who calls."""
     user, _, host = address.uri.partition(":")[2].rpartition("@")
@@ -187,11 +189,9 @@ def withheld(message: SipMessage) -> bool:
     for value in message.all("privacy"):
         if any(word.strip().lower() in WITHHOLDING for word in value.replace(",", ";").split(";")):
             return True
-    for value in message.all("remote-party-id"):
-        for each in name_addrs(value):
-            if (each.parameter("privacy") or "").lower() in WITHHOLDING:
-                return True
-    return False
+    return any(
+        (each.parameter("privacy") or "").lower() in WITHHOLDING for each in addresses(message, "remote-party-id")
+    )
 
 
 def evidence(message: SipMessage) -> tuple[str, ...]:
@@ -206,12 +206,12 @@ def dialed(uri: str) -> str:
 
 def diversions(message: SipMessage) -> Diversions:
     """Who redirected this call so far. Diversion is believed before History-Info: it names redirections only."""
-    listed = [each for value in message.all("diversion") for each in name_addrs(value)][:MAX_DIVERSIONS]
+    listed = addresses(message, "diversion")[:MAX_DIVERSIONS]
     if listed:
         counts = [each.parameter("counter") or "" for each in listed]
         total = sum(int(count) if count.isascii() and count.isdigit() and len(count) < 3 else 1 for count in counts)
         return Diversions(tuple(listed), max(total, len(listed)), listed[0].parameter("reason"))
-    history = [each for value in message.all("history-info") for each in name_addrs(value)][:MAX_DIVERSIONS]
+    history = addresses(message, "history-info")[:MAX_DIVERSIONS]
     # An entry says of itself that it is a redirection: RFC 7044 "mp", RFC 4458 "cause". The entry before it redirected.
     hops = [at for at, each in enumerate(history) if at and _redirected_to(each)]
     if not hops:
@@ -225,7 +225,7 @@ def _redirected_to(entry: NameAddr) -> bool:
 
 def _asserted(message: SipMessage) -> list[NameAddr]:
     for name in ("p-asserted-identity", "remote-party-id"):
-        found = [each for value in message.all(name) for each in name_addrs(value)]
+        found = addresses(message, name)
         if found:
             return [each for each in found if not anonymous(each)]
     return []

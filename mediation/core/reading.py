@@ -1,44 +1,26 @@
 """What a SIP message means for the call it belongs to: message and memory in, events out.
 
-Answers for every judgement that is not in the table of `call`: is it a copy, which dialog is it about, is a final response
-the last word, did a call meant for the subject go to somebody else. It sends nothing and changes no state of the call.
+Answers for every judgement that is not in the table of `call`: is it a copy, which dialog is it about, is a final
+response the last word. It sends nothing and moves no call from one state to another.
 
-Is it the last word? Only a final response on the outermost hop is (see `dialog`). An inner one is `STALLED` when no
-other hop is still open: the proxy may go elsewhere, or its word to the caller follows, or was lost.
-
-Did it go elsewhere? A proxy sends a call for the subject on with another Request-URI in two cases that look alike: to
-the subject's own registered contact (RFC 3261 16.5), and to somebody else (forwarding). Evidence in this order, the
-first that speaks decides:
-  1. the Request-URI names a subject of the order: own;
-  2. it is a contact that the subject registered, or used itself: own;
-  3. the message says who redirected: a Diversion (RFC 5806) or History-Info (RFC 7044) entry more than before, or a
-     cause= parameter (RFC 4458): elsewhere;
-  4. it is what the subject's phone named in a 302, or the network announced forwarding (181): elsewhere;
-  5. it is a telephone number, which is another than the subject's by 1: elsewhere;
-  6. its host is the subject's own domain by name, so it is another address of record: elsewhere;
-  7. the subject's phone already refused or did not answer, and the user part is new: elsewhere;
-  8. otherwise it is a contact that we had not learnt yet: own. To miss a forwarding that nothing in the signalling
-     admits is better than to invent one; Answer still names whoever answered.
+Is it the last word? Only a final response on the outermost hop is (see `dialog`), or the ACK to one that we missed.
+What fails inside the network is remembered and says nothing: the proxy may go elsewhere, seen here or not.
 """
 
 from __future__ import annotations
 
 import enum
-import ipaddress
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from mediation.core import cdc, signal
 from mediation.core.dialog import Call, Leg, Offer, Target
-from mediation.core.identity import host_of
+from mediation.core.forwarding import Whereabouts, contact_key
 from mediation.core.media import Change, Description, Side, describe
-from mediation.core.party import REDIRECTED, Directory, diversions
-from mediation.core.sip import NameAddr, SipMessage, name_addrs
-from mediation.core.x2 import Role
-
-MAX_CONTACTS: Final = 256  # contacts of all subjects of one order; ours
-MAX_CONTACTS_IN_MESSAGE: Final = 16  # RFC 3261 sets no limit; registrars allow about ten
+from mediation.core.party import Directory, addresses, diversions
+from mediation.core.sip import NameAddr, SipMessage
+from mediation.core.x2 import Direction, Pdu, Role
 
 
 class Event(enum.Enum):
@@ -46,7 +28,7 @@ class Event(enum.Enum):
 
     INVITE = "INVITE"  # the initial one, or again under the same Call-ID
     RETARGET = "INVITE to somebody else"
-    MIDCALL = "request inside a call whose beginning was not seen"
+    MIDCALL = "request inside the call, its answer not seen"
     RINGING = "180"
     FORWARDED = "181"
     QUEUED = "182"
@@ -54,7 +36,6 @@ class Event(enum.Enum):
     RETRY = "401, 407, …"
     REDIRECT = "3xx"
     FAILURE = "4xx–6xx"
-    STALLED = "4xx–6xx inside the network"
     CANCEL = "CANCEL"
     BYE = "BYE"
     MEDIA = "new media"
@@ -84,12 +65,19 @@ class Reading(msgspec.Struct, frozen=True):
     target: Target | None = None  # of RETARGET and REDIRECT
 
 
+class First(NamedTuple):
+    """How a call is taken up."""
+
+    role: Role
+    joined: bool  # it was up already
+
+
 class Reader:
     """Reads the messages of one task. It remembers the subjects' contacts, nothing else."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        self._contacts: dict[str, None] = {}
+        self._whereabouts = Whereabouts(directory)
 
     def read(self, call: Call, message: SipMessage) -> list[Reading]:
         """The events in a message of this call; none for copies and for what does not concern the call model."""
@@ -108,6 +96,21 @@ class Reader:
                 return self._cancel(call, message)
         return []
 
+    def first(self, pdu: Pdu, message: SipMessage) -> First | None:
+        """What the first message seen of a call says about it; None when it can neither begin nor join one.
+
+        In a call that is joined, whoever sent the transaction counts as its caller.
+        """
+        inside = bool(message.method in ("INVITE", "UPDATE") and message.to.tag)
+        answer = message.cseq_method == "INVITE" and 200 <= message.status < 300
+        if not (inside or answer):
+            begins = message.method == "INVITE"
+            if not begins or pdu.role is not Role.UNKNOWN:
+                return First(pdu.role, joined=False) if begins else None
+        ways = (Direction.TO_TARGET, Direction.FROM_TARGET) if answer else (Direction.FROM_TARGET, Direction.TO_TARGET)
+        calling = pdu.direction == ways[0] if pdu.direction in ways else self._directory.is_subject(message.from_.uri)
+        return First(Role.CALLING if calling else Role.CALLED, joined=inside or answer)
+
     def is_new_attempt(self, call: Call, message: SipMessage) -> bool:
         """An initial INVITE under the Call-ID of a call that is over: a new call, not a late copy."""
         if message.method != "INVITE" or message.to.tag or message.from_.tag in call.echoes:
@@ -115,10 +118,8 @@ class Reader:
         return message.from_.tag != call.caller_tag or message.cseq > call.cseq
 
     def learn(self, message: SipMessage) -> None:
-        """A 2xx to REGISTER lists all contacts of a subject (RFC 3261 10.3): the registrar's word, not a claim."""
-        if message.cseq_method == "REGISTER" and 200 <= message.status < 300:
-            if self._directory.is_subject(message.to.uri):
-                self._learn_contacts(message)
+        """A message outside of calls: it may tell where a subject is reached."""
+        self._whereabouts.registered(message)
 
     def target_of(self, uri: str, display: str = "") -> Target:
         return Target(self._directory.key(uri), self._directory.vouched(uri, display))
@@ -132,7 +133,7 @@ class Reader:
         if message.branch == call.outer or branch is None:
             own = message.from_.tag == call.caller_tag and message.cseq == call.cseq
             if own:
-                call.cause = cause_of(message)
+                call.status, call.cause, call.failed = 0, cause_of(message), True
             return [Reading(Event.CANCEL, message)] if own else []
         branch.done = True
         return []
@@ -142,7 +143,7 @@ class Reader:
         same = tag == call.caller_tag
         if call.caller_tag and call.answered:
             return []  # the call is up; nothing outside of its dialog belongs to it
-        if call.caller_tag and not same and not call.status:
+        if call.caller_tag and not same and not call.failed:
             call.echo(tag, message.cseq)
             return []
         if same and message.cseq < call.cseq:
@@ -161,9 +162,7 @@ class Reader:
         body = describe(message.body)
         call.media.set_up(Side.CALLER, body)
         self._note_contact(call, Side.CALLER, message)
-        return [
-            msgspec.structs.replace(reading, descriptions=((Side.CALLER, body),) if body is not None else ())
-        ]
+        return [msgspec.structs.replace(reading, descriptions=((Side.CALLER, body),) if body is not None else ())]
 
     def _where(self, call: Call, message: SipMessage) -> Reading:
         """INVITE, or RETARGET with the new target."""
@@ -171,33 +170,10 @@ class Reader:
         if call.role is Role.CALLING:
             elsewhere = call.retry_elsewhere and uri not in (each.uri for each in call.branches.values())
         else:
-            elsewhere = self._elsewhere(call, message)
+            elsewhere = self._whereabouts.elsewhere(call, message)
         if not elsewhere:
             return Reading(Event.INVITE, message)
         return Reading(Event.RETARGET, message, target=self.target_of(uri))
-
-    def _elsewhere(self, call: Call, message: SipMessage) -> bool:
-        """The evidence in the order of this module's first page."""
-        uri = message.request_uri
-        key = self._directory.key(uri)
-        if self._directory.is_subject(uri) or _contact_key(uri) in self._contacts:
-            return False
-        before = diversions(message)
-        first = not call.caller_tag
-        if first:
-            return bool(before.parties) and self._directory.is_subject(before.parties[0].uri)
-        if before.count > call.diversions or REDIRECTED in uri.lower():
-            return True
-        if call.target is not None and (call.target.party is None or call.target.key == key):
-            return True
-        if key.startswith("tel:+"):
-            return True
-        host = host_of(uri) or ""
-        if not _is_address(host) and host == host_of(message.to.uri):
-            return True
-        users = {_user(each.uri) for each in call.branches.values()}
-        tried = any(each.done and each.subject for tag, each in call.branches.items() if tag != call.outer)
-        return (tried or call.status >= 300) and _user(uri) not in users
 
     def _request_inside(self, call: Call, message: SipMessage) -> list[Reading]:
         tag, method = message.from_.tag, message.method
@@ -228,12 +204,17 @@ class Reader:
         if call.is_copy(("ACK", message.cseq, tag, message.to.tag)):
             return []
         if not call.answered:
-            # For a 2xx an ACK is a request of its own with a branch of its own (RFC 3261 13.2.2.4, 17.1.1.3): the
-            # answer was lost on its way to us. After a failure it repeats the INVITE's branch and says nothing.
-            fresh = message.branch and message.branch not in call.branches and not call.status
-            if not (fresh and tag == call.caller_tag and message.cseq == call.cseq):
+            if call.failed or not message.branch or (tag, message.cseq) != (call.caller_tag, call.cseq):
                 return []
-            return [self._answer(call, message, call.leg(message.to.tag, message.branch), None)]
+            # For a 2xx an ACK is a request of its own with a branch of its own (RFC 3261 13.2.2.4); for a failure it
+            # repeats the INVITE's (17.1.1.3). So it tells of a last word that was lost on its way to us.
+            if message.branch not in call.branches:
+                return [self._answer(call, message, call.leg(message.to.tag, message.branch), None)]
+            if message.branch != call.outer:
+                return []
+            call.failed = True
+            failure = call.status >= 300 and signal.outcome(call.status) is signal.Outcome.FAILURE
+            return [Reading(Event.FAILURE if failure else Event.RETRY, message)]
         side = Side.CALLER if tag == call.caller_tag else Side.CALLEE
         body = describe(message.body)
         return self._agreed(call, message, side.other, None, body) if body is not None else []
@@ -259,8 +240,10 @@ class Reader:
         if initial and call.branches:
             return self._initial_response(call, message)
         if message.cseq_method == "INVITE" and call.echoes.get(tag) == message.cseq:
-            answer = 200 <= message.status < 300 and not call.answered
-            return [self._answer(call, message, call.leg("", ""), describe(message.body))] if answer else []
+            if not 200 <= message.status < 300 or call.answered:
+                return []
+            leg = next(iter(call.legs.values())) if len(call.legs) == 1 else call.leg("", "")  # "": which, is not known
+            return [self._answer(call, message, leg, describe(message.body))]
         if not call.caller_tag and message.cseq_method == "INVITE" and 200 <= message.status < 300:
             return [self._midcall(call, message, tag, message.to.tag)]
         if message.status < 200:
@@ -279,7 +262,7 @@ class Reader:
         status, tag = message.status, message.to.tag
         final = status >= 300
         branch = call.branches.get(message.branch)
-        last_word = final and (branch is None or message.branch == call.outer)
+        last_word = message.branch == call.outer or not call.outer
         if final and branch is not None:
             branch.done = True
         if call.is_copy((status, message.cseq, "INVITE", tag, message.branch if final else "")) or call.answered:
@@ -289,7 +272,7 @@ class Reader:
         leg = call.leg(tag, message.branch)
         side = Side.CALLEE
         if leg.subject and call.role is Role.CALLED:
-            self._learn_contacts(message)
+            self._whereabouts.learn(message)
         body = describe(message.body)
         if status >= 200:
             self._note_contact(call, side, message)
@@ -311,41 +294,37 @@ class Reader:
         return readings
 
     def _final(self, call: Call, message: SipMessage, *, last_word: bool) -> list[Reading]:
+        """A final response other than 2xx."""
+        call.status, call.cause, call.failed = message.status, cause_of(message), last_word
         outcome = signal.outcome(message.status)
-        away = call.role is Role.CALLED and outcome is signal.Outcome.REDIRECT
-        if not last_word and not away and call.live:
-            return []
-        call.status = message.status
-        call.cause = cause_of(message)
-        call.retry_elsewhere = outcome is signal.Outcome.REDIRECT
-        if outcome is signal.Outcome.REDIRECT and (last_word or away):
-            found = _addresses(message, "contact")
-            best = max(found, key=_preference) if found else None
-            if best is not None or call.role is Role.CALLING:
-                target = self.target_of(best.uri, best.display) if best else None
+        if outcome is signal.Outcome.REDIRECT:
+            call.retry_elsewhere = True
+            best = max(addresses(message, "contact"), key=_preference, default=None)
+            target = self.target_of(best.uri, best.display) if best else None
+            if last_word and (target is not None or call.role is Role.CALLING):
                 return [Reading(Event.REDIRECT, message, target=target)]
+            if target is not None and call.role is Role.CALLED:
+                return [Reading(Event.RETARGET, message, target=target)]  # the proxy follows it, seen here or not
         if not last_word:
-            return [Reading(Event.STALLED, message)]
-        event = Event.RETRY if outcome is signal.Outcome.RETRY else Event.FAILURE
-        return [Reading(event, message)]
+            return []
+        return [Reading(Event.RETRY if outcome is signal.Outcome.RETRY else Event.FAILURE, message)]
 
     def _answer(self, call: Call, message: SipMessage, leg: Leg, body: Description | None) -> Reading:
         call.answered, call.winner = True, leg
-        call.status, call.cause = 0, None
+        call.status, call.cause, call.failed = 0, None, False
         call.media.set_up(Side.CALLEE, body)
-        return Reading(
-            Event.ANSWER, message, leg, Side.CALLEE, ((Side.CALLEE, body),) if body is not None else ()
-        )
+        return Reading(Event.ANSWER, message, leg, Side.CALLEE, ((Side.CALLEE, body),) if body is not None else ())
 
     def _forwarded(self, call: Call, message: SipMessage, leg: Leg) -> Reading:
         """A 181: the network forwards; where to, the newest History-Info entry may say."""
         if call.role is Role.CALLING:
             return Reading(Event.FORWARDED, message, leg, Side.CALLEE)
-        entries = _addresses(message, "history-info")
+        entries = addresses(message, "history-info")
         if len(entries) > 1 and not self._directory.is_subject(entries[-1].uri):
             target = self.target_of(entries[-1].uri, entries[-1].display)
             return Reading(Event.RETARGET, message, leg, Side.CALLEE, target=target)
         call.target = call.target or Target("", None)
+        leg.subject = False  # a network that keeps one dialog towards the caller goes on in this one
         return Reading(Event.FORWARDED, message, leg, Side.CALLEE)
 
     # Media and contacts
@@ -382,19 +361,8 @@ class Reader:
             return False
         call.contacts[side] = contact
         if side is call.subject_side and side is Side.CALLER:
-            self._remember(contact)
-        return bool(old) and _contact_key(old) != _contact_key(contact)
-
-    def _learn_contacts(self, message: SipMessage) -> None:
-        for each in _addresses(message, "contact")[:MAX_CONTACTS_IN_MESSAGE]:
-            self._remember(each.uri)
-
-    def _remember(self, uri: str) -> None:
-        key = _contact_key(uri)
-        self._contacts.pop(key, None)
-        if len(self._contacts) >= MAX_CONTACTS:
-            del self._contacts[next(iter(self._contacts))]
-        self._contacts[key] = None
+            self._whereabouts.remember(contact)
+        return bool(old) and contact_key(old) != contact_key(contact)
 
 
 def cause_of(message: SipMessage) -> cdc.Cause | None:
@@ -404,13 +372,8 @@ def cause_of(message: SipMessage) -> cdc.Cause | None:
     return cdc.Cause(sip=tuple(lines)) if lines else None
 
 
-def _addresses(message: SipMessage, header: str) -> list[NameAddr]:
-    return [each for value in message.all(header) for each in name_addrs(value)]
-
-
 def _contact(message: SipMessage) -> str:
-    found = message.first("contact")
-    return next((each.uri for each in name_addrs(found)), "") if found else ""
+    return next((each.uri for each in addresses(message, "contact")), "")
 
 
 def _preference(contact: NameAddr) -> float:
@@ -419,20 +382,3 @@ def _preference(contact: NameAddr) -> float:
         return min(1.0, max(0.0, float(contact.parameter("q") or 1)))
     except ValueError:
         return 1.0
-
-
-def _contact_key(uri: str) -> str:
-    """user@host:port of a contact, so that parameters do not matter."""
-    return uri.partition(":")[2].partition(";")[0].partition("?")[0].lower()
-
-
-def _user(uri: str) -> str:
-    return uri.partition(":")[2].rpartition("@")[0].partition(";")[0]
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True

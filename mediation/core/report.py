@@ -1,13 +1,13 @@
 """The messages of the call data channel, made of what is known of a call (T1.678 LaesMessage; standards of `cdc`).
 
-Answers for the content of each message; when one is sent is the table's affair (`call`), and what of it an order may be
-given is `minimisation`'s. All methods are named after the words of the table.
+Answers for the content of each message; when one is sent is the table's affair (`call`), and what of it an order
+may be given is `minimisation`'s. All methods are named after the words of the table.
 
-Call identity: `main` is the Call-ID. `leg`, the To tag, stands in messages about one dialog; a message without it is
-about the call as a whole. When an INVITE was forked, every dialog that rings or sends media is so named as it appears
-(Origination.forkedCalls cannot say it: at that moment nobody knows), the one that answers is named in Answer, and each
-other one that was named gets a Release of its own there and then. The Release without a leg ends the call.
-"""
+Call identity: `main` is the Call-ID. `leg`, the To tag, stands in messages about one dialog; a message without it
+is about the call as a whole. When an INVITE was forked (Origination.forkedCalls cannot say it: at that moment
+nobody knows), the dialogs are named as they come up: the first that rings in NetworkSignal, one with early media in
+MediaAndAddressReporting, the one that answers in Answer, and there and then each other one that rang or was named
+gets a Release of its own. The Release without a leg ends the call."""
 
 from __future__ import annotations
 
@@ -32,9 +32,8 @@ class Say(enum.Enum):
 
     ORIGINATION = "Origination"
     TERMINATION_ATTEMPT = "TerminationAttempt"
-    RINGBACK = "NetworkSignal(ringbackTone)"
-    ALERTING = "NetworkSignal(alerting, display)"
-    ALERTED = "NetworkSignal(alerting, display) unless sent"
+    RINGBACK = "NetworkSignal(ringbackTone) once"
+    ALERTING = "NetworkSignal(alerting, display) once"
     PHRASE = "NetworkSignal(other)"
     TONE = "NetworkSignal(tone of the status)"
     REDIRECTION = "Redirection"
@@ -67,7 +66,6 @@ class Reporter:
             Say.TERMINATION_ATTEMPT: self._termination_attempt,
             Say.RINGBACK: self._ringback,
             Say.ALERTING: self._alerting,
-            Say.ALERTED: self._alerted,
             Say.PHRASE: self._phrase,
             Say.TONE: self._tone,
             Say.REDIRECTION: self._redirection,
@@ -163,7 +161,8 @@ class Reporter:
             return []  # said already
         call.target = target
         for leg in call.legs.values():
-            leg.closed = leg.closed or leg.subject
+            leg.closed |= leg.subject  # the Redirection says what became of it
+            leg.subject &= leg.uri != ""  # not known to be the phone's own dialog: it may go on with the new target
         from_target = before.party if before is not None else None
         first = call.subject if call.role is Role.CALLED else call.associate
         return [
@@ -178,9 +177,15 @@ class Reporter:
     # Signals
 
     def _ringback(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
+        if call.alerted:
+            return []  # another phone rings: what the subject hears is the same
+        call.alerted = True
         return [self._network_signal(call, reading.leg, stamp_ns, tone=cdc.AudibleSignal.RINGBACK_TONE)]
 
     def _alerting(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
+        subject = reading.leg is not None and reading.leg.subject
+        if call.alerted or not subject:
+            return []
         call.alerted = True
         pattern = call.alerting
         if pattern is cdc.AlertingSignal.ALERTING_PATTERN_0 and reading.message is not None:
@@ -194,10 +199,6 @@ class Reporter:
                 terminal_display_info=call.display,
             )
         ]
-
-    def _alerted(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
-        subject = reading.leg is not None and reading.leg.subject
-        return [] if call.alerted or not subject else self._alerting(call, reading, stamp_ns)
 
     def _phrase(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
         message = _message(reading)
@@ -265,8 +266,10 @@ class Reporter:
 
     def _losers(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
         released: list[cdc.Message] = []
+        if reading.leg is None or not reading.leg.tag:
+            return released  # which of them answered is not known
         for leg in call.legs.values():
-            if leg.reported and not leg.closed and leg is not reading.leg:
+            if (leg.ringing or leg.reported) and not leg.closed and leg is not reading.leg:
                 leg.closed = True
                 released.append(
                     cdc.Release(

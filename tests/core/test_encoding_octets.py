@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mediation.collection import decoder
 from mediation.collection.tlv import walk
-from mediation.core import cdc, encoding, syntax
+from mediation.core import _ber, cdc, encoding, syntax
 from mediation.core.errors import EncodingError
 from tests.core.encoding_samples import FULL, STAMP_NS
 
@@ -92,6 +92,22 @@ def test_the_buffer_grows_without_losing_what_is_written(size: int) -> None:
     assert decoded.fields["answeringMedia"]["characteristics"] == {"sdp": "s" * size}
     assert decoder.reencode(decoded) == octets
     assert encoding.encode(FULL[0]) == encoding.encode(FULL[0])
+
+
+class Number(msgspec.Struct):
+    number: int
+
+
+ANY_INTEGER = syntax.Member("number", (0,), syntax.Integer(-(1 << 63), (1 << 63) - 1), "number", mandatory=True)
+NUMBERS = _ber.Encoder({Number: syntax.Message("number", 1, syntax.Sequence(Number, (ANY_INTEGER,)))}, 1, 0)
+
+
+@given(st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(-70_000, 70_000))
+def test_integers_have_the_fewest_octets(number: int) -> None:
+    octets = NUMBERS.encode(Number(number))
+    length = ((number if number >= 0 else ~number).bit_length() + 8) // 8
+    assert octets[6:] == number.to_bytes(length, "big", signed=True)
+    assert octets[4:6] == bytes((0x80, length))
 
 
 @given(st.ip_addresses())
