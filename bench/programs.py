@@ -71,11 +71,13 @@ class Program:
 
 
 class Counts(NamedTuple):
-    """Since the last time it was asked: messages the reader had, and what the kernel says it dropped."""
+    """Since the last time it was asked: messages the reader had, what the kernel dropped, what found no room on the
+    way to the mediator, and the reader's time on a processor."""
 
     messages: int
     kernel_drops: int
     x2_lost: int
+    cpu_ns: int
 
 
 class Reader(Protocol):
@@ -94,7 +96,7 @@ class Settling:
         raise AssertionError("of the subclass")
 
     def settled(self, expected: int) -> Counts:
-        total = Counts(0, 0, 0)
+        total = Counts(0, 0, 0, 0)
         deadline = time.monotonic() + SETTLE_S
         while True:
             total = Counts(*(have + more for have, more in zip(total, self.counts(), strict=True)))
@@ -108,10 +110,12 @@ class Drain(Settling, Program):
 
     def __init__(self, **options: object) -> None:
         Program.__init__(self, "drain", **options)
+        self._spent = 0
 
     def counts(self) -> Counts:
         said = self.ask(signal.SIGUSR1)
-        return Counts(said["drained"], said["drops"], 0)
+        spent, self._spent = said["cpu_ns"] - self._spent, said["cpu_ns"]
+        return Counts(said["drained"], said["drops"], 0, spent)
 
 
 class Tap(Settling, Program):
@@ -122,7 +126,7 @@ class Tap(Settling, Program):
             [sys.executable, "-m", "bench.tap", namespace, interface, str(targets), str(priority), str(core)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self._last = Counts(0, 0, 0)
+        self._last = Counts(0, 0, 0, 0)
 
     def total(self) -> Answer:
         assert self.process.stdin is not None
@@ -132,7 +136,9 @@ class Tap(Settling, Program):
 
     def counts(self) -> Counts:
         said = self.total()
-        now = Counts(said["matcher"]["messages"], said["frames"]["kernel_drops"], said["reader"]["x2_lost"])
+        now = Counts(
+            said["matcher"]["messages"], said["frames"]["kernel_drops"], said["reader"]["x2_lost"], said["cpu_ns"]
+        )
         since = Counts(*(new - old for new, old in zip(now, self._last, strict=True)))
         self._last = now
         return since

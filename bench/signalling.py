@@ -59,13 +59,28 @@ class Bench:
     def tap(self, targets: int) -> programs.Tap:
         return programs.Tap(self._wire.tap, self._wire.near, targets, priority=self._priority, core=TAP_CORE)
 
-    def highest(self, reader: programs.Reader, repeats: int) -> search.Found:
-        def trial(rate: float) -> search.Trial:
-            reader.counts()
-            sent = self.send(rate)
-            return search.Trial(sent["per_second"], sent["sent"], sent["sent"] - reader.settled(sent["sent"]).messages)
+    def trial(self, reader: programs.Reader, rate: float) -> tuple[search.Trial, programs.Counts]:
+        """One load. Raises RuntimeError when the kernel's count of drops says something else than ours."""
+        reader.counts()
+        sent = self.send(rate)
+        had = reader.settled(sent["sent"])
+        lost = sent["sent"] - had.messages
+        if had.kernel_drops > lost:
+            raise RuntimeError(f"the kernel dropped {had.kernel_drops}, but only {lost} are missing")
+        return search.Trial(sent["per_second"], sent["sent"], lost + had.x2_lost), had
 
-        return search.highest_without_loss(trial, FIRST_PER_SECOND, repeats)
+    def highest(self, reader: programs.Reader, repeats: int) -> search.Found:
+        return search.highest_without_loss(lambda rate: self.trial(reader, rate)[0], FIRST_PER_SECOND, repeats)
+
+    def at_required(self, reader: programs.Reader, repeats: int) -> report.Result:
+        """What happens at the rate that is asked for, and what the reader's thread costs there."""
+        trials = [self.trial(reader, REQUIRED_PER_SECOND) for _ in range(repeats)]
+        return {
+            "offered_per_second": round(statistics.median(one.offered_per_second for one, _ in trials)),
+            "sent": sum(one.sent for one, _ in trials),
+            "lost": sum(one.lost for one, _ in trials),
+            "cpu_ns_per_message": round(sum(had.cpu_ns for _, had in trials) / sum(one.sent for one, _ in trials), 1),
+        }
 
 
 def measure(chosen: argparse.Namespace) -> report.Result:
@@ -81,10 +96,11 @@ def measure(chosen: argparse.Namespace) -> report.Result:
             print(f"interrupts on the {name}", file=sys.stderr)
             with bench.drain() as drain:
                 baseline = bench.highest(drain, repeats)
+                baseline_required = bench.at_required(drain, repeats)
             with bench.tap(TARGETS) as tap:
                 ours = bench.highest(tap, repeats)
+                our_required = bench.at_required(tap, repeats)
                 total = tap.total()
-                required = [required(bench, tap) for _ in range(repeats)]
             blocks[name] = {
                 "offered_per_second": round(ours.offered_per_second),
                 "messages_per_second": round(ours.offered_per_second),
@@ -95,12 +111,13 @@ def measure(chosen: argparse.Namespace) -> report.Result:
                 "baseline_per_second": round(baseline.offered_per_second),
                 "baseline_sender_limited": baseline.sender_limited,
                 "ratio": round(ours.offered_per_second / baseline.offered_per_second, 3),
-                "at_300000": {
-                    "offered_per_second": round(statistics.median(one.offered_per_second for one in required)),
-                    "sent": sum(one.sent for one in required),
-                    "lost": sum(one.lost for one in required),
+                "at_300000": our_required,
+                "baseline_at_300000": baseline_required,
+                "counters": {
+                    part: {name: count for name, count in counts.items() if count}
+                    for part, counts in total.items()
+                    if isinstance(counts, dict)
                 },
-                "counters": total,
             }
     best = next(iter(blocks))
     return {
@@ -113,12 +130,6 @@ def measure(chosen: argparse.Namespace) -> report.Result:
         **blocks[best],
         "other": {name: block for name, block in blocks.items() if name != best},
     }
-
-
-def required(bench: Bench, tap: programs.Tap) -> search.Trial:
-    tap.counts()
-    sent = bench.send(REQUIRED_PER_SECOND)
-    return search.Trial(sent["per_second"], sent["sent"], sent["sent"] - tap.settled(sent["sent"]).messages)
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import network, programs, report, search, signalling, tap, traffic
+from bench import network, programs, report, signalling, tap, traffic
 from mediation.access import opener
 from mediation.access._matcher import Matcher
 from mediation.access._walker import RingWalker
@@ -112,25 +112,20 @@ def measure(chosen: argparse.Namespace) -> report.Result:
             str(targets): [round(min(found)), round(max(found))] for targets, found in rates.items()
         },
         "growth": round(medians[SIZES[0]] / medians[SIZES[-1]], 3),
-        "lost": live.lost,
-        "live": {
-            "targets": SIZES[-1],
-            "offered_per_second": round(live.offered_per_second),
-            "sent": live.sent,
-            "lost": live.lost,
-        },
+        "lost": live["lost"],
+        "live": live,
         "fills_per_size": rounds * FILLS,
         "messages_per_fill": sizes[0].count,
         "realtime_priority": chosen.priority,
     }  # fmt: skip
 
 
-def _live(wire: network.Wire, largest: Size, priority: int) -> search.Trial:
+def _live(wire: network.Wire, largest: Size, priority: int) -> report.Result:
     """Live traffic at the required rate against the largest table."""
     wire.steer(signalling.TAP_CORE)
     bench = signalling.Bench(wire, largest.frames, LIVE_S, priority)
     with bench.tap(largest.targets) as running:
-        return signalling.required(bench, running)
+        return {"targets": largest.targets, **bench.at_required(running, 1)}
 
 
 if __name__ == "__main__":

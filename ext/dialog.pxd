@@ -133,27 +133,27 @@ cdef inline uint32_t find_call(const call_table *t, span call_id, call_view *vie
 
 cdef inline void unlink_call(call_table *t, uint32_t index) noexcept nogil:
     cdef call *c = &t.calls[index]
-    cdef call_list *l = &t.over if c.over_ns else &t.live
+    cdef call_list *ends = &t.over if c.over_ns else &t.live
     if c.previous == NO_CALL:
-        l.first = c.following
+        ends.first = c.following
     else:
         t.calls[c.previous].following = c.following
     if c.following == NO_CALL:
-        l.last = c.previous
+        ends.last = c.previous
     else:
         t.calls[c.following].previous = c.previous
 
 
 cdef inline void append_call(call_table *t, uint32_t index) noexcept nogil:
     cdef call *c = &t.calls[index]
-    cdef call_list *l = &t.over if c.over_ns else &t.live
-    c.previous = l.last
+    cdef call_list *ends = &t.over if c.over_ns else &t.live
+    c.previous = ends.last
     c.following = NO_CALL
-    if l.last == NO_CALL:
-        l.first = index
+    if ends.last == NO_CALL:
+        ends.first = index
     else:
-        t.calls[l.last].following = index
-    l.last = index
+        t.calls[ends.last].following = index
+    ends.last = index
 
 
 cdef inline void touch_call(call_table *t, uint32_t index, uint64_t now_ns) noexcept nogil:

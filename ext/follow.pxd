@@ -195,7 +195,8 @@ cdef inline void expire_calls(match_table *t, uint64_t now_ns) noexcept nogil:
     cdef call_table *calls = &t.calls
     while calls.over.first != NO_CALL and calls.calls[calls.over.first].over_ns <= now_ns:
         drop_call(t, calls.over.first)
-    while calls.live.first != NO_CALL and calls.calls[calls.live.first].last_ns + <uint64_t>SILENT_S * 1000000000 <= now_ns:
+    while (calls.live.first != NO_CALL
+           and calls.calls[calls.live.first].last_ns + <uint64_t>SILENT_S * 1000000000 <= now_ns):
         t.counters[COUNT_CALLS_SILENT] += 1
         drop_call(t, calls.live.first)
 
@@ -223,8 +224,7 @@ cdef inline void follow_invite(match_table *t, uint32_t index, const sip_message
 
 cdef inline void follow_bye(match_table *t, uint32_t index, const sip_message *m,
                             const message_parties *p) noexcept nogil:
-    """A BYE ends its dialog, unless it is refused for another reason than that there is none (481) or no answer (408).
-    """
+    """A BYE ends its dialog unless it is refused; no such dialog (481) and no answer (408) refuse nothing."""
     cdef call *c = &t.calls.calls[index]
     cdef uint64_t remote = p.to_tag if in_set(c.tags, c.tag_count, p.from_tag) else p.from_tag
     if m.status == 0:

@@ -241,13 +241,13 @@ cdef class Matcher:
             match_media(&self.table, &info, start, length, now_ns)
 
     def repeat(self, const uint8_t[::1] payload not None, list ends not None, uint64_t rounds, *, uint64_t now_ns):
-        """Match the datagrams that end at `ends` in `payload`, `rounds` times over, from one place: for measurements."""
+        """Match the datagrams that end at `ends` in `payload`, `rounds` times over: for measurements."""
         cdef packet_info info
         cdef uint32_t count = <uint32_t>len(ends)
         cdef uint32_t *stops
         cdef uint32_t i
         cdef uint32_t at = 0
-        cdef uint64_t r
+        cdef uint64_t _
         if count == 0 or sorted(ends) != ends or ends[0] < 0 or ends[count - 1] != payload.shape[0]:
             raise LocalProtocolError("matcher: ends must rise to the length of the payload")
         fill_info(&info, ("192.0.2.1", 5060), ("192.0.2.2", 5060), now_ns, 0, 0, True)
@@ -257,7 +257,7 @@ cdef class Matcher:
         for i in range(count):
             stops[i] = ends[i]
         with nogil:
-            for r in range(rounds):
+            for _ in range(rounds):
                 at = 0
                 for i in range(count):
                     match_datagram(&self.table, &info, &payload[0] + at, stops[i] - at, now_ns)

@@ -82,10 +82,23 @@ cdef inline void take_rtpmap(span value, media_address *out) noexcept nogil:
     value = make_span(value.data + 7, value.data + value.length)
     number = next_word(&value)
     encoding = next_word(&value)
-    if (read_decimal(number, &payload_type) and payload_type < 128 and encoding.length >= 15
-            and same_folded(encoding.data, b"telephone-event", 15)
+    if not read_decimal(number, &payload_type) or payload_type > 127:
+        return
+    if (encoding.length >= 15 and same_folded(encoding.data, b"telephone-event", 15)
             and (encoding.length == 15 or encoding.data[15] == 47)):
         out.events[payload_type >> 6] |= <uint64_t>1 << (payload_type & 63)
+    else:
+        out.events[payload_type >> 6] &= ~(<uint64_t>1 << (payload_type & 63))
+
+
+cdef inline void take_formats(span rest, uint64_t *formats) noexcept nogil:
+    """The payload types of an m= line, behind its port: `RTP/AVP 0 101`."""
+    cdef span word = next_word(&rest)
+    cdef uint64_t payload_type
+    while word.length:
+        word = next_word(&rest)
+        if read_decimal(word, &payload_type) and payload_type < 128:
+            formats[payload_type >> 6] |= <uint64_t>1 << (payload_type & 63)
 
 
 cdef inline sdp_result read_sdp(span body, media_address *out) noexcept nogil:
@@ -100,7 +113,9 @@ cdef inline sdp_result read_sdp(span body, media_address *out) noexcept nogil:
     cdef bint any_audio = False
     cdef bint inside = False     # in the section of the stream that is read
     cdef uint64_t number = 0
+    cdef uint64_t formats[2]
     cdef uint8_t key
+    formats[0] = formats[1] = 0
     memset(out, 0, sizeof(media_address))
     while p < end:
         stop = find(p, end, 10)
@@ -124,6 +139,7 @@ cdef inline sdp_result read_sdp(span body, media_address *out) noexcept nogil:
                 port = make_span(port.data, find(port.data, port.data + port.length, 47))
                 if read_decimal(port, &number) and 0 < number < 65536:
                     inside = True
+                    take_formats(value, formats)
         elif key == 99:  # c=
             if inside:
                 of_media = connection_address(value)
@@ -134,6 +150,8 @@ cdef inline sdp_result read_sdp(span body, media_address *out) noexcept nogil:
     if not inside:
         return SDP_NOWHERE if any_audio else SDP_NONE
     out.port = <uint16_t>number
+    out.events[0] &= formats[0]  # a map of a type that the stream does not use means nothing
+    out.events[1] &= formats[1]
     if not read_address(of_media if of_media.length else of_session, out):
         return SDP_UNKNOWN
     return SDP_NOWHERE if is_null_address(out) else SDP_MEDIA

@@ -119,7 +119,8 @@ def test_frames_have_right_checksums(source: str, destination: str) -> None:
 
 
 def test_a_recording_is_a_capture_in_order(tmp_path: Path) -> None:
-    from scapy.all import rdpcap  # with its layers
+    from scapy.layers import inet6, l2  # noqa: F401 - the reader knows a link layer once its module is loaded
+    from scapy.utils import rdpcap
 
     calls = Recording()
     calls.call(ALICE, Person("Bob", "+13035550123", "10.77.2.1"), "one", 1_700_000_000_000_000_000, keys="5#")
@@ -153,6 +154,8 @@ def test_lines_are_awaited_and_end() -> None:
         ("dialedDgtExtrn", {"digits": "12#"}, "dialedDgtExtrn 12#"),
         ("release", {"cause": {"signalingType": "SIP", "cause": {"sip": ["SIP/2.0 486 Busy Here"]}}}, "release 486"),
         ("release", {}, "release"),
+        ("release", {"callId": {"main": "x", "leg": "y"}}, "release of a leg"),
+        ("subjectSignal", {"signal": {"otherSignalingInformation": "hold"}}, "subjectSignal hold"),
     ],
 )
 def test_labels(message: str, fields: dict[str, object], expected: str) -> None:

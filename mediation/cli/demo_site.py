@@ -57,11 +57,15 @@ def label(line: Line) -> str:
         case "dialedDgtExtrn":
             detail = [str(fields["digits"])]
         case "surveillanceStatus":
-            detail = [str(fields["statusEventType"])]
+            detail = [str(fields["statusEventType"]), "at", str(fields.get("reportingSystemId", "?"))]
+        case "subjectSignal":
+            detail = sorted(texts(fields.get("signal")))[:1]
         case "release":
             # The status of SIP that ended the call; a call that simply ended has none.
             words = [word for text in texts(fields.get("cause")) for word in re.split(r"\D+", text)]
             detail = [word for word in words if len(word) == 3][:1]
+            # One leg of a forked call may end before the call does.
+            detail += ["of a leg"] if "leg" in fields.get("callId", {}) else []
     return " ".join([line["message"], *detail])
 
 

@@ -30,8 +30,8 @@ def _ledger(site: config.Site) -> str:
     report = verify.examine(
         tiles.Folder(site.ledger_dir), keys.read_verifier(site.keys_dir), recent=verify.RECENT
     )  # fmt: skip
-    report.require()
-    return f"{report.size} entries, {verify.UNWITNESSED}"
+    report.raise_first()
+    return f"{report.head.size} entries, {verify.UNWITNESSED}"
 
 
 def _clock(site: config.Site) -> str:

@@ -324,6 +324,7 @@ class Reader:
             target = self.target_of(entries[-1].uri, entries[-1].display)
             return Reading(Event.RETARGET, message, leg, Side.CALLEE, target=target)
         call.target = call.target or Target("", None)
+        leg.subject = False  # a network that keeps one dialog towards the caller goes on in this one
         return Reading(Event.FORWARDED, message, leg, Side.CALLEE)
 
     # Media and contacts

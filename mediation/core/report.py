@@ -161,7 +161,8 @@ class Reporter:
             return []  # said already
         call.target = target
         for leg in call.legs.values():
-            leg.closed = leg.closed or leg.subject
+            leg.closed |= leg.subject  # the Redirection says what became of it
+            leg.subject &= leg.uri != ""  # not known to be the phone's own dialog: it may go on with the new target
         from_target = before.party if before is not None else None
         first = call.subject if call.role is Role.CALLED else call.associate
         return [

@@ -95,6 +95,8 @@ class Intake:
                         break
                     drained += count
                     pdus += framer.feed(buffer[:count])
+                    if framer.failure is not None:
+                        raise framer.failure
                     if count < RECEIVE_OCTETS:
                         break
             except BlockingIOError:

@@ -106,7 +106,7 @@ async def rig(path: Path) -> AsyncIterator[Rig]:
 
 
 def names(collector: Collector) -> list[str]:
-    return [decode(received.octets).name for received in collector.messages]
+    return [decode(received.octets).message for received in collector.messages]
 
 
 def calls_of(collector: Collector) -> list[str]:
@@ -237,7 +237,7 @@ async def test_the_digit_toggle_acts_in_mid_call(tmp_path: Path) -> None:
         assert await r.ask(x1.ModifyTask(request=off_again)) == x1.Ok()
         await r.tap.send(r.tap.pdus(xid, press(4, 4), 1, **rtp) + r.tap.pdus(xid, [bye], 1))
         await until(lambda: "release" in names(r.collector))
-    digits = [decode(m.octets).fields["digits"] for m in r.collector.messages if decode(m.octets).name == "dialedDgtExtrn"]
+    digits = [decode(m.octets).fields["digits"] for m in r.collector.messages if decode(m.octets).message == "dialedDgtExtrn"]
     assert digits == ["23"]
 
 
@@ -270,7 +270,7 @@ async def test_kill_9_in_mid_stream_loses_and_repeats_nothing_that_was_spooled(t
     sequences = [received.sequence for received in r.collector.messages]
     assert sequences == list(range(1, len(sequences) + 1))
     assert not r.collector.losses
-    seen = [(decode(m.octets).name, str(decode(m.octets).fields)) for m in r.collector.messages]
+    seen = [(decode(m.octets).message, str(decode(m.octets).fields)) for m in r.collector.messages]
     calls = [entry for entry in seen if entry[0] != "surveillanceStatus"]
     assert len(set(calls)) == len(calls)
 

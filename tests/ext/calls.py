@@ -123,7 +123,12 @@ class Rig:
         return self
 
     def send(
-        self, *datagrams: bytes, source: str = "192.0.2.10", destination: str = SBC, iap: int = 0, stamp: int | None = None
+        self,
+        *datagrams: bytes,
+        source: str = "192.0.2.10",
+        destination: str = SBC,
+        iap: int = 0,
+        stamp: int | None = None,
     ) -> list[Pdu]:
         for datagram in datagrams:
             self.matcher.datagram(
@@ -139,9 +144,7 @@ class Rig:
     def rtp(
         self, packet: bytes, destination: tuple[str, int], source: tuple[str, int] = ("192.0.2.10", 40000), iap: int = 0
     ) -> list[Pdu]:
-        self.matcher.media(
-            packet, source=source, destination=destination, stamp_ns=self.now, now_ns=self.now, iap=iap
-        )
+        self.matcher.media(packet, source=source, destination=destination, stamp_ns=self.now, now_ns=self.now, iap=iap)
         return self.pdus()
 
     def pdus(self) -> list[Pdu]:

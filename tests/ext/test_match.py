@@ -5,7 +5,7 @@ import pytest
 from mediation.core.errors import LocalProtocolError
 from mediation.core.sip import parse
 from mediation.core.x2 import Direction, PayloadFormat, Role
-from tests.ext.calls import HOUR, NOW, PEER, SBC, XID, XID2, S, S2, Dialog, Point, Rig
+from tests.ext.calls import HOUR, NOW, PEER, S2, SBC, XID, XID2, Dialog, Point, Rig, S
 
 STRANGER = "sip:+13125550123@example.net"
 SUBJECT = "sip:+12125550100@example.com"
@@ -87,7 +87,7 @@ def test_the_subject_calls_with_another_from(header: str) -> None:
     [
         "P-Called-Party-ID: <sip:2125550100@example.com>",
         "Diversion: <sip:2125550100@example.com>;reason=unconditional",
-        "Diversion: <sip:1@a>;reason=no-answer, \"S\" <tel:+12125550100>;reason=user-busy",
+        'Diversion: <sip:1@a>;reason=no-answer, "S" <tel:+12125550100>;reason=user-busy',
         "History-Info: <sip:2125550100@example.com>;index=1, <sip:3125550123@x>;index=1.1",
     ],
 )
@@ -148,10 +148,10 @@ REGISTERING = {("access", PEER): True, ("trunk", PEER): False, ("trunk", SBC): T
 def test_registration(side: str, source: str) -> None:
     rig = Rig(Point(side=side, own=(SBC,))).arm()
     d = Dialog(caller="sip:third@example.com", callee=SUBJECT)
-    pdus = rig.send(
-        d.request("REGISTER", uri="sip:example.com", to_tag=False), d.response(200, method="REGISTER"), source=source
-    )
-    assert [p.direction for p in pdus] == ([Direction.FROM_TARGET, Direction.TO_TARGET] if REGISTERING[side, source] else [])
+    register = d.request("REGISTER", uri="sip:example.com", to_tag=False)
+    pdus = rig.send(register, d.response(200, method="REGISTER"), source=source)
+    expected = [Direction.FROM_TARGET, Direction.TO_TARGET] if REGISTERING[side, source] else []
+    assert [p.direction for p in pdus] == expected
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "MESSAGE", "SUBSCRIBE", "BYE", "ACK", "CANCEL", "invite"])
@@ -312,8 +312,8 @@ def test_arming_is_all_or_nothing() -> None:
 def test_several_messages_and_junk_in_one_datagram() -> None:
     rig = Rig().arm()
     mine, other = Dialog(), Dialog(caller=STRANGER, call_id="other")
-    datagram = b"\r\n\r\n\0\0" + other.invite() + b"\r\n" + mine.invite(body="v=0\r\n") + b"junk\r\n" + mine.response(100)
-    assert [parse(p.payload).method for p in rig.send(datagram)] == ["INVITE", ""]
+    datagram = [b"\r\n\r\n\0\0", other.invite(), b"\r\n", mine.invite(body="v=0\r\n"), b"junk\r\n", mine.response(100)]
+    assert [parse(p.payload).method for p in rig.send(b"".join(datagram))] == ["INVITE", ""]
     assert rig.count("messages") == 3
     assert rig.count("junk") == 1
 

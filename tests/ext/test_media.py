@@ -3,7 +3,7 @@
 import pytest
 
 from mediation.core.x2 import Direction, PayloadFormat, Role
-from tests.ext.calls import XID, XID2, S2, Dialog, Rig, event_packet, sdp
+from tests.ext.calls import S2, XID, XID2, Dialog, Rig, event_packet, sdp
 
 SUBJECT = "sip:+12125550100@example.com"
 OTHER = ("203.0.113.5", 50000)
@@ -21,7 +21,11 @@ def test_the_subject_s_digits() -> None:
     d = answered(rig)
     assert rig.flows() == [(True, *OTHER, (101,))]
     (pdu,) = rig.rtp(event_packet(), OTHER)
-    assert (pdu.payload, pdu.payload_format, pdu.direction) == (event_packet(), PayloadFormat.RTP, Direction.FROM_TARGET)
+    assert (pdu.payload, pdu.payload_format, pdu.direction) == (
+        event_packet(),
+        PayloadFormat.RTP,
+        Direction.FROM_TARGET,
+    )
     assert (pdu.xid, pdu.role) == (XID, Role.CALLING)
     assert (pdu.source, pdu.destination) == (NEAR, OTHER)
     assert rig.send(d.request("BYE"))[0].correlation == pdu.correlation

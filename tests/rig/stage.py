@@ -218,7 +218,8 @@ class Stage:
 
     def received(self, case: str | None = None) -> list[str]:
         """The same as labels, without the case's own activation (its order is part of every scenario)."""
-        return [text for line in self.lines(case) if (text := label(line)) != "surveillanceStatus activation"]
+        labels = [label(line) for line in self.lines(case)]
+        return [text for text in labels if not text.startswith("surveillanceStatus activation")]
 
     def in_seconds(self, seconds: float) -> tuple[str, float]:
         """A whole second of UTC at least `seconds` ahead, as RFC 3339 and as seconds since 1970."""
