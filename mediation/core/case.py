@@ -159,3 +159,41 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     dde: bool  # and Capability.DIGITS is in capabilities
     sequence: int  # of the last command seen
     lab: bool
+
+
+class State(enum.StrEnum):
+    """Where an order stands in its life."""
+
+    FILED = "filed"  # both tokens stand in the ledger; nobody has activated it
+    WAITING = "waiting"  # activated; its window has not begun
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    DEACTIVATED = "deactivated"
+
+
+class Event(enum.StrEnum):
+    """What moves an order from one state to another."""
+
+    ACTIVATE = "activate"  # the officer's first act
+    BEGIN = "begin"  # the window begins
+    DEACTIVATE = "deactivate"  # the officer's last act
+    REVOKE = "revoke"  # a token is withdrawn
+    END = "end"  # the window ends
+
+
+# The life of an order. A pair that is not here does not happen: what has ended never lives again.
+LIFE: dict[tuple[State, Event], State] = {
+    (State.FILED, Event.ACTIVATE): State.WAITING,
+    (State.FILED, Event.REVOKE): State.REVOKED,
+    (State.FILED, Event.END): State.EXPIRED,
+    (State.WAITING, Event.BEGIN): State.ACTIVE,
+    (State.WAITING, Event.DEACTIVATE): State.DEACTIVATED,
+    (State.WAITING, Event.REVOKE): State.REVOKED,
+    (State.WAITING, Event.END): State.EXPIRED,
+    (State.ACTIVE, Event.DEACTIVATE): State.DEACTIVATED,
+    (State.ACTIVE, Event.REVOKE): State.REVOKED,
+    (State.ACTIVE, Event.END): State.EXPIRED,
+}
+LIVE = frozenset({State.WAITING, State.ACTIVE})
+ENDED = frozenset({State.EXPIRED, State.REVOKED, State.DEACTIVATED})

@@ -141,7 +141,7 @@ class Message(Record, frozen=True, kw_only=True):
     name: ClassVar[str]  # the ASN.1 name, as `collect` and `replay` print it
 
     case_id: str
-    iap_system_id: str
+    iap_system_id: str | None  # OPTIONAL in T1.678
     timestamp_ns: int
 
 

@@ -1,0 +1,147 @@
+# The README's two commands are `make demo` and `make test`. On a fresh Debian 12 as root each of them sets everything
+# up by itself, from the package registries alone; afterwards only what changed is made again (build/stamps).
+#
+#   make demo       the demonstration: real calls, a lawful order, and the proof that there is nothing else
+#   make test       lint, types, and all tests
+#   make build      only the set-up and the build
+#   make bench      the benchmarks in their quick form
+#   make checked    the tests of ext/ and its users with bounds checks compiled in
+#   make sanitize   the same under the address and undefined-behaviour sanitizers
+#   make clean      removes what the build made (not .venv)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# Debian's own interpreter, whatever else is on PATH: the daemon is deployed with it.
+SYSTEM_PYTHON := /usr/bin/python3
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PIP := $(PYTHON) -m pip --quiet --disable-pip-version-check --no-input
+STAMPS := build/stamps
+
+# To build; and to place real calls in network namespaces. Nothing of these starts a daemon.
+BUILD_PACKAGES := python3-venv python3-dev gcc libc6-dev clang libbpf-dev libelf-dev libssl-dev zlib1g-dev
+LIVE_PACKAGES := iproute2 sip-tester
+
+EXT_SOURCES := setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h ext/*.c)
+BPF_OBJECTS := $(patsubst ext/bpf/%.bpf.c,mediation/access/%.bpf.o,$(wildcard ext/bpf/*.bpf.c))
+BPF_FLAGS := -O2 -g -Wall -Werror -target bpf -I/usr/include/$(shell uname -m)-linux-gnu
+
+# Tests that use ext/ and need no build of their own; run again in the checked and the sanitized build.
+EXT_TESTS := $(wildcard tests/ext tests/core tests/access tests/fuzz)
+
+.PHONY: demo test build bench checked sanitize clean lint
+.DEFAULT_GOAL := build
+
+demo: build
+	@exec $(VENV)/bin/mediation demo
+
+build: $(STAMPS)/debian $(STAMPS)/project $(STAMPS)/extensions $(BPF_OBJECTS)
+
+test: build lint
+	@# One worker takes the calls in namespaces (group "rig"), so that they never compete with themselves.
+	exec $(PYTHON) -m pytest -q -n 2 --dist loadgroup
+
+lint: build $(STAMPS)/tools
+	@$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/cython-lint ext
+
+bench: build $(STAMPS)/bench
+	@for name in signalling targets latency; do $(PYTHON) -m "bench.$$name" --quick --json; done
+
+# ---- set-up ---------------------------------------------------------------------------------------------------------
+
+$(STAMPS)/debian: Makefile
+	@mkdir -p $(STAMPS)
+	# Names the packages among its arguments that are not installed.
+	missing() {
+	    for package in "$$@"; do
+	        [[ "$$(dpkg-query -W -f='$${db:Status-Abbrev}' "$$package" 2>/dev/null)" == ii* ]] || printf '%s ' "$$package"
+	    done
+	}
+	to_build="$$(missing $(BUILD_PACKAGES))"; to_call="$$(missing $(LIVE_PACKAGES))"
+	if [[ -n "$$to_build$$to_call" && "$$(id -u)" != 0 ]]; then
+	    echo "These Debian packages are missing: $$to_build$$to_call" >&2
+	    echo "Run as root: apt-get install --no-install-recommends $$to_build$$to_call" >&2
+	    # Without the latter only the live calls cannot be made; the demo says so and uses a generated capture.
+	    [[ -z "$$to_build" ]] || exit 1
+	    exit 0
+	fi
+	if [[ -n "$$to_build$$to_call" ]]; then
+	    echo "Installing Debian packages: $$to_build$$to_call"
+	    guard=/usr/sbin/policy-rc.d
+	    if [[ ! -e $$guard ]]; then
+	        # invoke-rc.d(8): 101 forbids, so that no installed daemon starts by itself. Gone again when we are done.
+	        printf '#!/bin/sh\nexit 101\n' > $$guard
+	        chmod 755 $$guard
+	        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+	    fi
+	    export DEBIAN_FRONTEND=noninteractive
+	    apt-get -qq update > build/apt.log 2>&1 || { cat build/apt.log >&2; exit 1; }
+	    apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends $$to_build $$to_call > build/apt.log 2>&1 \
+	        || { tail -n 20 build/apt.log >&2; exit 1; }
+	fi
+	touch $@
+
+$(STAMPS)/venv: | $(STAMPS)/debian
+	@mkdir -p $(STAMPS)
+	echo "Making $(VENV) from $(SYSTEM_PYTHON)"
+	$(SYSTEM_PYTHON) -m venv --clear $(VENV)
+	touch $@
+
+# What pyproject.toml asks for to build, installed once instead of in an isolated environment at every build.
+$(STAMPS)/project: pyproject.toml $(STAMPS)/venv | $(STAMPS)/debian
+	@echo "Installing the project and its requirements"
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	    > build/build-requirements.txt
+	$(PIP) install -r build/build-requirements.txt
+	$(PYTHON) setup.py -q build_ext --inplace --parallel 2 > build/extensions.log 2>&1 || { cat build/extensions.log >&2; exit 1; }
+	$(PIP) install --no-build-isolation -e '.[collection]'
+	touch $@
+
+$(STAMPS)/extensions: $(EXT_SOURCES) $(STAMPS)/project
+	@$(PYTHON) setup.py -q build_ext --inplace --parallel 2 > build/extensions.log 2>&1 || { cat build/extensions.log >&2; exit 1; }
+	touch $@
+
+$(STAMPS)/tools: pyproject.toml $(STAMPS)/project
+	@echo "Installing the tools of the tests"
+	$(PIP) install --no-build-isolation -e '.[collection,test,lint]'
+	touch $@
+
+$(STAMPS)/bench: pyproject.toml $(STAMPS)/project
+	@$(PIP) install --no-build-isolation -e '.[collection,bench]'
+	touch $@
+
+mediation/access/%.bpf.o: ext/bpf/%.bpf.c $(wildcard ext/bpf/*.h) | $(STAMPS)/debian
+	@clang $(BPF_FLAGS) -c $< -o $@
+
+# ---- the other two builds of ext/, each in a tree of its own --------------------------------------------------------
+
+define COPY_TREE
+rm -rf build/$(1) && mkdir -p build/$(1)
+git ls-files -z --cached --others --exclude-standard | grep -zv '^bench/results/' | xargs -0 cp --parents -t build/$(1) --
+cp mediation/access/*.bpf.o build/$(1)/mediation/access/ 2>/dev/null || true
+endef
+
+checked: build $(STAMPS)/tools
+	@$(call COPY_TREE,checked)
+	cd build/checked
+	MEDIATION_CHECKED=1 ../../$(PYTHON) setup.py -q build_ext --inplace --parallel 2 > ../checked.log 2>&1 || { cat ../checked.log >&2; exit 1; }
+	exec ../../$(PYTHON) -m pytest -q -p no:cacheprovider $(EXT_TESTS)
+
+sanitize: build $(STAMPS)/tools
+	@$(call COPY_TREE,sanitize)
+	cd build/sanitize
+	MEDIATION_SANITIZE=1 ../../$(PYTHON) setup.py -q build_ext --inplace --parallel 2 > ../sanitize.log 2>&1 || { cat ../sanitize.log >&2; exit 1; }
+	# The interpreter is not instrumented, so the runtime comes first by hand; its own leaks at exit are not ours.
+	export LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)"
+	export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+	exec ../../$(PYTHON) -m pytest -q -p no:cacheprovider $(EXT_TESTS)
+
+clean:
+	@rm -rf build *.egg-info
+	find mediation -name '*.so' -delete -o -name '*.bpf.o' -delete

@@ -1,0 +1,153 @@
+"""The ledger's files: C2SP tlog-tiles on a plain folder, and the records beside them.
+
+    checkpoint                     the signed tree head (C2SP tlog-checkpoint)
+    tile/L/N, tile/L/N.p/W         hashes, 256 a tile, partial ones by their width
+    tile/entries/N[.p/W]           what the leaves are made of: the records' commitments, each after its length u16
+    records/N.jsonl                the records with their salts, 256 lines a file: not part of the public tree
+    history.jsonl                  every checkpoint that was ever signed, one JSON string a line
+
+Answers for names and for cutting files apart; `ledger` writes them, `verify` judges them.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from mediation.core.errors import LedgerError
+from mediation.core.merkle import HASH_OCTETS
+
+HEIGHT = 8
+WIDTH = 1 << HEIGHT  # C2SP tlog-tiles: full tiles are 256 wide
+ENTRY_OCTETS = 2 + HASH_OCTETS  # a commitment after its length
+MAX_FILE_OCTETS = 16 << 20  # 256 records of MAX_RECORD_OCTETS, JSON-escaped, fit four times over
+MAX_HISTORY_OCTETS = 1 << 30  # three million checkpoints
+CHECKPOINT, HISTORY = "checkpoint", "history.jsonl"
+
+
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of a records file. `salt` in hex; `record` is the exact text that was committed to."""
+
+    index: int
+    salt: str
+    record: str
+
+
+def number(n: int) -> str:
+    """Tile index in groups of three digits, all but the last marked: 1234067 is x001/x234/067."""
+    groups = [f"{n % 1000:03}"]
+    while n := n // 1000:
+        groups.append(f"x{n % 1000:03}")
+    return "/".join(reversed(groups))
+
+
+def tile(level: int | str, n: int, width: int = WIDTH) -> str:
+    """Name of a hash tile, or of an entry bundle (level "entries")."""
+    return f"tile/{level}/{number(n)}" + ("" if width == WIDTH else f".p/{width}")
+
+
+def records(n: int) -> str:
+    return f"records/{number(n)}.jsonl"
+
+
+def place(name: str) -> tuple[int, int]:
+    """The index and the width that a name below its level (or below records/) stands for."""
+    head, partial, width = name.removesuffix(".jsonl").partition(".p/")
+    try:
+        n = 0
+        for group in head.split("/"):
+            n = n * 1000 + int(group.removeprefix("x"))
+        return n, int(width) if partial else WIDTH
+    except ValueError:
+        raise LedgerError(f"{name}: not a file of a ledger") from None
+
+
+class Files(Protocol):
+    """A ledger's files, wherever they are."""
+
+    def read(self, name: str) -> bytes | None:
+        """The octets, or None when there is no such file. Raises LedgerError for one that is too large."""
+
+    def names(self, folder: str) -> list[str]:
+        """The names directly in `folder`, sorted; empty when it does not exist."""
+
+
+class Folder:
+    """A ledger on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self, name: str) -> bytes | None:
+        limit = MAX_HISTORY_OCTETS if name == HISTORY else MAX_FILE_OCTETS
+        try:
+            with (self.path / name).open("rb") as file:
+                octets = file.read(limit + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise LedgerError(f"{name}: {error.strerror}") from error
+        return _bounded(name, octets, limit)
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            return sorted(path.name for path in (self.path / folder).iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def all(self) -> list[str]:
+        """Every file of the ledger, sorted: what an export holds."""
+        found = (path for path in self.path.rglob("*") if path.is_file() and path.suffix != ".new")
+        return sorted(path.relative_to(self.path).as_posix() for path in found)
+
+
+class Archive:
+    """A ledger in a tar file that `verify.export` made; nothing is ever unpacked to the disk."""
+
+    MAX_ARCHIVE_OCTETS = 4 << 30
+
+    def __init__(self, path: Path) -> None:
+        self._files: dict[str, bytes] = {}
+        total = 0
+        try:
+            with tarfile.open(path, "r:") as archive:
+                for member in archive:
+                    if not member.isreg():
+                        continue
+                    total += member.size
+                    if total > self.MAX_ARCHIVE_OCTETS:
+                        raise LedgerError("archive: too large")
+                    file = archive.extractfile(member)
+                    self._files[member.name] = file.read() if file is not None else b""
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise LedgerError(f"archive: {error}") from error
+
+    def read(self, name: str) -> bytes | None:
+        octets = self._files.get(name)
+        return None if octets is None else _bounded(name, octets, MAX_HISTORY_OCTETS)
+
+    def names(self, folder: str) -> list[str]:
+        below = (name[len(folder) + 1 :] for name in self._files if name.startswith(f"{folder}/"))
+        return sorted({name.partition("/")[0] for name in below})
+
+
+def pack(files: list[tuple[str, bytes]]) -> bytes:
+    """A tar of `files` in their order: the same octets each time, for no name, time or owner of this machine is in."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:", format=tarfile.USTAR_FORMAT) as archive:
+        for name, octets in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(octets)
+            member.mode = 0o600
+            archive.addfile(member, io.BytesIO(octets))
+    return buffer.getvalue()
+
+
+def _bounded(name: str, octets: bytes, limit: int) -> bytes:
+    if len(octets) > limit:
+        raise LedgerError(f"{name}: too large")
+    return octets

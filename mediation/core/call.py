@@ -1,0 +1,391 @@
+"""The call model: SIP as an access point saw it goes in, call-identifying messages of one order come out.
+
+Start here. One `CallModel` serves one task (one case at one intercept access point). It is sans-I/O: `observe`
+takes one X2 PDU, `advance` takes the time, both return messages; nothing else happens. 47 CFR 1.20007(b) and T1.678
+say what has to be reported; RFC 3261 says what happened.
+
+How a message passes through:
+
+    x2.Pdu ─> sip.parse ─> reading.Reader ─> events ─> TABLE ─> report.Reporter ─> minimisation ─> cdc.CallEvent
+                                  │                                     │
+                                  └────────── dialog.Call ──────────────┘
+                                     what is remembered of the call
+
+    this file      the TABLE (state × event -> state, messages), and the model that walks it (`diagram` draws it)
+    dialog         the states, their time limits, and the memory of one call: legs (To tags), branches (hops), offers
+    reading        what a message means: copy or news, whose dialog, last word or not
+    forwarding     does it go to somebody else, or to the subject's own phone
+    media          offer and answer: hold, retrieve, what is a change
+    party          PartyIdentity out of headers: the network's word apart from claims
+    report         the messages
+    timers         when something is due
+    signal         status code -> tone, Alert-Info -> ringing pattern
+    digits         RFC 4733 -> digits
+    minimisation   what this order may be given of it (`outbox` lets nothing pass it by)
+    surveillance   what the model is told of the order, and the names of its counters
+
+Three rules that explain most of it:
+
+1. State belongs to the call (the Call-ID), not to a transaction. A tap that sees both sides of a proxy, a
+   retransmission and a back-to-back agent that keeps the Call-ID all show the same thing twice; the second time the
+   table has no row for it, so nothing is said. An event without a row changes nothing: that is the rule, not an
+   error.
+2. Nothing is invented. What was not seen is not reported: no Origination for a call that was up before the order
+   began, no Answer that only a BYE suggests. Time stamps are those of the packet that made the event; a timer's
+   event has the timer's time.
+3. Every call that was named in a message is closed by exactly one Release without a leg (`report` explains legs),
+   be it by signalling, by a timer or for want of room; the last two say so in the cause.
+
+When is a called subject alerted? With the 180 of the subject's own phone, not with the INVITE. The INVITE may yet
+be forwarded without ever ringing (scenarios 8 and 9), and a tap in front of the proxy cannot tell. If the phone
+answers without a 180, the alert is reported with the answer, which proves that the INVITE and what it displays were
+delivered.
+
+When is it over? A final response on the caller's own hop is the network's last word. A failure inside the network says
+nothing: the proxy may try elsewhere, within this tap's sight or out of it. A challenge (401, 407), a 3xx or a CANCEL
+leaves the call PENDING for PENDING_LIMIT: another INVITE continues it, a last word ends it, otherwise the time does.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Final, NamedTuple
+
+from mediation.core import cdc, sip
+from mediation.core.case import Capability
+from mediation.core.dialog import Call, State
+from mediation.core.digits import Dialing, Flash, Gathered, Tally
+from mediation.core.errors import RemoteProtocolError
+from mediation.core.minimisation import Minimiser
+from mediation.core.outbox import Outbox
+from mediation.core.party import Directory
+from mediation.core.reading import Event, Reader, Reading
+from mediation.core.report import Reporter, Say
+from mediation.core.surveillance import COUNTERS, METHODS, SILENT_METHODS, Surveillance
+from mediation.core.timers import Timers
+from mediation.core.x2 import Direction, PayloadFormat, Pdu, Role
+
+MAX_CALLS: Final = 20_000  # of one task, a trunk group at its busiest: twice the 10,000 calls of the memory benchmark
+
+
+class Row(NamedTuple):
+    """In any of these states, this event leads there and says that."""
+
+    states: tuple[State, ...]
+    event: Event
+    to: State | None  # None: it stays where it is
+    say: tuple[Say, ...] = ()
+
+
+_SETUP = (State.ATTEMPT, State.ALERTING)
+_OPEN = (*_SETUP, State.DIVERTED, State.PENDING)
+UP = (State.ANSWERED, State.HELD)
+
+BOTH: Final = (
+    Row((State.IDLE, *_OPEN, State.FORWARDING), Event.MIDCALL, State.ANSWERED),
+    Row(_OPEN, Event.MEDIA, None, (Say.MEDIA,)),
+    Row(_OPEN, Event.BYE, State.RELEASED, (Say.RELEASE,)),
+    Row((*_SETUP, State.DIVERTED), Event.CANCEL, State.PENDING),
+    Row((*_SETUP, State.DIVERTED), Event.RETRY, State.PENDING),
+    Row((*_SETUP, State.DIVERTED), Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
+    Row(UP, Event.MEDIA, None, (Say.MEDIA,)),
+    Row((State.ANSWERED,), Event.HELD, State.HELD, (Say.SIGNAL, Say.BREAK)),
+    Row((State.HELD,), Event.HOLD, None, (Say.SIGNAL,)),
+    Row((State.HELD,), Event.RETRIEVED, State.ANSWERED, (Say.SIGNAL, Say.CONNECTION)),
+    Row(UP, Event.BYE, State.RELEASED, (Say.RELEASE,)),
+    Row(UP, Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
+    Row((*_OPEN, *UP, State.FORWARDING), Event.EVICTED, State.RELEASED, (Say.RELEASE,)),
+    Row((State.RELEASED,), Event.TIMEOUT, State.IDLE),
+)
+
+CALLING: Final = (
+    Row((State.IDLE,), Event.INVITE, State.ATTEMPT, (Say.ORIGINATION,)),
+    Row((State.PENDING,), Event.INVITE, State.ATTEMPT),
+    Row((State.PENDING,), Event.RETARGET, State.ATTEMPT, (Say.REDIRECTION,)),
+    Row((*_SETUP, State.PENDING), Event.RINGING, State.ALERTING, (Say.RINGBACK,)),
+    Row(_SETUP, Event.FORWARDED, None, (Say.PHRASE,)),
+    Row(_SETUP, Event.QUEUED, None, (Say.PHRASE,)),
+    Row(_SETUP, Event.REDIRECT, State.PENDING),
+    Row((*_SETUP, State.PENDING), Event.ANSWER, State.ANSWERED, (Say.ANSWER, Say.LOSERS)),
+    Row((*_SETUP, State.PENDING), Event.FAILURE, State.RELEASED, (Say.TONE, Say.RELEASE)),
+    Row((State.PENDING,), Event.TIMEOUT, State.RELEASED, (Say.TONE, Say.RELEASE)),
+)
+
+CALLED: Final = (
+    Row((State.IDLE,), Event.INVITE, State.ATTEMPT, (Say.TERMINATION_ATTEMPT,)),
+    Row((State.IDLE,), Event.RETARGET, State.DIVERTED, (Say.TERMINATION_ATTEMPT, Say.REDIRECTION)),
+    Row((State.PENDING,), Event.INVITE, State.ATTEMPT),
+    Row((*_OPEN, State.FORWARDING), Event.RETARGET, State.DIVERTED, (Say.REDIRECTION,)),
+    Row((*_SETUP, State.PENDING), Event.RINGING, State.ALERTING, (Say.ALERTING,)),
+    Row((State.DIVERTED, State.FORWARDING), Event.RINGING, None, (Say.ALERTING,)),
+    Row((*_SETUP, State.PENDING), Event.FORWARDED, State.FORWARDING),
+    Row((*_SETUP, State.DIVERTED), Event.REDIRECT, State.PENDING, (Say.REDIRECTION,)),
+    Row(_OPEN, Event.ANSWER, State.ANSWERED, (Say.ALERTING, Say.ANSWER, Say.LOSERS)),
+    Row(_OPEN, Event.FAILURE, State.RELEASED, (Say.RELEASE,)),
+    Row((State.PENDING,), Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
+    Row((State.FORWARDING,), Event.MEDIA, None, (Say.MEDIA,)),
+    Row((State.FORWARDING,), Event.ANSWER, State.ANSWERED, (Say.REDIRECTION, Say.ANSWER, Say.LOSERS)),
+    Row((State.FORWARDING,), Event.TIMEOUT, State.DIVERTED, (Say.REDIRECTION,)),
+    Row((State.FORWARDING,), Event.REDIRECT, State.PENDING, (Say.REDIRECTION,)),
+    Row((State.FORWARDING,), Event.CANCEL, State.PENDING, (Say.REDIRECTION,)),
+    Row((State.FORWARDING,), Event.FAILURE, State.RELEASED, (Say.REDIRECTION, Say.RELEASE)),
+    Row((State.FORWARDING,), Event.BYE, State.RELEASED, (Say.REDIRECTION, Say.RELEASE)),
+)
+
+ROWS: Final = {Role.CALLING: (*BOTH, *CALLING), Role.CALLED: (*BOTH, *CALLED)}
+
+
+def _expand(rows: Iterable[Row]) -> Iterator[tuple[tuple[State, Event], tuple[State, tuple[Say, ...]]]]:
+    for row in rows:
+        for state in row.states:
+            yield (state, row.event), (row.to or state, row.say)
+
+
+TABLE: Final = {role: dict(_expand(rows)) for role, rows in ROWS.items()}
+
+
+class CallModel:
+    """All calls of one task. Times are UTC nanoseconds; `observe` and `advance` never raise for what peers send."""
+
+    def __init__(self, surveillance: Surveillance) -> None:
+        """Raises EncodingError (naming no identity) when a subject could never match."""
+        self._order = surveillance
+        self._directory = Directory(surveillance.subjects, surveillance.plan)
+        self._reader = Reader(self._directory)
+        self._reporter = Reporter(surveillance.case_id, surveillance.iap_system_id, self._directory)
+        self._minimiser = Minimiser(surveillance.authority, surveillance.capabilities)
+        self._calls: OrderedDict[Hashable, Call] = OrderedDict()  # the one that was quiet longest first
+        self._lingering: OrderedDict[Hashable, Call] = OrderedDict()  # of them, those that are released
+        self._timers: Timers[Call] = Timers(Call.deadline_ns)
+        self._dde = surveillance.dde and Capability.DIGITS in surveillance.capabilities
+        self._stopped = False
+        self._outbox = Outbox(self._minimiser)
+        self._counters = dict.fromkeys(COUNTERS, 0)
+        self._tally = Tally()
+
+    @property
+    def calls(self) -> int:
+        """Calls in memory, those that linger included."""
+        return len(self._calls)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Numbers since the start; no name and no value identifies anybody."""
+        return {
+            **self._counters,
+            "digits_copies": self._tally.copies,
+            "digits_before_answer": self._tally.early,
+            "events_ignored": self._tally.ignored,
+            "fields_minimised": self._minimiser.removed,
+            "messages_withheld": self._minimiser.withheld,
+        }
+
+    def start(self, now_ns: int) -> list[cdc.CallEvent]:
+        """The order begins."""
+        return self._status(cdc.StatusEvent.ACTIVATION, cdc.CurrentStatus.FULLY_ACTIVE, now_ns)
+
+    def stop(self, now_ns: int) -> list[cdc.CallEvent]:
+        """The order ends: digits dialed until now, then nothing more, whatever comes (calls go on untouched)."""
+        if self._stopped:
+            return []
+        self._flush_all()
+        events = self._status(cdc.StatusEvent.DEACTIVATION, cdc.CurrentStatus.INACTIVE, now_ns)
+        self._stopped = True
+        self._calls.clear()
+        self._lingering.clear()
+        self._timers = Timers(Call.deadline_ns)
+        return events
+
+    def set_dde(self, on: bool, now_ns: int) -> list[cdc.CallEvent]:
+        """The toggle (1.20007(b)(6)); takes effect in mid-call. Off: what was dialed while it was on is sent now, and
+        no packet is looked at any more."""
+        self._dde = on and Capability.DIGITS in self._order.capabilities
+        if not self._dde:
+            self._flush_all()
+            for call in self._calls.values():
+                call.dialing = None
+        return self._outbox.take()
+
+    def advance(self, now_ns: int) -> list[cdc.CallEvent]:
+        """Everything that is due at `now_ns`."""
+        for call in self._timers.due(now_ns):
+            self._expire(call, now_ns)
+        return self._outbox.take()
+
+    def next_deadline_ns(self) -> int | None:
+        """When `advance` is wanted at the latest; None: not before something was observed."""
+        return self._timers.next_ns()
+
+    def observe(self, pdu: Pdu) -> list[cdc.CallEvent]:
+        """The messages that one PDU of this task makes."""
+        if self._stopped:
+            self._counters["after_stop"] += 1
+            return []
+        self._outbox.note_quality(pdu)
+        if pdu.payload_format == PayloadFormat.SIP:
+            self._sip(pdu)
+        elif pdu.payload_format == PayloadFormat.RTP:
+            self._rtp(pdu)
+        else:
+            self._counters["unknown_format"] += 1
+        return self._outbox.take()
+
+    # Signalling
+
+    def _sip(self, pdu: Pdu) -> None:
+        try:
+            message = sip.parse(pdu.payload)
+        except RemoteProtocolError:
+            self._counters["unparsable"] += 1
+            return
+        method = message.method or message.cseq_method
+        if method not in METHODS:
+            self._reader.learn(message)
+            self._counters[f"unreported_{method}" if method in SILENT_METHODS else "unreported_other"] += 1
+            return
+        key = pdu.correlation or message.call_id
+        call = self._find(key, pdu.stamp_ns)
+        if call is not None and call.state is State.RELEASED:
+            if not self._reader.is_new_attempt(call, message):
+                return
+            self._forget(call)
+            call = None
+        if call is None:
+            call = self._open(key, pdu, message)
+        if call is None:
+            self._counters["unknown_call"] += 1
+            return
+        for reading in self._reader.read(call, message):
+            self._step(call, reading, pdu.stamp_ns)
+        if call.state is State.IDLE:  # nothing became of it
+            self._forget(call)
+        else:
+            self._timers.arm(call)
+
+    def _find(self, key: Hashable, stamp_ns: int) -> Call | None:
+        """A known call, brought up to the time of this packet."""
+        call = self._calls.get(key)
+        if call is None:
+            return None
+        self._expire(call, stamp_ns)
+        call.last_ns = max(call.last_ns, stamp_ns)
+        self._calls.move_to_end(key)
+        return call if call.state is not State.IDLE else None
+
+    def _open(self, key: Hashable, pdu: Pdu, message: sip.SipMessage) -> Call | None:
+        """A call for its first message, or None when that message cannot begin or join one."""
+        first = self._reader.first(pdu, message)
+        if first is None:
+            return None
+        if len(self._calls) >= MAX_CALLS:
+            self._evict(pdu.stamp_ns)
+        call = Call(
+            key=key,
+            main=message.call_id,
+            role=first.role,
+            state=State.IDLE,
+            last_ns=pdu.stamp_ns,
+            since_ns=pdu.stamp_ns,
+        )
+        if first.joined:
+            self._reporter.introduce(call, message)
+            self._counters["calls_joined"] += 1
+        self._counters["calls"] += 1
+        self._calls[key] = call
+        return call
+
+    def _step(self, call: Call, reading: Reading, stamp_ns: int) -> None:
+        """One event through the table."""
+        row = TABLE[call.role].get((call.state, reading.event))
+        if row is None:
+            return
+        to, say = row
+        if say:
+            self._flush(call)  # digits dialed before this event are told before it
+        for word in say:
+            for message in self._reporter.say(word, call, reading, stamp_ns):
+                self._send(message, stamp_ns, call)
+        if to is not call.state:
+            call.state, call.since_ns = to, stamp_ns
+        if to is State.RELEASED:
+            self._flush(call)
+            call.close()
+            self._lingering[call.key] = call
+
+    def _expire(self, call: Call, now_ns: int) -> None:
+        """Whatever of this call is due; its timer is set anew."""
+        if call.dialing is not None and (due := call.dialing.deadline_ns) is not None and due <= now_ns:
+            self._flush(call)
+        while (limit := call.limit_ns()) is not None and limit <= now_ns:
+            self._counters["calls_timed_out"] += call.state not in (State.PENDING, State.FORWARDING, State.RELEASED)
+            self._step(call, Reading(Event.TIMEOUT), now_ns)
+        if call.state is State.IDLE:
+            self._forget(call)
+        else:
+            self._timers.arm(call)
+
+    def _evict(self, now_ns: int) -> None:
+        """Makes room: the call that lingers longest, else the one that has been quiet longest."""
+        oldest = next(iter(self._lingering.values()), None)
+        if oldest is None:
+            oldest = next(iter(self._calls.values()))
+            self._counters["calls_evicted"] += 1
+            self._step(oldest, Reading(Event.EVICTED), now_ns)
+        self._forget(oldest)
+
+    def _forget(self, call: Call) -> None:
+        self._timers.disarm(call)
+        self._calls.pop(call.key, None)
+        self._lingering.pop(call.key, None)
+
+    # Digits
+
+    def _rtp(self, pdu: Pdu) -> None:
+        if not self._dde:
+            self._counters["digits_off"] += 1
+            return
+        if pdu.direction != Direction.FROM_TARGET:
+            self._counters["digits_of_others"] += 1
+            return
+        call = self._find(pdu.correlation, pdu.stamp_ns)
+        if call is None:
+            self._counters["unknown_call"] += 1
+            return
+        if call.state is State.RELEASED:
+            return
+        if call.dialing is None:
+            call.dialing = Dialing(self._order.digit_timeout_ns, self._tally)
+        try:
+            done = call.dialing.feed(pdu.payload, pdu.stamp_ns, cut_through=call.state in UP)
+        except RemoteProtocolError:
+            self._counters["unparsable"] += 1
+            return
+        for each in done:
+            if isinstance(each, Flash):
+                self._send(self._reporter.flash(call, pdu.stamp_ns), pdu.stamp_ns, call)
+            else:
+                self._dialed(call, each)
+        self._timers.arm(call)
+
+    def _flush(self, call: Call) -> None:
+        for due in call.dialing.flush() if call.dialing is not None else ():
+            self._dialed(call, due)
+
+    def _flush_all(self) -> None:
+        for call in self._calls.values():
+            self._flush(call)
+
+    def _dialed(self, call: Call, due: Gathered) -> None:
+        """The message is stamped with its last digit; its eight seconds run from its first."""
+        self._send(self._reporter.digits(call, due.digits, due.last_ns), due.first_ns, call)
+
+    # Out
+
+    def _status(self, event: cdc.StatusEvent, current: cdc.CurrentStatus, now_ns: int) -> list[cdc.CallEvent]:
+        if self._order.status_messages:
+            self._outbox.add(self._reporter.status(event, current, now_ns), now_ns)
+        return self._outbox.take()
+
+    def _send(self, message: cdc.Message, received_ns: int, call: Call) -> None:
+        call.reported |= self._outbox.add(message, received_ns)

@@ -1,0 +1,87 @@
+"""The names of everything that can be wrong with an authority, in the words of the tests, the logs and the manual.
+
+A refusal always carries exactly one of these names (`AuthorizationError.check`); none of them says anything of a
+subject. The sentence beside each name is what the manual prints. This module decides nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Check(enum.StrEnum):
+    """One guard of `authorization.admit` or of provisioning."""
+
+    sentence: str
+
+    def __new__(cls, name: str, sentence: str) -> Check:
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.sentence = sentence
+        return member
+
+    @classmethod
+    def named(cls, name: str) -> str:
+        """The check of that name, with its sentence; the bare name when this release has no such check."""
+        found = cls._value2member_map_.get(name, name)
+        assert isinstance(found, str)
+        return found
+
+    # The form of the signed objects (RFC 7515, RFC 9864)
+    STRUCTURE = "structure", "a token, command or proof is not well formed"
+    ALGORITHM = "algorithm", "the signature's algorithm is not exactly Ed25519"
+    TOKEN_TYPE = "token-type", "a signed object stands in the place of another kind"
+    # Who signed
+    KEY_UNKNOWN = "key-unknown", "the signing key stands in no key ring"
+    KEY_ROLE = "key-role", "the signing key belongs to another role"
+    SIGNATURE = "signature", "the text is not what the key signed"
+    KEY_DATES = "key-dates", "the key was not valid when it signed or when the act was entered in the ledger"
+    DISTINCT_KEYS = "distinct-keys", "two of the three signatures were made with one key"
+    DISTINCT_PERSONS = "distinct-persons", "two of the three signatures were made by one person"
+    DISTINCT_ROLES = "distinct-roles", "a signer also holds another role"
+    LAB_KEY = "lab-key", "a lab key on a real site, or a real key on a lab site"
+    LAB_TOKEN = "lab-token", "a lab token on a real site, or a real token on a lab site"
+    # What binds the three together
+    SAME_CASE = "same-case", "the tokens and commands name different cases"
+    LEGAL_BINDING = "legal-binding", "the carrier token was made for another legal token"
+    CARRIER_BINDING = "carrier-binding", "the command was made for another order"
+    # What the order says
+    CASE_IDENTITY = "case-identity", "the case identity is empty, too long or unprintable"
+    AGENCY = "agency", "the agency's name is not a plain name of 1 to 63 characters"
+    SUBJECTS = "subjects", "no subject, too many, a repeated one, or one that is no tel: or sip: URI"
+    CAPABILITIES = "capabilities", "no capability, or one named twice"
+    AUTHORITY = "authority", "a capability that this type of legal authorization cannot give"
+    DESTINATION = "destination", "the address or certificate of the collection function is not well formed"
+    PARTICULARS = "particulars", "court, judge, officer, nonce or a document's hash is missing or malformed"
+    IAPS = "iaps", "the list of intercept access points is not well formed"
+    WINDOW_ORDER = "window-order", "the window ends before it begins"
+    # The officer's acts
+    ACTIVATION = "activation", "the first act, and only the first, must be an activation"
+    SEQUENCE = "sequence", "the acts are not numbered 1, 2, 3 and so on"
+    DEACTIVATED = "deactivated", "an act has ended the interception for good"
+    DDE_CAPABILITY = "dde-capability", "dialed digit extraction is not among the order's capabilities"
+    REVOKED = "revoked", "the legal or the carrier token was withdrawn"
+    # The ledger's proof
+    PROOF_COUNT = "proof-count", "not exactly one ledger proof for each act"
+    PROOF_RECORD = "proof-record", "the ledger's record is of another act"
+    PROOF_CHECKPOINT = "proof-checkpoint", "the checkpoint is not signed by this site's ledger"
+    PROOF_INCLUSION = "proof-inclusion", "the record does not stand in the signed tree"
+    PROOF_ORDER = "proof-order", "the acts do not stand in the ledger in their order"
+    PROOF_TIME = "proof-time", "the ledger's record lies in the future"
+    COMMAND_DATES = "command-dates", "the act was entered before it was signed or after it had lapsed"
+    # The window
+    NOT_YET_VALID = "not-yet-valid", "the order's window has not begun"
+    EXPIRED = "expired", "the order's window has ended"
+    # What only the receiver of a task can know
+    SUPERSEDED = "superseded", "a later act on this order has been seen already"
+    CLOCK = "clock", "the clock's error is unknown or over 200 ms, and the site's configuration does not accept that"
+    TASK_UNKNOWN = "task-unknown", "no such task is armed here"
+    # Provisioning, before anything is entered in the ledger
+    NOT_PROVIDED = "not-provided", "capability not provided by this release"
+    ALREADY_FILED = "already-filed", "this very order was filed before"
+    CASE_LIVE = "case-live", "another order of this case has not ended"
+    ORDER_UNKNOWN = "order-unknown", "no such order was filed"
+    UNMATCHABLE = "unmatchable", "an identity that no access point of this site can match"
+    UNENCODABLE = "unencodable", "a field that the delivery profile cannot carry"
+    IAP_UNKNOWN = "iap-unknown", "the order names an access point that the site does not have"
+    REVOCATION = "revocation", "the revocation names no token of a live order of its case, or not of the signer's role"

@@ -1,0 +1,223 @@
+"""What is remembered of one call: its dialogs, the hops its INVITE took, and what has been reported of it.
+
+Answers for the memory of the call model, all of it bounded here; it decides nothing. Everything in a `Call` comes
+from one Call-ID (RFC 3261 section 12): the legs are its dialogs, told apart by To tag; the branches are the hops on
+which its INVITE was seen, told apart by the branch of the topmost Via (section 17.1.3), each with the target it
+went to.
+
+A tap that sees both sides of a proxy sees every message once per hop. The branch seen first is the `outer` one: it is
+the caller's own hop, and only a final response on it is the network's last word to the caller. What comes back on the
+others is the proxy's business until then: it may still try elsewhere.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Hashable
+from typing import Final
+
+import msgspec
+
+from mediation.core import cdc
+from mediation.core.digits import Dialing
+from mediation.core.media import Description, Exchange, Side
+from mediation.core.x2 import Role
+
+MAX_LEGS: Final = 32  # dialogs of one call; the widest forking seen in practice rings ten phones. Ours
+MAX_BRANCHES: Final = 64  # hops and targets of one INVITE; Max-Forwards starts at 70 (RFC 3261 8.1.1.6)
+MAX_SEEN: Final = 128  # messages remembered against copies; a call in set-up exchanges about 20. Ours
+MAX_OFFERS: Final = 8  # offers in flight at once; RFC 3261 section 14 allows one in each direction
+MAX_ECHOES: Final = 4  # further From tags under one Call-ID (back-to-back agents that keep it). Ours
+
+
+SECOND: Final = 1_000_000_000
+
+
+class State(enum.Enum):
+    """Where a call stands."""
+
+    IDLE = "idle"  # nothing is known of it (any more)
+    ATTEMPT = "attempt"
+    ALERTING = "alerting"
+    FORWARDING = "forwarding"  # the network announced it (181); where to is not known yet
+    DIVERTED = "diverted"  # it goes to somebody else than the subject
+    PENDING = "pending"  # refused, redirected or cancelled, but another INVITE may continue it
+    ANSWERED = "answered"
+    HELD = "held"  # answered, media suspended by one side or both
+    RELEASED = "released"  # over; lingers so that late copies stay silent
+
+
+PENDING_LIMIT: Final = 4 * SECOND  # half of the 8 s of 1.20007(a)(14): the Release after it is still in time
+SETUP_LIMIT: Final = 600 * SECOND  # without any message; Timer C of a proxy is over 180 s (RFC 3261 16.6)
+QUIET_LIMIT: Final = 24 * 3600 * SECOND  # an answered call without any signalling: its BYE was missed
+LINGER: Final = 32 * SECOND  # 64 × T1, when the last retransmission has ended (RFC 3261 17.1.1.2)
+
+# State -> (limit, whether every message of the call starts it anew).
+LIMITS: Final[dict[State, tuple[int, bool]]] = {
+    State.ATTEMPT: (SETUP_LIMIT, True),
+    State.ALERTING: (SETUP_LIMIT, True),
+    State.FORWARDING: (PENDING_LIMIT, False),
+    State.DIVERTED: (SETUP_LIMIT, True),
+    State.PENDING: (PENDING_LIMIT, False),
+    State.ANSWERED: (QUIET_LIMIT, True),
+    State.HELD: (QUIET_LIMIT, True),
+    State.RELEASED: (LINGER, False),
+}
+
+
+class Branch(msgspec.Struct):
+    """The INVITE on one hop."""
+
+    uri: str  # its Request-URI
+    subject: bool  # it goes to the subject, as far as can be known (incoming calls)
+    done: bool = False  # it got a final response
+
+
+class Leg(msgspec.Struct):
+    """One dialog, early or confirmed."""
+
+    tag: str  # To tag of the responses that made it
+    subject: bool  # at the other end is the subject (incoming calls)
+    uri: str = ""  # the target it answers for, when a branch tells
+    ringing: bool = False
+    reported: bool = False  # a message named this leg
+    closed: bool = False
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """A request inside the call that waits for its 2xx: what it asks for."""
+
+    side: Side
+    description: Description | None
+    contact: str
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Whom a call was redirected to."""
+
+    key: str
+    party: cdc.Party | None  # None: the network said that it forwards, not to whom
+
+
+class Call(msgspec.Struct, kw_only=True):
+    """One call. Times are UTC nanoseconds; `last_ns` is the newest stamp seen, `since_ns` when `state` was entered."""
+
+    key: Hashable  # how the model finds it
+    main: str  # CallIdentity.main: the Call-ID first seen
+    role: Role
+    state: State
+    last_ns: int
+    since_ns: int
+
+    caller_tag: str = ""  # From tag of the initial INVITE
+    cseq: int = 0  # of the newest initial INVITE
+    outer: str = ""  # the branch on which that was seen first
+    branches: dict[str, Branch] = {}
+    legs: dict[str, Leg] = {}
+    echoes: dict[str, int] = {}  # From tag -> CSeq of INVITEs that a back-to-back agent sent on
+    seen: dict[Hashable, None] = {}
+    offers: dict[Hashable, Offer] = {}
+
+    answered: bool = False
+    winner: Leg | None = None  # the leg that answered
+    target: Target | None = None  # where the call went instead of to the subject
+    retry_elsewhere: bool = False  # the caller was answered 3xx
+    diversions: int = 0  # redirections that the first INVITE told of
+
+    subject: cdc.Party = cdc.Party()
+    associate: cdc.Party = cdc.Party()  # the other party
+    display: cdc.TerminalDisplay | None = None
+    alerting: cdc.AlertingSignal = cdc.AlertingSignal.ALERTING_PATTERN_0
+    failed: bool = False  # the last word was no, or the caller gave up
+    status: int = 0  # of the newest final response other than 2xx, from whatever hop
+    cause: cdc.Cause | None = None
+
+    media: Exchange = msgspec.field(default_factory=Exchange)
+    contacts: list[str] = msgspec.field(default_factory=lambda: ["", ""])  # Contact URI by Side
+
+    dialing: Dialing | None = None  # the subject's keys, since extraction is on
+
+    reported: bool = False  # a message named this call since it was last released
+    alerted: bool = False  # the subject heard ringback, or was alerted: once in an attempt, however many phones ring
+    armed_ns: int | None = None  # the model's own: the earliest entry in its timer queue
+
+    def is_copy(self, fingerprint: Hashable) -> bool:
+        """Whether this message was seen before (a retransmission, or the other side of a proxy); remembers it."""
+        if fingerprint in self.seen:
+            return True
+        if len(self.seen) >= MAX_SEEN:
+            del self.seen[next(iter(self.seen))]
+        self.seen[fingerprint] = None
+        return False
+
+    def begin(self, tag: str, cseq: int, branch: str, uri: str, subject: bool) -> None:
+        """A new attempt under this Call-ID: only what belongs to an attempt is forgotten."""
+        self.caller_tag, self.cseq, self.outer = tag, cseq, branch
+        self.branches = {branch: Branch(uri, subject)}
+        self.legs = {}
+        self.offers = {}
+        self.failed, self.status, self.cause, self.retry_elsewhere = False, 0, None, False
+        self.alerted = False
+
+    def add_branch(self, branch: str, uri: str, subject: bool) -> None:
+        if len(self.branches) >= MAX_BRANCHES:  # the outer one is the first and stays
+            del self.branches[next(each for each in self.branches if each != self.outer)]
+        self.branches[branch] = Branch(uri, subject)
+
+    def leg(self, tag: str, branch: str) -> Leg:
+        """The dialog with this To tag; a new one belongs to the target of the branch that the response came on."""
+        found = self.legs.get(tag)
+        known = self.branches.get(branch) if branch != self.outer else None
+        if found is None:
+            if len(self.legs) >= MAX_LEGS:
+                del self.legs[next(each for each in self.legs if self.legs[each] is not self.winner)]
+            found = self.legs[tag] = Leg(
+                tag,
+                subject=known.subject if known else self.target is None,
+                uri=known.uri if known else "",
+            )
+        return found
+
+    def offer(self, key: Hashable, offer: Offer) -> None:
+        if len(self.offers) >= MAX_OFFERS:
+            del self.offers[next(iter(self.offers))]
+        self.offers[key] = offer
+
+    def echo(self, tag: str, cseq: int) -> None:
+        if tag in self.echoes or len(self.echoes) < MAX_ECHOES:
+            self.echoes[tag] = cseq
+
+    def limit_ns(self) -> int | None:
+        """When the time limit of the state ends."""
+        if self.state is State.IDLE:
+            return None
+        limit, renewed = LIMITS[self.state]
+        return (self.last_ns if renewed else self.since_ns) + limit
+
+    def deadline_ns(self) -> int | None:
+        """When something of this call is due: digits, or the limit of its state."""
+        limit = self.limit_ns()
+        digits = self.dialing.deadline_ns if self.dialing is not None else None
+        return digits if digits is not None and (limit is None or digits < limit) else limit
+
+    def close(self) -> None:
+        """The call is over: only what tells late copies from a new attempt is kept."""
+        self.branches, self.legs, self.offers, self.seen = {}, {}, {}, {}
+        self.winner, self.target, self.display, self.dialing = None, None, None, None
+        self.media = Exchange()
+
+    @property
+    def subject_side(self) -> Side | None:
+        """Which end the subject is at; None when the call was redirected away from it."""
+        if self.role is Role.CALLING:
+            return Side.CALLER
+        away = self.target is not None if self.winner is None else not self.winner.subject
+        return None if away else Side.CALLEE
+
+    def party(self, side: Side) -> cdc.Party:
+        """Who is at that end now."""
+        if side is self.subject_side:
+            return self.subject
+        if side is Side.CALLEE and self.target is not None:
+            return self.target.party or cdc.Party()
+        return self.associate

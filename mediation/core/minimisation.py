@@ -1,0 +1,251 @@
+"""What an order may be given: one table, authority × message × field, applied to every message before it leaves.
+
+Answers for 47 USC 1002(a)(4)(A), 18 USC 3121(c) and 47 USC 1002(a)(2)(B): nothing that the authority does not cover is
+encoded, stored or sent. A pen register or a trap and trace gets no session description, no location and no text; digits
+dialed after cut-through go only to an order that names them. It decides nothing about whose call it is: that was the
+match.
+
+The table has two halves, so that it can be read: FIELDS says of what kind each field of each message is, VERDICTS says
+for each authority which kinds it is given. `table()` multiplies them out; the tests walk every field of `cdc`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from mediation.core import cdc
+from mediation.core.case import Authority, Capability
+
+
+class Kind(enum.Enum):
+    """What a field tells."""
+
+    CALL = "call-identifying"  # origin, direction, destination, termination (47 USC 1001(2)), and the prefix
+    SESSION = "session description"  # the body of the signalling: addresses, codecs and keys of the media
+    HEADERS = "header lines"  # judged line by line, by HEADER_LINES
+    LOCATION = "location"
+    TEXT = "text"  # words of a person
+    DIGITS = "digits after cut-through"
+    PARTS = "parts"  # a struct, or a tuple of them, whose own fields are judged
+
+
+# Verdicts: yes, no, or only with this capability in the order.
+VERDICTS: Final[dict[Authority, dict[Kind, bool | Capability]]] = {
+    Authority.PEN_REGISTER: {
+        Kind.CALL: True,
+        Kind.SESSION: False,
+        Kind.LOCATION: False,
+        Kind.TEXT: False,
+        Kind.DIGITS: Capability.DIGITS,
+    },
+    Authority.TRAP_AND_TRACE: {
+        Kind.CALL: True,
+        Kind.SESSION: False,
+        Kind.LOCATION: False,
+        Kind.TEXT: False,
+        Kind.DIGITS: Capability.DIGITS,
+    },
+    Authority.TITLE_III: {
+        Kind.CALL: True,
+        Kind.SESSION: True,
+        Kind.LOCATION: Capability.LOCATION,
+        Kind.TEXT: Capability.CONTENT,
+        Kind.DIGITS: Capability.DIGITS,
+    },
+    # An order under FISA may be for content (50 USC 1805) or a pen register (50 USC 1842): its capabilities say which.
+    Authority.FISA: {
+        Kind.CALL: True,
+        Kind.SESSION: Capability.CONTENT,
+        Kind.LOCATION: Capability.LOCATION,
+        Kind.TEXT: Capability.CONTENT,
+        Kind.DIGITS: Capability.DIGITS,
+    },
+}
+
+# Header lines that may stand in `sip_header(s)`, by lower-case name. A name that is not here counts as TEXT.
+HEADER_LINES: Final[dict[str, Kind]] = {
+    "from": Kind.CALL,
+    "to": Kind.CALL,
+    "p-asserted-identity": Kind.CALL,
+    "remote-party-id": Kind.CALL,
+    "privacy": Kind.CALL,
+    "diversion": Kind.CALL,
+    "history-info": Kind.CALL,
+    "p-called-party-id": Kind.CALL,
+    "reason": Kind.CALL,
+    "p-access-network-info": Kind.LOCATION,
+    "geolocation": Kind.LOCATION,
+}
+
+_PREFIX: Final = {"case_id": Kind.CALL, "iap_system_id": Kind.CALL, "timestamp_ns": Kind.CALL}
+
+
+def _all(kind: Kind, *names: str) -> dict[str, Kind]:
+    return dict.fromkeys(names, kind)
+
+
+FIELDS: Final[dict[type[cdc.Record], dict[str, Kind]]] = {
+    cdc.Origination: {
+        **_PREFIX,
+        **_all(Kind.PARTS, "call_id", "calling", "called", "subject_media", "forked_calls"),
+        **_all(Kind.CALL, "user_input", "translation_input", "origination_cause"),
+        "sip_headers": Kind.HEADERS,
+    },
+    cdc.TerminationAttempt: {
+        **_PREFIX,
+        **_all(Kind.PARTS, "call_id", "calling", "called", "associate_media", "redirected_from_info"),
+        "sip_headers": Kind.HEADERS,
+    },
+    cdc.Answer: {**_PREFIX, **_all(Kind.PARTS, "call_id", "answering", "answering_media")},
+    cdc.Release: {**_PREFIX, **_all(Kind.PARTS, "call_id", "cause", "contact_addresses")},
+    cdc.Redirection: {
+        **_PREFIX,
+        **_all(Kind.PARTS, "call_id", "new_call_id", "redirected_from", "redirected_to"),
+        **_all(Kind.PARTS, "subject_media", "associate_media"),
+    },
+    cdc.NetworkSignal: {
+        **_PREFIX,
+        **_all(Kind.PARTS, "call_id", "signaled_to_party_id", "terminal_display_info"),
+        **_all(Kind.CALL, "alerting_signal", "subject_audible_signal", "other"),
+    },
+    cdc.DialedDigitExtraction: {**_PREFIX, "call_id": Kind.PARTS, "digits": Kind.DIGITS},
+    cdc.Connection: {
+        **_PREFIX,
+        **_all(Kind.PARTS, "call_ids", "connected_parties", "new_parties", "connected_media"),
+    },
+    cdc.ConnectionBreak: {
+        **_PREFIX,
+        **_all(Kind.PARTS, "call_ids", "removed_parties", "remaining_parties", "dropped_parties", "suspended_media"),
+    },
+    cdc.MediaAndAddressReporting: {
+        **_PREFIX,
+        **_all(Kind.PARTS, "call_id", "subject_media", "associate_media"),
+        **_all(Kind.PARTS, "subject_contact_addresses", "associate_contact_addresses"),
+    },
+    cdc.SubjectSignal: {
+        **_PREFIX,
+        **_all(Kind.PARTS, "call_id", "signaling_party_id", "signaled_party_id"),
+        **_all(Kind.CALL, "user_input", "switchhook_flash", "feature_key", "other_signaling_information"),
+        "dialed_digits": Kind.CALL,  # a feature code that the network acts on, not digits after cut-through
+    },
+    cdc.SurveillanceStatus: {**_PREFIX, **_all(Kind.CALL, "status_event_type", "current_status")},
+    cdc.CallIdentity: _all(Kind.CALL, "main", "leg"),
+    cdc.Party: {
+        **_all(Kind.CALL, "dn", "user_provided", "ip_address", "port", "trunk_id", "generic_digits"),
+        **_all(Kind.CALL, "generic_name", "context", "uri"),
+        "sip_header": Kind.HEADERS,
+    },
+    cdc.Media: {"sdp": Kind.SESSION, "status": Kind.CALL},
+    cdc.Cause: _all(Kind.CALL, "signaling_type", "sip"),
+    cdc.RedirectedFrom: {
+        **_all(Kind.PARTS, "last_redirecting", "original_called"),
+        "num_redirections": Kind.CALL,
+    },
+    cdc.TerminalDisplay: _all(
+        Kind.CALL, "general_display", "called_number", "calling_number", "calling_name", "original_called_number",
+        "last_redirecting_number", "redirecting_name", "redirecting_reason", "message_waiting_notif",
+    ),
+    cdc.ForkedCall: _all(Kind.PARTS, "forked_call_id", "called_party"),
+}  # fmt: skip
+
+# A message that is nothing without these fields does not go at all when they are removed.
+ESSENTIAL: Final[dict[type[cdc.Record], tuple[str, ...]]] = {
+    cdc.DialedDigitExtraction: ("digits",),
+    cdc.MediaAndAddressReporting: (
+        "subject_media", "associate_media", "subject_contact_addresses", "associate_contact_addresses",
+    ),
+}  # fmt: skip
+# A struct that says nothing by itself goes with the field that it carries.
+CARRIERS: Final[dict[type[cdc.Record], str]] = {cdc.Media: "sdp"}
+
+
+class Row(NamedTuple):
+    """One line of the table: may an order of this authority be given this field of this message."""
+
+    authority: Authority
+    message: str
+    field: str
+    verdict: bool | Capability | None  # None: judged by its parts
+
+
+def table() -> Iterator[Row]:
+    """The whole table, for the documentation and for whoever has to defend it."""
+    for authority, verdicts in VERDICTS.items():
+        for record, fields in FIELDS.items():
+            for field, kind in fields.items():
+                yield Row(authority, record.__name__, field, verdicts.get(kind))
+
+
+class Minimiser:
+    """The table for one order. `apply` is pure; `removed` counts fields and header lines, `withheld` whole messages."""
+
+    def __init__(self, authority: Authority, capabilities: frozenset[Capability]) -> None:
+        self._given = {
+            kind: verdict if isinstance(verdict, bool) else verdict in capabilities
+            for kind, verdict in VERDICTS[authority].items()
+        }
+        self._judges: dict[type[cdc.Record], tuple[tuple[str, Callable[[Any], Any]], ...]] = {
+            record: tuple(self._judge(field, kind) for field, kind in fields.items() if not self._given.get(kind))
+            for record, fields in FIELDS.items()
+        }
+        self.removed = 0
+        self.withheld = 0
+
+    def _judge(self, field: str, kind: Kind) -> tuple[str, Callable[[Any], Any]]:
+        match kind:
+            case Kind.PARTS:
+                return field, self._parts
+            case Kind.HEADERS:
+                return field, self._lines
+            case _:
+                return field, self._remove
+
+    def apply(self, message: cdc.Message) -> cdc.Message | None:
+        """`message` with only what the order may be given, or None when nothing of it is left."""
+        result = self._record(message)
+        essential = ESSENTIAL.get(type(message))
+        if essential is not None and not any(getattr(result, field) for field in essential):
+            self.withheld += 1
+            return None
+        if not isinstance(result, cdc.Message):
+            raise AssertionError("a message was minimised to something else")  # noqa: TRY004  (our bug, not a type's)
+        return result
+
+    def _record(self, record: cdc.Record) -> cdc.Record:
+        changes = {}
+        for field, judge in self._judges[type(record)]:
+            old = getattr(record, field)
+            if old is None or old == ():
+                continue
+            new = judge(old)
+            if new is not old:
+                changes[field] = new
+        return msgspec.structs.replace(record, **changes) if changes else record
+
+    def _parts(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            parts = tuple(self._part(each) for each in value)
+            if all(new is old for new, old in zip(parts, value, strict=True)):
+                return value
+            return tuple(each for each in parts if each is not None)
+        return self._part(value)
+
+    def _part(self, record: cdc.Record) -> cdc.Record | None:
+        result = self._record(record)
+        carried = CARRIERS.get(type(record))
+        return None if carried and result is not record and getattr(result, carried) is None else result
+
+    def _lines(self, lines: tuple[str, ...]) -> tuple[str, ...]:
+        kept = tuple(
+            line for line in lines if self._given[HEADER_LINES.get(line.partition(":")[0].strip().lower(), Kind.TEXT)]
+        )
+        self.removed += len(lines) - len(kept)
+        return lines if len(kept) == len(lines) else kept
+
+    def _remove(self, value: Any) -> Any:
+        self.removed += 1
+        return () if isinstance(value, tuple) else None

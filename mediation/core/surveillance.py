@@ -1,0 +1,52 @@
+"""What the call model is told of one task and its site, and the names of all that it counts.
+
+Answers for the two lists; it decides nothing. Counters never hold or name an identity.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from mediation.core.case import Authority, Capability
+from mediation.core.digits import INTER_DIGIT_TIMEOUT_NS
+from mediation.core.identity import DialPlan, Plan
+
+METHODS: Final = ("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE")  # that make, change and end calls
+SILENT_METHODS: Final = ("REGISTER", "MESSAGE", "OPTIONS", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO", "REFER")
+
+COUNTERS: Final = (
+    "unparsable",  # PDUs whose SIP or RTP could not be read
+    "unknown_format",  # PDUs that hold neither
+    "unknown_call",  # messages and digits of a call whose beginning was not seen and that cannot be joined
+    "calls",  # all that were opened
+    "calls_joined",  # of them, already up when first seen
+    "calls_timed_out",
+    "calls_evicted",
+    "digits_off",  # packets not looked at, because extraction is off
+    "digits_of_others",
+    "digits_copies",  # packets that repeated a key press
+    "digits_before_answer",  # presses before cut-through
+    "events_ignored",  # telephone-events that are neither digit nor flash
+    "fields_minimised",
+    "messages_withheld",  # nothing of them was left after minimisation
+    "after_stop",  # PDUs that came after the order ended
+    "unreported_other",  # methods that are not listed by name
+    *(f"unreported_{method}" for method in SILENT_METHODS),
+)
+
+
+class Surveillance(msgspec.Struct, frozen=True, kw_only=True):
+    """One task at one site."""
+
+    case_id: str
+    iap_system_id: str
+    authority: Authority
+    capabilities: frozenset[Capability]
+    subjects: tuple[str, ...]  # as in the order: tel: and sip: URIs
+    dde: bool = False  # dialed digit extraction is on
+    profile: str = "t1678"
+    plan: Plan = DialPlan()
+    digit_timeout_ns: int = INTER_DIGIT_TIMEOUT_NS
+    status_messages: bool = True  # SurveillanceStatus is sent by agreement only (FCC 99-230)

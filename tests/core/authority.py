@@ -1,0 +1,162 @@
+"""A site's worth of persons, keys and a ledger in memory, for tests that need an order with full authority."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from mediation.core import entry, jws, merkle, note
+from mediation.core.case import (
+    Act,
+    Authority,
+    Capability,
+    CarrierToken,
+    Command,
+    Destination,
+    LegalToken,
+    Proof,
+    Role,
+    TaskRequest,
+)
+from mediation.core.trust import Key, Ring, Trust
+
+NOW_S = 1_800_000_000
+NOW_NS = NOW_S * 1_000_000_000
+ORIGIN = "test/ledger"
+
+
+def private(seed: int) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
+
+
+def public(key: Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+
+
+def ring_key(kid: str, person: str, key: Ed25519PrivateKey, **changes: Any) -> Key:
+    facts = {"not_before_s": NOW_S - 86_400, "not_after_s": NOW_S + 86_400, "lab": False, **changes}
+    return Key(kid=kid, person=person, public=public(key), **facts)
+
+
+KEYS = {Role.LEGAL: private(1), Role.CARRIER: private(2), Role.OFFICER: private(3), Role.AUDITOR: private(4)}
+PERSONS = {Role.LEGAL: "lena", Role.CARRIER: "carl", Role.OFFICER: "olga", Role.AUDITOR: "aude"}
+KIDS = {role: f"{role}-1" for role in Role}
+SIGNER = note.Signer(ORIGIN, private(9))
+
+
+def rings(**replaced: tuple[Key, ...]) -> list[Ring]:
+    """The usual rings; `legal=(key, ...)` and so on replaces one."""
+    return [
+        Ring(role=role, keys=replaced.get(role.value, (ring_key(KIDS[role], PERSONS[role], KEYS[role]),)))
+        for role in Role
+    ]
+
+
+def trust(*, lab: bool = False, revoked: tuple[str, ...] = (), **replaced: tuple[Key, ...]) -> Trust:
+    return Trust(rings(**replaced), SIGNER.verifier, lab=lab, revoked=revoked)
+
+
+class Ledger:
+    """The least that proves: a tree, and one checkpoint over all of it."""
+
+    def __init__(self, signer: note.Signer = SIGNER) -> None:
+        self.tree = merkle.Tree()
+        self.records: list[tuple[str, bytes]] = []
+        self.signer = signer
+        self.add(entry.encode(entry.SiteMade(time_us=NOW_S * 1_000_000, origin=ORIGIN, lab=False)))
+
+    def add(self, record: str) -> int:
+        salt = len(self.records).to_bytes(32, "big")
+        self.records.append((record, salt))
+        self.tree.append(merkle.leaf_hash(entry.commitment(salt, record)))
+        return self.tree.size - 1
+
+    def proof(self, index: int) -> Proof:
+        record, salt = self.records[index]
+        checkpoint = note.Checkpoint(origin=self.signer.verifier.name, size=self.tree.size, root=self.tree.root())
+        return Proof(
+            index=index,
+            record=record,
+            salt=salt.hex(),
+            path=tuple(h.hex() for h in merkle.inclusion_path(index, self.tree.size, self.tree.read)),
+            checkpoint=self.signer.sign(checkpoint.text()),
+        )
+
+
+LEGAL = LegalToken(
+    type="legal",
+    case="CASE-1",
+    authority=Authority.PEN_REGISTER,
+    agency="AGENCY",
+    subjects=("tel:+12125550100",),
+    not_before_s=NOW_S - 100,
+    not_after_s=NOW_S + 3600,
+    capabilities=(Capability.CALL_DATA, Capability.DIGITS),
+    destination=Destination(host="192.0.2.9", port=41800, certificate_sha256="ab" * 32),
+    profile="t1678",
+    court="District Court",
+    judge="J. Doe",
+    presenting_officer="P. Roe",
+    document_sha256="cd" * 32,
+    issued_s=NOW_S - 60,
+    nonce="01" * 16,
+)
+
+
+def sign_legal(
+    token: LegalToken = LEGAL, *, kid: str = KIDS[Role.LEGAL], key: Ed25519PrivateKey = KEYS[Role.LEGAL]
+) -> str:
+    return jws.sign(token, "mediation-legal", kid, key)
+
+
+def sign_carrier(
+    legal: str, *, kid: str = KIDS[Role.CARRIER], key: Ed25519PrivateKey = KEYS[Role.CARRIER], **changes: Any
+) -> str:
+    facts = {
+        "type": "carrier", "case": "CASE-1", "legal_sha256": jws.sha256_hex(legal), "policy_sha256": "ef" * 32,
+        "iaps": (), "issued_s": NOW_S - 50, "nonce": "02" * 16, "lab": False,
+    }  # fmt: skip
+    return jws.sign(CarrierToken(**{**facts, **changes}), "mediation-carrier", kid, key)
+
+
+def sign_command(
+    carrier: str, *, kid: str = KIDS[Role.OFFICER], key: Ed25519PrivateKey = KEYS[Role.OFFICER], **changes: Any
+) -> str:
+    facts = {
+        "type": "command", "act": Act.ACTIVATE, "case": "CASE-1", "carrier_sha256": jws.sha256_hex(carrier),
+        "sequence": 1, "dde": False, "issued_s": NOW_S - 40, "expires_s": NOW_S + 600, "nonce": "03" * 16, "lab": False,
+    }  # fmt: skip
+    return jws.sign(Command(**{**facts, **changes}), "mediation-command", kid, key)
+
+
+def record(legal: str, carrier: str, command: str, **changes: Any) -> str:
+    facts = {
+        "time_us": NOW_S * 1_000_000, "case": "CASE-1", "act": Act.ACTIVATE, "sequence": 1,
+        "legal_sha256": jws.sha256_hex(legal), "carrier_sha256": jws.sha256_hex(carrier),
+        "command_sha256": jws.sha256_hex(command), "officer": "olga",
+    }  # fmt: skip
+    return entry.encode(entry.CommandAccepted(**{**facts, **changes}))
+
+
+def request(legal: str, carrier: str, *commands: str, ledger: Ledger | None = None, **changes: Any) -> TaskRequest:
+    """An order with all its acts entered in a ledger; `changes` are to the records."""
+    ledger = ledger or Ledger()
+    indexes = []
+    for command in commands:
+        payload = jws.decode(jws.split(command).payload, Command)
+        facts = {"act": payload.act, "sequence": payload.sequence, "case": payload.case, **changes}
+        indexes.append(ledger.add(record(legal, carrier, command, **facts)))
+    return TaskRequest(
+        legal=legal, carrier=carrier, commands=commands, proofs=tuple(ledger.proof(index) for index in indexes)
+    )
+
+
+def good(legal_token: LegalToken = LEGAL, **changes: Any) -> TaskRequest:
+    """An order that everybody admits; `changes` are to the legal token."""
+    token = msgspec.structs.replace(legal_token, **changes)
+    legal = sign_legal(token)
+    carrier = sign_carrier(legal, case=token.case)
+    return request(legal, carrier, sign_command(carrier, case=token.case))
