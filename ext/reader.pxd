@@ -16,9 +16,9 @@ from fragment cimport fragments_expire
 from frame cimport UNKNOWN_ERROR_US, apply_flow_changes, frame_walk, walk_frame
 from ethernet cimport LINK_ETHERNET, be32
 from linux cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, MSG_NOSIGNAL, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, SOL_SOCKET,
-    SO_ERROR,    TP_STATUS_CSUMNOTREADY, TP_STATUS_CSUM_VALID, TP_STATUS_TS_RAW_HARDWARE, clock_ns, close, getsockopt, nap, poll, pollfd,
-    read, send, tpacket2_hdr,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, MSG_NOSIGNAL, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, SO_ERROR,
+    SOL_SOCKET, TP_STATUS_CSUMNOTREADY, TP_STATUS_CSUM_VALID, TP_STATUS_TS_RAW_HARDWARE, clock_ns, close, getsockopt,
+    nap, poll, pollfd, read, send, tpacket2_hdr,
 )
 from match cimport match_table
 from packet cimport octet_buffer
@@ -153,7 +153,8 @@ cdef inline void x2_compact(reader *r) noexcept nogil:
 
 
 cdef inline void x2_disconnect(reader *r, int failed) noexcept nogil:
-    """Forget the connection; `failed` is what send(2) said, or 0. The next one starts with the PDU that this one did not take whole."""
+    """Forget the connection; `failed` is what send(2) said, or 0. The next one starts with the PDU that this one did
+    not take whole."""
     cdef int error = 0
     cdef uint32_t size = sizeof(error)
     # A Unix socket whose peer died with unread octets says ECONNRESET (unix(7)), else EPIPE or nothing.
