@@ -33,6 +33,7 @@ FULL = (7, 5000)
 SENDER_CORE, TAP_CORE = 0, 1
 EQUIPMENT_PRIORITY = 20  # SCHED_FIFO of sender and collector: measuring equipment, the same for both sides
 PRIORITY = 10  # of what is measured, where a block says so
+ACK_DELAY_US = 2000  # a collector that stores before it acknowledges, on a short line
 ARRIVAL_LIMIT_S = 10.0  # more than the rule's 8 s
 INTERRUPTED_NS = 200_000  # a send that took longer cannot say when the packet left
 LIMIT_NS = 8_000_000_000  # 47 CFR 1.20007(a)(14)
@@ -76,7 +77,13 @@ class Side:
         self._log = folder / f"{name}.sends"
         self._frames = folder / "events"
         self.sink = programs.Program(
-            "sink", port=port, output=self._rows, core=SENDER_CORE, priority=EQUIPMENT_PRIORITY, **credentials
+            "sink",
+            port=port,
+            output=self._rows,
+            core=SENDER_CORE,
+            priority=EQUIPMENT_PRIORITY,
+            ack_delay_us=ACK_DELAY_US,
+            **credentials,
         )
 
     def round(self, rate: int, count: int) -> Round:
@@ -213,6 +220,7 @@ def block(folder: Path, setting: Setting, rate: int, rounds: int, events: int) -
     return {
         "setting": setting.name,
         "rate": rate,
+        "ack_delay_us": ACK_DELAY_US,
         **found,
         "baseline": floor,
         "ratio_p50": round(found["p50_us"] / floor["p50_us"], 2),
