@@ -5,7 +5,7 @@
 # so it is no event of the call. A frame that this host itself sends has none yet (TP_STATUS_CSUMNOTREADY), and captures
 # are full of such frames, so a capture's are not looked at.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from counters cimport walk_counters
 from ethernet cimport NETWORK_MALFORMED, NETWORK_NOT_IP, link_network
@@ -19,13 +19,15 @@ from packet cimport FLOW_ADD, flow_change, packet_info
 from udp cimport UDP_CHECKSUM, UDP_HEADER, UDP_LENGTH, read_udp
 
 cdef enum:
-    PORT_WORDS = 1024  # 65,536 ports as bits
+    PORT_WORDS = 1024          # 65,536 ports as bits
+    FIRST_LINE_AT_MOST = 2048  # octets looked at for a start line; longer URIs are not worth a guess
 
 
 cdef struct frame_walk:
     match_table *table
     fragment_table *fragments
     uint64_t[PORT_WORDS] signalling_ports
+    bint by_form               # captures only: what begins as SIP is signalling, whatever its port
     uint32_t error_us            # bound of the time stamps' error
     uint8_t undisciplined
     uint8_t iap                  # index of the intercept access point
@@ -44,6 +46,23 @@ cdef inline bint is_signalling(const frame_walk *walk, uint16_t port) noexcept n
     return (walk.signalling_ports[port >> 6] >> (port & 63)) & 1
 
 
+cdef inline bint begins_as_sip(const uint8_t *octets, uint32_t length) noexcept nogil:
+    """Whether the first line is a status line or a request line (RFC 3261 section 7)."""
+    cdef uint32_t i
+    if length < 12:
+        return False
+    if memcmp(octets, b"SIP/2.0 ", 8) == 0:
+        return True
+    if not 65 <= octets[0] <= 90:  # methods are upper-case
+        return False
+    for i in range(min(length, FIRST_LINE_AT_MOST) - 8):
+        if octets[i] == 10 or octets[i] == 13:
+            return False
+        if octets[i] == 32 and memcmp(octets + i, b" SIP/2.0", 8) == 0:
+            return True
+    return False
+
+
 cdef inline void walk_datagram(
     frame_walk *walk, packet_info *info, const uint8_t *data, uint32_t length, bint verify, uint64_t now_ns,
 ) noexcept nogil:
@@ -54,7 +73,8 @@ cdef inline void walk_datagram(
         walk.counts.udp_length += 1
     elif found == UDP_CHECKSUM:
         walk.counts.udp_checksum += 1
-    elif is_signalling(walk, info.source_port) or is_signalling(walk, info.destination_port):
+    elif is_signalling(walk, info.source_port) or is_signalling(walk, info.destination_port) or (
+            walk.by_form and begins_as_sip(data + UDP_HEADER, payload)):
         walk.counts.to_signalling += 1
         match_datagram(walk.table, info, data + UDP_HEADER, payload, now_ns)
     else:

@@ -25,6 +25,7 @@ from sip cimport (
 from targets cimport target_table
 
 cdef enum:
+    MAX_IAP_NAME = 15          # octets: VisibleString SIZE(1..15)
     MAX_IAPS = 64              # bits of task.iap_mask
     MAX_FLOW_CHANGES = 65536   # that nobody took yet
 
@@ -78,6 +79,8 @@ cdef struct access_point:
     uint32_t side
     uint32_t own_count
     own_address *own
+    uint8_t name[MAX_IAP_NAME]   # iAPSystemId, as it goes out in each PDU
+    uint32_t name_length
 
 
 cdef struct match_table:

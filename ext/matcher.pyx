@@ -19,7 +19,7 @@ from follow cimport refresh_flows
 from identity cimport IDENTITY_NONE, IDENTITY_NUMBER, identity, identity_of, pack_digits
 from keyed_hash cimport hash_secret
 from match cimport match_datagram, match_media
-from match_table cimport COUNTERS, MAX_IAPS, match_table, own_address
+from match_table cimport COUNTERS, MAX_IAP_NAME, MAX_IAPS, match_table, own_address
 from octets cimport make_span, span
 from packet cimport FLOW_ADD, packet_info
 from targets cimport (
@@ -112,6 +112,11 @@ cdef class Matcher:
             for i, packed in enumerate(addresses):
                 own[<size_t>i].family = 4 if len(packed) == 4 else 6
                 memcpy(own[<size_t>i].address, PyBytes_AsString(packed), len(packed))
+            name = getattr(iap, "name", "").encode()
+            if len(name) > MAX_IAP_NAME:
+                raise LocalProtocolError(f"matcher: an access point's name has at most {MAX_IAP_NAME} octets")
+            memcpy(t.iaps[t.iap_count].name, PyBytes_AsString(name), len(name))
+            t.iaps[t.iap_count].name_length = <uint32_t>len(name)
             t.iaps[t.iap_count].side = SIDES[iap.side]
             t.iaps[t.iap_count].own = own
             t.iaps[t.iap_count].own_count = <uint32_t>len(addresses)

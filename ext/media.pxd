@@ -7,7 +7,7 @@ from flows cimport NO_FLOW, first_flow, flow, is_at, next_flow
 from follow cimport may_see, sends_digits
 from match_table cimport (
     COUNT_MEDIA, COUNT_MEDIA_AMBIGUOUS, COUNT_MEDIA_EVENT_LENGTH, COUNT_MEDIA_MALFORMED, COUNT_MEDIA_MATCHED,
-    COUNT_MEDIA_NO_FLOW, COUNT_MEDIA_OFF, COUNT_MEDIA_OTHER_TYPE, COUNT_PDUS, match_table,
+    COUNT_MEDIA_NO_FLOW, COUNT_MEDIA_OFF, COUNT_MEDIA_OTHER_TYPE, COUNT_PDUS, COUNT_UNKNOWN_IAP, match_table,
 )
 from packet cimport packet_info
 from rtp cimport RTP_EVENT, RTP_EVENT_LENGTH, RTP_MALFORMED, RTP_OTHER_TYPE, check_event, rtp_result
@@ -50,6 +50,9 @@ cdef inline void match_media(match_table *t, const packet_info *info, const uint
     cdef rtp_result result
     cdef bint any_task = False
     t.counters[COUNT_MEDIA] += 1
+    if info.iap >= t.iap_count:
+        t.counters[COUNT_UNKNOWN_IAP] += 1
+        return
     index = find_flow(t, info)
     if index == NO_FLOW:
         return
@@ -70,6 +73,7 @@ cdef inline void match_media(match_table *t, const packet_info *info, const uint
         k = &t.targets.tasks[c.tasks[i].task]
         k.sequence += 1
         if write_pdu(&t.out, k.xid, c.handle, FORMAT_RTP, DIRECTION_FROM_TARGET, c.tasks[i].role, k.sequence, info,
+                     t.iaps[info.iap].name, t.iaps[info.iap].name_length,
                      payload, length):
             t.counters[COUNT_PDUS] += 1
         any_task = True

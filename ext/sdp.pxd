@@ -106,7 +106,7 @@ cdef inline sdp_result read_sdp(span body, media_address *out) noexcept nogil:
     cdef const uint8_t *p = body.data
     cdef const uint8_t *end = p + body.length
     cdef const uint8_t *stop
-    cdef span line, value, port
+    cdef span line, value, port, word
     cdef span of_session = make_span(NULL, NULL)
     cdef span of_media = make_span(NULL, NULL)
     cdef bint any_media = False
@@ -141,10 +141,11 @@ cdef inline sdp_result read_sdp(span body, media_address *out) noexcept nogil:
                     inside = True
                     take_formats(value, formats)
         elif key == 99:  # c=
-            if inside:
-                of_media = connection_address(value)
-            elif not any_media:
-                of_session = connection_address(value)
+            word = connection_address(value)
+            if inside and word.length:
+                of_media = word
+            elif not any_media and word.length:
+                of_session = word
         elif key == 97 and inside:  # a=
             take_rtpmap(value, out)
     if not inside:

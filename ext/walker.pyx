@@ -83,6 +83,10 @@ cdef class Walker:
         walk_frame(&self.tap.walk, link_type, octets, captured, max(on_wire, captured), stamp_ns, now_ns, False)
         apply_flow_changes(self.tap.walk.table, -1, &self.tap.walk.counts)
 
+    def recognise_by_form(self) -> None:
+        """For captures, which no kernel filter has narrowed: take what begins as SIP for signalling on any port."""
+        self.tap.walk.by_form = True
+
     def expire(self, uint64_t age_clock_ns) -> None:
         """Give up fragments older than 30 s before `age_clock_ns` (of the same clock as the stamps)."""
         fragments_expire(self.tap.walk.fragments, age_clock_ns, &self.tap.walk.counts)

@@ -8,7 +8,7 @@ cdef enum:
     X2_VERSION = 0x0005
     X2_PDU = 1
     X2_HEADER = 40
-    X2_MOST = 128              # octets before the payload, at most: 40 + 8 + 12 + 2 * (20 + 6) + 12 = 124
+    X2_MOST = 144              # octets before the payload, at most: 40 + 8 + 12 + 2 * (20 + 6) + 19 + 12 = 143
     FORMAT_RTP = 8
     FORMAT_SIP = 9
     DIRECTION_UNKNOWN = 1
@@ -18,6 +18,7 @@ cdef enum:
     ROLE_CALLING = 1
     ROLE_CALLED = 2
     ATTRIBUTE_PROPRIETARY = 4
+    ATTRIBUTE_INTERCEPTION_POINT = 7   # IPID
     ATTRIBUTE_SEQUENCE = 8
     ATTRIBUTE_TIMESTAMP = 9
     ATTRIBUTE_SOURCE_IPV4 = 10
@@ -48,8 +49,12 @@ cdef inline uint8_t *put_endpoint(uint8_t *p, uint32_t which, uint8_t family, co
 
 cdef inline bint write_pdu(octet_buffer *out, const uint8_t *xid, uint64_t correlation, uint32_t payload_format,
                            uint32_t direction, uint32_t role, uint32_t sequence, const packet_info *info,
+                           const uint8_t *iap_name, uint32_t iap_name_length,
                            const uint8_t *payload, uint32_t length) noexcept nogil:
-    """One PDU at the end of `out`; 0 when its bound refuses (and out.lost is one higher)."""
+    """One PDU at the end of `out`; 0 when its bound refuses (and out.lost is one higher).
+
+    `iap_name` is at most 15 octets (iAPSystemId); without one the attribute is left out.
+    """
     cdef uint8_t *start
     cdef uint8_t *p
     if not buffer_reserve(out, X2_MOST + length):
@@ -63,6 +68,10 @@ cdef inline bint write_pdu(octet_buffer *out, const uint8_t *xid, uint64_t corre
     if info.family == 4 or info.family == 6:
         p = put_endpoint(p, 0, info.family, info.source, info.source_port)
         p = put_endpoint(p, 1, info.family, info.destination, info.destination_port)
+    if iap_name_length != 0:
+        p = put16(put16(p, ATTRIBUTE_INTERCEPTION_POINT), iap_name_length)
+        memcpy(p, iap_name, iap_name_length)
+        p += iap_name_length
     p = put16(put16(p, ATTRIBUTE_PROPRIETARY), 8)
     p = put32(p, info.error_us)
     p[0] = 1 if info.undisciplined else 0

@@ -91,7 +91,8 @@ class Ledger:
     def append(self, records: Sequence[str]) -> list[Entered]:
         """Enters `records` under one new checkpoint; they are durable when this returns.
 
-        Raises LedgerError when they could not be written; then none of them is in the ledger.
+        Raises LedgerError when they could not be written. Whether they are in the ledger is then known at the next
+        append, which begins with what the disk has: a head that was signed is never signed over.
         """
         if not records:
             return []
@@ -100,8 +101,9 @@ class Ledger:
         first = self._tree.size
         try:
             if not self._clean:
-                self._cut_tail()
+                self._begin_again()
             self._clean = False
+            first = self._tree.size
             entered = [
                 Entered(index=index, record=record, salt=os.urandom(entry.SALT_OCTETS).hex())
                 for index, record in enumerate(records, first)
@@ -122,7 +124,7 @@ class Ledger:
             self._drop_partials(first)
             self._clean = True
         except OSError:
-            pass  # the entries are durable; _cut_tail completes the history before the next append
+            pass  # the entries are durable; _begin_again completes the history before the next append
         return entered
 
     def proof(self, entered: Entered) -> Proof:
@@ -175,6 +177,13 @@ class Ledger:
         for n in range(first // WIDTH, self.size // WIDTH):
             for level in ("entries", 0):
                 shutil.rmtree(self._folder / f"{tiles.tile(level, n)}.p", ignore_errors=True)
+
+    def _begin_again(self) -> None:
+        """After a failed append: what the disk has is what there is, less the tail that no checkpoint covers."""
+        if (self._folder / CHECKPOINT).exists():
+            report = verify.examine(Folder(self._folder), self.verifier, recent=verify.RECENT)
+            self._tree, self.checkpoint = report.tree, report.checkpoint
+        self._cut_tail()
 
     def _cut_tail(self) -> None:
         """Takes away what an interrupted append left, and completes the history of checkpoints."""

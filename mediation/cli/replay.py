@@ -27,7 +27,7 @@ from mediation.core.x2 import Framer
 from mediation.delivery.tracker import Outgoing, Tracker
 from mediation.runtime import clock, config, keys
 
-# Where a site names no access point: every port 5060 message of the capture, seen as on an access side.
+# Where a site names no access point: all SIP of the capture, on any port, seen as on an access side.
 CAPTURE_IAP = config.Iap(name="capture", interface="")
 SETTLE_NS = 10_000_000_000  # after the last packet: what timers still hold back (digits) is due well within
 
@@ -40,6 +40,8 @@ class Replay:
         self._clock = clock.AuthorityClock()
         self._matcher = Matcher((iap,), site.dial_plan, call_capacity=site.access.calls, live=False)
         self._walker = Walker(self._matcher, 0, iap.ports)
+        if iap is CAPTURE_IAP:
+            self._walker.recognise_by_form()
         self._framer = Framer()
         self._tracker = Tracker(
             site.dial_plan,

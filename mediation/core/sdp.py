@@ -164,6 +164,8 @@ def parse_sdp(body: bytes) -> Sdp | None:
         elif key == "c":
             words = value.split()
             at = words[2].partition("/")[0] if len(words) > 2 else ""
+            if not at:
+                continue
             if section is None:
                 address = at
             else:

@@ -185,7 +185,7 @@ def decode(octets: bytes | memoryview) -> Pdu:
 class Framer:
     """Cuts a byte stream into PDUs. Feed octets in any pieces; bounded by MAX_PDU_OCTETS.
 
-    `failure` is what is wrong with the stream, once something is: it is then unusable, but what was whole before is good.
+    `failure` is what is wrong with the stream, once something is: it is of no more use, what was whole before is good.
     """
 
     def __init__(self) -> None:
@@ -202,8 +202,7 @@ class Framer:
         try:
             while len(self._buffer) - at >= HEADER_OCTETS:
                 header, length = _LENGTHS.unpack_from(self._buffer, at + 4)
-                if header < HEADER_OCTETS or header + length > MAX_PDU_OCTETS:
-                    raise RemoteProtocolError("x2: impossible length")
+                _possible(header, length)
                 if len(self._buffer) - at < header + length:
                     break
                 found.append(decode(bytes(self._buffer[at : at + header + length])))
@@ -216,8 +215,13 @@ class Framer:
         return found
 
 
+def _possible(header: int, length: int) -> None:
+    if header < HEADER_OCTETS or header + length > MAX_PDU_OCTETS:
+        raise RemoteProtocolError("x2: impossible length")
+
+
 def _endpoint(v4: bytes | None, v6: bytes | None, port: bytes | None) -> tuple[str, int]:
     number = 0 if port is None else _U16.unpack(port)[0]
     if v4 is not None:
-        return "%d.%d.%d.%d" % _V4.unpack(v4), number  # 0.5 µs; ipaddress needs 12
+        return "{}.{}.{}.{}".format(*_V4.unpack(v4)), number  # 0.5 µs; ipaddress needs 12
     return ("", number) if v6 is None else (str(ipaddress.IPv6Address(v6)), number)

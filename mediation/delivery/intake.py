@@ -7,6 +7,7 @@ again at any time. What it sends is as hostile as any peer's: bounded, and refus
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -132,7 +133,5 @@ class Intake:
         """TS 103 221-2: a KeepAlive is acknowledged with its sequence number."""
         self.counters.keepalives += 1
         answer = x2.encode(msgspec.structs.replace(pdu, type=PduType.KEEPALIVE_ACK, payload=b""))
-        try:
+        with contextlib.suppress(OSError):  # the next drain finds out
             raw.send(answer)
-        except OSError:
-            pass  # the next drain finds out

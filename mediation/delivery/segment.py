@@ -1,12 +1,13 @@
 """One segment file of a spool: pre-written, appended to at a known offset, wiped when the far side has all of it.
 
 Named `EPOCH-FIRST.seg` (two times 16 hex digits), so that a folder listing sorts by position and a damaged header does
-not hide what the file holds. Spares are `spare-N.zero`. This module knows files; what the records mean is `core.record`'s
-and which of them may go is `spool`'s.
+not hide what the file holds. Spares are `spare-N.zero`. This module knows files; what the records mean is
+`core.record`'s, and which of them may go is `spool`'s.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -134,7 +135,7 @@ def find(folder: Path) -> list[Segment]:
         except RemoteProtocolError:
             segment.damaged = 1
         found.append(segment)
-    for segment, following in zip(found, found[1:], strict=False):
+    for segment, following in itertools.pairwise(found):
         segment.next = following.start.sequence
     if found:
         _recover_tail(found[-1])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.core import link
+from mediation.core import frame, link
 from mediation.core.errors import LocalProtocolError, RemoteProtocolError
 from mediation.core.link import (
     Ack,
@@ -48,7 +48,10 @@ def message(sequence: int, octets: bytes = b"\xa1\x03\x80\x01x") -> Data:
     return Data(sequence, 1_700_000_000_000_000_000 + sequence, 250, True, octets)
 
 
-def opened(position: Position = Position(5, 1), known: Position | None = None) -> tuple[Connection, Connection]:
+START = Position(5, 1)
+
+
+def opened(position: Position = START, known: Position | None = None) -> tuple[Connection, Connection]:
     """A delivering and a collecting end, greeted; the far side knows `known` already."""
     delivery = Connection(Role.DELIVERY, {position.epoch: position.sequence + 1000})
     collection = Connection(Role.COLLECTION)
@@ -71,7 +74,7 @@ def test_a_frame_decodes_to_what_was_encoded(event: link.Event) -> None:
     octets = link.encode(event)
     length, code = struct.unpack_from("!IB", octets)
     assert length == len(octets) - 4
-    assert link._decode(code, memoryview(octets)[5:]) == event
+    assert frame.decode(code, memoryview(octets)[5:]) == event
 
 
 def test_the_octets_of_a_message_are_these() -> None:

@@ -94,7 +94,7 @@ def test_more_streams_than_are_read() -> None:
     assert len(found.media) == MAX_MEDIA
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(
         st.sampled_from(

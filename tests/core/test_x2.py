@@ -70,7 +70,7 @@ def test_a_changed_octet_is_another_pdu_or_an_error(at: int, change: int) -> Non
 
 @pytest.mark.parametrize(
     ("at", "value"),
-    [(2, struct.pack("!H", 9)), (4, struct.pack("!I", 39)), (8, struct.pack("!I", 1 << 20)), (42, struct.pack("!H", 999))],
+    [(2, b"\0\x09"), (4, struct.pack("!I", 39)), (8, struct.pack("!I", 1 << 20)), (42, struct.pack("!H", 999))],
     ids=["type", "header-short", "too-long", "attribute-long"],
 )
 def test_impossible_values_are_refused(at: int, value: bytes) -> None:

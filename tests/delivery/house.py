@@ -32,7 +32,8 @@ class House:
         iap = f'[[iap]]\nname = "{IAP}"\ninterface = "none0"\n'
         config.write_default(path, lab=False, name="house", iaps=iap)
         self.certificates = Certificates(path / "certificates")
-        for source, target in (("mediator.pem", "client.pem"), ("mediator.key", "client.key"), ("ca.pem", "agency-ca.pem")):
+        copies = (("mediator.pem", "client.pem"), ("mediator.key", "client.key"), ("ca.pem", "agency-ca.pem"))
+        for source, target in copies:
             (path / "delivery" / target).write_bytes((path / "certificates" / source).read_bytes())
         wide = {"not_before_s": 0, "not_after_s": 1 << 33}
         for role in Role:
@@ -104,7 +105,7 @@ class Tap:
 
     def __init__(self, run_dir: Path) -> None:
         self._listener = sockets.listen(run_dir, "iap.x2")
-        os.chmod(run_dir / "iap.x2", 0o666)  # noqa: S103  the mediator may have become another user
+        os.chmod(run_dir / "iap.x2", 0o666)  # the mediator may have become another user
         self._stream: trio.SocketStream | None = None
         self._sequences: dict[bytes, int] = {}
 

@@ -47,7 +47,8 @@ def read_all(spool: Spool, position: Position | None = None) -> list[Sent | Epoc
 
 def balanced(spool: Spool) -> bool:
     """The account of the module's head, with the records themselves as the witness."""
-    waiting = sum(event.count if isinstance(event, Loss) else 1 for event in read_all(spool) if not isinstance(event, Epoch))
+    events = [event for event in read_all(spool) if not isinstance(event, Epoch)]
+    waiting = sum(event.count if isinstance(event, Loss) else 1 for event in events)
     open_count = spool.open_loss.count if spool.open_loss else 0
     return spool.queued == waiting + open_count
 

@@ -39,7 +39,7 @@ def wait_for(condition: threading.Event) -> None:
     assert condition.wait(10)
 
 
-# -- the ordinary way ------------------------------------------------------------------------------------------------------
+# -- the ordinary way --------------------------------------------------------------------------------------------------
 
 
 def test_messages_are_numbered_from_one_and_read_in_order(spool: Spool) -> None:
@@ -104,7 +104,7 @@ def test_one_spool_one_process(spool: Spool, tmp_path: Path) -> None:
         open_spool(tmp_path / "agency")
 
 
-# -- restarts --------------------------------------------------------------------------------------------------------------
+# -- restarts ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_restart_goes_on_in_a_new_epoch(tmp_path: Path) -> None:
@@ -295,7 +295,8 @@ def test_a_damaged_cursor_resends_but_loses_nothing(tmp_path: Path, damage: str)
 
 def test_the_cursor_survives_a_torn_write(tmp_path: Path) -> None:
     cursor = Cursor(tmp_path / "cursor")
-    states = [State(Position(9, number), 9, Loss(5, 6, LossClass.STORAGE) if number % 2 else None) for number in range(9)]
+    loss = Loss(5, 6, LossClass.STORAGE)
+    states = [State(Position(9, number), 9, loss if number % 2 else None) for number in range(9)]
     for state in states:
         cursor.save(state)
     cursor.close()
@@ -309,7 +310,7 @@ def test_the_cursor_survives_a_torn_write(tmp_path: Path) -> None:
         again.close()
 
 
-# -- no room, and devices that fail ----------------------------------------------------------------------------------------
+# -- no room, and devices that fail ------------------------------------------------------------------------------------
 
 
 def test_the_bound_is_kept_and_what_does_not_fit_is_reported(tmp_path: Path) -> None:
@@ -379,10 +380,10 @@ class FailingDevice:
         if not self.failing:
             self.real(descriptor)
             return
-        if not self.persists and os.readlink(f"/proc/self/fd/{descriptor}").endswith(".seg"):
-            # What a device that dropped the pages leaves in the file: zeros behind the header.
-            os.pwrite(descriptor, bytes(4096 - record.SEGMENT_HEADER_OCTETS), record.SEGMENT_HEADER_OCTETS)
-        self.failed.set()
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(".seg"):
+            if not self.persists:  # what a device that dropped the pages leaves in the file: zeros behind the header
+                os.pwrite(descriptor, bytes(4096 - record.SEGMENT_HEADER_OCTETS), record.SEGMENT_HEADER_OCTETS)
+            self.failed.set()
         raise OSError(errno.EIO, "input/output error")
 
 
@@ -418,6 +419,7 @@ def test_a_device_that_stays_broken_costs_nothing_while_the_far_side_acknowledge
         assert len(spool.append([message(number, 60_000)])) == 1
         spool.acknowledge(Position(NOW_S, number + 1))
     spool.append([message(400)])
+    spool.commit()
     for _ in range(2):  # the second attempt comes after the first was noted
         device.failed.clear()
         wait_for(device.failed)
@@ -472,7 +474,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a small file system needs root")
     place = tmp_path / "disk"
     place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], check=False)
     if done.returncode:
         pytest.skip("cannot mount a tmpfs here")
     yield place
