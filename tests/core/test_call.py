@@ -82,6 +82,51 @@ def test_a_back_to_back_agent_that_keeps_the_call_id(wire: Wire) -> None:
     assert wire.story == [*UP, "release"]
 
 
+def test_a_back_to_back_agent_that_relays_a_change(wire: Wire) -> None:
+    """The other side tells it once more, with its own tags and origin."""
+    other = Wire(wire.model, caller_tag="agent", called_tag="far", cseq=7001, events=wire.events)
+    for each in (wire, other):
+        each.connect()
+    wire.offer(sdp(2, codec="8 PCMA"), sdp(2, codec="8 PCMA", origin="a"))
+    other.offer(sdp(2, codec="8 PCMA", origin="agent"), sdp(2, codec="8 PCMA", origin="b"))
+    assert wire.story == [*UP, "mediaAndAddressReporting"]
+
+
+def test_a_late_copy_of_a_hold_that_is_over(wire: Wire) -> None:
+    wire.connect()
+    start = len(wire.sent)
+    wire.offer(sdp(2, direction="sendonly"), sdp(2, direction="recvonly", origin="a"), cseq=10)
+    held = wire.sent[start:]
+    wire.offer(sdp(3), sdp(3, origin="a"), cseq=11)
+    assert [event for pdu in held for event in wire.model.observe(pdu)] == []
+    assert wire.story[-1] == "connection"
+
+
+def test_a_late_copy_of_an_invite(wire: Wire) -> None:
+    """After a challenge was met, and after a CANCEL: it neither takes the attempt back nor revives it."""
+    wire.invite()
+    first = wire.sent[0]
+    wire.response(407)
+    wire.cseq = 2
+    wire.invite()
+    assert wire.model.observe(first) == []
+    wire.ring()
+    assert wire.story == ["origination", RINGBACK]
+    second = wire.sent[2]
+    wire.request("CANCEL", to_tag=None)
+    assert wire.model.observe(second) == []
+    wire.wait(5)
+    assert wire.story == ["origination", RINGBACK, "release time"]
+
+
+def test_an_invite_outside_of_the_dialog_of_a_call_that_is_up(wire: Wire) -> None:
+    wire.connect()
+    wire.request("INVITE", to_tag=None, cseq=7, body=sdp(9, codec="8 PCMA"))
+    wire.offer(sdp(), sdp(origin="a", address="10.0.9.9"))
+    wire.bye()
+    assert wire.story == [*UP, "release"]
+
+
 # Challenges and retries
 
 
@@ -129,10 +174,30 @@ def test_the_caller_follows_a_redirection(wire: Wire) -> None:
     assert redirection.redirected_to is not None and redirection.redirected_to.dn == "12015550177"
 
 
+def test_a_new_target_rings_anew(wire: Wire) -> None:
+    wire.invite()
+    wire.ring()
+    wire.response(302, contact="sip:+12015550177@carrier.example")
+    wire.cseq = 2
+    wire.invite(uri="sip:+12015550177@carrier.example")
+    wire.ring()
+    assert wire.story == ["origination", RINGBACK, "redirection", RINGBACK]
+
+
+def test_a_challenge_then_an_answer_that_was_lost(wire: Wire) -> None:
+    wire.invite()
+    wire.response(407)
+    wire.cseq = 2
+    wire.invite()
+    wire.request("ACK", branch="z9hG4bK-new")
+    assert wire.story == ["origination", "answer"]
+
+
 def test_a_failure_inside_the_network_is_not_the_end(wire: Wire) -> None:
     """The proxy tries a second gateway, whose hop this tap does not see, for half a minute."""
     wire.invite(hops=2)
     wire.response(503, branch="z9hG4bK-INVITE-1-caller-hop1", hops=1)
+    wire.request("ACK", branch="z9hG4bK-INVITE-1-caller-hop1", hops=1)
     wire.wait(30)
     wire.answer(hops=1)
     assert wire.story == ["origination", "answer"]
@@ -220,6 +285,13 @@ def test_who_is_who_in_a_call_that_was_joined(inwards: Wire) -> None:
     broken = inwards.messages[1]
     assert isinstance(broken, cdc.ConnectionBreak)
     assert [party.dn or party.user_provided for party in broken.removed_parties] == ["12015550199"]
+
+
+def test_a_call_that_is_joined_by_its_answer(inwards: Wire) -> None:
+    """The first message seen is the 200 of S's phone: S is the called party, and nothing is said of the answer."""
+    inwards.answer()
+    inwards.offer(sdp(2, direction="sendonly"), sdp(2, direction="recvonly", origin="a"), from_caller=False)
+    assert inwards.story == ["subjectSignal hold", "connectionBreak"]
 
 
 # Silence
@@ -316,6 +388,16 @@ def test_a_hook_flash_completes_the_digits_before_it(wire: Wire) -> None:
     assert wire.story[3:] == ["dialedDgtExtrn 1", "subjectSignal flash"]
 
 
+def test_digits_far_apart_by_their_stamps_are_two_strings(wire: Wire) -> None:
+    """Also when nobody asked for what was due in between, as when a capture is replayed."""
+    wire.connect()
+    wire.play(press("1", 0))
+    wire.now_ns += 2 * SECOND
+    wire.play(press("2", 16_000))
+    wire.bye()
+    assert wire.story[3:] == ["dialedDgtExtrn 1", "dialedDgtExtrn 2", "release"]
+
+
 def test_digits_come_before_what_happened_after_them(wire: Wire) -> None:
     wire.connect()
     wire.play(press("1", 0))
@@ -376,6 +458,28 @@ def test_media_that_move_are_told_with_both_contacts(wire: Wire) -> None:
     assert report.associate_contact_addresses == cdc.Party(uri=(A_CONTACT,))
 
 
+def test_contacts_that_move_are_told_without_media(wire: Wire) -> None:
+    wire.connect()
+    wire.request("UPDATE", cseq=10, contact="sip:line1@10.0.0.66")
+    wire.response(200, method="UPDATE", cseq=10, contact="sip:a@10.0.9.66")
+    wire.request("UPDATE", cseq=11, contact="sip:line1@10.0.0.66;transport=tcp")
+    wire.response(200, method="UPDATE", cseq=11, contact="sip:a@10.0.9.66")
+    assert wire.story == [*UP, "mediaAndAddressReporting"]
+    report = wire.messages[3]
+    assert isinstance(report, cdc.MediaAndAddressReporting)
+    assert report.subject_contact_addresses == cdc.Party(uri=("sip:line1@10.0.0.66",))
+    assert report.associate_contact_addresses == cdc.Party(uri=("sip:a@10.0.9.66",))
+    assert (report.subject_media, report.associate_media) == (None, ())
+
+
+def test_a_hold_by_offer_in_the_response(inwards: Wire) -> None:
+    """A holds; then A asks for an offer (INVITE without a body), and S's phone offers a hold of its own."""
+    inwards.connect()
+    inwards.offer(sdp(2, direction="sendonly"), sdp(2, direction="recvonly", origin="a"), cseq=10)
+    inwards.offer("", sdp(3, direction="sendonly", origin="a"), cseq=11)
+    assert inwards.story[3:] == ["connectionBreak", "subjectSignal hold"]
+
+
 # Forks
 
 
@@ -415,6 +519,8 @@ def test_a_call_lingers_and_is_forgotten(wire: Wire) -> None:
     wire.connect()
     wire.bye()
     late = wire.sent[-2]
+    (call,) = wire.model._calls.values()
+    assert not (call.branches or call.legs or call.seen or call.offers) and call.media.descriptions == [None, None]
     wire.wait(LINGER / SECOND - 1)
     assert (wire.model.observe(late), wire.model.calls) == ([], 1)
     wire.wait(2)
@@ -466,6 +572,13 @@ def test_nothing_ends_twice(wire: Wire) -> None:
     wire.events += wire.model.stop(wire.now_ns)
     wire.events += wire.model.stop(wire.now_ns + 1)
     assert wire.story == ["surveillanceStatus DEACTIVATION"]
+
+
+def test_the_end_of_the_order_forgets_everything(wire: Wire) -> None:
+    wire.connect()
+    wire.bye()
+    wire.model.stop(wire.now_ns)
+    assert (wire.model.calls, len(wire.model._lingering), wire.model.next_deadline_ns()) == (0, 0, None)
 
 
 # The table
