@@ -129,8 +129,8 @@ class Wire:
             self.now_ns += 50_000 if hop + 1 < (hops or self.span) else 0
 
     def response(self, status: int, reason: str = "", *, method: str = "INVITE", from_caller: bool = False,
-                 tag: str = "", body: str = "", headers: tuple[str, ...] = (), cseq: int | None = None, branch: str = "",
-                 contact: str = "", hops: int | None = None) -> None:  # fmt: skip
+                 tag: str = "", body: str = "", headers: tuple[str, ...] = (), cseq: int | None = None,
+                 branch: str = "", contact: str = "", hops: int | None = None) -> None:  # fmt: skip
         """Seen on the inner hop first, as it comes back."""
         self.now_ns += self.step_ns
         cseq = self.cseq if cseq is None else cseq
