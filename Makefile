@@ -42,13 +42,14 @@ demo: build
 build: $(STAMPS)/debian $(STAMPS)/project $(STAMPS)/extensions $(BPF_OBJECTS)
 
 test: build lint
-	@# One worker takes the calls in namespaces (group "rig"), so that they never compete with themselves.
-	exec $(PYTHON) -m pytest -q -n 2 --dist loadgroup
+	@# A file is one worker's: its tests share their site and network, and live calls never compete with themselves.
+	exec $(PYTHON) -m pytest -q -n 2 --dist loadfile
 
 lint: build $(STAMPS)/tools
 	@$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/cython-lint ext
+	# It calls pycodestyle by name.
+	PATH="$(abspath $(VENV)/bin):$$PATH" $(VENV)/bin/cython-lint ext
 
 bench: build $(STAMPS)/bench
 	@for name in signalling targets latency; do $(PYTHON) -m "bench.$$name" --quick --json; done
@@ -130,13 +131,13 @@ endef
 checked: build $(STAMPS)/tools
 	@$(call COPY_TREE,checked)
 	cd build/checked
-	MEDIATION_CHECKED=1 ../../$(PYTHON) setup.py -q build_ext --inplace --parallel 2
+	MEDIATION_CHECKED=1 ../../$(PYTHON) setup.py -q build_ext --inplace --parallel 2 > ../checked.log 2>&1 || { cat ../checked.log >&2; exit 1; }
 	exec ../../$(PYTHON) -m pytest -q -p no:cacheprovider $(EXT_TESTS)
 
 sanitize: build $(STAMPS)/tools
 	@$(call COPY_TREE,sanitize)
 	cd build/sanitize
-	MEDIATION_SANITIZE=1 ../../$(PYTHON) setup.py -q build_ext --inplace --parallel 2
+	MEDIATION_SANITIZE=1 ../../$(PYTHON) setup.py -q build_ext --inplace --parallel 2 > ../sanitize.log 2>&1 || { cat ../sanitize.log >&2; exit 1; }
 	# The interpreter is not instrumented, so the runtime comes first by hand; its own leaks at exit are not ours.
 	export LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)"
 	export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1

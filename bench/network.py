@@ -1,12 +1,13 @@
 """A private wire: two network namespaces joined by a veth pair, gone when the run ends, however it ends.
 
-The sender's end is `far` in namespace `<prefix>a`, the tap's end `near` in `<prefix>b`. IPv6 and ARP are off, so that
-not one frame is on the wire that the benchmark did not send.
+The sender's end is `far` in namespace `<prefix><pid>-<number>a`, the tap's end `near` in `…b`. IPv6 and ARP are off,
+so that not one frame is on the wire that the benchmark did not send.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ PREFIX = "mediation-bench-"
 FAR = "far0"
 NEAR = "near0"
 NETNS = Path("/run/netns")
+_numbers = itertools.count()
 
 
 def _ip(*words: str) -> str:
@@ -51,7 +53,7 @@ class Wire:
 def sweep() -> None:
     """Removes what a killed run left behind; a run that is alive keeps its own."""
     for entry in NETNS.glob(f"{PREFIX}*") if NETNS.is_dir() else ():
-        owner = entry.name.removeprefix(PREFIX).rstrip("ab")
+        owner = entry.name.removeprefix(PREFIX).partition("-")[0]
         if not Path(f"/proc/{owner}").exists():
             subprocess.run(["ip", "netns", "delete", entry.name], check=False, capture_output=True)
 
@@ -60,7 +62,7 @@ def sweep() -> None:
 def wire() -> Iterator[Wire]:
     """The pair, both ends up. Raises CalledProcessError without root."""
     sweep()
-    made = Wire(f"{PREFIX}{os.getpid()}")
+    made = Wire(f"{PREFIX}{os.getpid()}-{next(_numbers)}")
     try:
         for name in (made.sender, made.tap):
             _ip("netns", "add", name)

@@ -5,6 +5,7 @@ One trial at a rate is luck on a shared machine; the answer is a rate that held 
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -24,7 +25,10 @@ class Trial(NamedTuple):
 
 
 class Found(NamedTuple):
-    """`sender_limited`: nothing was lost at the fastest that the sender can send."""
+    """The rate is the median of the repetitions, none of which lost anything.
+
+    `sender_limited`: nothing was lost at the fastest that the sender can send, so the reader's own limit is higher.
+    """
 
     offered_per_second: float
     sent: int
@@ -75,9 +79,13 @@ def highest_without_loss(trial: Callable[[float], Trial], first: float, repeats:
                 break
         if not any(done.lost for done in confirmed):
             return Found(
-                min(done.offered_per_second for done in confirmed), sum(done.sent for done in confirmed), 0, trials,
-                ceiling is not None, lost_above,
-            )  # fmt: skip
+                offered_per_second=statistics.median(done.offered_per_second for done in confirmed),
+                sent=sum(done.sent for done in confirmed),
+                lost=0,
+                trials=trials,
+                sender_limited=ceiling is not None,
+                lost_above=lost_above,
+            )
         rate *= BACK_OFF
         ceiling = None
     raise RuntimeError("something is lost at any rate")

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 COUNTER = "0123456789"  # replaced by the sender: ten digits that make every call of every pass a new one
 STAMP = "0000000000000000000"  # replaced by the sender: when the call was opened, nanoseconds since 1970
 OWN_STAMP = "9999999999999999999"  # replaced by the sender: when this very message was sent
 SUBJECT_IP, PROXY_IP = "192.0.2.10", "192.0.2.20"  # RFC 5737 documentation addresses
-OWN = 0x8000  # an offset of the frame's own stamp; without it, of the stamp of the frame that opened the call
+CALLER_DIGITS, CALLED_DIGITS = "111111111", "222222222"  # replaced by the sender: nine digits drawn for each call
+# Flags of an offset (sender.c): the frame's own stamp; digits of the caller; digits of the called party.
+OWN, CALLER, CALLED = 0x8000, 0x4000, 0x2000
 # Distance in calls between an INVITE and each later message of its call: calls of all ages are on the wire at once.
 AGES = (("invite", 0), ("100", 1), ("180", 8), ("200", 64), ("ack", 66), ("bye", 512), ("200bye", 514))
 
@@ -111,20 +113,22 @@ def message(
     return f"{head}{agent}{'x' * max(0, pad)}\r\n{tail}".encode()
 
 
-def mix(path: Path, *, calls: int, targets: Callable[[int], str], share: float, size: int = 700) -> tuple[int, int]:
+def mix(path: Path, *, calls: int, targets: int, share: float, size: int = 700) -> tuple[int, int]:
     """Writes one pass of `calls` calls and returns (frames, frames of subjects).
 
-    `share` of the calls have a subject, alternately calling and called, drawn from `targets(i)`; other numbers are
-    never targets. Frames of a call that began in the pass before carry a negative ordinal.
+    `share` of the calls have a subject, alternately calling and called, one of the first `targets` numbers of
+    `number`; all other parties are drawn by the sender, and never targets. Frames of a call that began in the pass
+    before carry a negative ordinal.
     """
     chosen = random.Random(1)  # the same load in every run
     every = round(1 / share) if share else 0
     parties = []
     for call in range(calls):
-        pair = [f"1{3}{chosen.randrange(10**9):09d}", f"1{4}{chosen.randrange(10**9):09d}"]
+        pair = ["13" + CALLER_DIGITS, "14" + CALLED_DIGITS]
         if every and call % every == every // 2:
-            pair[call // every % 2] = targets(call)
+            pair[call // every % 2] = number(chosen.randrange(targets))
         parties.append((pair[0], pair[1]))
+    marks = ((COUNTER.encode(), 0), (b"13" + CALLER_DIGITS.encode(), CALLER), (b"14" + CALLED_DIGITS.encode(), CALLED))
 
     def frames() -> Iterable[tuple[bytes, int, list[int]]]:
         for step in range(calls):
@@ -133,7 +137,11 @@ def mix(path: Path, *, calls: int, targets: Callable[[int], str], share: float, 
                 octets = message(kind, *parties[call % calls], COUNTER, size=size)
                 out = kind in ("invite", "ack", "bye")
                 sent = frame(octets, *((SUBJECT_IP, PROXY_IP) if out else (PROXY_IP, SUBJECT_IP)))
-                yield sent, call, _offsets(sent, COUNTER.encode())
+                offsets = []
+                for mark, flag in marks:
+                    skip = 2 if flag else 0  # 13 and 14 stay
+                    offsets += [(at + skip) | flag for at in _offsets(sent, mark)]
+                yield sent, call, offsets
 
     count = write(path, frames(), calls)
     subjects = sum(1 for call in range(calls) if every and call % every == every // 2)

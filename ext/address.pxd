@@ -68,6 +68,10 @@ cdef inline bint next_name_addr(span *rest, name_addr *out) noexcept nogil:
             q += 1
         if q < end and q[0] == 60:
             p = q
+    if p == end and not colon:  # neither brackets nor a scheme: what stands before the parameters
+        p = start
+        while p < end and p[0] != 59 and p[0] != 44:
+            p += 1
     if p < end and p[0] == 60:
         out.bracketed = True
         out.display = trim(make_span(start, p))

@@ -103,9 +103,7 @@ cdef inline bint ber_integer(ber_writer *writer, int64_t value) noexcept nogil:
         octets[at] = <uint8_t>(value & 0xff)
         value >>= 8
         if (value == 0 and not octets[at] & 0x80) or (value == -1 and octets[at] & 0x80):
-            return ber_octets(writer, octets + at, 8 - at)
-        if at == 0:
-            return ber_octets(writer, octets, 8)
+            return ber_octets(writer, octets + at, 8 - at)  # reached by the eighth octet at the latest
 
 
 cdef inline void ber_decimal(uint8_t *to, uint32_t value, int digits) noexcept nogil:

@@ -6,8 +6,9 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t
 
 from address cimport name_addr, next_name_addr, next_parameter
+from datagram cimport next_message
 from octets cimport make_span, span
-from sip cimport FAULT_COUNT, cut_header, next_line, next_message, scan_message, sip_message
+from sip cimport FAULT_COUNT, cut_header, next_line, scan_message, sip_message
 
 FAULTS = (
     "", "sip: no start line", "sip: version is not 2.0", "sip: no Call-ID", "sip: no From", "sip: no To",

@@ -37,7 +37,7 @@ COLLECTING = {"cli/collect.py", "cli/replay.py", "cli/lab.py", "cli/init.py"}
 NOT_IN_CORE = {
     "asyncio", "concurrent", "ctypes", "fcntl", "http", "io", "logging", "mmap", "multiprocessing", "os", "pathlib",
     "random", "secrets", "select", "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "structlog",
-    "subprocess", "sys", "tempfile", "threading", "time", "trio", "urllib", "uuid",
+    "subprocess", "sys", "tempfile", "threading", "time", "trio", "uuid",
 }  # fmt: skip
 # Independent oracles and load generators: in the daemon they would prove nothing, or cost seconds.
 TEST_ONLY = {"scapy", "hypothesis", "pytest", "pycrate_asn1rt", "pycrate_asn1dir", "trustme", "hdrhistogram", "tests"}
@@ -95,6 +95,7 @@ def test_imports_go_one_way(path: Path) -> None:
 def test_the_core_is_sans_io(path: Path) -> None:
     for module, line in imported(path):
         assert module.split(".")[0] not in NOT_IN_CORE, f"{where(path)}:{line} imports {module}"
+        assert not module.startswith("urllib.req"), f"{where(path)}:{line}: of urllib only its parsing is free of I/O"
     for node in ast.walk(tree(path)):
         if not isinstance(node, ast.Call):
             continue

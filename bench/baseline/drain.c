@@ -1,7 +1,7 @@
 /* The baseline of `signalling`: opens the same kind of ring as the daemon and only drains it.
  *
  * Prints {"ready":true} when the ring is bound, and at SIGTERM one JSON object: packets it drained, and the packets
- * (drops included) and drops that the kernel counted. SIGUSR1 prints the same object and goes on, from zero. */
+ * (drops included) and drops that the kernel counted, and the processor time it ever took. SIGUSR1 prints the same object and goes on, from zero. */
 #include "ring.h"
 
 static volatile sig_atomic_t reporting;
@@ -39,7 +39,7 @@ int main(int count, char **words) {
         }
         if (reporting || stopping) {
             ring_statistics(&ring, &counted, &drops);
-            printf("{\"drained\":%lu,\"counted\":%lu,\"drops\":%lu,\"octets\":%lu}\n", drained, counted, drops, octets);
+            printf("{\"cpu_ns\":%ld,\"drained\":%lu,\"counted\":%lu,\"drops\":%lu,\"octets\":%lu}\n", now_ns(CLOCK_PROCESS_CPUTIME_ID), drained, counted, drops, octets);
             fflush(stdout);
             drained = counted = drops = octets = 0;
             reporting = 0;

@@ -2,10 +2,12 @@
  *
  * Frame file (little-endian, made by bench/traffic.py): "SIPF", u32 frames, u32 calls in one pass; then for each frame
  * u16 octets, u16 marks, i32 ordinal of its call, u16 offsets[marks], the octets. At every offset stand 10 digits that
- * become (base + pass * calls + ordinal): each pass over the file is new calls. With --stamp 1 the offsets hold 19
- * digits instead, CLOCK_REALTIME in nanoseconds. An offset with its highest bit set takes the frame's own stamp, read
- * immediately before the send of that one frame; any other takes the stamp of the frame that opened the call, which is
- * a frame that has own stamps only. A frame whose call was not opened yet (first pass) is passed over, not counted.
+ * become (base + pass * calls + ordinal): each pass over the file is new calls. Offsets with CALLER or CALLED set hold 9
+ * digits that are drawn anew for each call, so that no look-up finds its memory warm from the pass before.
+ *
+ * With --stamp 1 the offsets hold 19 digits instead, CLOCK_REALTIME in nanoseconds. One with OWN set takes the frame's
+ * own stamp, read immediately before the send of that one frame; any other the stamp of the frame that opened the call,
+ * which is a frame of own stamps only. A frame whose call was not opened yet (first pass) is passed over, not counted.
  *
  * Options: --namespace --interface --file --rate N/s --count N --burst N --core N --stamp 0|1 --jitter-us N --base N
  * --priority N --log FILE (with --stamp: int64 pairs, the stamp and the moment the send had returned)
@@ -19,9 +21,13 @@
 #include <sys/stat.h>
 
 #define MAX_BURST 1024
-#define MAX_MARKS 8
+#define MAX_MARKS 16
 #define COUNTER_DIGITS 10
-#define OWN 0x8000
+#define PARTY_DIGITS 9
+#define OWN 0x8000    /* flags of an offset; frames are shorter than 2048 octets */
+#define CALLER 0x4000
+#define CALLED 0x2000
+#define OFFSET 0x07ff
 
 struct frame {
     char *octets;
@@ -61,13 +67,35 @@ static void load(const char *path) {
             die("%s: frame %u is impossible", path, i);
         memcpy(frame->offsets, at + 8, 2U * frame->marks);
         frame->octets = at + 8 + 2 * frame->marks;
+        for (int mark = 0; mark < frame->marks; mark++)
+            if ((frame->offsets[mark] & OFFSET) + STAMP_DIGITS > frame->length)
+                die("%s: frame %u has a mark beyond its end", path, i);
         at = frame->octets + frame->length;
     }
 }
 
-static void patch_counter(struct frame *frame, int64_t value) {
-    for (int i = 0; i < frame->marks; i++)
-        put_digits(frame->octets + frame->offsets[i], value, COUNTER_DIGITS);
+static uint64_t draw(uint64_t call) { /* splitmix64: the same for all frames of a call */
+    call += 0x9e3779b97f4a7c15;
+    call = (call ^ (call >> 30)) * 0xbf58476d1ce4e5b9;
+    call = (call ^ (call >> 27)) * 0x94d049bb133111eb;
+    return call ^ (call >> 31);
+}
+
+static void patch_counter(struct frame *frame, int64_t call) {
+    char counter[COUNTER_DIGITS], caller[PARTY_DIGITS], called[PARTY_DIGITS];
+    uint64_t parties = draw((uint64_t)call);
+    put_digits(counter, call, COUNTER_DIGITS);
+    put_digits(caller, (int64_t)(((parties & UINT32_MAX) * 1000000000) >> 32), PARTY_DIGITS);
+    put_digits(called, (int64_t)(((parties >> 32) * 1000000000) >> 32), PARTY_DIGITS);
+    for (int i = 0; i < frame->marks; i++) {
+        char *at = frame->octets + (frame->offsets[i] & OFFSET);
+        if (frame->offsets[i] & CALLER)
+            memcpy(at, caller, PARTY_DIGITS);
+        else if (frame->offsets[i] & CALLED)
+            memcpy(at, called, PARTY_DIGITS);
+        else
+            memcpy(at, counter, COUNTER_DIGITS);
+    }
 }
 
 static int64_t *opening(const struct frame *frame) {
@@ -87,7 +115,7 @@ static int64_t patch_stamps(struct frame *frame) {
     if (opens(frame))
         *opening(frame) = own;
     for (int i = 0; i < frame->marks; i++)
-        put_digits(frame->octets + (frame->offsets[i] & ~OWN), frame->offsets[i] & OWN ? own : *opening(frame),
+        put_digits(frame->octets + (frame->offsets[i] & OFFSET), frame->offsets[i] & OWN ? own : *opening(frame),
                    STAMP_DIGITS);
     return own;
 }

@@ -17,7 +17,7 @@ MAX_DESCRIPTORS = 64  # 16 taps with two each, and the two shared ones; the kern
 
 
 class Tap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One open packet socket. Its two descriptors follow in the order of the taps: the socket, the filter's counters."""
+    """One open packet socket. Two descriptors follow for each tap: the socket, the filter's counters."""
 
     name: str  # of the intercept access point in config.toml
     interface: str
@@ -27,9 +27,10 @@ class Tap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """After the taps' descriptors follow the media map's (if there is a tap), and that of /dev/cpu_dma_latency when it is held."""
+    """After the taps' descriptors: the media map's, if there is a tap, and /dev/cpu_dma_latency, if it is held."""
 
     taps: tuple[Tap, ...]
+    filter_counters: tuple[str, ...]  # names, in the order of the counters' map
     processors: int  # values of a per-processor counter
     holds_cpu_latency: bool
 

@@ -89,9 +89,7 @@ def bring_up(name: str) -> Interface:
 
 def set_promiscuous(tap: socket.socket, interface: Interface) -> None:
     """All frames of the segment, for as long as the socket lives: needed on a SPAN port."""
-    tap.setsockopt(
-        SOL_PACKET, PACKET_ADD_MEMBERSHIP, struct.pack("iHH8s", interface.index, PACKET_MR_PROMISC, 0, b"")
-    )
+    tap.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, struct.pack("iHH8s", interface.index, PACKET_MR_PROMISC, 0, b""))
 
 
 def set_stamps(tap: socket.socket, name: str, *, hardware: bool) -> str:

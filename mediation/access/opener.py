@@ -15,7 +15,7 @@ import socket
 import struct
 
 from mediation.access import _linux, handover, interface
-from mediation.access.socket_filter import SocketFilter
+from mediation.access.socket_filter import FILTER_COUNTERS, SocketFilter
 from mediation.core.errors import ConfigurationError
 from mediation.runtime import log
 from mediation.runtime.config import Iap, Site
@@ -60,9 +60,7 @@ def open_tap(iap: Iap, media_flows: int) -> tuple[handover.Tap, socket.socket, S
             tap.setsockopt(interface.SOL_PACKET, PACKET_VERSION, TPACKET_V2)
             if link.loopback:  # every packet passes it twice, out and in
                 tap.setsockopt(interface.SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-            ring = struct.pack(
-                "IIII", BLOCK_OCTETS, frame_size * frame_count // BLOCK_OCTETS, frame_size, frame_count
-            )
+            ring = struct.pack("IIII", BLOCK_OCTETS, frame_size * frame_count // BLOCK_OCTETS, frame_size, frame_count)
             tap.setsockopt(interface.SOL_PACKET, PACKET_RX_RING, ring)
             step = "promiscuous mode"
             if iap.promiscuous:
@@ -104,6 +102,7 @@ def main(site: Site, channel: socket.socket) -> None:
         channel,
         handover.Handover(
             taps=tuple(taps),
+            filter_counters=FILTER_COUNTERS,
             processors=_linux.possible_processors(),
             holds_cpu_latency=site.access.hold_cpu_latency,
         ),

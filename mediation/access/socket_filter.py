@@ -56,12 +56,13 @@ class SocketFilter:
             raise ConfigurationError(f"iap: {reason}") from error
         self.media_flows: int = maps["media_flows"]
         self.counters: int = maps["counters"]
+        self.ports: int = maps["signalling_ports"]
         words: dict[int, int] = {}
         for port in ports:
             words[port >> 6] = words.get(port >> 6, 0) | 1 << (port & 63)
         for word, bits in words.items():
-            _linux.update(maps["signalling_ports"], struct.pack("=I", word), struct.pack("=Q", bits))
-        _linux.freeze(maps["signalling_ports"])
+            _linux.update(self.ports, struct.pack("=I", word), struct.pack("=Q", bits))
+        _linux.freeze(self.ports)
 
     def attach(self, tap: socket.socket) -> None:
         """Onto the socket, for good."""

@@ -26,9 +26,7 @@ from mediation.core.case import Proof
 from mediation.core.errors import LedgerError, LocalProtocolError
 from mediation.runtime import durable
 
-BEYOND = "stands beyond the checkpoint"  # problems that an interrupted append leaves, and only those
-LATE_HISTORY = "ends before the checkpoint"
-RECENT = 256  # signed heads checked at an opening (0.1 ms each); `mediation ledger verify` checks all
+LATE_HISTORY = "ends before the checkpoint"  # with verify.UNCOVERED, all that an interrupted append leaves
 
 
 class Entered(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +50,9 @@ class Ledger:
         """
         self._folder = folder
         self._signer = signer
-        report = verify.examine(Folder(folder), signer.verifier, on_record=on_record, recent=RECENT)
+        report = verify.examine(Folder(folder), signer.verifier, on_record=on_record, recent=verify.RECENT)
         for problem in report.problems:
-            if not problem.what.endswith((BEYOND, LATE_HISTORY)):
+            if not problem.what.endswith((verify.UNCOVERED, LATE_HISTORY)):
                 raise LedgerError(f"entry {problem.index}: {problem.what}")
         if least is not None and least.size:
             if least.size > report.head.size:
@@ -64,7 +62,7 @@ class Ledger:
         self._tree = report.tree
         self.checkpoint = report.checkpoint
         self._clean = not report.problems
-        self.interrupted = any(problem.what.endswith(BEYOND) for problem in report.problems)
+        self.interrupted = any(problem.what.endswith(verify.UNCOVERED) for problem in report.problems)
 
     @classmethod
     def create(cls, folder: Path, signer: note.Signer, records: Sequence[str]) -> Ledger:
@@ -93,7 +91,8 @@ class Ledger:
     def append(self, records: Sequence[str]) -> list[Entered]:
         """Enters `records` under one new checkpoint; they are durable when this returns.
 
-        Raises LedgerError when they could not be written; then none of them is in the ledger.
+        Raises LedgerError when they could not be written. Whether they are in the ledger is then known at the next
+        append, which begins with what the disk has: a head that was signed is never signed over.
         """
         if not records:
             return []
@@ -102,8 +101,9 @@ class Ledger:
         first = self._tree.size
         try:
             if not self._clean:
-                self._cut_tail()
+                self._begin_again()
             self._clean = False
+            first = self._tree.size
             entered = [
                 Entered(index=index, record=record, salt=os.urandom(entry.SALT_OCTETS).hex())
                 for index, record in enumerate(records, first)
@@ -124,7 +124,7 @@ class Ledger:
             self._drop_partials(first)
             self._clean = True
         except OSError:
-            pass  # the entries are durable; _cut_tail completes the history before the next append
+            pass  # the entries are durable; _begin_again completes the history before the next append
         return entered
 
     def proof(self, entered: Entered) -> Proof:
@@ -177,6 +177,13 @@ class Ledger:
         for n in range(first // WIDTH, self.size // WIDTH):
             for level in ("entries", 0):
                 shutil.rmtree(self._folder / f"{tiles.tile(level, n)}.p", ignore_errors=True)
+
+    def _begin_again(self) -> None:
+        """After a failed append: what the disk has is what there is, less the tail that no checkpoint covers."""
+        if (self._folder / CHECKPOINT).exists():
+            report = verify.examine(Folder(self._folder), self.verifier, recent=verify.RECENT)
+            self._tree, self.checkpoint = report.tree, report.checkpoint
+        self._cut_tail()
 
     def _cut_tail(self) -> None:
         """Takes away what an interrupted append left, and completes the history of checkpoints."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import apsw
@@ -22,12 +22,13 @@ import msgspec
 
 from mediation.administration.ledger import Entered
 from mediation.core import note
-from mediation.core.case import ENDED, State
+from mediation.core.case import State
 from mediation.core.errors import ConfigurationError
 
 APPLICATION_ID = 0x6D656469
 VERSION = 1
 BUSY_MS = 5_000
+PENDING = -1  # in place of a ledger index: written here first, not yet entered there
 
 SCHEMA = """
 CREATE TABLE orders (
@@ -50,7 +51,7 @@ CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NUL
 
 class Stored(msgspec.Struct, kw_only=True):
     """One order as stored. `commands` with their entries in the ledger, in order of sequence; `filed` is the index of
-    the ledger's entry of the filing, which orders the orders of one case."""
+    the ledger's entry of the filing, which orders the orders of one case. Either index may be PENDING."""
 
     carrier_sha256: str
     legal_sha256: str
@@ -65,18 +66,23 @@ class Stored(msgspec.Struct, kw_only=True):
     commands: list[tuple[str, Entered]] = []
 
 
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Holds the site: one administrator, or one command in its place. Raises ConfigurationError when it is held."""
+def lock(folder: Path) -> AbstractContextManager[None]:
+    """Holds the site: one administrator, or one command in its place. Raises BlockingIOError while it is held."""
     try:
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigurationError(f"{folder.name}/lock: {error.strerror}") from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigurationError("the site's administration is held by another process") from None
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return _held(descriptor)
+
+
+@contextmanager
+def _held(descriptor: int) -> Iterator[None]:
+    try:
         yield
     finally:
         os.close(descriptor)
@@ -124,11 +130,23 @@ class Store:
             ),
         )  # fmt: skip
 
-    def add_command(self, carrier_sha256: str, sequence: int, text: str, entered: Entered) -> None:
+    def add_command(self, carrier_sha256: str, sequence: int, text: str) -> None:
+        """An act that is about to be entered in the ledger; `entered` follows, or `drop_pending` at the next start."""
+        self._db.execute("INSERT INTO commands VALUES (?,?,?,?,'','')", (carrier_sha256, sequence, text, PENDING))
+
+    def filed(self, carrier_sha256: str, index: int) -> None:
+        self._db.execute("UPDATE orders SET filed = ? WHERE carrier_sha256 = ?", (index, carrier_sha256))
+
+    def entered(self, carrier_sha256: str, sequence: int, entered: Entered) -> None:
         self._db.execute(
-            "INSERT INTO commands VALUES (?,?,?,?,?,?)",
-            (carrier_sha256, sequence, text, entered.index, entered.record, entered.salt),
+            "UPDATE commands SET ledger_index = ?, record = ?, salt = ? WHERE carrier_sha256 = ? AND sequence = ?",
+            (entered.index, entered.record, entered.salt, carrier_sha256, sequence),
         )
+
+    def drop_pending(self) -> None:
+        """Forgets what never reached the ledger: nobody was told that it was accepted."""
+        self._db.execute("DELETE FROM commands WHERE ledger_index = ?", (PENDING,))
+        self._db.execute("DELETE FROM orders WHERE filed = ?", (PENDING,))
 
     def add_revocation(self, token_sha256: str, carrier_sha256: str, text: str) -> None:
         self._db.execute("INSERT OR IGNORE INTO revocations VALUES (?,?,?)", (token_sha256, carrier_sha256, text))
@@ -164,7 +182,3 @@ class Store:
                 not_before_s=row[6], not_after_s=row[7], state=State(row[8]), filed=row[9],
                 commands=commands.pop(row[0], []),
             )  # fmt: skip
-
-
-def is_ended(order: Stored) -> bool:
-    return order.state in ENDED

@@ -9,6 +9,7 @@ It may not write, and needs no network and no private key.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -21,7 +22,10 @@ from mediation.core.case import Proof
 from mediation.core.errors import LedgerError, RemoteProtocolError
 from mediation.core.merkle import HASH_OCTETS
 
+UNCOVERED = "stands beyond the checkpoint"  # what an append leaves until its checkpoint is there
+ATTEMPTS, PAUSE_S = 5, 0.05
 MAX_PROBLEMS = 100  # reported; the first is what counts
+RECENT = 256  # signed heads looked at when the ledger is opened (0.1 ms each); `mediation ledger verify` looks at all
 UNWITNESSED = "unwitnessed: nobody outside this site has countersigned the ledger's head"
 
 OnRecord = Callable[[tiles.Line, entry.Record], None]
@@ -60,14 +64,30 @@ def examine(
     on_record: OnRecord | None = None,
     recent: int | None = None,
 ) -> Report:
-    """Reads a whole ledger. `known` is an older checkpoint that somebody kept: the ledger must still contain it.
+    """Reads a whole ledger, also beside its writer. `known` is an older checkpoint that somebody kept: the ledger must
+    still contain it.
     `recent` limits how many of the earlier signed heads are looked at, counted from the last.
 
     Raises LedgerError when there is no checkpoint that the key signed; everything else is in the report.
     """
+    for _ in range(ATTEMPTS):
+        report, records = _examine(files, verifier, known, recent)
+        moved = files.read(CHECKPOINT) != report.checkpoint.encode()
+        if not moved and not any(problem.what.endswith(UNCOVERED) for problem in report.problems):
+            break
+        time.sleep(PAUSE_S)  # its writer may be between the tiles and the checkpoint; nothing tells when it is done
+    if on_record is not None:
+        for line, record in records:
+            on_record(line, record)
+    return report
+
+
+def _examine(
+    files: Files, verifier: note.Verifier, known: str | None, recent: int | None
+) -> tuple[Report, list[tuple[tiles.Line, entry.Record]]]:
     text = (files.read(CHECKPOINT) or b"").decode(errors="replace")
     head = _open(text, verifier, CHECKPOINT)
-    reader = _Reader(files, head, on_record)
+    reader = _Reader(files, head)
     for n in range(-(-head.size // WIDTH)):
         reader.bundle(n)
     reader.upper_tiles()
@@ -86,19 +106,20 @@ def examine(
                 problems.append(Problem(index=good, what="the tree is not the one that was signed"))
                 break
             good = old.size
-    return Report(
+    report = Report(
         checkpoint=text, head=head, tree=tree, kinds=dict(sorted(reader.kinds.items())), first_us=reader.first_us,
         last_us=reader.last_us, signed_heads=len(heads), problems=tuple(sorted(problems)[:MAX_PROBLEMS]),
     )  # fmt: skip
+    return report, reader.records
 
 
 class _Reader:
     """Walks the tiles and records in order; keeps the tree and the problems."""
 
-    def __init__(self, files: Files, head: note.Checkpoint, on_record: OnRecord | None) -> None:
+    def __init__(self, files: Files, head: note.Checkpoint) -> None:
         self.files = files
         self.head = head
-        self.on_record = on_record
+        self.records: list[tuple[tiles.Line, entry.Record]] = []
         self.tree = merkle.Tree()
         self.problems: list[Problem] = []
         self.kinds: Counter[str] = Counter()
@@ -144,8 +165,7 @@ class _Reader:
         self.kinds[str(record.__struct_config__.tag)] += 1
         self.first_us = record.time_us if self.first_us is None else self.first_us
         self.last_us = record.time_us
-        if self.on_record is not None:
-            self.on_record(line, record)
+        self.records.append((line, record))
 
     def _lines(self, n: int) -> dict[int, tiles.Line]:
         """The records of one bundle by the index they claim; a line out of its place is a problem at that place."""
@@ -153,7 +173,7 @@ class _Reader:
         found: dict[int, tiles.Line] = {}
         for place, text in enumerate(octets.splitlines(), n * WIDTH):
             if place >= self.head.size:
-                self.problem(self.head.size, "a record stands beyond the checkpoint")
+                self.problem(self.head.size, f"a record {UNCOVERED}")
                 break
             try:
                 line = msgspec.json.decode(text, type=tiles.Line)
@@ -202,11 +222,11 @@ class _Reader:
         """What stands after the head was never signed, or its checkpoint was taken away."""
         n = -(-self.head.size // WIDTH)
         if self.files.read(tiles.records(n)):
-            self.problem(self.head.size, "a record stands beyond the checkpoint")
+            self.problem(self.head.size, f"a record {UNCOVERED}")
         last, width = divmod(self.head.size, WIDTH)
         later = [name for name in self.files.names(f"{tiles.tile(0, last)}.p") if name.isdigit() and int(name) > width]
         if later or self.files.read(tiles.tile(0, last)) is not None:
-            self.problem(self.head.size, "a tile stands beyond the checkpoint")
+            self.problem(self.head.size, f"a tile {UNCOVERED}")
 
 
 def _history(

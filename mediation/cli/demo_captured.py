@@ -10,7 +10,7 @@ import json
 import time
 from pathlib import Path
 
-from mediation.cli import demo_proof
+from mediation.cli import demo_order, demo_proof
 from mediation.cli.demo_capture import Recording
 from mediation.cli.demo_live import ALICE, BOB, CAROL, CASE, DAVE, EXPECTED
 from mediation.cli.demo_print import Screen
@@ -20,8 +20,8 @@ from mediation.cli.demo_site import LabSite, Line, label
 def recorded(path: Path, name: str, keys: str) -> Path:
     """A capture of Alice's call to Bob, with Carol's call to Dave across it."""
     calls, now = Recording(), time.time_ns()
-    calls.call(ALICE, BOB, f"alice-{name}", now, keys=keys)
-    calls.call(CAROL, DAVE, f"carol-{name}", now + 50_000_000, keys="5550#")
+    calls.call(ALICE, BOB, f"alice-{name}@demo", now, keys=keys)
+    calls.call(CAROL, DAVE, f"carol-{name}@demo", now + 50_000_000, keys="5550#")
     path.mkdir(parents=True, exist_ok=True)
     file = path / f"{name}.pcap"
     calls.write(file)
@@ -46,8 +46,8 @@ def play(screen: Screen, folder: Path, site_path: Path) -> None:
     screen.check("the site is made: configuration, key rings, ledger, spool", (site_path / "config.toml").is_file())
     screen.chapter("A call while there is no order")
     screen.check("nothing comes of it", not replay("before", "99#"))
-    screen.chapter("An order: a court's paper, two signatures of two people, and an officer's command")
-    site.order(CASE, f"tel:{ALICE.number}", dde="on")
+    screen.chapter("An order: a court's paper, and three signatures of three people")
+    demo_order.play(screen, site, ALICE, CASE, folder / "papers")
     screen.check(f"{CASE} is active", True)
     screen.chapter("The same call again, under the order, digit extraction on")
     screen.head()
@@ -66,7 +66,8 @@ def play(screen: Screen, folder: Path, site_path: Path) -> None:
     agency = folder / "agency.jsonl"
     agency.write_text("".join(json.dumps(line) + "\n" for line in got))
     screen.chapter("What is left of Carol's and Dave's calls")
-    words = ["carol-before", "carol-on", "carol-off", "carol-revoked", "alice-before", "alice-revoked"]
+    words = [f"carol-{act}@demo" for act in ("before", "on", "off", "revoked")]
+    words += ["alice-before@demo", "alice-revoked@demo"]
     wanted = demo_proof.wanted([CAROL, DAVE], words)
     demo_proof.nothing_of_others(screen, site, wanted, CASE, agency=agency, traffic=traffic)
     screen.chapter("The ledger")

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from mediation.cli.demo_site import Line, texts
 
 WIDTH = 100
+NAME = 20  # the longest name of a message and some room
 BOLD, DIM, GREEN, RED, CYAN, YELLOW, RESET = (f"\x1b[{code}m" for code in (1, 2, 32, 31, 36, 33, 0))
 
 WORDS = {
@@ -94,15 +95,15 @@ class Screen:
 
     def head(self) -> None:
         """The columns of the events that follow."""
-        columns = f"{'sent to the agency':18} {'event time, UTC':16} {'latency':>10}  in words"
+        columns = f"{'message':{NAME}} {'event time, UTC':16} {'latency':>10}   in words"
         self.line(f"    {self._paint(columns, DIM)}")
 
-    def event(self, line: Line) -> None:
-        """One message that the agency received, as it arrives."""
+    def event(self, line: Line, mark: str = "") -> None:
+        """One message that the agency received, as it arrives; `mark` when it is of another case."""
         stamp = str(line["timestamp"])[11:26]
         latency = f"{int(line['latency_us']):,} µs" if line.get("latency_us") is not None else "-"
-        name = self._paint(f"{line['message']:18}", GREEN)
-        self.line(f"    {name} {stamp:16} {latency:>10}  {detail(line)}")
+        name = self._paint(f"{line['message']:{NAME}}", GREEN)
+        self.line(f"    {name} {stamp:16} {latency:>10}   {detail(line)}{self._paint(mark, DIM)}")
 
     def check(self, claim: str, held: bool, proof: str = "") -> bool:
         """A claim and whether it held. The demo fails when one did not."""

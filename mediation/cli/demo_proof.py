@@ -14,12 +14,16 @@ from mediation.cli.demo_site import LabSite
 
 
 def wanted(people: list[Person], call_ids: list[str]) -> list[bytes]:
-    """What to look for: numbers (E.164 or national, and 7 digits), names, addresses, and Call-IDs."""
-    numbers = [person.number.removeprefix("+") for person in people]
-    named = [text for person in people for text in (person.name, person.address)]
-    return [text.encode() for number in numbers for text in (number[1:], number[-7:])] + [
-        text.encode() for text in (*named, *call_ids)
-    ]
+    """What to look for: numbers (national, which E.164 contains), names, addresses and Call-IDs.
+
+    Each as text and as the hexadecimal of that text; numbers also as packed decimal, both nibble orders (TBCD).
+    """
+    numbers = [person.number.removeprefix("+1") for person in people]
+    texts = [*numbers, *(text for person in people for text in (person.name, person.address)), *call_ids]
+    plain = [text.encode() for text in texts]
+    packed = [bytes.fromhex(number) for number in numbers]
+    swapped = [bytes((octet & 15) << 4 | octet >> 4 for octet in number) for number in packed]
+    return [*plain, *(text.hex().encode() for text in plain), *packed, *swapped]
 
 
 def search(folder: Path, wanted: list[bytes]) -> tuple[int, int, list[str]]:

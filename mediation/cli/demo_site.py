@@ -57,11 +57,15 @@ def label(line: Line) -> str:
         case "dialedDgtExtrn":
             detail = [str(fields["digits"])]
         case "surveillanceStatus":
-            detail = [str(fields["statusEventType"])]
+            detail = [str(fields["statusEventType"]), "at", str(fields.get("reportingSystemId", "?"))]
+        case "subjectSignal":
+            detail = sorted(texts(fields.get("signal")))[:1]
         case "release":
             # The status of SIP that ended the call; a call that simply ended has none.
             words = [word for text in texts(fields.get("cause")) for word in re.split(r"\D+", text)]
             detail = [word for word in words if len(word) == 3][:1]
+            # One leg of a forked call may end before the call does.
+            detail += ["of a leg"] if "leg" in fields.get("callId", {}) else []
     return " ".join([line["message"], *detail])
 
 
@@ -127,12 +131,9 @@ class LabSite:
         self._functions: subprocess.Popen[str] | None = None
         self._collector: subprocess.Popen[str] | None = None
         self.messages: Lines | None = None
-        self.command("init", str(path), "--lab")
-        settings = path / config.FILE
-        text = settings.read_text().replace(
-            f"collector_port = {config.LAB_COLLECTOR_PORT}", f"collector_port = {free_port()}"
-        )
-        settings.write_text(text + "\n" + iaps)
+        self.command("init", str(path), "--lab", "--collector-port", str(free_port()))
+        with (path / config.FILE).open("a") as settings:
+            settings.write(f"\n{iaps}")
 
     def try_command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Runs `mediation WORDS`, whatever its status."""

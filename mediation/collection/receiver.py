@@ -236,7 +236,7 @@ class _Reception:
             self._receiver.counters.storage_failures += 1
             self._channel.send_now(link.encode(Close(CloseReason.STORAGE)))
             raise
-        self._receiver._deliver(self._link_id, batch, arrived_ns)  # noqa: SLF001  one object in two classes
+        self._receiver._deliver(self._link_id, batch, arrived_ns)
 
     async def acknowledge(self) -> None:
         """One sync for whatever came before it began, then one ACK."""

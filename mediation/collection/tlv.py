@@ -22,9 +22,10 @@ MAX_LENGTH_OCTETS: Final = 4
 
 
 class Tlv(NamedTuple):
-    """One element: identifier octets, where its contents begin and end, and how deep it stands."""
+    """One element: identifier octets, where they begin, where its contents begin and end, and how deep it stands."""
 
     identifier: bytes
+    first: int
     start: int
     end: int
     depth: int
@@ -97,4 +98,4 @@ def _header(octets: bytes, at: int, end: int, depth: int) -> Tlv:
         at += count
     if at + length > end:
         raise RemoteProtocolError("ber: longer than what holds it")
-    return Tlv(identifier, at, at + length, depth)
+    return Tlv(identifier, first, at, at + length, depth)

@@ -115,6 +115,9 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
     acts = examine_acts(request.legal, request.carrier, request.commands, trust)
     legal_sha256, carrier_sha256 = jws.sha256_hex(request.legal), jws.sha256_hex(request.carrier)
 
+    if acts.commands[-1][0].act is Act.DEACTIVATE:
+        raise AuthorizationError(Check.DEACTIVATED)
+
     # 4. The ledger: each act stands in it, entered while the keys and the act itself were good.
     if len(request.proofs) != len(request.commands):
         raise AuthorizationError(Check.PROOF_COUNT)
@@ -154,9 +157,12 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
 
 
 def examine_acts(legal: str, carrier: str, commands: Sequence[str], trust: Trust) -> Acts:
-    """The three signatures, each by itself and against the others: all that can be judged before the ledger has it."""
+    """The three signatures, each by itself and against the others: all that can be judged before the ledger has it.
+
+    The last act may be a deactivation; nothing may follow one.
+    """
     # 1. The order: what the legal reviewer and the carrier authorizer signed.
-    order = examine_order(legal, carrier, trust)
+    order = _order(legal, carrier, trust)
     carrier_sha256 = jws.sha256_hex(carrier)
 
     # 2. The officer's acts: each signed, each for this order and no other, in unbroken sequence.
@@ -167,15 +173,16 @@ def examine_acts(legal: str, carrier: str, commands: Sequence[str], trust: Trust
     acts: list[tuple[Command, Key]] = []
     for number, text in enumerate(commands, 1):
         command, officer_key = signed(text, Command, Role.OFFICER, trust)
-        distinct(trust, order.legal_key, order.carrier_key, officer_key)
+        distinct(order.legal_key, order.carrier_key, officer_key)
         check_command(command, order.legal, carrier_sha256, trust)
         if command.sequence != number:
             raise AuthorizationError(Check.SEQUENCE)
         if (command.act is Act.ACTIVATE) != (number == 1):
             raise AuthorizationError(Check.ACTIVATION)
+        if acts and acts[-1][0].act is Act.DEACTIVATE:
+            raise AuthorizationError(Check.DEACTIVATED)
         acts.append((command, officer_key))
-    if any(command.act is Act.DEACTIVATE for command, _ in acts):
-        raise AuthorizationError(Check.DEACTIVATED)
+    single_role(trust, order.legal_key, order.carrier_key, *(key for _, key in acts))
 
     # 3. Nobody has taken it back.
     if not trust.revoked.isdisjoint((jws.sha256_hex(legal), carrier_sha256)):
@@ -185,9 +192,15 @@ def examine_acts(legal: str, carrier: str, commands: Sequence[str], trust: Trust
 
 def examine_order(legal_text: str, carrier_text: str, trust: Trust) -> Order:
     """The two tokens of an order, checked by themselves and against each other."""
+    order = _order(legal_text, carrier_text, trust)
+    single_role(trust, order.legal_key, order.carrier_key)
+    return order
+
+
+def _order(legal_text: str, carrier_text: str, trust: Trust) -> Order:
     legal, legal_key = signed(legal_text, LegalToken, Role.LEGAL, trust)
     carrier, carrier_key = signed(carrier_text, CarrierToken, Role.CARRIER, trust)
-    distinct(trust, legal_key, carrier_key)
+    distinct(legal_key, carrier_key)
     if legal.lab is not trust.lab or carrier.lab is not trust.lab:
         raise AuthorizationError(Check.LAB_TOKEN)
     if carrier.case != legal.case:
@@ -211,12 +224,16 @@ def signed(text: str, kind: type[T], role: Role, trust: Trust) -> tuple[T, Key]:
     return jws.decode(parts.payload, kind), key
 
 
-def distinct(trust: Trust, *keys: Key) -> None:
-    """Distinct keys, distinct persons, and nobody who holds a second role (SEC-16)."""
+def distinct(*keys: Key) -> None:
+    """Each signature by another key and by another person."""
     if len({key.public for key in keys}) != len(keys):
         raise AuthorizationError(Check.DISTINCT_KEYS)
     if len({key.person for key in keys}) != len(keys):
         raise AuthorizationError(Check.DISTINCT_PERSONS)
+
+
+def single_role(trust: Trust, *keys: Key) -> None:
+    """Nobody who signs holds a second role, whether he uses it here or not (SEC-16)."""
     if any(len(trust.roles_of[key.person]) != 1 for key in keys):
         raise AuthorizationError(Check.DISTINCT_ROLES)
 

@@ -20,6 +20,13 @@ class Check(enum.StrEnum):
         member.sentence = sentence
         return member
 
+    @classmethod
+    def named(cls, name: str) -> str:
+        """The check of that name, with its sentence; the bare name when this release has no such check."""
+        found = cls._value2member_map_.get(name, name)
+        assert isinstance(found, str)
+        return found
+
     # The form of the signed objects (RFC 7515, RFC 9864)
     STRUCTURE = "structure", "a token, command or proof is not well formed"
     ALGORITHM = "algorithm", "the signature's algorithm is not exactly Ed25519"
@@ -67,6 +74,7 @@ class Check(enum.StrEnum):
     EXPIRED = "expired", "the order's window has ended"
     # What only the receiver of a task can know
     SUPERSEDED = "superseded", "a later act on this order has been seen already"
+    CLOCK = "clock", "the clock's error is unknown or over 200 ms, and the site's configuration does not accept that"
     TASK_UNKNOWN = "task-unknown", "no such task is armed here"
     # Provisioning, before anything is entered in the ledger
     NOT_PROVIDED = "not-provided", "capability not provided by this release"

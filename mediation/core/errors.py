@@ -24,7 +24,8 @@ class AuthorizationError(MediationError):
     """An act lacks authority. `check` names the check that failed, in the words of the tests and the manual."""
 
     def __init__(self, check: str, detail: str = "") -> None:
-        super().__init__(f"{check}: {detail}" if detail else check)
+        said = detail or getattr(check, "sentence", "")  # members of core.check.Check bring their own words
+        super().__init__(f"{check}: {said}" if said else check)
         self.check = check
         self.detail = detail
 

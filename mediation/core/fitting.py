@@ -83,7 +83,7 @@ def _struct(sequence: syntax.Sequence, value: Any, limits: Limits, adapted: Adap
     if isinstance(value, cdc.Party):
         value = _party(value, adapted)
     changes = {}
-    for member in _flat(sequence.members):
+    for member in flat(sequence.members):
         old = getattr(value, member.attribute)
         new = old if old is None else _value(member.type, old, limits, adapted)
         if new is None and member.mandatory:
@@ -93,11 +93,11 @@ def _struct(sequence: syntax.Sequence, value: Any, limits: Limits, adapted: Adap
     return msgspec.structs.replace(value, **changes) if changes else value
 
 
-def _flat(members: tuple[syntax.Member, ...]) -> Iterator[syntax.Member]:
+def flat(members: tuple[syntax.Member, ...]) -> Iterator[syntax.Member]:
     """Members with an attribute of their own: those of groups and choices stand beside the rest in our structs."""
     for member in members:
         if isinstance(member.type, syntax.Group | syntax.Choice):
-            yield from _flat(member.type.members)
+            yield from flat(member.type.members)
         else:
             yield member
 

@@ -4,17 +4,12 @@ LAES messages are self-delimiting BER and could travel bare; a connection that b
 So each travels in a frame with a sequence number, and the collection function acknowledges what it has stored. The
 standards leave this layer to the parties (standards.md section 2, "CDC framing"); it runs inside mutual TLS 1.3.
 
-    frame   u32 length of what follows, u8 type, body (all big-endian)
-
-    HELLO          u16 version, u64 epoch, u64 sequence, link identity      ->   oldest that is not acknowledged
-    WELCOME        u16 version, u64 epoch, u64 sequence                     <-   next that the far side expects
-    DATA           u64 sequence, u64 received ns, u32 error us, u8 flags, octets ->
-    LOSS           u64 first, u64 last, u64 count, u8 class                 ->   will never come, and why (SEC-9)
-    EPOCH          u64 epoch, u64 first sequence                            ->   numbers continue under a new epoch
-    ACK            u64 epoch, u64 sequence                                  <-   everything before it is stored
-    KEEPALIVE      (empty)                                                  ->
-    KEEPALIVE_ACK  (empty)                                                  <-
-    CLOSE          u8 reason                                                <->
+    delivery side                             collection side
+    HELLO oldest not acknowledged   ->
+                                    <-        WELCOME next expected
+    DATA, LOSS, EPOCH, KEEPALIVE    ->
+                                    <-        ACK, KEEPALIVE_ACK
+    CLOSE                           <->       CLOSE                    (frames and their octets: core/frame.py)
 
 A position is (epoch, sequence). The delivering side opens a new epoch whenever it starts, so a number that a power
 failure made it forget is never taken for another message's: within an epoch each number is used once. A sequence is
@@ -27,116 +22,60 @@ never past what was sent. This module may not touch a socket, a clock or a disk:
 from __future__ import annotations
 
 import enum
-import struct
-from typing import Final, NamedTuple, TypeAlias
-
-import msgspec
+from typing import Final, NoReturn, TypeAlias
 
 from mediation.core.errors import LocalProtocolError, RemoteProtocolError
+from mediation.core.frame import (
+    MAX_FRAME_OCTETS,
+    MAX_LINK_ID_OCTETS,
+    MAX_MESSAGE_OCTETS,
+    MAX_U64,
+    PREFIX,
+    VERSION,
+    Ack,
+    Close,
+    CloseReason,
+    Data,
+    Epoch,
+    Event,
+    Hello,
+    Keepalive,
+    KeepaliveAck,
+    Loss,
+    LossClass,
+    Position,
+    Sent,
+    Welcome,
+    decode,
+    encode,
+)
 
-VERSION: Final = 1
-MAX_MESSAGE_OCTETS: Final = 1 << 18  # twice the longest X2 PDU: a message carries the parts of one SIP message
-MAX_LINK_ID_OCTETS: Final = 255
-MAX_U64: Final = (1 << 64) - 1
-
-_PREFIX = struct.Struct("!IB")
-_HELLO = struct.Struct("!HQQ")
-_DATA = struct.Struct("!QQIB")
-_DATA_FRAME = struct.Struct("!IBQQIB")
-_LOSS = struct.Struct("!QQQB")
-_POSITION = struct.Struct("!QQ")
-_REASON = struct.Struct("!B")
-
-MAX_FRAME_OCTETS: Final = 1 + _DATA.size + MAX_MESSAGE_OCTETS
-_UNDISCIPLINED: Final = 0x01
-
-
-class LossClass(enum.IntEnum):
-    """Why messages will never come."""
-
-    SPOOL_FULL = 1  # the bound of the spool was reached while the far side was away
-    STORAGE = 2  # the disk was full or failed
-    CORRUPT = 3  # the stored record no longer passes its check
-    UNENCODABLE = 4  # the message could not be encoded, or was longer than a frame
-    RELEASED = 5  # the far side had acknowledged them once and has lost them since
-
-
-class CloseReason(enum.IntEnum):
-    DONE = 0
-    PROTOCOL_ERROR = 1
-    VERSION = 2
-    SUPERSEDED = 3  # the same link came up on a newer connection
-    STORAGE = 4  # the far side cannot store
-    UNKNOWN = 255
-
-
-class Position(NamedTuple):
-    """A place in a link's numbering; compares by epoch, then by sequence."""
-
-    epoch: int
-    sequence: int
-
-
-class Event(msgspec.Struct, frozen=True):
-    """Base of all frames, sent or received."""
-
-
-class Hello(Event):
-    version: int
-    position: Position
-    link_id: str
-
-
-class Welcome(Event):
-    version: int
-    position: Position
-
-
-class Data(Event):
-    """One LAES message. `received_ns` and `error_us` are the IAP's stamp and its bound; `octets` are the BER."""
-
-    sequence: int
-    received_ns: int
-    error_us: int
-    disciplined: bool
-    octets: bytes
-
-
-class Loss(Event):
-    """The numbers `first` to `last`, both included, will never come."""
-
-    first: int
-    last: int
-    loss_class: LossClass
-
-    @property
-    def count(self) -> int:
-        return self.last - self.first + 1
-
-
-class Epoch(Event):
-    """From here the numbers belong to `position.epoch` and begin at `position.sequence`."""
-
-    position: Position
-
-
-class Ack(Event):
-    position: Position
-
-
-class Keepalive(Event):
-    pass
-
-
-class KeepaliveAck(Event):
-    pass
-
-
-class Close(Event):
-    reason: CloseReason
-
-
-Sent: TypeAlias = Data | Loss  # what occupies sequence numbers
+__all__ = [
+    "MAX_FRAME_OCTETS",
+    "MAX_LINK_ID_OCTETS",
+    "MAX_MESSAGE_OCTETS",
+    "MAX_U64",
+    "TRANSITIONS",
+    "VERSION",
+    "Ack",
+    "Close",
+    "CloseReason",
+    "Connection",
+    "Data",
+    "Epoch",
+    "Event",
+    "Hello",
+    "Keepalive",
+    "KeepaliveAck",
+    "Loss",
+    "LossClass",
+    "Position",
+    "Role",
+    "Sent",
+    "State",
+    "Welcome",
+    "encode",
+]  # fmt: skip
 
 
 class Role(enum.Enum):
@@ -174,11 +113,7 @@ TRANSITIONS: Final[dict[tuple[Role, State], dict[type[Event], State]]] = {
     (C, State.ERROR): {},
 }
 
-_TYPES: Final[tuple[type[Event], ...]] = (
-    Hello, Welcome, Data, Ack, Loss, Epoch, Keepalive, KeepaliveAck, Close,
-)  # fmt: skip
-_CODE: Final = {kind: number for number, kind in enumerate(_TYPES, start=1)}
-_DATA_CODE: Final = _CODE[Data]
+Guilty: TypeAlias = type[LocalProtocolError | RemoteProtocolError]
 
 
 class Connection:
@@ -230,17 +165,17 @@ class Connection:
                 if have and self.state is State.CLOSED:
                     self._fail("octets after the end")
                 return None
-            if have < _PREFIX.size:
+            if have < PREFIX.size:
                 return None
-            length, code = _PREFIX.unpack_from(self._buffer, self._at)
+            length, code = PREFIX.unpack_from(self._buffer, self._at)
             if not 1 <= length <= MAX_FRAME_OCTETS:
                 self._fail("impossible frame length")
             if have < 4 + length:
                 return None
-            start = self._at + _PREFIX.size
+            start = self._at + PREFIX.size
             self._at += 4 + length
             try:
-                event = _decode(code, memoryview(self._buffer)[start : self._at])
+                event = decode(code, memoryview(self._buffer)[start : self._at])
             except RemoteProtocolError:
                 self.state = State.ERROR
                 raise
@@ -259,7 +194,7 @@ class Connection:
         last = event.sequence if type(event) is Data else event.last if type(event) is Loss else None
         return last is not None and last < self.expected.sequence
 
-    def _step(self, sender: Role, event: Event, guilty: type[LocalProtocolError | RemoteProtocolError]) -> None:
+    def _step(self, sender: Role, event: Event, guilty: Guilty) -> None:
         kind = type(event)
         follows = TRANSITIONS[sender, self.state].get(kind)
         if follows is None:
@@ -281,7 +216,7 @@ class Connection:
             self.expected = event.position
         self.state = follows
 
-    def _pass(self, first: int, last: int, guilty: type[LocalProtocolError | RemoteProtocolError]) -> None:
+    def _pass(self, first: int, last: int, guilty: Guilty) -> None:
         assert self.expected is not None
         epoch, expected = self.expected
         if first != expected and not (guilty is RemoteProtocolError and first < expected <= last):
@@ -292,17 +227,19 @@ class Connection:
         if self.role is Role.DELIVERY:
             self._extents[epoch] = max(self._extents.get(epoch, 0), last + 1)
 
-    def _enter(self, position: Position, guilty: type[LocalProtocolError | RemoteProtocolError]) -> None:
+    def _enter(self, position: Position, guilty: Guilty) -> None:
         assert self.expected is not None
         if position.epoch <= self.expected.epoch:
             self._fail("epoch that is not newer", guilty)
         if guilty is RemoteProtocolError and position.sequence > self.expected.sequence:
             self._fail("epoch that skips numbers without a loss report", guilty)
+        # An acknowledgement of the epoch that ends here may still be on its way.
+        epoch, sequence = self.expected
+        self._extents[epoch] = max(self._extents.get(epoch, 0), sequence)
         self.expected = position
-        if self.role is Role.DELIVERY:
-            self._extents.setdefault(position.epoch, position.sequence)
+        self._extents.setdefault(position.epoch, position.sequence)
 
-    def _acknowledge(self, position: Position, guilty: type[LocalProtocolError | RemoteProtocolError]) -> None:
+    def _acknowledge(self, position: Position, guilty: Guilty) -> None:
         assert self.expected is not None
         if self.acknowledged is not None and position < self.acknowledged:
             self._fail("acknowledgement that goes back", guilty)
@@ -314,7 +251,7 @@ class Connection:
             self._fail("acknowledgement of what was never sent", guilty)
         self.acknowledged = position
 
-    def _welcome(self, event: Welcome, guilty: type[LocalProtocolError | RemoteProtocolError]) -> None:
+    def _welcome(self, event: Welcome, guilty: Guilty) -> None:
         if event.version != VERSION:
             self._fail("unknown version", guilty)
         assert self.expected is not None
@@ -330,89 +267,7 @@ class Connection:
         self.expected = position
         self.acknowledged = position
 
-    def _fail(self, what: str, guilty: type[LocalProtocolError | RemoteProtocolError] = RemoteProtocolError) -> None:
+    def _fail(self, what: str, guilty: Guilty = RemoteProtocolError) -> NoReturn:
         if guilty is RemoteProtocolError:
             self.state = State.ERROR
         raise guilty(f"link: {what}")
-
-
-def encode(event: Event) -> bytes:
-    """The frame of `event`. Raises LocalProtocolError for a value that the frame cannot hold."""
-    kind = type(event)
-    try:
-        if kind is Data:
-            return _encode_data(event)  # type: ignore[arg-type]
-        if isinstance(event, Loss):
-            body = _LOSS.pack(event.first, event.last, event.count, event.loss_class)
-        elif isinstance(event, Hello):
-            identity = event.link_id.encode()
-            if not 1 <= len(identity) <= MAX_LINK_ID_OCTETS:
-                raise LocalProtocolError("link: identity of a wrong size")
-            body = _HELLO.pack(event.version, *event.position) + identity
-        elif isinstance(event, Welcome):
-            body = _HELLO.pack(event.version, *event.position)
-        elif isinstance(event, Epoch | Ack):
-            body = _POSITION.pack(*event.position)
-        elif isinstance(event, Close):
-            body = _REASON.pack(event.reason)
-        else:
-            body = b""
-    except struct.error as error:
-        raise LocalProtocolError("link: a number does not fit its field") from error
-    return _PREFIX.pack(1 + len(body), _CODE[kind]) + body
-
-
-def _encode_data(event: Data) -> bytes:
-    size = len(event.octets)
-    if size > MAX_MESSAGE_OCTETS:
-        raise LocalProtocolError("link: message longer than a frame")
-    return (
-        _DATA_FRAME.pack(
-            1 + _DATA.size + size,
-            _DATA_CODE,
-            event.sequence,
-            event.received_ns,
-            event.error_us,
-            0 if event.disciplined else _UNDISCIPLINED,
-        )
-        + event.octets
-    )
-
-
-def _decode(code: int, body: memoryview) -> Event:
-    """One frame's body. Raises RemoteProtocolError."""
-    if not 1 <= code <= len(_TYPES):
-        raise RemoteProtocolError("link: unknown frame")
-    kind = _TYPES[code - 1]
-    try:
-        if kind is Data:
-            sequence, received_ns, error_us, flags = _DATA.unpack_from(body)
-            if flags & ~_UNDISCIPLINED or sequence == MAX_U64:
-                raise RemoteProtocolError("link: DATA with a value that is not allowed")
-            return Data(sequence, received_ns, error_us, not flags, bytes(body[_DATA.size :]))
-        if kind is Loss:
-            first, last, count, loss_class = _LOSS.unpack(body)
-            if last < first or count != last - first + 1 or last == MAX_U64:
-                raise RemoteProtocolError("link: LOSS whose numbers do not agree")
-            return Loss(first, last, LossClass(loss_class))
-        if kind is Hello:
-            version, *position = _HELLO.unpack_from(body)
-            identity = bytes(body[_HELLO.size :])
-            if not 1 <= len(identity) <= MAX_LINK_ID_OCTETS:
-                raise RemoteProtocolError("link: identity of a wrong size")
-            return Hello(version, Position(*position), identity.decode())
-        if kind is Welcome:
-            version, *position = _HELLO.unpack(body)
-            return Welcome(version, Position(*position))
-        if kind is Epoch:
-            return Epoch(Position(*_POSITION.unpack(body)))
-        if kind is Ack:
-            return Ack(Position(*_POSITION.unpack(body)))
-        if kind is Close:
-            (reason,) = _REASON.unpack(body)
-            return Close(CloseReason(reason) if reason in set(CloseReason) else CloseReason.UNKNOWN)
-        if len(body):
-            raise RemoteProtocolError("link: body where there is none")
-        return Keepalive() if kind is Keepalive else KeepaliveAck()
-    except (struct.error, ValueError) as error:  # UnicodeDecodeError is a ValueError
-        raise RemoteProtocolError(f"link: {kind.__name__} of a wrong size or value") from error

@@ -115,7 +115,8 @@ class _Section:
         port = words[1].partition("/")[0] if len(words) > 1 else ""
         self.port = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536 else 0
         self.protocol = words[2] if len(words) > 2 else ""
-        self.formats = [int(w) for w in words[3 : 3 + MAX_FORMATS] if w.isascii() and w.isdigit() and len(w) <= 3]
+        numbers = [int(w) for w in words[3 : 3 + MAX_FORMATS] if w.isascii() and w.isdigit() and len(w) <= 9]
+        self.formats = [number for number in numbers if number < MAX_FORMATS]
         self.address = address
         self.direction = direction
         self.names: dict[int, tuple[str, int]] = {}
@@ -163,6 +164,8 @@ def parse_sdp(body: bytes) -> Sdp | None:
         elif key == "c":
             words = value.split()
             at = words[2].partition("/")[0] if len(words) > 2 else ""
+            if not at:
+                continue
             if section is None:
                 address = at
             else:

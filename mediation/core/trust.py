@@ -77,7 +77,9 @@ class Trust:
     def with_revoked(self, revoked: Iterable[str]) -> Trust:
         """The same trust, knowing of these withdrawals as well."""
         rings = (Ring(role=role, keys=tuple(keys.values())) for role, keys in self.rings.items())
-        return Trust(rings, self.ledger, lab=self.lab, revoked=self.revoked | frozenset(revoked))
+        trust = Trust(rings, self.ledger, lab=self.lab, revoked=self.revoked | frozenset(revoked))
+        trust._opened, trust._verified = self._opened, self._verified
+        return trust
 
     def key(self, role: Role, kid: str) -> Key:
         """Raises AuthorizationError `key-unknown` or `key-role`."""

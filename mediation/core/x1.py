@@ -130,14 +130,18 @@ class TaskTable:
     """The live tasks of one function.
 
     `changed` is called with each Change before the answer is made; what it raises as AuthorizationError refuses the
-    request and leaves the table as it was (a stop cannot be refused: there it must not raise).
+    request and leaves the table as it was (a stop cannot be refused: there it must not raise). `kept` says what of a
+    judged task stays in memory: a function that needs no case identity can forget it.
     """
 
     MAX_STOPPED = 1_000_000  # XIDs remembered as stopped, 100 octets each; once full, nothing is armed any more (ours)
 
-    def __init__(self, trust: Trust, changed: Callable[[Change], None]) -> None:
+    def __init__(
+        self, trust: Trust, changed: Callable[[Change], None], *, kept: Callable[[Task], Task] = lambda task: task
+    ) -> None:
         self._trust = trust
         self._changed = changed
+        self._kept = kept
         self._tasks: dict[bytes, Task] = {}
         self._stopped: set[bytes] = set()
 
@@ -181,7 +185,7 @@ class TaskTable:
         if before is not None and task.sequence < before.sequence:
             raise AuthorizationError(Check.SUPERSEDED)
         self._changed(Change(before=before, after=task))
-        self._tasks[task.xid] = task
+        self._tasks[task.xid] = self._kept(task)
 
     def stop(self, xid: bytes) -> None:
         """Ends a task for good; an XID that was never armed here is remembered all the same."""

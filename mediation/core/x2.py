@@ -23,6 +23,7 @@ from mediation.core.errors import RemoteProtocolError
 
 HEADER = struct.Struct("!HHIIHH16sQ")
 HEADER_OCTETS = 40
+_LENGTHS = struct.Struct("!II")
 PROPRIETARY = struct.Struct("!IBBH")
 VERSION = 0x0005
 MAX_PDU_OCTETS = 1 << 17  # a SIP message over TCP can exceed a datagram; the parser refuses more
@@ -54,6 +55,7 @@ class Direction(enum.IntEnum):
 
 class Attribute(enum.IntEnum):
     PROPRIETARY = 4
+    INTERCEPTION_POINT = 7  # IPID: which access point of the network function saw it
     SEQUENCE = 8
     TIMESTAMP = 9
     SOURCE_IPV4 = 10
@@ -73,6 +75,17 @@ class Role(enum.IntEnum):
     CALLED = 2  # the initial request is addressed to the subject
 
 
+_TYPES = {int(kind): kind for kind in PduType}
+_ROLES = tuple(Role)
+_ATTRIBUTE = struct.Struct("!HH")
+_TIMESTAMP = struct.Struct("!II")
+_U16 = struct.Struct("!H")
+_U32 = struct.Struct("!I")
+_V4 = struct.Struct("!4B")
+_NO_TIMESTAMP = bytes(8)
+_NO_PROPRIETARY = PROPRIETARY.pack(UNKNOWN_ERROR_US, UNDISCIPLINED, 0, 0)
+
+
 class Pdu(msgspec.Struct, frozen=True, kw_only=True):
     """One decoded PDU. `xid` is the task; `correlation` the IAP's handle of the call (the same for all its PDUs)."""
 
@@ -89,6 +102,7 @@ class Pdu(msgspec.Struct, frozen=True, kw_only=True):
     error_us: int = UNKNOWN_ERROR_US
     disciplined: bool = False
     role: Role = Role.UNKNOWN
+    interception_point: str = ""  # name of the access point; empty when the sender has only one
 
 
 def encode(pdu: Pdu) -> bytes:
@@ -99,6 +113,8 @@ def encode(pdu: Pdu) -> bytes:
         attributes.extend(struct.pack("!HH", kind, len(value)))
         attributes.extend(value)
 
+    if pdu.interception_point:
+        add(Attribute.INTERCEPTION_POINT, pdu.interception_point.encode())
     if pdu.sequence is not None:
         add(Attribute.SEQUENCE, struct.pack("!I", pdu.sequence & 0xFFFFFFFF))
     add(Attribute.TIMESTAMP, struct.pack("!II", *divmod(pdu.stamp_ns, 1_000_000_000)))
@@ -126,27 +142,26 @@ def decode(octets: bytes | memoryview) -> Pdu:
     _, kind, header, length, payload_format, direction, xid, correlation = HEADER.unpack_from(octets)
     if header < HEADER_OCTETS or header + length != len(octets):
         raise RemoteProtocolError("x2: lengths do not agree with the octets received")
-    try:
-        pdu_type = PduType(kind)
-    except ValueError:
-        raise RemoteProtocolError("x2: unknown PDU type") from None
+    pdu_type = _TYPES.get(kind)
+    if pdu_type is None:
+        raise RemoteProtocolError("x2: unknown PDU type")
     values: dict[int, bytes] = {}
     at = HEADER_OCTETS
     while at < header:
         if at + 4 > header:
             raise RemoteProtocolError("x2: attribute header cut short")
-        attribute, size = struct.unpack_from("!HH", octets, at)
+        attribute, size = _ATTRIBUTE.unpack_from(octets, at)
         at += 4
         if at + size > header:
             raise RemoteProtocolError("x2: attribute longer than the header")
         values[attribute] = bytes(octets[at : at + size])
         at += size
+    get = values.get  # plain numbers below: a look-up by enum member costs four times as much
     try:
-        stamp = struct.unpack("!II", values.get(Attribute.TIMESTAMP, bytes(8)))
-        ours = PROPRIETARY.unpack(
-            values.get(Attribute.PROPRIETARY, PROPRIETARY.pack(UNKNOWN_ERROR_US, UNDISCIPLINED, 0, 0))
-        )
-        sequence = struct.unpack("!I", values[Attribute.SEQUENCE])[0] if Attribute.SEQUENCE in values else None
+        seconds, nanoseconds = _TIMESTAMP.unpack(get(9, _NO_TIMESTAMP))
+        error_us, flags, role, _ = PROPRIETARY.unpack(get(4, _NO_PROPRIETARY))
+        sequence = get(8)
+        point = get(7)
         return Pdu(
             type=pdu_type,
             payload_format=payload_format,
@@ -154,46 +169,59 @@ def decode(octets: bytes | memoryview) -> Pdu:
             xid=xid,
             correlation=correlation,
             payload=bytes(octets[header:]),
-            stamp_ns=stamp[0] * 1_000_000_000 + stamp[1],
-            sequence=sequence,
-            source=_endpoint(values, Attribute.SOURCE_IPV4, Attribute.SOURCE_IPV6, Attribute.SOURCE_PORT),
-            destination=_endpoint(
-                values, Attribute.DESTINATION_IPV4, Attribute.DESTINATION_IPV6, Attribute.DESTINATION_PORT
-            ),
-            error_us=ours[0],
-            disciplined=not ours[1] & UNDISCIPLINED,
-            role=Role(ours[2]),
+            stamp_ns=seconds * 1_000_000_000 + nanoseconds,
+            sequence=None if sequence is None else _U32.unpack(sequence)[0],
+            source=_endpoint(get(10), get(12), get(14)),
+            destination=_endpoint(get(11), get(13), get(15)),
+            error_us=error_us,
+            disciplined=not flags & UNDISCIPLINED,
+            role=_ROLES[role],
+            interception_point="" if point is None else point.decode(),
         )
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, IndexError) as error:
         raise RemoteProtocolError("x2: attribute of a wrong size or value") from error
 
 
 class Framer:
-    """Cuts a byte stream into PDUs. Feed octets in any pieces; bounded by MAX_PDU_OCTETS."""
+    """Cuts a byte stream into PDUs. Feed octets in any pieces; bounded by MAX_PDU_OCTETS.
+
+    `failure` is what is wrong with the stream, once something is: it is of no more use, what was whole before is good.
+    """
 
     def __init__(self) -> None:
+        self.failure: RemoteProtocolError | None = None
         self._buffer = bytearray()
 
     def feed(self, octets: bytes | memoryview) -> list[Pdu]:
-        """All PDUs that are whole now. Raises RemoteProtocolError; the stream is then unusable."""
-        self._buffer.extend(octets)
-        found = []
+        """All PDUs that are whole now. Raises RemoteProtocolError when the very next one is none."""
+        if self.failure is not None:
+            raise self.failure
+        self._buffer += octets
+        found: list[Pdu] = []
         at = 0
-        while len(self._buffer) - at >= HEADER_OCTETS:
-            header, length = struct.unpack_from("!II", self._buffer, at + 4)
-            if header < HEADER_OCTETS or header + length > MAX_PDU_OCTETS:
-                raise RemoteProtocolError("x2: impossible length")
-            if len(self._buffer) - at < header + length:
-                break
-            found.append(decode(bytes(self._buffer[at : at + header + length])))
-            at += header + length
+        try:
+            while len(self._buffer) - at >= HEADER_OCTETS:
+                header, length = _LENGTHS.unpack_from(self._buffer, at + 4)
+                _possible(header, length)
+                if len(self._buffer) - at < header + length:
+                    break
+                found.append(decode(bytes(self._buffer[at : at + header + length])))
+                at += header + length
+        except RemoteProtocolError as error:
+            self.failure = error
+            if not found:
+                raise
         del self._buffer[:at]
         return found
 
 
-def _endpoint(values: dict[int, bytes], v4: int, v6: int, port: int) -> tuple[str, int]:
-    number = struct.unpack("!H", values[port])[0] if port in values else 0
-    for kind in (v4, v6):
-        if kind in values:
-            return str(ipaddress.ip_address(values[kind])), number
-    return "", number
+def _possible(header: int, length: int) -> None:
+    if header < HEADER_OCTETS or header + length > MAX_PDU_OCTETS:
+        raise RemoteProtocolError("x2: impossible length")
+
+
+def _endpoint(v4: bytes | None, v6: bytes | None, port: bytes | None) -> tuple[str, int]:
+    number = 0 if port is None else _U16.unpack(port)[0]
+    if v4 is not None:
+        return "{}.{}.{}.{}".format(*_V4.unpack(v4)), number  # 0.5 µs; ipaddress needs 12
+    return ("", number) if v6 is None else (str(ipaddress.IPv6Address(v6)), number)

@@ -119,12 +119,15 @@ class Committer:
         return True
 
     def close(self) -> None:
-        """One last commit, then the end of the thread. Files of released segments are closed, others are not."""
+        """One last commit, then the end of the thread and of its files: the cursor, the spare, what was released."""
         with self._lock:
             self._stopping = True
         self.wake()
         self._thread.join()
         os.close(self._wake)
+        self._cursor.close()
+        for one in self._released:  # could not be wiped: the next process tries again
+            one.close()
         if self._spare is not None:
             self._spare.close()
             self._spare.path.unlink(missing_ok=True)
@@ -190,9 +193,10 @@ class Committer:
             return True
         try:
             self._cursor.save(state)
-            if releasing:  # what goes must not be missed by a cursor that came back from before
+            if releasing:
                 self._cursor.sync()
         except OSError:
+            # An old cursor is no loss: the far side's WELCOME says what it has.
             self.counters.failed_cursor_saves += 1
             with self._lock:
                 self._state = self._state or state
@@ -206,24 +210,33 @@ class Committer:
         for one in released:
             try:
                 segments.wipe(one)
-                if self._spare is None and one.size == self._segment_octets:
-                    spare_path = self._folder / f"spare-{self._spare_number}.zero"
-                    self._spare_number += 1
-                    one.path.rename(spare_path)
-                    durable.sync_folder(self._folder)
-                    recycled = Segment(spare_path, one.descriptor, Position(0, 0), one.size)
-                    with self._lock:
-                        self._spare = recycled
-                else:
-                    durable.remove(one.path)
-                    one.close()
+                self._recycle(one)
             except OSError:
                 self.counters.failed_wipes += 1
                 return False
-            self.counters.wiped += 1
+            try:
+                os.fdatasync(one.descriptor)
+                durable.sync_folder(self._folder)
+            except OSError:
+                # Used again all the same: a device that refuses to sync must not stop a delivery that needs none.
+                self.counters.failed_wipes += 1
             with self._lock:
                 self._released.remove(one)
+                reuse = self._spare is None and one.size == self._segment_octets
+                if reuse:
+                    self._spare = one
+            if not reuse:
+                one.close()
+                one.path.unlink(missing_ok=True)
+            self.counters.wiped += 1
         return True
+
+    def _recycle(self, one: Segment) -> None:
+        """Takes a wiped segment's place in the numbering away."""
+        path = self._folder / f"spare-{self._spare_number}.zero"
+        self._spare_number += 1
+        one.path.rename(path)
+        one.path, one.start, one.next, one.end = path, Position(0, 0), 0, 0
 
     def _replenish(self) -> bool:
         with self._lock:

@@ -1,12 +1,13 @@
 """One segment file of a spool: pre-written, appended to at a known offset, wiped when the far side has all of it.
 
 Named `EPOCH-FIRST.seg` (two times 16 hex digits), so that a folder listing sorts by position and a damaged header does
-not hide what the file holds. Spares are `spare-N.zero`. This module knows files; what the records mean is `core.record`'s
-and which of them may go is `spool`'s.
+not hide what the file holds. Spares are `spare-N.zero`. This module knows files; what the records mean is
+`core.record`'s, and which of them may go is `spool`'s.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -77,6 +78,24 @@ def prepare_spare(folder: Path, number: int, size: int) -> Segment:
     return Segment(path, durable.prepare(path, size), Position(0, 0), size)
 
 
+def improvise(folder: Path, start: Position, size: int) -> Segment:
+    """A segment for a burst that outran the thread: its room is reserved but not pre-written, so its syncs cost more
+    (p50 175 µs against 119). Raises OSError (disk full).
+
+    openat fallocate pwrite64
+    """
+    path = path_for(folder, start)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, durable.MODE)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+        durable.write(descriptor, record.segment_header(start), 0)
+    except OSError:
+        os.close(descriptor)
+        path.unlink()
+        raise
+    return Segment(path, descriptor, start, size, named=False)
+
+
 def place(spare: Segment, folder: Path, start: Position) -> Segment:
     """Gives a spare its place: header, then name. Not durable until `sync`.
 
@@ -89,16 +108,15 @@ def place(spare: Segment, folder: Path, start: Position) -> Segment:
 
 
 def wipe(segment: Segment) -> None:
-    """Zeros over everything that was written: delivered messages do not stay on the disk. Raises OSError.
+    """Zeros over everything that was written: delivered messages do not stay in the file. Raises OSError.
 
-    pwrite64 … fdatasync
+    pwrite64 …
     """
     at = 0
     zeros = bytes(durable.WRITE_OCTETS)
     while at < segment.end:
         durable.write(segment.descriptor, zeros[: segment.size - at], at)
         at += len(zeros)
-    os.fdatasync(segment.descriptor)
 
 
 def find(folder: Path) -> list[Segment]:
@@ -117,7 +135,7 @@ def find(folder: Path) -> list[Segment]:
         except RemoteProtocolError:
             segment.damaged = 1
         found.append(segment)
-    for segment, following in zip(found, found[1:], strict=False):
+    for segment, following in itertools.pairwise(found):
         segment.next = following.start.sequence
     if found:
         _recover_tail(found[-1])

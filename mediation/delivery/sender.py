@@ -70,7 +70,7 @@ class Refused(MediationError):
     """The far side is not the one that the order names."""
 
 
-class _Over(Exception):  # noqa: N818  it ends a session, it is no error
+class _Over(Exception):
     """Everything is delivered and no live order needs this link."""
 
 

@@ -11,9 +11,9 @@ that a power failure makes us forget numbers that the far side has seen. Therefo
 durable before its first message; within an epoch a number is never used twice, and the far side's position decides
 where the older epoch ended (core/link.py).
 
-Accounting, which tests hold: received + recovered == acknowledged + queued. Every message takes a number; one that cannot
-be kept takes it into a Loss that goes to the far side in its place, so that received == delivered + reported lost once
-the queue is empty. A loss that cannot be recorded yet stands in the cursor, which needs no room on the disk.
+Accounting, which tests hold: received + recovered == acknowledged + queued. Every message takes a number; one that
+cannot be kept takes it into a Loss that goes to the far side in its place, so that received == delivered + reported
+lost once the queue is empty. A loss that cannot be recorded yet stands in the cursor, which needs no room on the disk.
 
 Trust: whoever may write in this folder can inject, change and hide undelivered messages of its agency as the mediator's
 own user can; he gains no destination, no order and no other agency. The CRC finds accidents only.
@@ -59,6 +59,7 @@ class SpoolCounters(msgspec.Struct):
     acknowledged: int = 0
     damaged: int = 0
     torn: int = 0
+    improvised: int = 0  # segments that were not pre-written
     lost: dict[LossClass, int] = msgspec.field(default_factory=lambda: dict.fromkeys(LossClass, 0))
 
 
@@ -68,8 +69,9 @@ class Spool:
     def __init__(self, folder: Path, *, now_s: int, bound_octets: int, segment_octets: int = SEGMENT_OCTETS) -> None:
         """Opens `folder`, takes over what an earlier process left, begins a new epoch. Blocks for some 20 ms.
 
-        `bound_octets` is the most that its segments may occupy. Raises ConfigurationError when another process holds
-        the spool, OSError when the folder cannot be used; a full disk is no error here but a counted loss.
+        `bound_octets` is the most that its segments may occupy, besides one spare. Raises ConfigurationError when
+        another process holds the spool, OSError when the folder cannot be used; a full disk is no error here but a
+        counted loss.
         """
         self.folder = folder
         self.counters = SpoolCounters()
@@ -204,7 +206,7 @@ class Spool:
         return self.open_loss.count if self.open_loss else 0
 
     def _store(self, events: list[Sent]) -> list[Sent]:
-        """Records `events`, after the open loss if there is one; what was recorded. The rest goes into the open loss."""
+        """Records `events`, after the open loss if there is one, and returns what it recorded; the rest is lost."""
         epoch = self.position.epoch
         if self.open_loss:
             events = [self.open_loss, *events]
@@ -253,19 +255,27 @@ class Spool:
             return LossClass.STORAGE
         if self._current is not None and self._current.room >= octets:
             return None
-        spare = self._committer.take_spare()
-        if spare is not None:
-            try:
-                self._current = segments.place(spare, self.folder, Position(self.position.epoch, first))
-            except OSError:
+        start = Position(self.position.epoch, first)
+        fits = len(self._segments) < self._max_segments
+        spare = self._committer.take_spare() if fits else None
+        try:
+            if spare is not None:
+                self._current = segments.place(spare, self.folder, start)
+            elif fits:
+                self._current = segments.improvise(self.folder, start, self._segment_octets)
+                self.counters.improvised += 1
+        except OSError:
+            fits = False
+            if spare is not None:
                 spare.close()
                 spare.path.unlink(missing_ok=True)
-                return LossClass.STORAGE
+        if fits:
+            assert self._current is not None
             self._segments.append(self._current)
         elif self._current is not None and self.acknowledged >= self._end_of(self._current):
             self._current = None  # nothing in it is needed: wiped, it becomes the spare
         self._release()
-        if spare is not None:
+        if fits:
             return None
         return LossClass.SPOOL_FULL if len(self._segments) >= self._max_segments else LossClass.STORAGE
 

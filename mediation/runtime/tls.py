@@ -37,14 +37,13 @@ def context(side: ssl.Purpose, certificate: Path, key: Path, authorities: Path) 
     made.verify_mode = ssl.CERT_REQUIRED
     if side is ssl.Purpose.CLIENT_AUTH:
         made.num_tickets = 0  # a link is long-lived; a ticket would be a second way to authenticate
-    for path, load in (
-        (certificate, lambda: made.load_cert_chain(certificate, key)),
-        (authorities, lambda: made.load_verify_locations(authorities)),
-    ):
-        try:
-            load()
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(f"tls: {path.name}: {error.strerror or 'not usable'}") from error
+    path = certificate
+    try:
+        made.load_cert_chain(certificate, key)
+        path = authorities
+        made.load_verify_locations(authorities)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(f"tls: {path.name}: {error.strerror or 'not usable'}") from error
     return made
 
 

@@ -1,4 +1,4 @@
-"""Messages to encode, and what a reader must find in them: names written out by hand, apart from the encoder's tables."""
+"""Messages to encode, and what a reader must find in them: names written by hand, apart from the encoder's tables."""
 
 from __future__ import annotations
 

@@ -139,9 +139,7 @@ def _signal(**fields: Any) -> cdc.Message:
 
 
 def _digits(digits: str) -> cdc.Message:
-    return cdc.DialedDigitExtraction(
-        case_id="C", iap_system_id="I", timestamp_ns=STAMP_NS, call_id=CALL, digits=digits
-    )
+    return cdc.DialedDigitExtraction(case_id="C", iap_system_id="I", timestamp_ns=STAMP_NS, call_id=CALL, digits=digits)
 
 
 # path in errors, least, most, and a message with the text in that field (T1.678v2 component types)

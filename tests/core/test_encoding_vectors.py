@@ -17,12 +17,11 @@ VECTORS = [
 ]
 GOLDEN = {name: bytes.fromhex(octets) for kind, name, octets in VECTORS if kind == "golden"}
 FROZEN = [bytes.fromhex(octets) for kind, _, octets in VECTORS if kind == "full"]
+PAIRS = [pytest.param(message, octets, id=message.name) for message, octets in zip(FULL, FROZEN, strict=True)]
 
 
 def test_bare_answer_hits_its_golden_vector() -> None:
-    message = cdc.Answer(
-        case_id="C1", iap_system_id=None, timestamp_ns=STAMP_NS, call_id=cdc.CallIdentity(main="x")
-    )
+    message = cdc.Answer(case_id="C1", iap_system_id=None, timestamp_ns=STAMP_NS, call_id=cdc.CallIdentity(main="x"))
     assert encoding.encode(message, encoding.Profile(bare=True)) == GOLDEN["answer"]
 
 
@@ -51,7 +50,9 @@ def test_every_message_is_frozen() -> None:
     assert len(FROZEN) == len(FULL)
 
 
-@pytest.mark.parametrize(("message", "octets"), list(zip(FULL, FROZEN, strict=True)), ids=lambda x: getattr(x, "name", ""))
+@pytest.mark.parametrize(
+    ("message", "octets"), list(zip(FULL, FROZEN, strict=True)), ids=lambda value: getattr(value, "name", "")
+)
 def test_full_message_gives_the_octets_that_an_unrelated_codec_accepted(message: cdc.Message, octets: bytes) -> None:
     assert encoding.encode(message) == octets
 

@@ -189,12 +189,12 @@ class Stage:
             pass
 
     @contextmanager
-    def proxy(self, diversion: Diversion | None = None) -> Iterator[str]:
-        """A proxy between the parties, with the subject's forwarding service; its address."""
+    def proxy(self, diversion: Diversion | None = None, *, lose: frozenset[str] = frozenset()) -> Iterator[str]:
+        """A proxy between the parties, with the subject's forwarding service, or with losses; its address."""
         routes = {self.subject: self.called_address, self.other: self.called_address, self.third: self.third_address}
         diversions = {self.subject: diversion} if diversion is not None else {}
         forwarder = Forwarder(
-            self.rig.network.namespace("proxy"), self.proxy_address, routes=routes, diversions=diversions
+            self.rig.network.namespace("proxy"), self.proxy_address, routes=routes, diversions=diversions, lose=lose
         )
         try:
             yield self.proxy_address
@@ -218,7 +218,8 @@ class Stage:
 
     def received(self, case: str | None = None) -> list[str]:
         """The same as labels, without the case's own activation (its order is part of every scenario)."""
-        return [text for line in self.lines(case) if (text := label(line)) != "surveillanceStatus activation"]
+        labels = [label(line) for line in self.lines(case)]
+        return [text for text in labels if not text.startswith("surveillanceStatus activation")]
 
     def in_seconds(self, seconds: float) -> tuple[str, float]:
         """A whole second of UTC at least `seconds` ahead, as RFC 3339 and as seconds since 1970."""

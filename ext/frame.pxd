@@ -1,0 +1,168 @@
+# One frame on its way from a ring or a capture file to the matcher. The only path there is: live capture and replay
+# differ in the link type and in whether checksums are verified, nothing else.
+#
+# Checksums are verified for frames from the wire: the called party's own stack would drop a damaged or forged datagram,
+# so it is no event of the call. A frame that this host itself sends has none yet (TP_STATUS_CSUMNOTREADY), and captures
+# are full of such frames, so a capture's are not looked at.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+
+from counters cimport walk_counters
+from ethernet cimport NETWORK_MALFORMED, NETWORK_NOT_IP, link_network
+from fragment cimport entry_octets, fragment_add, fragment_entry, fragment_release, fragment_table
+from ip cimport (
+    IP_CHECKSUM, IP_MALFORMED, IP_OK, IP_TOO_MANY_HEADERS, IP_TRUNCATED, PROTOCOL_UDP, ip_payload, read_ipv4, read_ipv6,
+)
+from linux cimport map_delete, map_update
+from match cimport match_datagram, match_media, match_table
+from packet cimport FLOW_ADD, flow_change, packet_info
+from udp cimport UDP_CHECKSUM, UDP_HEADER, UDP_LENGTH, read_udp
+
+cdef enum:
+    PORT_WORDS = 1024          # 65,536 ports as bits
+    FIRST_LINE_AT_MOST = 2048  # octets looked at for a start line; longer URIs are not worth a guess
+    UNKNOWN_ERROR_US = 0xffffffff  # ext/packet.pxd
+
+
+cdef struct frame_walk:
+    match_table *table
+    fragment_table *fragments
+    uint64_t[PORT_WORDS] signalling_ports
+    bint by_form                 # captures only: what begins as SIP is signalling, whatever its port
+    uint32_t error_us            # bound of the system clock's error; UNKNOWN_ERROR_US if nobody knows
+    uint8_t undisciplined
+    uint8_t iap                  # index of the intercept access point
+    walk_counters counts
+
+
+# The key and value of `media_flows` in ext/bpf/tap.bpf.c.
+cdef struct media_key:
+    uint8_t family
+    uint8_t zero
+    uint8_t[2] port
+    uint8_t[16] address
+
+
+cdef inline bint is_signalling(const frame_walk *walk, uint16_t port) noexcept nogil:
+    return (walk.signalling_ports[port >> 6] >> (port & 63)) & 1
+
+
+cdef inline bint begins_as_sip(const uint8_t *octets, uint32_t length) noexcept nogil:
+    """Whether the first line is a status line or a request line (RFC 3261 section 7)."""
+    cdef uint32_t i
+    if length < 12:
+        return False
+    if memcmp(octets, b"SIP/2.0 ", 8) == 0:
+        return True
+    if not 65 <= octets[0] <= 90:  # methods are upper-case
+        return False
+    for i in range(min(length, FIRST_LINE_AT_MOST) - 8):
+        if octets[i] == 10 or octets[i] == 13:
+            return False
+        if octets[i] == 32 and memcmp(octets + i, b" SIP/2.0", 8) == 0:
+            return True
+    return False
+
+
+cdef inline void walk_datagram(
+    frame_walk *walk, packet_info *info, const uint8_t *data, uint32_t length, bint verify, uint64_t now_ns,
+) noexcept nogil:
+    """A whole UDP datagram, header included."""
+    cdef uint32_t payload = 0
+    cdef int found = read_udp(data, length, verify, info, &payload)
+    if found == UDP_LENGTH:
+        walk.counts.udp_length += 1
+    elif found == UDP_CHECKSUM:
+        walk.counts.udp_checksum += 1
+    elif is_signalling(walk, info.source_port) or is_signalling(walk, info.destination_port) or (
+            walk.by_form and begins_as_sip(data + UDP_HEADER, payload)):
+        walk.counts.to_signalling += 1
+        match_datagram(walk.table, info, data + UDP_HEADER, payload, now_ns)
+    else:
+        walk.counts.to_media += 1
+        match_media(walk.table, info, data + UDP_HEADER, payload, now_ns)
+
+
+cdef inline void walk_frame(
+    frame_walk *walk, uint32_t link_type, const uint8_t *frame, uint32_t captured, uint32_t on_wire,
+    uint64_t stamp_ns, uint32_t error_us, uint64_t now_ns, bint verify,
+) noexcept nogil:
+    """`captured` octets at `frame` of a frame that had `on_wire`; stamp and now are UTC nanoseconds, `error_us` the
+    bound of the stamp's error."""
+    cdef packet_info info
+    cdef ip_payload payload
+    cdef fragment_entry *whole
+    cdef uint32_t at = 0
+    cdef int network
+    cdef int found
+    walk.counts.frames += 1
+    walk.counts.octets += on_wire
+    network = link_network(link_type, frame, captured, &at)
+    if network == NETWORK_NOT_IP:
+        walk.counts.not_ip += 1
+        return
+    if network < 0:
+        if network == NETWORK_MALFORMED:
+            walk.counts.link_malformed += 1
+        else:
+            walk.counts.link_type_unknown += 1
+        return
+    info.stamp_ns = stamp_ns
+    info.error_us = error_us
+    info.undisciplined = walk.undisciplined
+    info.iap = walk.iap
+    if network == 4:
+        found = read_ipv4(frame + at, captured - at, verify, &info, &payload)
+    else:
+        found = read_ipv6(frame + at, captured - at, &info, &payload)
+    if found != IP_OK:
+        if found == IP_TRUNCATED:
+            walk.counts.truncated += 1
+        elif found == IP_CHECKSUM:
+            walk.counts.ip_checksum += 1
+        elif found == IP_TOO_MANY_HEADERS:
+            walk.counts.extension_headers += 1
+        else:
+            walk.counts.ip_malformed += 1
+        return
+    if payload.protocol != PROTOCOL_UDP and (network == 4 or payload.offset == 0):
+        walk.counts.not_udp += 1
+        return
+    if not payload.fragment:
+        walk_datagram(walk, &info, payload.data, payload.length, verify and not payload.routed, now_ns)
+        return
+    whole = fragment_add(walk.fragments, &info, &payload, &walk.counts)
+    if whole != NULL:
+        # A later IPv6 fragment does not say the protocol, the first one did.
+        if whole.protocol == PROTOCOL_UDP:
+            walk_datagram(walk, &info, entry_octets(walk.fragments, whole), whole.total,
+                          verify and not payload.routed, now_ns)
+        else:
+            walk.counts.not_udp += 1
+        fragment_release(walk.fragments, whole)
+
+
+cdef inline void apply_flow_changes(match_table *table, int media_map, walk_counters *counts) noexcept nogil:
+    """Carry out what the matcher asked of the kernel's media filter; without a map (replay) the asking is forgotten."""
+    cdef flow_change *change
+    cdef media_key key
+    cdef uint32_t i
+    for i in range(table.flow_change_count):
+        change = &table.flow_changes[i]
+        if media_map < 0:
+            continue
+        memset(&key, 0, sizeof(key))
+        key.family = change.family
+        key.port[0] = <uint8_t>(change.port >> 8)
+        key.port[1] = <uint8_t>change.port
+        memcpy(key.address, change.address, 16 if change.family == 6 else 4)
+        if change.operation == FLOW_ADD:
+            if map_update(media_map, &key, change.payload_types) == 0:
+                counts.flows_added += 1
+            else:
+                counts.flows_failed += 1
+        elif map_delete(media_map, &key) == 0:
+            counts.flows_removed += 1
+        else:
+            counts.flows_failed += 1
+    table.flow_change_count = 0

@@ -1,0 +1,201 @@
+# The heart of an access point: a datagram in, PDUs of the subjects' messages out; everything else is forgotten here.
+#
+# A request that can begin a call (INVITE, REGISTER without a To tag) is matched by the identities that count at its
+# access point; every later message passes because its Call-ID is that of a matched call (RFC 3261 section 12). An
+# INVITE or UPDATE inside of a dialog that is not known joins a call that was up before (armed in mid-call, restarted,
+# or a To tag that somebody invented and a lenient switch let pass: section 12.2.2). No task gets anything outside of
+# its window, its access points and its own calls. Runs on one thread without the GIL.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp
+
+from datagram cimport next_message
+from dialog cimport (
+    CALLEE, CALLER, CALL_DIALOGS, CALL_TAGS, CALL_TASKS, NO_CALL, add_call, call, call_task, call_view, find_call,
+    in_set, remember, touch_call, view_call,
+)
+from follow cimport drop_call, emit_message, expire_calls, follow_call, may_see, message_parties, read_parties, to_tag
+from lookup cimport finding, findings, find_tasks
+from match_table cimport (
+    COUNT_CALLS, COUNT_CALLS_EVICTED, COUNT_CALLS_JOINED, COUNT_CALLS_REFUSED, COUNT_DATAGRAMS, COUNT_INITIAL,
+    COUNT_JUNK, COUNT_KEEPALIVES, COUNT_MALFORMED, COUNT_MATCHED, COUNT_MESSAGES, COUNT_NOT_SIP, COUNT_NO_MATCH,
+    COUNT_TASKS_REFUSED, COUNT_TOLERATED, COUNT_UNKNOWN_IAP, SIDE_TRUNK, SIDE_TRUSTED_TRUNK, access_point,
+    headers_that_count, match_table,
+)
+from media cimport match_media
+from packet cimport packet_info
+from sip cimport (
+    IN_ASSERTED, IN_AUTHORIZATION, IN_DIVERSION, IN_FROM, IN_HISTORY, IN_PREFERRED, IN_REQUEST_URI, IN_TO,
+    METHOD_INVITE, METHOD_REGISTER, METHOD_UPDATE, scan_message, sip_message,
+)
+from x2 cimport ROLE_CALLED, ROLE_CALLING
+
+
+cdef inline bint is_own(const access_point *iap, const packet_info *info) noexcept nogil:
+    cdef uint32_t i
+    for i in range(iap.own_count):
+        if iap.own[i].family == info.family and memcmp(iap.own[i].address, info.source,
+                                                       4 if info.family == 4 else 16) == 0:
+            return True
+    return False
+
+
+cdef inline uint32_t counting_headers(match_table *t, const sip_message *m, const packet_info *info) noexcept nogil:
+    cdef const access_point *iap = &t.iaps[info.iap]
+    cdef bint own = iap.side == SIDE_TRUNK and is_own(iap, info)
+    cdef uint32_t mask = headers_that_count(iap.side, own, m.method == METHOD_REGISTER)
+    cdef uint32_t i
+    if iap.side == SIDE_TRUSTED_TRUNK and mask & IN_ASSERTED:
+        for i in range(m.identity_count):
+            if m.identities[i].header == IN_ASSERTED:
+                return mask & ~<uint32_t>IN_FROM
+    return mask
+
+
+cdef inline uint8_t role_of(uint32_t headers, bint registering) noexcept nogil:
+    """The subject sent the request if it stands in a header of the sender; else the request is for the subject."""
+    if registering or headers & (IN_FROM | IN_ASSERTED | IN_PREFERRED | IN_AUTHORIZATION):
+        return ROLE_CALLING
+    return ROLE_CALLED
+
+
+cdef inline void join_call(match_table *t, call *c, const finding *f, bint registering) noexcept nogil:
+    """Give a task its part in the call. Who was called first and then stands in Diversion alone has left it."""
+    cdef uint8_t role = role_of(f.headers, registering)
+    cdef bint diverted = role == ROLE_CALLED and f.headers & (IN_DIVERSION | IN_HISTORY) and not (
+        f.headers & IN_REQUEST_URI)
+    cdef call_task *entry
+    cdef uint32_t i
+    for i in range(c.task_count):
+        entry = &c.tasks[i]
+        if entry.task == f.task:
+            if entry.generation == t.targets.tasks[f.task].generation:
+                entry.diverted = entry.diverted or (diverted and entry.role == ROLE_CALLED)
+                return
+            break
+    else:
+        if c.task_count == CALL_TASKS:
+            t.counters[COUNT_TASKS_REFUSED] += 1
+            return
+        entry = &c.tasks[c.task_count]
+        c.task_count += 1
+    entry.task = f.task
+    entry.generation = t.targets.tasks[f.task].generation
+    entry.role = role
+    entry.diverted = diverted
+
+
+cdef inline uint32_t open_call(match_table *t, const sip_message *m, const call_view *view,
+                               uint64_t now_ns) noexcept nogil:
+    """A place for a new call; when the table is full, the one that is over or silent longest makes room."""
+    cdef uint32_t index = add_call(&t.calls, m.call_id, view, now_ns)
+    if index == NO_CALL and t.calls.count == t.calls.capacity:
+        t.counters[COUNT_CALLS_EVICTED] += 1
+        drop_call(t, t.calls.over.first if t.calls.over.first != NO_CALL else t.calls.live.first)
+        index = add_call(&t.calls, m.call_id, view, now_ns)
+    if index == NO_CALL:
+        t.counters[COUNT_CALLS_REFUSED] += 1
+        return NO_CALL
+    t.counters[COUNT_CALLS] += 1
+    t.calls.calls[index].invite = m.method != METHOD_REGISTER
+    return index
+
+
+cdef inline uint32_t match_request(match_table *t, uint32_t index, const sip_message *m, const call_view *view,
+                                   const packet_info *info, uint64_t now_ns) noexcept nogil:
+    """Look the identities up; the call's index if anybody's subject is in them (or the call was there before)."""
+    cdef findings found
+    cdef call_task entry
+    cdef uint32_t i
+    t.counters[COUNT_INITIAL] += 1
+    find_tasks(t, m, counting_headers(t, m, info), &found)
+    for i in range(found.count):
+        entry.task = found.items[i].task
+        entry.generation = t.targets.tasks[entry.task].generation
+        if not may_see(t, &entry, info, now_ns):
+            continue
+        if index == NO_CALL:
+            index = open_call(t, m, view, now_ns)
+            if index == NO_CALL:
+                return NO_CALL
+        join_call(t, &t.calls.calls[index], &found.items[i], m.method == METHOD_REGISTER)
+    return index
+
+
+cdef inline void match_message(match_table *t, const sip_message *m, const packet_info *info,
+                               uint64_t now_ns) noexcept nogil:
+    cdef call_view view
+    cdef message_parties parties
+    cdef uint32_t index
+    cdef call *c
+    cdef bint initial = False
+    cdef bint joining = False
+    view_call(&t.calls, m.call_id, &view)
+    if m.status == 0 and (m.method == METHOD_INVITE or m.method == METHOD_REGISTER or m.method == METHOD_UPDATE):
+        joining = m.method != METHOD_REGISTER and to_tag(m).length
+        initial = m.method != METHOD_UPDATE and not joining
+    index = find_call(&t.calls, m.call_id, &view)
+    joining = joining and index == NO_CALL
+    if initial or joining:
+        index = match_request(t, index, m, &view, info, now_ns)
+    if index == NO_CALL:
+        t.counters[COUNT_NO_MATCH] += 1
+        return
+    c = &t.calls.calls[index]
+    read_parties(t, m, &parties)
+    if joining:
+        t.counters[COUNT_CALLS_JOINED] += 1
+        remember(c.dialogs, &c.dialog_count, CALL_DIALOGS, parties.to_tag)
+        c.answered = True
+    if initial or joining:
+        remember(c.tags, &c.tag_count, CALL_TAGS, parties.from_tag)
+    parties.sender = CALLER if in_set(c.tags, c.tag_count, parties.from_tag) == (m.status == 0) else CALLEE
+    touch_call(&t.calls, index, now_ns)
+    follow_call(t, index, m, &parties, initial, now_ns)
+    if emit_message(t, index, m, parties.sender, info, now_ns):
+        t.counters[COUNT_MATCHED] += 1
+    else:
+        t.counters[COUNT_NO_MATCH] += 1
+        if c.task_count == 0:
+            drop_call(t, index)
+
+
+cdef inline void count_notes(match_table *t, uint32_t notes) noexcept nogil:
+    cdef uint32_t bit = 0
+    while notes:
+        if notes & 1:
+            t.counters[COUNT_TOLERATED + bit] += 1
+        notes >>= 1
+        bit += 1
+
+
+cdef inline void match_datagram(match_table *t, const packet_info *info, const uint8_t *payload, uint32_t length,
+                                uint64_t now_ns) noexcept nogil:
+    """One UDP payload of a signalling port. `now_ns`: UTC, nanoseconds since 1970, never going backwards."""
+    cdef const uint8_t *at = payload
+    cdef const uint8_t *end = payload + length
+    cdef const uint8_t *start
+    cdef uint32_t junk = 0
+    cdef uint32_t sum_of_junk = 0
+    cdef uint32_t messages = 0
+    cdef sip_message m
+    t.counters[COUNT_DATAGRAMS] += 1
+    if info.iap >= t.iap_count:
+        t.counters[COUNT_UNKNOWN_IAP] += 1
+        return
+    expire_calls(t, now_ns)
+    while next_message(&at, end, &start, &junk):
+        sum_of_junk += junk
+        scan_message(&m, start, end)
+        at = start + m.octets.length
+        messages += 1
+        count_notes(t, m.notes)
+        if m.fault:
+            t.counters[COUNT_MALFORMED + m.fault - 1] += 1
+        else:
+            match_message(t, &m, info, now_ns)
+    t.counters[COUNT_MESSAGES] += messages
+    sum_of_junk += junk
+    if messages == 0:
+        t.counters[COUNT_NOT_SIP if sum_of_junk else COUNT_KEEPALIVES] += 1
+    elif sum_of_junk:
+        t.counters[COUNT_JUNK] += 1

@@ -1,0 +1,263 @@
+# The tap's own thread: waits for frames, walks them, applies changes of the media filter, sends what matched.
+#
+# No interpreter in it: a lone message goes from the kernel's wake-up to the mediator's socket without a Python call
+# (the trio hop it saves is worth more than all parsing). The trio thread changes tasks only while it holds `lock`,
+# which inherits priority, so a real-time reader never waits behind an ordinary thread.
+#
+# Waiting adapts. At low rate the thread polls: one wake-up per frame, lowest latency. A round that found
+# NAP_THRESHOLD frames says that more are coming faster than wake-ups are cheap; the thread then naps instead of
+# polling, nobody sleeps on the socket, and the kernel's per-packet wake-up (12.5 µs of softirq time) falls away.
+from libc.errno cimport EAGAIN, ECONNRESET, EINTR, errno
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memmove
+
+from counters cimport walk_counters
+from fragment cimport fragments_expire
+from frame cimport UNKNOWN_ERROR_US, apply_flow_changes, frame_walk, walk_frame
+from ethernet cimport LINK_ETHERNET, be32
+from linux cimport (
+    CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, MSG_NOSIGNAL, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, SO_ERROR,
+    SOL_SOCKET, TP_STATUS_CSUMNOTREADY, TP_STATUS_CSUM_VALID, TP_STATUS_TS_RAW_HARDWARE, clock_ns, close, getsockopt,
+    nap, poll, pollfd, read, send, tpacket2_hdr,
+)
+from match cimport match_table
+from packet cimport octet_buffer
+from packet_ring cimport packet_ring, ring_after, ring_frame, ring_prefetch, ring_ready, ring_release
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    int pthread_mutex_lock(pthread_mutex_t *mutex)
+    int pthread_mutex_unlock(pthread_mutex_t *mutex)
+
+cdef enum:
+    MAX_TAPS = 16           # intercept access points of one process
+    ROUND_FRAMES = 1024     # of one ring in one round: bounds how long tasking waits for the lock (about 1 ms)
+    NAP_THRESHOLD = 8       # frames in a round; at NAP_US this is the rate of 53,000 a second
+    NAP_US = 150            # what a frame waits at most at such rates; the ring must hold 150 µs of line rate
+    PREFETCH_AHEAD = 2      # frames: one is in the making, one on its way from memory
+    IDLE_MS = 1000          # how often an idle thread looks at fragments' ages
+    CARD_CLOCK_US = 100_000  # a card's clock further from the time of reading is not believed (PTP's TAI is 37 s off)
+    X2_HEADER = 40
+
+
+cdef struct tap:
+    packet_ring ring
+    frame_walk walk
+
+
+# AuthorityClock (mediation/runtime/clock.py) for this thread: never back, and at least as fast as CLOCK_MONOTONIC.
+cdef struct authority_clock:
+    uint64_t now_ns
+    uint64_t monotonic_ns
+
+
+cdef struct reader_counters:
+    uint64_t rounds
+    uint64_t wakeups             # returns from poll
+    uint64_t naps
+    uint64_t ring_errors         # the kernel reported an error of a packet socket: its interface went down
+    uint64_t x2_octets           # taken by the mediator's socket
+    uint64_t x2_disconnects      # the mediator's end closed
+    uint64_t x2_torn             # of these, how often it had not read all that its socket had taken: that is lost
+    uint64_t x2_lost             # appends that the bound of the output buffer refused, one for each PDU
+
+
+cdef struct reader:
+    pthread_mutex_t lock
+    match_table *table
+    tap *taps[MAX_TAPS]
+    int tap_count
+    int media_map                # descriptor of the filter's media_flows, -1: none
+    int wake                     # eventfd
+    int x2                       # the mediator's connection, -1: none
+    size_t sent                  # octets at the head of table.out that the socket has taken
+    size_t boundary              # start of the first PDU that it has not taken whole
+    bint stop
+    authority_clock clock
+    uint64_t expired_ns          # when fragments were last aged
+    reader_counters counts
+
+
+cdef inline uint64_t authority_now(authority_clock *clock) noexcept nogil:
+    cdef uint64_t wall = clock_ns(CLOCK_REALTIME)
+    cdef uint64_t monotonic = clock_ns(CLOCK_MONOTONIC)
+    cdef uint64_t projected = clock.now_ns + (monotonic - clock.monotonic_ns)
+    clock.now_ns = wall if wall > projected else projected
+    clock.monotonic_ns = monotonic
+    return clock.now_ns
+
+
+cdef inline uint64_t stamp_of(
+    const tpacket2_hdr *frame, frame_walk *walk, uint64_t wall_ns, uint32_t *error_us,
+) noexcept nogil:
+    """A frame's time stamp and the bound of its error.
+
+    The kernel's stamp is as good as the system clock. A card's clock is another clock, that nobody vouches for: all
+    that is known is that its stamp lies within CARD_CLOCK_US of the reading, so that is its error.
+    """
+    cdef uint64_t stamp = <uint64_t>frame.tp_sec * 1_000_000_000 + frame.tp_nsec
+    cdef uint64_t limit = <uint64_t>CARD_CLOCK_US * 1000
+    error_us[0] = walk.error_us
+    if not frame.tp_status & TP_STATUS_TS_RAW_HARDWARE:
+        walk.counts.stamp_software += 1
+        return stamp
+    if stamp + limit < wall_ns or wall_ns + limit < stamp:
+        walk.counts.stamp_implausible += 1
+        error_us[0] = UNKNOWN_ERROR_US
+        return wall_ns
+    walk.counts.stamp_hardware += 1
+    if walk.error_us < UNKNOWN_ERROR_US - CARD_CLOCK_US:
+        error_us[0] += CARD_CLOCK_US
+    return stamp
+
+
+cdef inline uint32_t tap_drain(tap *t, uint64_t now_ns, uint32_t limit, int media_map) noexcept nogil:
+    """Walk up to `limit` frames of one ring; returns how many there were."""
+    cdef packet_ring *ring = &t.ring
+    cdef walk_counters *counts = &t.walk.counts
+    cdef match_table *table = t.walk.table
+    cdef tpacket2_hdr *frame
+    cdef uint64_t wall = clock_ns(CLOCK_REALTIME)
+    cdef uint64_t stamp
+    cdef uint32_t status
+    cdef uint32_t error_us = 0
+    cdef uint32_t done = 0
+    cdef uint32_t ahead
+    while done < limit and ring_ready(ring, ring.head):
+        ahead = ring_after(ring, ring_after(ring, ring.head))
+        ring_prefetch(ring, ahead)
+        frame = ring_frame(ring, ring.head)
+        status = frame.tp_status
+        stamp = stamp_of(frame, &t.walk, wall, &error_us)
+        walk_frame(
+            &t.walk, LINK_ETHERNET, <const uint8_t *>frame + frame.tp_mac, frame.tp_snaplen, frame.tp_len,
+            stamp, error_us, now_ns, (status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID)) == 0,
+        )
+        if table.flow_change_count != 0:
+            apply_flow_changes(table, media_map, counts)
+        ring_release(ring)
+        done += 1
+    return done
+
+
+cdef inline void x2_compact(reader *r) noexcept nogil:
+    """Drop the PDUs that the socket took whole, once they are half of the buffer or all of it."""
+    cdef octet_buffer *out = &r.table.out
+    if r.boundary == 0 or r.boundary * 2 < out.length:
+        return
+    memmove(out.data, out.data + r.boundary, out.length - r.boundary)
+    out.length -= r.boundary
+    r.sent -= r.boundary
+    r.boundary = 0
+
+
+cdef inline void x2_disconnect(reader *r, int failed) noexcept nogil:
+    """Forget the connection; `failed` is what send(2) said, or 0. The next one starts with the PDU that this one did
+    not take whole."""
+    cdef int error = 0
+    cdef uint32_t size = sizeof(error)
+    # A Unix socket whose peer died with unread octets says ECONNRESET (unix(7)), else EPIPE or nothing.
+    if failed == ECONNRESET or (getsockopt(r.x2, SOL_SOCKET, SO_ERROR, &error, &size) == 0 and error == ECONNRESET):
+        r.counts.x2_torn += 1
+    close(r.x2)
+    r.x2 = -1
+    r.counts.x2_disconnects += 1
+    r.sent = r.boundary
+
+
+cdef inline void x2_flush(reader *r) noexcept nogil:
+    """Give the socket what it takes; what it does not take waits in the buffer, which is bounded."""
+    cdef octet_buffer *out = &r.table.out
+    cdef ssize_t taken
+    cdef size_t size
+    while r.x2 >= 0 and r.sent < out.length:
+        taken = send(r.x2, out.data + r.sent, out.length - r.sent, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if taken < 0:
+            if errno == EINTR:
+                continue
+            if errno != EAGAIN:
+                x2_disconnect(r, errno)
+            break
+        r.sent += <size_t>taken
+        r.counts.x2_octets += <uint64_t>taken
+    while r.boundary + X2_HEADER <= r.sent:
+        size = <size_t>be32(out.data + r.boundary + 4) + be32(out.data + r.boundary + 8)
+        if r.boundary + size > r.sent:
+            break
+        r.boundary += size
+    x2_compact(r)
+
+
+cdef inline uint32_t reader_round(reader *r) noexcept nogil:
+    """One pass over all rings, under the lock. Returns the most frames that one ring had."""
+    cdef uint64_t now
+    cdef uint64_t wall
+    cdef uint32_t found
+    cdef uint32_t most = 0
+    cdef int i
+    pthread_mutex_lock(&r.lock)
+    r.counts.rounds += 1
+    now = authority_now(&r.clock)
+    wall = clock_ns(CLOCK_REALTIME)
+    if r.table.flow_change_count != 0 and r.tap_count != 0:
+        apply_flow_changes(r.table, r.media_map, &r.taps[0].walk.counts)  # asked for by the trio thread
+    for i in range(r.tap_count):
+        found = tap_drain(r.taps[i], now, ROUND_FRAMES, r.media_map)
+        if found > most:
+            most = found
+    if wall - r.expired_ns >= <uint64_t>IDLE_MS * 1_000_000 or wall < r.expired_ns:
+        for i in range(r.tap_count):
+            fragments_expire(r.taps[i].walk.fragments, wall, &r.taps[i].walk.counts)
+        r.expired_ns = wall
+    x2_flush(r)
+    r.counts.x2_lost = r.table.out.lost
+    pthread_mutex_unlock(&r.lock)
+    return most
+
+
+cdef inline void reader_wait(reader *r) noexcept nogil:
+    """Sleep until a frame, a wake-up by the trio thread, room in the mediator's socket, or a second."""
+    cdef pollfd[MAX_TAPS + 2] fds
+    cdef uint64_t drained
+    cdef int count = r.tap_count
+    cdef int error = 0
+    cdef uint32_t size = sizeof(error)
+    cdef int i
+    for i in range(r.tap_count):
+        fds[i].fd = r.taps[i].ring.fd
+        fds[i].events = POLLIN
+    fds[count].fd = r.wake
+    fds[count].events = POLLIN
+    fds[count + 1].fd = r.x2  # poll(2) skips a negative descriptor
+    fds[count + 1].events = POLLOUT if r.sent < r.table.out.length else 0
+    if poll(fds, count + 2, IDLE_MS) <= 0:
+        return
+    r.counts.wakeups += 1
+    for i in range(r.tap_count):
+        if fds[i].revents & POLLERR:
+            # Reading the error takes it away; else poll would return at once for ever. When the link comes up again
+            # the kernel goes on with this socket.
+            getsockopt(fds[i].fd, SOL_SOCKET, SO_ERROR, &error, &size)
+            r.counts.ring_errors += 1
+    if fds[count].revents & POLLIN:
+        read(r.wake, &drained, sizeof(drained))
+    if r.x2 >= 0 and fds[count + 1].revents & (POLLHUP | POLLERR | POLLNVAL):
+        pthread_mutex_lock(&r.lock)
+        if r.x2 == fds[count + 1].fd:
+            x2_disconnect(r, 0)
+        pthread_mutex_unlock(&r.lock)
+
+
+cdef inline void reader_run(reader *r) noexcept nogil:
+    """Until `stop`."""
+    cdef uint32_t found
+    while not r.stop:
+        found = reader_round(r)
+        if found == ROUND_FRAMES:
+            continue  # behind: no pause
+        if found >= NAP_THRESHOLD:
+            r.counts.naps += 1
+            nap(NAP_US)
+        else:
+            reader_wait(r)

@@ -1,0 +1,244 @@
+"""The access process: reads the rings that the opener made, and passes on what the match table matched.
+
+Answers for: giving up every privilege before the first frame is read (user, capabilities, and by seccomp every system
+call it does not need: runtime/confine.py); judging each task itself (tasking.py); time stamps whose error is known;
+every loss counted. May not: open, bind or connect anything once it is sealed, send a frame, or know a case.
+
+Two threads. The reader's thread waits on the rings, walks, matches and sends X2 without the interpreter
+(ext/reader.pxd); the trio thread answers X1, ends tasks to the second and measures the clock. Both sockets were bound
+before the seal: the process can accept, but not connect, so the mediator comes to it.
+
+Settings with a measured effect ([access] in config.toml; docs/OPERATING.md has the figures): hold_cpu_latency keeps
+/dev/cpu_dma_latency at 0, realtime_priority runs the reader under SCHED_FIFO.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from mediation.access import handover
+from mediation.access._matcher import Matcher
+from mediation.access._walker import TAPS_AT_MOST, Reader, RingWalker, filter_counters
+from mediation.access.tasking import StoppedTasks, Tasking
+from mediation.core import x1
+from mediation.core.errors import ConfigurationError, RemoteProtocolError
+from mediation.runtime import clock, confine, keys, log, sockets
+from mediation.runtime.config import Site
+from mediation.runtime.systemd import Notifier
+
+X1_SOCKET, X2_SOCKET = "iap.x1", "iap.x2"
+CLOCK_FILE, STOPPED_FILE = "iap.clock", "iap.stopped"
+RECEIVE_OCTETS = 65536
+TICK_S = 1.0  # how often the clock is measured and saved, and losses are looked for
+MAX_X1_CONNECTIONS = 4  # the administrator, and one that is going away
+# Counters that mean a loss or an attack: said in the log when they grow.
+LOSSES = frozenset(
+    {
+        "kernel_drops", "truncated", "fragment_overlap", "fragment_table_full", "flows_failed", "stamp_implausible",
+        "ring_errors", "x2_lost", "x2_torn",
+    }
+)  # fmt: skip
+
+
+class AccessFunction:
+    """One sealed process, from the hand-over on. Everything it will ever open is opened in the constructor."""
+
+    def __init__(self, site: Site, handed: handover.Handover, descriptors: list[int]) -> None:
+        if len(handed.taps) > TAPS_AT_MOST or [tap.name for tap in handed.taps] != [iap.name for iap in site.iaps]:
+            raise ConfigurationError("iap: the opener opened other taps than the configuration names")
+        self._log = log.get("iap")
+        self._site = site
+        self._taps = handed.taps
+        self._handed = handed
+        self._packet_sockets = descriptors[0 : 2 * len(handed.taps) : 2]
+        self._filter_counters = descriptors[1 : 2 * len(handed.taps) : 2]
+        media_map = descriptors[2 * len(handed.taps)] if handed.taps else -1
+        trust = keys.load_trust(site)
+        self._high_water = clock.HighWater(site.run_dir / CLOCK_FILE)
+        self.clock = clock.AuthorityClock(self._high_water)
+        self._stopped = StoppedTasks(site.run_dir / STOPPED_FILE)
+        self.matcher = Matcher(site.iaps, site.dial_plan, call_capacity=site.access.calls)
+        self.walkers = [
+            RingWalker(self.matcher, i, iap.ports, fd, tap.frame_size, tap.frame_count, media_map)
+            for i, (iap, tap, fd) in enumerate(zip(site.iaps, handed.taps, self._packet_sockets, strict=True))
+        ]
+        self.reader = Reader(self.matcher, self.walkers, media_map, self.clock.now_ns())
+        self.tasking = Tasking(site, trust, self.matcher, self._stopped, hold=lambda: self.reader)
+        self._x1 = sockets.listen(site.run_dir, X1_SOCKET, owner=_owner_of(site.path))
+        self._x2 = sockets.listen(site.run_dir, X2_SOCKET, owner=_user(site.delivery.user))
+        self._thread = threading.Thread(target=self.reader.run, name="reader", daemon=True)
+        self._x2_refused = 0
+        self._x1_malformed = 0
+        self._said: dict[str, int] = {}
+        self._alarm = False
+
+    def seal(self) -> None:
+        """Gives up every privilege, each step while it is still allowed. Raises ConfigurationError."""
+        access = self._site.access
+        locked = confine.lock_memory()
+        confine.sharpen_timers()
+        if access.realtime_priority:
+            try:
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(access.realtime_priority))
+            except OSError as error:
+                raise ConfigurationError(f"access.realtime_priority: {error.strerror}") from error
+        confine.become(access.user)
+        confine.drop_capabilities()
+        with self.reader:  # the thread starts and waits: no frame is read before the seal
+            self._thread.start()  # inherits the scheduling class and the timers
+            if access.realtime_priority:
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            confine.seal(self._packet_sockets)
+        self._log.info("sealed", memory_locked=locked, taps=len(self._taps))
+
+    async def run(self, notifier: Notifier | None = None) -> None:
+        """Serves until it is cancelled."""
+        self.measure_clock()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._accept_x1, nursery)
+                nursery.start_soon(self._accept_x2)
+                nursery.start_soon(self._tick)
+                if notifier is not None:
+                    notifier.ready()
+        finally:
+            self.reader.stop()
+            self._thread.join()
+
+    async def _accept_x1(self, nursery: trio.Nursery) -> None:
+        limit = trio.CapacityLimiter(MAX_X1_CONNECTIONS)
+        while True:
+            stream = await self._x1.accept()
+            nursery.start_soon(self._serve_x1, stream, limit)
+
+    async def _serve_x1(self, stream: trio.SocketStream, limit: trio.CapacityLimiter) -> None:
+        lines = x1.Lines()
+        async with limit, stream:
+            try:
+                while octets := await stream.receive_some(RECEIVE_OCTETS):
+                    for line in lines.feed(octets):
+                        answer = self.tasking.handle(x1.decode_request(line), self.clock.now_ns(), self.report)
+                        if isinstance(answer, x1.Refused):
+                            self._log.warning("task_refused", check=answer.check)
+                        await stream.send_all(x1.encode(answer))
+            except RemoteProtocolError as error:
+                self._x1_malformed += 1
+                self._log.warning("x1_malformed", reason=str(error))
+            except trio.BrokenResourceError:
+                pass  # the administrator went away: its tasks stay armed, it comes again
+
+    async def _accept_x2(self) -> None:
+        while True:
+            stream = await self._x2.accept()
+            descriptor = stream.socket.detach()
+            if not self.reader.connect(descriptor):
+                os.close(descriptor)
+                self._x2_refused += 1
+                self._log.warning("x2_refused", reason="another mediator is connected")
+
+    async def _tick(self) -> None:
+        """Once a second, and at each end of a window."""
+        while True:
+            now = self.clock.now_ns()
+            if ended := self.tasking.expire(now):
+                self._log.info("tasks_expired", count=ended)
+            self.measure_clock()
+            self.clock.save()
+            self._say_losses()
+            next_end = self.tasking.table.next_end_ns()
+            pause = TICK_S if next_end is None else min(TICK_S, max(0.0, (next_end - self.clock.now_ns()) / 1e9))
+            await trio.sleep(pause)
+
+    def measure_clock(self) -> tuple[int, bool]:
+        """Marks the events to come with the bound of their stamps' error; an alarm when it passes 100 ms."""
+        error_ns, disciplined = clock.stamp_quality()
+        for walker in self.walkers:
+            walker.set_stamp_quality(error_ns, disciplined and error_ns <= clock.LIMIT_NS)
+        alarm = error_ns > clock.ALARM_NS or not disciplined
+        if alarm != self._alarm:
+            self._alarm = alarm
+            self._log.warning("clock_alarm", on=alarm, error_ms=error_ns // 1_000_000, disciplined=disciplined)
+        return error_ns, disciplined
+
+    def _say_losses(self) -> None:
+        found = {
+            f"{tap.name}.{name}": value
+            for tap, walker in zip(self._taps, self.walkers, strict=True)
+            for name, value in walker.counters().items()
+            if name in LOSSES
+        }
+        found |= {name: value for name, value in self.reader.counters().items() if name in LOSSES}
+        grown = {name: value for name, value in found.items() if value > self._said.get(name, 0)}
+        if grown:
+            self._log.warning("losses", **grown)
+        self._said = found
+
+    def _filter_report(self, descriptor: int) -> dict[str, int]:
+        names = self._handed.filter_counters
+        return dict(zip(names, filter_counters(descriptor, len(names), self._handed.processors), strict=True))
+
+    def report(self) -> dict[str, Any]:
+        """For ReportStatus: counters and states, nothing of any task but how many there are."""
+        error_ns, disciplined = self.measure_clock()
+        return {
+            "function": "iap",
+            "tasks": len(self.tasking.table),
+            "clock": {
+                "error_ns": error_ns,
+                "disciplined": disciplined,
+                "alarm": self._alarm,
+                "ahead_ns": self.clock.ahead_ns(),
+            },
+            "taps": [
+                {
+                    "name": tap.name,
+                    "interface": tap.interface,
+                    "stamps": tap.stamps,
+                    "frames": walker.counters(),
+                    "filter": self._filter_report(counters),
+                }
+                for tap, walker, counters in zip(self._taps, self.walkers, self._filter_counters, strict=True)
+            ],
+            "reader": {
+                **self.reader.counters(),
+                "x2_connected": self.reader.connected,
+                "x2_refused": self._x2_refused,
+            },
+            "matcher": self.matcher.counters(),
+            "x1_malformed": self._x1_malformed,
+            "unrecorded_stops": self.tasking.unrecorded_stops,
+        }
+
+
+def _owner_of(path: Path) -> tuple[int, int] | None:
+    """The site's owner, who runs the administrator; None when this process is not root and cannot give things away."""
+    if os.geteuid() != 0:
+        return None
+    found = path.stat()
+    return found.st_uid, found.st_gid
+
+
+def _user(name: str) -> tuple[int, int] | None:
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigurationError(f"configuration: no user {name}") from None
+    return entry.pw_uid, entry.pw_gid
+
+
+async def serve(site: Site, opener_channel: socket.socket, notifier: Notifier | None = None) -> None:
+    """The whole life of the access process. Raises ConfigurationError before it is sealed, nothing afterwards."""
+    with opener_channel:
+        handed, descriptors = handover.receive(opener_channel)
+    function = AccessFunction(site, handed, descriptors)
+    function.seal()
+    await function.run(notifier)

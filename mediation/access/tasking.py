@@ -1,0 +1,141 @@
+"""What the access function holds of an order: which keys to look for, between when, and whether with dialed digits.
+
+Answers for: every request is judged here, by `core.authorization` and by this function's own clock, whoever sent it;
+nothing is armed otherwise, and a task that was stopped is never armed again, not after a restart either. May not: keep
+an order's case identity, agency or destination once it is judged (this process reads hostile packets).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mediation.access._matcher import Matcher
+from mediation.core import x1
+from mediation.core.case import Capability, Destination, Task
+from mediation.core.check import Check
+from mediation.core.errors import AuthorizationError, ConfigurationError, EncodingError
+from mediation.core.target import match_keys
+from mediation.core.trust import Trust
+from mediation.runtime import clock
+from mediation.runtime.config import Site
+
+XID_OCTETS = 16
+NOBODY = Destination(host="", port=0, certificate_sha256="")
+
+
+class StoppedTasks:
+    """The XIDs that may never be armed again, in a file that stays open: 16 octets each, appended and synchronised.
+
+    Not trusted: who adds to it can stop interceptions, which is always possible; who takes from it gains nothing, since
+    an order with a stop among its acts is refused by `authorization` as well.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens or makes the file. Raises ConfigurationError."""
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            octets = os.pread(self._fd, x1.TaskTable.MAX_STOPPED * XID_OCTETS, 0)
+        except OSError as error:
+            raise ConfigurationError(f"iap: {path.name}: {error.strerror}") from error
+        # A write that a crash cut short leaves a part of an XID at the end; the next one takes its place.
+        self._end = len(octets) // XID_OCTETS * XID_OCTETS
+        self.xids = {octets[at : at + XID_OCTETS] for at in range(0, self._end, XID_OCTETS)}
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def add(self, xid: bytes) -> None:
+        """pwrite64 fdatasync; nothing for one that is there, or beyond the bound. Raises OSError."""
+        if xid in self.xids or len(self.xids) >= x1.TaskTable.MAX_STOPPED:
+            return
+        os.pwrite(self._fd, xid, self._end)
+        os.fdatasync(self._fd)
+        self._end += XID_OCTETS
+        self.xids.add(xid)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def _kept(task: Task) -> Task:
+    """What of a judged task stays in this process."""
+    return msgspec.structs.replace(task, case="", agency="", subjects=(), destination=NOBODY, profile="")
+
+
+class Tasking:
+    """The tasks of one access process, and the match table they are armed in.
+
+    `hold` gives a context in which the reader's thread does not use the table.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        trust: Trust,
+        matcher: Matcher,
+        stopped: StoppedTasks,
+        *,
+        hold: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        self._site = site
+        self._matcher = matcher
+        self._stopped = stopped
+        self._hold = hold
+        self._names = [iap.name for iap in site.iaps]
+        self.table = x1.TaskTable(trust, self._changed, kept=_kept)
+        self.unrecorded_stops = 0  # stops whose record did not reach the disk; they hold until a restart
+        for xid in stopped.xids:
+            self.table.stop(xid)
+
+    def handle(self, request: x1.Request, now_ns: int, report: Callable[[], dict[str, Any]]) -> x1.Answer:
+        """Carries one X1 request out. Never raises for what a peer sent."""
+        answer = self.table.handle(request, now_ns, report)
+        if isinstance(request, x1.DeactivateTask) and isinstance(answer, x1.Ok):
+            try:
+                self._stopped.add(bytes.fromhex(request.xid))
+            except OSError:
+                self.unrecorded_stops += 1  # the stop itself must not fail for a full disk
+        return answer
+
+    def expire(self, now_ns: int) -> int:
+        """Ends the tasks whose window is over; how many."""
+        return len(self.table.expire(now_ns))
+
+    def _changed(self, change: x1.Change) -> None:
+        """Brings the match table in line with one change. Raises AuthorizationError to refuse it."""
+        if change.after is None:
+            if change.before is not None:
+                with self._hold():
+                    self._matcher.remove_task(change.before.xid)
+            return
+        task = change.after
+        dde = task.dde and Capability.DIGITS in task.capabilities
+        if change.before is not None:
+            with self._hold():
+                self._matcher.set_dde(task.xid, dde)
+            return
+        error_ns, disciplined = clock.stamp_quality()
+        if not clock.may_arm(
+            lab=self._site.lab,
+            accept_undisciplined=self._site.clock.accept_undisciplined,
+            error_ns=error_ns,
+            disciplined=disciplined,
+        ):
+            raise AuthorizationError(Check.CLOCK)
+        mask = sum(1 << index for index, name in enumerate(self._names) if not task.iaps or name in task.iaps)
+        if not mask:
+            raise AuthorizationError(Check.IAP_UNKNOWN)
+        try:
+            keys = [key for uri in task.subjects for key in match_keys(uri, self._site.dial_plan)]
+            with self._hold():
+                self._matcher.add_task(task.xid, keys, task.not_before_ns, task.not_after_ns, dde=dde, iap_mask=mask)
+        except EncodingError:
+            raise AuthorizationError(Check.UNMATCHABLE) from None
+        except MemoryError:
+            raise AuthorizationError(Check.UNMATCHABLE, "no room in the match table") from None

@@ -1,0 +1,169 @@
+"""The administrator's process: serves the commands, keeps windows and functions in step with the orders.
+
+Holds the public key rings, the ledger's key and the orders' texts. It holds no authority: what it sends is admitted
+again by the access function and by the mediator. It opens no network connection, only Unix sockets below DIR/run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from contextlib import AbstractContextManager
+from typing import Any
+
+import trio
+
+from mediation.administration import desk
+from mediation.administration.orders import Orders
+from mediation.administration.store import lock
+from mediation.administration.tasking import Tasking
+from mediation.core import control, entry, x1
+from mediation.core.authorization import NS
+from mediation.core.case import Role
+from mediation.core.errors import ConfigurationError, RemoteProtocolError
+from mediation.runtime import log, sockets
+from mediation.runtime.clock import AuthorityClock, HighWater
+from mediation.runtime.config import Site
+from mediation.runtime.keys import read_ring
+from mediation.runtime.systemd import Notifier
+
+SOCKET = "administrator.control"
+FOLDER = "administrator"  # private to this function: the ledger's key, the lock, the clock's high-water mark
+TICK_S = 1.0  # the longest sleep: a wall clock that was set forward is noticed by then
+ARM_LIMIT_S = 10.0  # how long a command waits for the functions' answers
+READY_LIMIT_S = 10.0  # how long the start waits for functions that are away
+LOCK_LIMIT_S = 5.0
+RECEIVE_OCTETS = 65_536
+MAX_COMMANDS_AT_ONCE = 32
+
+logger = log.get("administrator")
+
+
+def open_clock(site: Site) -> AuthorityClock:
+    """The clock that orders' windows are judged by; it survives restarts."""
+    return AuthorityClock(HighWater(site.path / FOLDER / "clock"))
+
+
+async def serve(site: Site, notifier: Notifier | None = None) -> None:
+    """Runs until SIGTERM or SIGINT. Raises ConfigurationError or LedgerError when it may not start."""
+    with await _lock(site):
+        clock = open_clock(site)
+        orders = Orders(site, clock.now_ns())
+        try:
+            await Administrator(site, orders, clock).run(notifier)
+        finally:
+            orders.close()
+
+
+async def _lock(site: Site) -> AbstractContextManager[None]:
+    """The site's lock, waiting for a command that acts in this place. Raises ConfigurationError."""
+    with trio.move_on_after(LOCK_LIMIT_S):
+        while True:
+            try:
+                return lock(site.path / FOLDER)
+            except BlockingIOError:
+                await trio.sleep(TICK_S / 20)
+    raise ConfigurationError("the site's administration is held by another process")
+
+
+class Administrator:
+    """Orders, tasking and the control socket under one nursery."""
+
+    def __init__(self, site: Site, orders: Orders, clock: AuthorityClock) -> None:
+        self._site = site
+        self._orders = orders
+        self._clock = clock
+        self._tasking = Tasking(orders, site.run_dir, clock.now_ns)
+        self._limit = trio.CapacityLimiter(MAX_COMMANDS_AT_ONCE)
+        self._due = trio.Event()
+
+    async def run(self, notifier: Notifier | None) -> None:
+        rings = {role.value: hashlib.sha256(read_ring(self._site.keys_dir, role)[1]).hexdigest() for role in Role}
+        self._orders.note(entry.KeysLoaded(time_us=self._clock.now_ns() // 1000, rings=rings))
+        logger.info("administrator_started", ledger_size=self._orders.ledger.size, **self._orders.counters)
+        if self._orders.held:
+            logger.error("orders_held", count=len(self._orders.held), why="the store is older than the ledger")
+        listener = sockets.listen(self._site.run_dir, SOCKET)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._until_signal, nursery.cancel_scope)
+                for function in self._tasking.functions:
+                    nursery.start_soon(function.run)
+                nursery.start_soon(self._keep_time)
+                nursery.start_soon(trio.serve_listeners, self._serve, [listener])
+                await self._armed(READY_LIMIT_S)
+                if notifier is not None:
+                    notifier.ready()
+        finally:
+            self._tasking.flush()
+            self._clock.save()
+
+    async def _armed(self, limit_s: float) -> None:
+        """Until both functions have taken all live orders, or the limit has passed."""
+        with trio.move_on_after(limit_s):
+            for function in self._tasking.functions:
+                await function.met.wait()
+            await self._tasking.settled(None, limit_s)
+
+    async def _until_signal(self, scope: trio.CancelScope) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                scope.cancel()
+                return
+
+    async def _keep_time(self) -> None:
+        """Begins and ends windows when they are due; saves the clock."""
+        while True:
+            now_ns = self._clock.now_ns()
+            self._orders.advance(now_ns)
+            self._clock.save()
+            moment_s = self._orders.next_moment_s()
+            wait_s = TICK_S if moment_s is None else min(TICK_S, (moment_s * NS - now_ns) / NS)
+            self._due = trio.Event()
+            with trio.move_on_after(max(wait_s, 0.0)):
+                await self._due.wait()
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        """One command's connection."""
+        lines = x1.Lines(control.MAX_LINE_OCTETS)
+        async with stream, self._limit:
+            try:
+                while octets := await stream.receive_some(RECEIVE_OCTETS):
+                    for line in lines.feed(octets):
+                        await stream.send_all(control.encode(await self._answer(line)))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            except RemoteProtocolError as error:
+                self._orders.counters["control_protocol_errors"] += 1
+                logger.warning("control_refused", error=str(error))
+
+    async def _answer(self, line: bytes) -> control.Answer:
+        try:
+            request = control.decode_request(line)
+        except RemoteProtocolError as error:
+            self._orders.counters["control_protocol_errors"] += 1
+            return control.Failed(detail=str(error))
+        if isinstance(request, control.Status):
+            return await self._report()
+        answer = desk.handle(self._orders, request, self._clock.now_ns())
+        self._due.set()  # the next moment may be nearer now
+        if isinstance(request, control.Settle):
+            await self._tasking.settled(None, ARM_LIMIT_S)
+        elif isinstance(answer, control.Results) and getattr(request, "wait", False):
+            orders = desk.touched(self._orders, answer)
+            await self._tasking.settled({order.carrier_sha256 for order in orders}, ARM_LIMIT_S)
+            return desk.with_functions(answer, {order.xid: self._tasking.answers(order) for order in orders})
+        return answer
+
+    async def _report(self) -> control.Report:
+        functions: dict[str, dict[str, Any] | None] = {}
+
+        async def ask(name: str) -> None:
+            functions[name] = await getattr(self._tasking, name).report()
+
+        async with trio.open_nursery() as nursery:
+            for name in ("mediator", "iap"):
+                nursery.start_soon(ask, name)
+        report = desk.report(self._orders, functions)
+        report.counters.update(self._tasking.counters)
+        return report

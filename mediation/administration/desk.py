@@ -1,0 +1,99 @@
+"""What the administrator does with a command's request, whether it runs or a command acts in its place.
+
+Answers for nothing of its own: orders decide (`orders`), functions are told by `tasking`. Sans-I/O but for those.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from mediation.administration.orders import Orders
+from mediation.administration.store import Stored
+from mediation.administration.verify import UNWITNESSED
+from mediation.core import jws
+from mediation.core.case import Command, LegalToken
+from mediation.core.control import (
+    Answer,
+    CaseList,
+    Cases,
+    CaseView,
+    Failed,
+    Perform,
+    Report,
+    Request,
+    Result,
+    Results,
+    Revoke,
+    Settle,
+    Status,
+    Submit,
+)
+from mediation.core.errors import LedgerError
+
+
+def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
+    """Carries `request` out as far as orders and ledger go. Never raises for what a command sent."""
+    orders.advance(now_ns)
+    try:
+        match request:
+            case Submit():
+                return Results(results=tuple(orders.submit(request.filings, now_ns)))
+            case Perform():
+                return Results(results=tuple(orders.perform(request.commands, now_ns)))
+            case Revoke():
+                return Results(results=tuple(orders.revoke(request.revocations, now_ns)))
+            case Cases():
+                found = orders if request.case is None else orders.of_case(request.case)
+                return CaseList(cases=tuple(view(order) for order in found))
+            case Settle():
+                return Results()
+            case Status():
+                return report(orders, {})
+    except LedgerError as error:
+        return Failed(detail=f"ledger: {error}")
+
+
+def touched(orders: Orders, answer: Answer) -> list[Stored]:
+    """The orders that an answer speaks of."""
+    if not isinstance(answer, Results):
+        return []
+    by_xid = {result.xid for result in answer.results if result.xid and not result.check}
+    cases = {result.case for result in answer.results if result.case}
+    return [order for case in cases for order in orders.of_case(case) if order.xid in by_xid]
+
+
+def with_functions(answer: Results, told: dict[str, dict[str, str]]) -> Results:
+    """The same answer, with what each function said; `told` by XID."""
+    return Results(
+        results=tuple(
+            Result(case=r.case, xid=r.xid, check=r.check, detail=r.detail, functions=told.get(r.xid, {}))
+            for r in answer.results
+        )
+    )
+
+
+def report(orders: Orders, functions: dict[str, dict[str, Any] | None]) -> Report:
+    """Live state without any target identity."""
+    return Report(
+        orders=dict(Counter(order.state.value for order in orders)),
+        ledger={
+            "origin": orders.ledger.verifier.name, "size": orders.ledger.size,
+            "root": orders.ledger.head.root.hex(), "witness": UNWITNESSED,
+        },
+        functions=functions,
+        counters=dict(orders.counters),
+    )  # fmt: skip
+
+
+def view(order: Stored) -> CaseView:
+    """An order for the eyes of an officer, without its subjects. The texts were verified when they were filed."""
+    legal = jws.decode(jws.split(order.legal).payload, LegalToken)
+    last = jws.decode(jws.split(order.commands[-1][0]).payload, Command) if order.commands else None
+    return CaseView(
+        case=order.case, xid=order.xid, state=order.state, agency=legal.agency, authority=legal.authority,
+        profile=legal.profile, capabilities=legal.capabilities, not_before_s=order.not_before_s,
+        not_after_s=order.not_after_s, dde=last is not None and last.dde,
+        sequence=last.sequence if last is not None else 0, last_act=last.act if last is not None else None,
+        legal_sha256=order.legal_sha256, carrier_sha256=order.carrier_sha256, lab=legal.lab,
+    )  # fmt: skip

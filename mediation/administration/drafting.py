@@ -1,0 +1,83 @@
+"""Drafts of what persons sign: orders, carrier tokens, acts and revocations, with their times and nonces.
+
+For the machine of the person who signs. Answers for complete, well-formed drafts; it gives nothing authority: that is
+the person's key, and `authorization` decides what it is worth.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable
+
+from mediation.administration.keys import PersonKey
+from mediation.core import authorization, jws
+from mediation.core.authorization import TYP
+from mediation.core.case import Act, CarrierToken, Command, LegalToken, Revocation, Role
+from mediation.core.errors import ConfigurationError
+
+COMMAND_LIFE_S = 600  # an act that is not in the ledger by then has lapsed (ours)
+
+ROLES: dict[type, frozenset[Role]] = {
+    LegalToken: frozenset({Role.LEGAL}),
+    CarrierToken: frozenset({Role.CARRIER}),
+    Command: frozenset({Role.OFFICER}),
+    Revocation: frozenset({Role.LEGAL, Role.CARRIER}),
+}
+
+
+def now_s() -> int:
+    return int(time.time())
+
+
+def nonce() -> str:
+    return secrets.token_hex(16)
+
+
+def sign(payload: LegalToken | CarrierToken | Command | Revocation, person: PersonKey) -> str:
+    """The compact text. Raises ConfigurationError when the person's role cannot sign such a thing."""
+    if person.role not in ROLES[type(payload)]:
+        raise ConfigurationError(f"key {person.kid}: its role, {person.role}, does not sign this")
+    if person.lab is not payload.lab:
+        raise ConfigurationError(f"key {person.kid}: a lab key signs only for a lab site, another only for a real one")
+    return jws.sign(payload, TYP[type(payload)], person.kid, person.key())
+
+
+def legal(draft: LegalToken, person: PersonKey) -> str:
+    """The legal token of a draft, after the checks that it will meet. Raises AuthorizationError, ConfigurationError."""
+    authorization.check_legal(draft)
+    return sign(draft, person)
+
+
+def carrier(
+    legal_text: str, policy_sha256: str, person: PersonKey, iaps: Iterable[str] = ()
+) -> str:  # fmt: skip
+    """The carrier token for one legal token. Raises AuthorizationError, ConfigurationError."""
+    order = jws.decode(jws.split(legal_text).payload, LegalToken)
+    token = CarrierToken(
+        type="carrier", case=order.case, legal_sha256=jws.sha256_hex(legal_text), policy_sha256=policy_sha256,
+        iaps=tuple(iaps), issued_s=now_s(), nonce=nonce(), lab=order.lab,
+    )  # fmt: skip
+    authorization.check_carrier(token)
+    return sign(token, person)
+
+
+def command(
+    act: Act, case: str, carrier_sha256: str, sequence: int, person: PersonKey, *, dde: bool, lab: bool
+) -> str:  # fmt: skip
+    """An officer's act. Raises ConfigurationError."""
+    issued = now_s()
+    draft = Command(
+        type="command", act=act, case=case, carrier_sha256=carrier_sha256, sequence=sequence, dde=dde,
+        issued_s=issued, expires_s=issued + COMMAND_LIFE_S, nonce=nonce(), lab=lab,
+    )  # fmt: skip
+    return sign(draft, person)
+
+
+def revocation(case: str, token_sha256: str, reason: str, person: PersonKey, *, lab: bool) -> str:
+    """The withdrawal of a legal or carrier token. Raises ConfigurationError."""
+    draft = Revocation(
+        type="revocation", case=case, token_sha256=token_sha256, reason=reason, issued_s=now_s(), nonce=nonce(),
+        lab=lab,
+    )  # fmt: skip
+    return sign(draft, person)

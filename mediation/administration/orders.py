@@ -1,0 +1,403 @@
+"""The orders of a site, and the only ways they change: filed, acted upon, revoked, begun, ended.
+
+Answers for "log before act": whatever starts or changes an interception is on the disk, in the store and in the
+ledger, before `changed` tells the tasking of it. A stop is carried out even when the ledger cannot be written; its
+entry is then owed and made with the next one that succeeds. It holds no authority: what it hands on is admitted again
+by each function.
+
+Crash between any two steps: texts are stored first (pending), then entered, then confirmed. At the start, what the
+ledger has is completed from the ledger's own record; what it has not is forgotten, for nobody was told. Stops are
+taken from the ledger whatever the store says. An order of which the ledger knows an act that the store has not is
+held back: its store was replaced by an older one.
+
+Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import apsw
+
+from mediation.administration import provision, recovery
+from mediation.administration.keys import LEDGER_KEY, read_ledger_key
+from mediation.administration.ledger import Entered, Ledger
+from mediation.administration.store import PENDING, Store, Stored
+from mediation.core import authorization, entry, jws
+from mediation.core.authorization import NS
+from mediation.core.case import ENDED, LIFE, Act, Command, Event, Revocation, Role, State, TaskRequest
+from mediation.core.check import Check
+from mediation.core.control import Filing, Result
+from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
+from mediation.core.trust import Key
+from mediation.runtime.config import Site
+from mediation.runtime.keys import load_trust
+
+REFUSALS_AT_ONCE = 10  # refused attempts that get an entry of their own in a row; then one every REFUSAL_EVERY_NS
+REFUSAL_EVERY_NS = 6 * NS
+
+
+class _Limit:
+    """How many refused attempts get an entry of their own."""
+
+    def __init__(self, now_ns: int) -> None:
+        self._left, self._since_ns, self._suppressed = REFUSALS_AT_ONCE, now_ns, 0
+
+    def allow(self, now_ns: int) -> bool:
+        earned = (now_ns - self._since_ns) // REFUSAL_EVERY_NS
+        if earned > 0:
+            self._left = min(REFUSALS_AT_ONCE, self._left + earned)
+            self._since_ns = now_ns
+        if self._left:
+            self._left -= 1
+            return True
+        self._suppressed += 1
+        return False
+
+    def take_suppressed(self) -> int:
+        """Those that were kept out since the last entry."""
+        suppressed, self._suppressed = self._suppressed, 0
+        return suppressed
+
+
+class Orders:
+    """Open for one site; the caller holds the site's lock.
+
+    `changed` is called with each order whose task must be armed, changed or stopped, after it is durable.
+    """
+
+    def __init__(self, site: Site, now_ns: int, changed: Callable[[Stored], None] = lambda _: None) -> None:
+        """Opens and verifies everything. Raises ConfigurationError or LedgerError."""
+        self.site = site
+        self.changed = changed
+        self.counters: Counter[str] = Counter()
+        self.held: set[str] = set()  # orders whose store is older than the ledger
+        self._store = Store(site.store_path)
+        try:
+            seen = recovery.Seen()
+            signer = read_ledger_key(site.path / "administrator" / LEDGER_KEY)
+            least = self._store.head(signer.verifier.name)
+            self.ledger = Ledger(site.ledger_dir, signer, least=least, on_record=seen.read)
+            self.trust = load_trust(site, self._store.revoked() | seen.revoked)
+            if self.trust.ledger.public != self.ledger.verifier.public:
+                raise ConfigurationError("keys/ledger.pub is not the key of this site's ledger")  # noqa: TRY301
+            self._orders: dict[str, Stored] = {}
+            self._cases: dict[str, list[Stored]] = {}
+            self._moments: list[tuple[int, str]] = []  # begins and ends of windows, in seconds
+            self._owed: list[str] = []
+            self._refusals = _Limit(now_ns)
+            self._recover(seen, least.size if least is not None else 0, now_ns)
+        except BaseException:
+            self._store.close()
+            raise
+
+    def close(self) -> None:
+        self._store.close()
+
+    def __iter__(self) -> Iterator[Stored]:
+        return iter(list(self._orders.values()))
+
+    def get(self, carrier_sha256: str) -> Stored | None:
+        return self._orders.get(carrier_sha256)
+
+    def of_case(self, case: str) -> list[Stored]:
+        """The orders of one case, oldest first."""
+        return list(self._cases.get(case, ()))
+
+    # --- what changes an order -------------------------------------------------------------------------------------
+
+    def submit(self, filings: Sequence[Filing], now_ns: int) -> list[Result]:
+        """Files orders, each with its activation if it has one: two transactions and one checkpoint for all of them."""
+        results: list[Result] = []
+        accepted: list[tuple[Stored, list[entry.Record]]] = []
+        cases: set[str] = set()
+        for filing in filings:
+            try:
+                order, records = self._examine_filing(filing, cases, now_ns)
+            except AuthorizationError as error:
+                results.append(self._refuse(error, filing.carrier, now_ns))
+                continue
+            accepted.append((order, records))
+            cases.add(order.case)
+            results.append(Result(case=order.case, xid=order.xid))
+        if not accepted:
+            return results
+        with self._store.transaction():
+            for order, _ in accepted:
+                self._store.add_order(order)
+                for sequence, (text, _entered) in enumerate(order.commands, 1):
+                    self._store.add_command(order.carrier_sha256, sequence, text)
+        try:
+            entered = iter(self._enter([record for _, records in accepted for record in records]))
+        except LedgerError:
+            self._store.drop_pending()
+            raise
+        with self._saving(stop=False):
+            for order, _ in accepted:
+                order.filed = next(entered).index
+                order.commands = [(text, next(entered)) for text, _ in order.commands]
+                self._store.filed(order.carrier_sha256, order.filed)
+                for sequence, (_, place) in enumerate(order.commands, 1):
+                    self._store.entered(order.carrier_sha256, sequence, place)
+                self._store.set_state(order.carrier_sha256, order.state)
+        for order, _ in accepted:
+            self._hold(order)
+        self.advance(now_ns)
+        return results
+
+    def perform(self, texts: Sequence[str], now_ns: int) -> list[Result]:
+        """An officer's acts, one after the other."""
+        return [self._guarded(self._perform_one, text, now_ns) for text in texts]
+
+    def revoke(self, texts: Sequence[str], now_ns: int) -> list[Result]:
+        """Withdrawals of tokens, one after the other."""
+        return [self._guarded(self._revoke_one, text, now_ns) for text in texts]
+
+    def advance(self, now_ns: int) -> None:
+        """Begins and ends the windows that are due."""
+        now_s = now_ns // NS
+        ended: list[Stored] = []
+        begun: list[Stored] = []
+        while self._moments and self._moments[0][0] <= now_s:
+            order = self._orders[heapq.heappop(self._moments)[1]]
+            if order.state not in ENDED and now_s >= order.not_after_s:
+                ended.append(order)
+                order.state = LIFE[order.state, Event.END]
+            elif order.state is State.WAITING and now_s >= order.not_before_s:
+                begun.append(order)
+                order.state = LIFE[order.state, Event.BEGIN]
+        if not ended and not begun:
+            return
+        self._enter(
+            [entry.Expired(time_us=now_ns // 1000, case=o.case, carrier_sha256=o.carrier_sha256) for o in ended],
+            stop=True,
+        )
+        with self._saving(stop=True):
+            for order in (*ended, *begun):
+                self._store.set_state(order.carrier_sha256, order.state)
+        for order in (*ended, *begun):
+            self.changed(order)
+
+    def next_moment_s(self) -> int | None:
+        """When `advance` is next due, in UTC seconds."""
+        return self._moments[0][0] if self._moments else None
+
+    def outcomes(self, records: Sequence[entry.Outcome]) -> None:
+        """What the functions answered: the second entry of "log before act"."""
+        self._enter(records, stop=True)
+        with self._saving(stop=True):
+            pass
+
+    def note(self, record: entry.Record) -> None:
+        """An entry about the administrator itself."""
+        self._enter([record])
+        with self._saving(stop=False):
+            pass
+
+    # --- what is asked of an order ---------------------------------------------------------------------------------
+
+    def wanted(self, order: Stored) -> bool:
+        """Whether its task should be armed now."""
+        return order.state is State.ACTIVE and order.carrier_sha256 not in self.held
+
+    def request(self, order: Stored) -> TaskRequest:
+        """Everything that a function needs to decide for itself, with proofs under the present checkpoint."""
+        return TaskRequest(
+            legal=order.legal,
+            carrier=order.carrier,
+            commands=tuple(text for text, _ in order.commands),
+            proofs=tuple(self.ledger.proof(entered) for _, entered in order.commands),
+        )
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _examine_filing(self, filing: Filing, cases: set[str], now_ns: int) -> tuple[Stored, list[entry.Record]]:
+        """One order, ready to be stored, with its entries; `cases` are those of the same batch."""
+        acts: tuple[tuple[Command, Key], ...] = ()
+        if filing.commands:
+            found = authorization.examine_acts(filing.legal, filing.carrier, filing.commands, self.trust)
+            order, acts = found.order, found.commands
+        else:
+            order = authorization.examine_order(filing.legal, filing.carrier, self.trust)
+        carrier_sha256, legal_sha256 = jws.sha256_hex(filing.carrier), jws.sha256_hex(filing.legal)
+        if carrier_sha256 in self._orders:
+            raise AuthorizationError(Check.ALREADY_FILED)
+        if order.legal.case in cases or any(o.state not in ENDED for o in self.of_case(order.legal.case)):
+            raise AuthorizationError(Check.CASE_LIVE)
+        if not self.trust.revoked.isdisjoint((carrier_sha256, legal_sha256)):
+            raise AuthorizationError(Check.REVOKED)
+        if now_ns >= order.legal.not_after_s * NS:
+            raise AuthorizationError(Check.EXPIRED)
+        authorization.check_order_dates(order, now_ns // NS)
+        provision.check(order, self.site)
+        time_us = now_ns // 1000
+        records: list[entry.Record] = [
+            entry.OrderFiled(
+                time_us=time_us, case=order.legal.case, xid=authorization.xid(filing.carrier).hex(),
+                agency=order.legal.agency, authority=order.legal.authority, legal_sha256=legal_sha256,
+                carrier_sha256=carrier_sha256, document_sha256=order.legal.document_sha256,
+                legal_person=order.legal_key.person, carrier_person=order.carrier_key.person,
+            )
+        ]  # fmt: skip
+        state = State.FILED
+        for text, (command, key) in zip(filing.commands, acts, strict=True):
+            authorization.check_dates(command, key, now_ns // NS)
+            records.append(_accepted(text, command, key.person, legal_sha256, time_us))
+            if command.act is not Act.DDE:
+                state = LIFE[state, Event(command.act)]
+        stored = Stored(
+            carrier_sha256=carrier_sha256, legal_sha256=legal_sha256, xid=authorization.xid(filing.carrier).hex(),
+            case=order.legal.case, legal=filing.legal, carrier=filing.carrier,
+            not_before_s=order.legal.not_before_s, not_after_s=order.legal.not_after_s, state=state, filed=PENDING,
+            commands=[(text, _PENDING) for text in filing.commands],
+        )  # fmt: skip
+        return stored, records
+
+    def _perform_one(self, text: str, now_ns: int) -> Stored:
+        command = jws.decode(jws.split(text).payload, Command)  # only to find the order: nothing is believed yet
+        order = self._orders.get(command.carrier_sha256)
+        if order is None:
+            raise AuthorizationError(Check.ORDER_UNKNOWN)
+        if order.state in ENDED:
+            raise AuthorizationError(Check[order.state.name])
+        if order.carrier_sha256 in self.held and command.act is not Act.DEACTIVATE:
+            raise AuthorizationError(Check.SUPERSEDED, "the ledger knows of acts that the store has lost")
+        if now_ns >= order.not_after_s * NS:
+            raise AuthorizationError(Check.EXPIRED)
+        texts = [*(earlier for earlier, _ in order.commands), text]
+        acts = authorization.examine_acts(order.legal, order.carrier, texts, self.trust)
+        command, key = acts.commands[-1]
+        authorization.check_dates(command, key, now_ns // NS)
+        if command.act is Act.ACTIVATE:
+            authorization.check_order_dates(acts.order, now_ns // NS)
+        record = _accepted(text, command, key.person, order.legal_sha256, now_ns // 1000)
+        stop = command.act is Act.DEACTIVATE
+        with self._saving(stop=stop):
+            self._store.add_command(order.carrier_sha256, command.sequence, text)
+        try:
+            entered = self._enter([record], stop=stop)
+        except LedgerError:
+            self._store.drop_pending()
+            raise
+        place = entered[0] if entered else _PENDING  # pending: a stop whose entry is owed
+        order.commands.append((text, place))
+        if command.act is not Act.DDE:
+            order.state = LIFE[order.state, Event(command.act)]
+        with self._saving(stop=stop):
+            self._store.entered(order.carrier_sha256, command.sequence, place)
+            self._store.set_state(order.carrier_sha256, order.state)
+        self.changed(order)
+        if order.state is State.WAITING:
+            heapq.heappush(self._moments, (order.not_before_s, order.carrier_sha256))
+            self.advance(now_ns)
+        return order
+
+    def _revoke_one(self, text: str, now_ns: int) -> Stored:
+        claimed = jws.decode(jws.split(text).payload, Revocation)
+        found = [
+            order
+            for order in self.of_case(claimed.case)
+            if claimed.token_sha256 in (order.legal_sha256, order.carrier_sha256) and order.state not in ENDED
+        ]
+        if not found:
+            raise AuthorizationError(Check.REVOCATION)
+        role = Role.LEGAL if claimed.token_sha256 == found[0].legal_sha256 else Role.CARRIER
+        revocation, key = authorization.signed(text, Revocation, role, self.trust)
+        if revocation.lab is not self.trust.lab:
+            raise AuthorizationError(Check.LAB_TOKEN)
+        authorization.check_key_dates(key, revocation.issued_s, now_ns // NS)
+        order = found[0]  # at most one order of a case is live
+        self.trust = self.trust.with_revoked((revocation.token_sha256,))
+        order.state = LIFE[order.state, Event.REVOKE]
+        record = entry.Revoked(
+            time_us=now_ns // 1000, case=order.case, carrier_sha256=order.carrier_sha256,
+            token_sha256=revocation.token_sha256, revocation_sha256=jws.sha256_hex(text), person=key.person,
+        )  # fmt: skip
+        self._enter([record], stop=True)
+        with self._saving(stop=True):
+            self._store.add_revocation(revocation.token_sha256, order.carrier_sha256, text)
+            self._store.set_state(order.carrier_sha256, order.state)
+        self.changed(order)
+        return order
+
+    def _guarded(self, act: Callable[[str, int], Stored], text: str, now_ns: int) -> Result:
+        try:
+            order = act(text, now_ns)
+        except AuthorizationError as error:
+            return self._refuse(error, text, now_ns)
+        return Result(case=order.case, xid=order.xid)
+
+    def _refuse(self, error: AuthorizationError, text: str, now_ns: int) -> Result:
+        """Counts a refused attempt, and enters it at a bounded rate: refusals must not fill the disk."""
+        self.counters["refused"] += 1
+        if self._refusals.allow(now_ns):
+            record = entry.Refused(
+                time_us=now_ns // 1000, check=error.check, text_sha256=jws.sha256_hex(text),
+                suppressed=self._refusals.take_suppressed(),
+            )  # fmt: skip
+            self._enter([record], stop=True)
+            with self._saving(stop=True):
+                pass
+        else:
+            self.counters["refused_without_entry"] += 1
+        return Result(check=error.check, detail=error.detail)
+
+    def _enter(self, records: Sequence[entry.Record], *, stop: bool = False) -> list[Entered]:
+        """Appends to the ledger. With `stop`, a ledger that cannot be written does not raise: the entry is owed."""
+        texts = [entry.encode(record) for record in records]
+        owed = len(self._owed)
+        try:
+            entered = self.ledger.append([*self._owed, *texts])
+        except LedgerError:
+            self.counters["ledger_append_failed"] += 1
+            if not stop:
+                raise
+            self._owed += texts
+            return []
+        self._owed.clear()
+        return entered[owed:]
+
+    @contextmanager
+    def _saving(self, *, stop: bool) -> Iterator[None]:
+        """A transaction with the ledger's head in it. A stop goes on without it when the store cannot be written."""
+        try:
+            with self._store.transaction():
+                yield
+                self._store.set_head(self.ledger.head)
+        except apsw.Error:
+            self.counters["store_write_failed"] += 1
+            if not stop:
+                raise
+
+    def _hold(self, order: Stored) -> None:
+        self._orders[order.carrier_sha256] = order
+        self._cases.setdefault(order.case, []).append(order)
+        if order.state not in ENDED:
+            heapq.heappush(self._moments, (order.not_after_s, order.carrier_sha256))
+            if order.state is State.WAITING:
+                heapq.heappush(self._moments, (order.not_before_s, order.carrier_sha256))
+
+    def _recover(self, seen: recovery.Seen, known: int, now_ns: int) -> None:
+        """Brings the store to what the ledger says, and both to now."""
+        for order, held in recovery.recover(self._store, seen):
+            if held:
+                self.held.add(order.carrier_sha256)
+            self._hold(order)
+        self.counters["orders_held"] = len(self.held)
+        if self.ledger.size > known or self.ledger.interrupted:
+            self._enter([entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)])
+        self._store.set_head(self.ledger.head)
+        self.advance(now_ns)
+
+
+_PENDING = Entered(index=PENDING, record="", salt="")
+
+
+def _accepted(text: str, command: Command, person: str, legal_sha256: str, time_us: int) -> entry.CommandAccepted:
+    return entry.CommandAccepted(
+        time_us=time_us, case=command.case, act=command.act, sequence=command.sequence, legal_sha256=legal_sha256,
+        carrier_sha256=command.carrier_sha256, command_sha256=jws.sha256_hex(text), officer=person,
+    )  # fmt: skip

@@ -1,0 +1,77 @@
+"""`mediation lab …`: on a lab site, the acts of three lab persons in one command.
+
+The same tokens, checks and ledger entries as the real commands; only the keys are the lab's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import click
+
+from mediation.administration import client, drafting, lab
+from mediation.cli import order as order_commands
+from mediation.cli.options import Time, accepted, site_option
+from mediation.core import jws
+from mediation.core.case import Act, Authority, Capability, LegalToken, Role
+from mediation.core.control import Filing, Submit
+from mediation.runtime import config
+
+POLICY = b"LAB policy: for tests and demonstrations only"
+DOCUMENT = b"LAB document: no court made this order"
+
+
+@click.group()
+def group() -> None:
+    """Lab persons' acts, on a lab site only."""
+
+
+@group.command()
+@site_option
+@click.option("--case", required=True, help="The case identity, 1 to 25 characters.")
+@click.option("--target", "targets", multiple=True, required=True, help="A tel: or sip: URI; may be repeated.")
+@click.option("--authority", required=True, type=click.Choice([each.value for each in Authority]))
+@click.option("--content", is_flag=True, help="Ask for content as well.")
+@click.option("--no-digits", is_flag=True, help="Do not ask for the capability of dialed digit extraction.")
+@click.option("--dde", type=click.Choice(["on", "off"]), default="off", show_default=True, help="The toggle at first.")
+@click.option("--profile", type=click.Choice(["t1678", "pcesp"]), default="t1678", show_default=True)
+@click.option("--agency", default=lab.AGENCY, show_default=True)
+@click.option("--iap", "iaps", multiple=True, help="Limit the order to this access point; may be repeated.")
+@click.option("--start", type=Time(), default="now", show_default=True)
+@click.option("--end", type=Time(), default="+30d", show_default=True)
+def order(
+    *, folder: Path, case: str, targets: tuple[str, ...], authority: str, content: bool, no_digits: bool, dde: str,
+    profile: str, agency: str, iaps: tuple[str, ...], start: int, end: int,
+) -> None:  # fmt: skip
+    """Drafts an order, makes both tokens, activates it; prints the case identity."""
+    site = config.load(folder)
+    capabilities = [Capability.CALL_DATA]
+    capabilities += [] if no_digits else [Capability.DIGITS]
+    capabilities += [Capability.CONTENT] if content else []
+    draft = LegalToken(
+        type="legal", case=case, authority=Authority(authority), agency=agency, subjects=targets,
+        not_before_s=start, not_after_s=end, capabilities=tuple(capabilities), destination=lab.destination(site),
+        profile="pcesp" if profile == "pcesp" else "t1678", court="LAB court", judge="LAB judge",
+        presenting_officer="LAB presenting officer", document_sha256=hashlib.sha256(DOCUMENT).hexdigest(),
+        issued_s=drafting.now_s(), nonce=drafting.nonce(), lab=True,
+    )  # fmt: skip
+    legal = drafting.legal(draft, lab.person(site, Role.LEGAL))
+    carrier = drafting.carrier(legal, hashlib.sha256(POLICY).hexdigest(), lab.person(site, Role.CARRIER), iaps)
+    officer = lab.person(site, Role.OFFICER)
+    command = drafting.command(
+        Act.ACTIVATE, case, jws.sha256_hex(carrier), 1, officer, dde=dde == "on", lab=True
+    )  # fmt: skip
+    filing = Filing(legal=legal, carrier=carrier, commands=(command,))
+    result = accepted(client.one(site, Submit(filings=(filing,))))
+    click.echo(result.case)
+
+
+@group.command()
+@site_option
+@click.option("--case", required=True)
+@click.option("--token", type=click.Choice(["legal", "carrier"]), default="legal", show_default=True)
+def revoke(folder: Path, case: str, token: str) -> None:
+    """The maker of one token of CASE withdraws it: delivery stops at once, for good."""
+    site = config.load(folder)
+    order_commands.withdraw(site, case, token, lab.person(site, Role(token)), "LAB revocation")

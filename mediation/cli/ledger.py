@@ -1,0 +1,133 @@
+"""`mediation ledger …`: verifies a ledger offline, exports it for an auditor, proves one entry.
+
+`verify` needs no key but the ledger's public one, no network and no running function: a site, or an export on the
+auditor's own machine.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from mediation.administration import tiles, verify
+from mediation.administration.store import Store
+from mediation.cli.options import FILE, NEW_FILE, read_token, rfc3339, site_option, write_new
+from mediation.core import entry, merkle, note
+from mediation.core.case import Proof
+from mediation.core.errors import ConfigurationError, LedgerError, RemoteProtocolError
+from mediation.runtime import config
+from mediation.runtime.keys import read_verifier
+
+
+@click.group()
+def group() -> None:
+    """The ledger: verify, export, prove."""
+
+
+@group.command("verify")
+@click.option("--site", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--export", "archive", type=FILE, help="An export instead of a site; needs --key.")
+@click.option("--proof", type=FILE, help="The proof of one entry instead of a site; needs --key.")
+@click.option("--key", type=FILE, help="The ledger's public key, as the site published it (ledger.pub).")
+@click.option("--known", type=FILE, help="An older checkpoint that you kept: the ledger must still contain it.")
+def verify_(
+    *, folder: Path | None, archive: Path | None, proof: Path | None, key: Path | None, known: Path | None
+) -> None:
+    """Checks every entry; names the first bad one."""
+    if sum(given is not None for given in (folder, archive, proof)) != 1:
+        raise click.UsageError("exactly one of --site, --export and --proof")
+    site = config.load(folder) if folder is not None else None
+    if key is not None:
+        verifier = _verifier(key)
+    elif site is not None:
+        verifier = read_verifier(site.keys_dir)
+    else:
+        raise click.UsageError("--key is needed: whom would you believe?")
+    if proof is not None:
+        _check_proof(proof, verifier)
+        return
+    files: tiles.Files
+    if site is not None:
+        files = tiles.Folder(site.ledger_dir)
+    else:
+        assert archive is not None
+        files = tiles.Archive(archive)
+    kept = read_token(known) + "\n" if known is not None else None
+    report = verify.examine(files, verifier, known=kept)
+    report.raise_first()
+    if site is not None:
+        _compare_with_store(site, report)
+    head = report.head
+    click.echo(f"verified: {head.size} entries of {head.origin}, each as it was entered and in its order")
+    if report.first_us is not None and report.last_us is not None:
+        span = f"{rfc3339(report.first_us // 1_000_000)} to {rfc3339(report.last_us // 1_000_000)}"
+        click.echo(f"entered from {span}; {report.signed_heads} signed heads, each contained in the next")
+    click.echo(f"root {head.root.hex()}")
+    click.echo("kinds: " + ", ".join(f"{kind} {count}" for kind, count in report.kinds.items()))
+    click.echo(verify.UNWITNESSED)
+
+
+@group.command()
+@site_option
+@click.option("--out", required=True, type=NEW_FILE)
+def export(folder: Path, out: Path) -> None:
+    """Writes a tar with all that `verify --export` needs; the same ledger gives the same octets."""
+    site = config.load(folder)
+    octets = verify.export(tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir))
+    try:
+        with out.open("xb") as file:
+            file.write(octets)
+        out.chmod(0o600)
+    except OSError as error:
+        raise ConfigurationError(f"{out.name}: {error.strerror}") from error
+
+
+@group.command()
+@site_option
+@click.argument("index", type=click.IntRange(min=0))
+@click.option("--out", type=NEW_FILE, help="Instead of standard output.")
+def prove(folder: Path, index: int, out: Path | None) -> None:
+    """Prints the proof that entry INDEX stands in the ledger, for `verify --proof`."""
+    site = config.load(folder)
+    proof = verify.prove(tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir), index)
+    text = msgspec.json.format(msgspec.json.encode(proof), indent=1).decode() + "\n"
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_new(out, text)
+
+
+def _verifier(path: Path) -> note.Verifier:
+    try:
+        return note.Verifier.parse(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path.name}: {error}") from error
+
+
+def _check_proof(path: Path, verifier: note.Verifier) -> None:
+    try:
+        proof = msgspec.json.decode(path.read_bytes(), type=Proof)
+        checkpoint = note.open_checkpoint(proof.checkpoint, verifier)
+        leaf = merkle.leaf_hash(entry.commitment(bytes.fromhex(proof.salt), proof.record))
+        siblings = [bytes.fromhex(node) for node in proof.path]
+        root = merkle.root_from_inclusion(leaf, proof.index, checkpoint.size, siblings)
+    except (OSError, ValueError, msgspec.MsgspecError, RemoteProtocolError) as error:
+        raise LedgerError(f"proof: {error}") from error
+    if root != checkpoint.root:
+        raise LedgerError(f"entry {proof.index}: the record does not stand in the signed tree")
+    click.echo(f"verified: entry {proof.index} of {checkpoint.origin} stands among its {checkpoint.size}")
+    click.echo(proof.record)
+    click.echo(verify.UNWITNESSED)
+
+
+def _compare_with_store(site: config.Site, report: verify.Report) -> None:
+    """The administrator's own memory of the head: it can show that the ledger was put back to an older state."""
+    store = Store(site.store_path, readonly=True)
+    try:
+        least = store.head(report.head.origin)
+    finally:
+        store.close()
+    if least is not None and (least.size > report.head.size or report.tree.root(least.size) != least.root):
+        raise LedgerError(f"entry {min(least.size, report.head.size)}: the store knows of another head: rolled back")

@@ -1,0 +1,102 @@
+"""Options and answers that several nouns share."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mediation.administration import lab
+from mediation.administration.keys import PersonKey, read_person
+from mediation.core.case import Role
+from mediation.core.check import Check
+from mediation.core.control import Answer, CaseList, CaseView, Result, Results
+from mediation.core.errors import AuthorizationError, ConfigurationError
+from mediation.runtime.config import Site
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+
+site_option = click.option(
+    "--site", "folder", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="The site."
+)
+key_option = click.option("--key", type=FILE, help="The person's key file; on a lab site the lab person's by default.")
+
+_RELATIVE = re.compile(r"([+-])([0-9]{1,6})([smhd])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Time(click.ParamType[int]):
+    """A time: RFC 3339, seconds since 1970, "now", or from now on like +30d, +2h, -5m, +10s. Whole seconds, UTC."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        now = datetime.datetime.now(datetime.UTC)
+        if value == "now":
+            return int(now.timestamp())
+        if relative := _RELATIVE.fullmatch(value):
+            sign = 1 if relative[1] == "+" else -1
+            return int(now.timestamp()) + sign * int(relative[2]) * _UNITS[relative[3]]
+        if re.fullmatch(r"[0-9]{1,12}", value):
+            return int(value)
+        try:
+            parsed = datetime.datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time (RFC 3339, now, or like +2h)", param, ctx)
+        return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=datetime.UTC)).timestamp())
+
+
+def rfc3339(seconds: int) -> str:
+    """A time of a token, as people write it."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
+
+
+def signer(site: Site, role: Role, key: Path | None) -> PersonKey:
+    """Who signs: the given key, or the lab's person of that role."""
+    return read_person(key) if key is not None else lab.person(site, role)
+
+
+def read_token(path: Path) -> str:
+    """A token's compact text from its file. Raises ConfigurationError."""
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path.name}: {error}") from error
+
+
+def write_new(path: Path, text: str) -> None:
+    """Never overwrites. Raises ConfigurationError."""
+    try:
+        with path.open("x") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigurationError(f"{path.name}: {error.strerror}") from error
+
+
+def accepted(answer: Answer) -> Result:
+    """The one result of an answer, if it was accepted and no function refused. Raises AuthorizationError."""
+    assert isinstance(answer, Results)
+    result = answer.results[0]
+    if result.check:
+        raise AuthorizationError(Check.named(result.check), result.detail)
+    for name, said in sorted(result.functions.items()):
+        if said not in ("", "done", "away"):
+            raise AuthorizationError(said, f"refused by {name}")
+    for name, said in sorted(result.functions.items()):
+        if said == "":
+            click.echo(f"mediation: {name} has not answered yet", err=True)
+    return result
+
+
+def latest(answer: Answer) -> CaseView:
+    """The newest order of a case. Raises AuthorizationError when there is none."""
+    assert isinstance(answer, CaseList)
+    if not answer.cases:
+        raise AuthorizationError(Check.ORDER_UNKNOWN)
+    return answer.cases[-1]

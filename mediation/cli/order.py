@@ -1,0 +1,171 @@
+"""`mediation order …`: from a court's paper to an order that is filed, one person at a time.
+
+key      a new key for a person, and the line for the key ring of the person's role
+draft    what the legal reviewer will attest, as a JSON file to read before signing
+sign     the legal reviewer's token over a draft, or the carrier authorizer's over a legal token
+submit   files the two tokens; `mediation case activate` is the third act
+show     what a token or draft says, without judging it
+revoke   the maker of a token withdraws it
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import click
+import msgspec
+
+from mediation.administration import client, drafting
+from mediation.administration.keys import PersonKey, new_person, read_person, write_person
+from mediation.cli.options import (
+    FILE,
+    NEW_FILE,
+    Time,
+    accepted,
+    key_option,
+    latest,
+    read_token,
+    signer,
+    site_option,
+    write_new,
+)
+from mediation.core import authorization, jws
+from mediation.core.case import Authority, Capability, Destination, LegalToken, Role
+from mediation.core.control import Cases, Filing, Revoke, Submit
+from mediation.core.errors import ConfigurationError
+from mediation.runtime import config
+from mediation.runtime.config import Site
+
+
+@click.group()
+def group() -> None:
+    """Orders: draft, sign, submit, show, revoke."""
+
+
+@group.command()
+@click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
+@click.option("--person", required=True, help="Who holds it: one name for one person, everywhere.")
+@click.option("--years", type=click.IntRange(1, 5), default=2, show_default=True)
+@click.option("--out", required=True, type=NEW_FILE, help="The private key file, for this person alone.")
+def key(role: str, person: str, years: int, out: Path) -> None:
+    """Makes a person's key; prints the entry for the key ring DIR/keys/ROLE.json."""
+    made = new_person(Role(role), person, drafting.now_s(), lab=False, years=years)
+    write_person(out, made)
+    click.echo(msgspec.json.encode(made.ring_key()).decode())
+
+
+@group.command()
+@site_option
+@click.option("--case", required=True)
+@click.option("--target", "targets", multiple=True, required=True, help="A tel: or sip: URI; may be repeated.")
+@click.option("--authority", required=True, type=click.Choice([each.value for each in Authority]))
+@click.option("--agency", required=True)
+@click.option("--capability", "capabilities", multiple=True, default=["call-data"], show_default=True,
+              type=click.Choice([each.value for each in Capability]))  # fmt: skip
+@click.option("--profile", type=click.Choice(["t1678", "pcesp"]), default="t1678", show_default=True)
+@click.option("--host", required=True, help="Where the agency takes delivery.")
+@click.option("--port", required=True, type=click.IntRange(1, 65535))
+@click.option("--certificate-sha256", required=True, help="Of the collection function's certificate (DER), hex.")
+@click.option("--court", required=True)
+@click.option("--judge", required=True)
+@click.option("--officer", required=True, help="The law enforcement officer who presented it.")
+@click.option("--document", required=True, type=FILE, help="The order as received; its SHA-256 is attested.")
+@click.option("--start", required=True, type=Time())
+@click.option("--end", required=True, type=Time())
+@click.option("--out", required=True, type=NEW_FILE)
+def draft(
+    *, folder: Path, case: str, targets: tuple[str, ...], authority: str, agency: str, capabilities: tuple[str, ...],
+    profile: str, host: str, port: int, certificate_sha256: str, court: str, judge: str, officer: str,
+    document: Path, start: int, end: int, out: Path,
+) -> None:  # fmt: skip
+    """Writes a draft for the legal reviewer."""
+    site = config.load(folder)
+    order = LegalToken(
+        type="legal", case=case, authority=Authority(authority), agency=agency, subjects=targets,
+        not_before_s=start, not_after_s=end, capabilities=tuple(Capability(each) for each in capabilities),
+        destination=Destination(host=host, port=port, certificate_sha256=certificate_sha256.lower()),
+        profile="pcesp" if profile == "pcesp" else "t1678", court=court, judge=judge, presenting_officer=officer,
+        document_sha256=_sha256(document), issued_s=drafting.now_s(), nonce=drafting.nonce(), lab=site.lab,
+    )  # fmt: skip
+    authorization.check_legal(order)
+    write_new(out, msgspec.json.format(msgspec.json.encode(order), indent=1).decode() + "\n")
+
+
+@group.group()
+def sign() -> None:
+    """Signs, with the key of the person who does."""
+
+
+@sign.command()
+@click.argument("draft", type=FILE)
+@click.option("--key", required=True, type=FILE)
+@click.option("--out", required=True, type=NEW_FILE)
+def legal(draft: Path, key: Path, out: Path) -> None:
+    """The legal reviewer's token over DRAFT."""
+    try:
+        order = msgspec.json.decode(draft.read_bytes(), type=LegalToken)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        raise ConfigurationError(f"{draft.name}: not a draft of an order") from None
+    order = msgspec.structs.replace(order, issued_s=drafting.now_s(), nonce=drafting.nonce())
+    write_new(out, drafting.legal(order, read_person(key)) + "\n")
+
+
+@sign.command()
+@click.argument("legal", type=FILE)
+@click.option("--key", required=True, type=FILE)
+@click.option("--policy", required=True, type=FILE, help="The policies and procedures in force; attested by hash.")
+@click.option("--iap", "iaps", multiple=True, help="Limit the order to this access point; may be repeated.")
+@click.option("--out", required=True, type=NEW_FILE)
+def carrier(legal: Path, key: Path, policy: Path, iaps: tuple[str, ...], out: Path) -> None:
+    """The carrier authorizer's token over the token in LEGAL."""
+    write_new(out, drafting.carrier(read_token(legal), _sha256(policy), read_person(key), iaps) + "\n")
+
+
+@group.command()
+@site_option
+@click.option("--legal", required=True, type=FILE)
+@click.option("--carrier", required=True, type=FILE)
+def submit(folder: Path, legal: Path, carrier: Path) -> None:
+    """Files an order's two tokens; prints the case identity."""
+    filing = Filing(legal=read_token(legal), carrier=read_token(carrier))
+    click.echo(accepted(client.one(config.load(folder), Submit(filings=(filing,)))).case)
+
+
+@group.command()
+@click.argument("file", type=FILE)
+def show(file: Path) -> None:
+    """Prints what a token or draft says, as JSON. It does not judge it."""
+    text = read_token(file)
+    payload = text.encode() if text.startswith("{") else jws.split(text).payload
+    try:
+        click.echo(msgspec.json.format(payload, indent=1).decode())
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise ConfigurationError(f"{file.name}: neither a token nor a draft") from None
+
+
+@group.command()
+@site_option
+@click.option("--case", required=True)
+@click.option("--token", required=True, type=click.Choice(["legal", "carrier"]))
+@click.option("--reason", default="withdrawn", show_default=True)
+@key_option
+def revoke(folder: Path, case: str, token: str, reason: str, key: Path | None) -> None:
+    """Withdraws one token of CASE: delivery stops at once, for good."""
+    site = config.load(folder)
+    withdraw(site, case, token, signer(site, Role(token), key), reason)
+
+
+def withdraw(site: Site, case: str, token: str, person: PersonKey, reason: str) -> None:
+    """Signs and hands in a revocation of the newest order of a case. Raises MediationError."""
+    view = latest(client.one(site, Cases(case=case)))
+    digest = view.legal_sha256 if token == "legal" else view.carrier_sha256  # noqa: S105 - the name of a token
+    text = drafting.revocation(case, digest, reason, person, lab=site.lab)
+    accepted(client.one(site, Revoke(revocations=(text,))))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigurationError(f"{path.name}: {error.strerror}") from error

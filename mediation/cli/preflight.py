@@ -1,0 +1,115 @@
+"""`mediation preflight`: can this host do what the site's configuration asks, before any order exists?
+
+A dry run: it opens no tap, changes no interface and reads no case. Each check is a line; what fails names the check
+and what to do, and never anything of an order.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from mediation.access import interface, socket_filter
+from mediation.administration import tiles, verify
+from mediation.core.errors import ConfigurationError, MediationError
+from mediation.runtime import clock, config, keys
+
+CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF = 12, 13, 39  # linux/capability.h
+
+
+def _key_rings(site: config.Site) -> str:
+    trust = keys.load_trust(site)
+    return ", ".join(f"{role} {len(ring)}" for role, ring in trust.rings.items())
+
+
+def _ledger(site: config.Site) -> str:
+    report = verify.examine(
+        tiles.Folder(site.ledger_dir), keys.read_verifier(site.keys_dir), recent=verify.RECENT
+    )  # fmt: skip
+    report.raise_first()
+    return f"{report.head.size} entries, {verify.UNWITNESSED}"
+
+
+def _clock(site: config.Site) -> str:
+    error_ns, disciplined = clock.stamp_quality()
+    said = f"{'disciplined' if disciplined else 'undisciplined'}, error at most {error_ns // 1000} us"
+    if not clock.may_arm(
+        lab=site.lab,
+        accept_undisciplined=site.clock.accept_undisciplined,
+        error_ns=error_ns,
+        disciplined=disciplined,
+    ):
+        raise ConfigurationError(
+            f"{said}: no tap will be armed; run chrony or ptp4l, or set clock.accept_undisciplined"
+        )
+    return said
+
+
+def _privileges(_: config.Site) -> str:
+    status = Path("/proc/self/status").read_text()
+    effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff")), 16)
+    missing = [
+        name
+        for name, bit in (("CAP_NET_RAW", CAP_NET_RAW), ("CAP_NET_ADMIN", CAP_NET_ADMIN), ("CAP_BPF", CAP_BPF))
+        if not effective >> bit & 1
+    ]
+    if missing and os.geteuid() != 0:
+        raise ConfigurationError(f"the opener needs {', '.join(missing)}: run as root or by its systemd unit")
+    return "the opener may open taps"
+
+
+def _filter(_: config.Site) -> str:
+    if not Path(socket_filter.__file__).with_name(socket_filter.OBJECT).exists():
+        raise ConfigurationError("it was not built: make build")
+    return socket_filter.OBJECT
+
+
+def _interfaces(site: config.Site) -> str:
+    if not site.iaps:
+        raise ConfigurationError("config.toml names no intercept access point ([[iap]]): only captures can be read")
+    for iap in site.iaps:
+        with interface.inside(iap.namespace):
+            socket.if_nametoindex(iap.interface)
+    return ", ".join(f"{iap.name} on {iap.interface} ({iap.side})" for iap in site.iaps)
+
+
+def _spool(site: config.Site) -> str:
+    if not os.access(site.spool_dir, os.W_OK):
+        raise ConfigurationError("spool/ is not writable")
+    free = os.statvfs(site.spool_dir)
+    mebibytes = free.f_bavail * free.f_frsize >> 20
+    if mebibytes < site.delivery.spool_mib:
+        raise ConfigurationError(f"spool/ has {mebibytes} MiB free; delivery.spool_mib asks for more")
+    return f"{mebibytes} MiB free"
+
+
+CHECKS: tuple[tuple[str, Callable[[config.Site], str]], ...] = (
+    ("key rings", _key_rings),
+    ("ledger", _ledger),
+    ("clock", _clock),
+    ("privileges", _privileges),
+    ("kernel filter", _filter),
+    ("interfaces", _interfaces),
+    ("spool", _spool),
+)
+
+
+@click.command()
+@click.option("--site", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+def command(site: Path) -> None:
+    """Checks a host before it serves; exit status 1 when a check failed."""
+    loaded = config.load(site)
+    click.echo(f"ok      configuration    {loaded.name}{' (LAB)' if loaded.lab else ''}")
+    failed = []
+    for name, check in CHECKS:
+        try:
+            click.echo(f"ok      {name:<16} {check(loaded)}")
+        except (MediationError, OSError) as error:
+            click.echo(f"FAILED  {name:<16} {error}")
+            failed.append(name)
+    if failed:
+        raise MediationError(f"preflight: {', '.join(failed)}")

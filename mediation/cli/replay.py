@@ -1,0 +1,150 @@
+"""`mediation replay`: capture files through the same code as live capture, without a tap, a link or root.
+
+Orders are admitted as the access function and the mediator admit them, and an order's window is judged at the time of
+the replay; event times are the capture's own. Their clock is unknown, so every event is marked undisciplined. What
+comes out is decoded by the collection function's independent codec and printed as `collect` prints it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from mediation.access import feeds
+from mediation.access._matcher import Matcher
+from mediation.access._walker import Walker
+from mediation.administration.live import load_live
+from mediation.collection import present
+from mediation.collection.decoder import decode
+from mediation.core import authorization
+from mediation.core.case import Capability, Task
+from mediation.core.errors import AuthorizationError, ConfigurationError, MediationError, RemoteProtocolError
+from mediation.core.target import match_keys
+from mediation.core.x2 import Framer
+from mediation.delivery.tracker import Outgoing, Tracker
+from mediation.runtime import clock, config, keys
+
+# Where a site names no access point: all SIP of the capture, on any port, seen as on an access side.
+CAPTURE_IAP = config.Iap(name="capture", interface="")
+SETTLE_NS = 10_000_000_000  # after the last packet: what timers still hold back (digits) is due well within
+
+
+class Replay:
+    """One pass: access, mediation and presentation in this process. Prints as it goes; `sequence` counts messages."""
+
+    def __init__(self, site: config.Site, iap: config.Iap) -> None:
+        self._tasks: dict[bytes, Task] = {}
+        self._clock = clock.AuthorityClock()
+        self._matcher = Matcher((iap,), site.dial_plan, call_capacity=site.access.calls, live=False)
+        self._walker = Walker(self._matcher, 0, iap.ports)
+        if iap is CAPTURE_IAP:
+            self._walker.recognise_by_form()
+        self._framer = Framer()
+        self._tracker = Tracker(
+            site.dial_plan,
+            (iap.name,),
+            digit_timeout_ns=site.delivery.digit_timeout_ms * 1_000_000,
+            status_messages=False,  # they speak of the live service, and a replay is none
+        )
+        self._sequence = 0
+        self._site = site
+        self._iap = iap
+
+    def arm(self) -> None:
+        """Admits every live order for itself; what has no authority now is said on standard error, by case."""
+        trust = keys.load_trust(self._site)
+        now_ns = self._clock.now_ns()
+        for request in load_live(self._site):
+            try:
+                task = authorization.admit(request, trust, now_ns)
+            except AuthorizationError as error:
+                click.echo(f"replay: an order is not in force: {error}", err=True)
+                continue
+            if task.iaps and self._iap.name not in task.iaps:
+                continue
+            self._tasks[task.xid] = task
+            self._tracker.begin(task, now_ns)
+            self._matcher.add_task(
+                task.xid,
+                [key for uri in task.subjects for key in match_keys(uri, self._site.dial_plan)],
+                task.not_before_ns,
+                task.not_after_ns,
+                dde=task.dde and Capability.DIGITS in task.capabilities,
+            )
+
+    def _live(self, xid: bytes) -> Task | None:
+        task = self._tasks.get(xid)
+        if task is None or not task.not_before_ns <= self._clock.now_ns() < task.not_after_ns:
+            return None
+        return task
+
+    def feed(self, path: Path) -> None:
+        """One capture file. Raises RemoteProtocolError for a malformed one, after what was good in it."""
+        stamp_ns = 0
+        try:
+            with path.open("rb") as file:
+                for frame in feeds.frames(file):
+                    stamp_ns = max(stamp_ns, frame.stamp_ns)
+                    self._show(self._tracker.advance(stamp_ns))
+                    now_ns = self._clock.now_ns()
+                    self._walker.feed(frame.octets, frame.link_type, frame.stamp_ns, now_ns, frame.on_wire)
+                    octets = self._matcher.take()
+                    if octets:
+                        self._show(self._tracker.observe(self._framer.feed(octets), self._live))
+        except OSError as error:
+            raise ConfigurationError(f"{path.name}: {error.strerror}") from error
+        finally:
+            self._show(self._tracker.advance(stamp_ns + SETTLE_NS))
+            self._walker.expire(stamp_ns + SETTLE_NS)
+
+    def _show(self, found: Iterable[Outgoing]) -> None:
+        for task, message in found:
+            self._sequence += 1
+            if message.octets is None:
+                click.echo(f"replay: message {self._sequence} of case {task.case} could not be encoded", err=True)
+                continue
+            facts = present.LinkFacts(
+                sequence=self._sequence,
+                received_ns=message.received_ns,
+                error_us=message.error_us,
+                disciplined=message.disciplined,
+            )
+            sys.stdout.buffer.write(present.line(present.present(decode(message.octets), message.octets, facts)))
+        sys.stdout.buffer.flush()
+
+    def losses(self) -> dict[str, int]:
+        """What was not walked or not understood, by reason; only what is not zero."""
+        counters = {**self._walker.counters(), **self._matcher.counters(), **self._tracker.model_counters()}
+        return {name: count for name, count in counters.items() if count}
+
+
+@click.command()
+@click.option("--site", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--iap", "iap_name", default=None, help="Whose side the capture was taken on; the site's first by default."
+)
+@click.option("--counters", is_flag=True, help="Print all counters on standard error at the end.")
+@click.argument("captures", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def command(site: Path, iap_name: str | None, counters: bool, captures: tuple[Path, ...]) -> None:
+    """Feeds capture files (pcap, pcapng) through the daemon's own code and prints the messages."""
+    loaded = config.load(site)
+    known = {iap.name: iap for iap in loaded.iaps}
+    if iap_name is not None and iap_name not in known:
+        raise ConfigurationError(f"replay: the site has no access point {iap_name}")
+    replay = Replay(loaded, known[iap_name] if iap_name else next(iter(loaded.iaps), CAPTURE_IAP))
+    replay.arm()
+    faults = []
+    for path in captures:
+        try:
+            replay.feed(path)
+        except RemoteProtocolError as error:
+            faults.append(f"{path.name}: {error}")
+            click.echo(f"replay: {faults[-1]}", err=True)
+    if counters:
+        for name, count in sorted(replay.losses().items()):
+            click.echo(f"{name} {count}", err=True)
+    if faults:
+        raise MediationError("replay: malformed capture")

@@ -1,0 +1,159 @@
+"""What the commands and the administrator say to each other: one JSON object a line, answered in order.
+
+Nothing in here gives authority: orders, acts and revocations travel as the signed texts they are. Sans-I/O.
+
+    Submit    file orders, each with or without its activation      Results, one for each
+    Perform   an officer's acts on orders that were filed           Results, one for each
+    Revoke    a token's withdrawal                                  Results, one for each
+    Cases     where orders stand; of one case or of all             CaseList
+    Settle    wait until the functions have answered everything     Results, empty
+    Status    live state, without any target identity               Report
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mediation.core.case import Act, Authority, Capability, State
+from mediation.core.errors import RemoteProtocolError
+
+MAX_LINE_OCTETS = 16 << 20
+MAX_BATCH = 1_000  # orders, acts or revocations in one request
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    pass
+
+
+class Filing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One order: its two tokens, and the officer's acts on it so far (none, or the activation)."""
+
+    legal: str
+    carrier: str
+    commands: tuple[str, ...] = ()
+
+
+class Submit(_Message, frozen=True, kw_only=True):
+    """`wait`: answer when the functions have answered, not when the ledger has the entries."""
+
+    filings: tuple[Filing, ...]
+    wait: bool = True
+
+
+class Perform(_Message, frozen=True, kw_only=True):
+    commands: tuple[str, ...]
+    wait: bool = True
+
+
+class Revoke(_Message, frozen=True, kw_only=True):
+    revocations: tuple[str, ...]
+    wait: bool = True
+
+
+class Cases(_Message, frozen=True, kw_only=True):
+    case: str | None = None
+
+
+class Settle(_Message, frozen=True, kw_only=True):
+    pass
+
+
+class Status(_Message, frozen=True, kw_only=True):
+    pass
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of one order, act or revocation.
+
+    `check` is empty when it was accepted. `functions` says what each function answered: "done", "away" (it is not
+    running and will be told when it is), or the name of the check by which it refused.
+    """
+
+    case: str = ""
+    xid: str = ""
+    check: str = ""
+    detail: str = ""
+    functions: dict[str, str] = {}
+
+
+class Results(_Message, frozen=True, kw_only=True):
+    results: tuple[Result, ...] = ()
+
+
+class CaseView(msgspec.Struct, frozen=True, kw_only=True):
+    """One order without its subjects."""
+
+    case: str
+    xid: str
+    state: State
+    agency: str
+    authority: Authority
+    profile: str
+    capabilities: tuple[Capability, ...]
+    not_before_s: int
+    not_after_s: int
+    dde: bool
+    sequence: int  # of the last act; 0 before the activation
+    last_act: Act | None
+    legal_sha256: str
+    carrier_sha256: str
+    lab: bool
+
+
+class CaseList(_Message, frozen=True, kw_only=True):
+    cases: tuple[CaseView, ...]
+
+
+class Report(_Message, frozen=True, kw_only=True):
+    """Orders by state, the ledger's head, and what each function reports of itself (None: it is away)."""
+
+    orders: dict[str, int]
+    ledger: dict[str, Any]
+    functions: dict[str, dict[str, Any] | None]
+    counters: dict[str, int]
+
+
+class Failed(_Message, frozen=True, kw_only=True):
+    """The request as a whole could not be carried out."""
+
+    detail: str
+
+
+Request = Submit | Perform | Revoke | Cases | Settle | Status
+Answer = Results | CaseList | Report | Failed
+
+_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+
+
+def encode(message: Request | Answer) -> bytes:
+    """One line, with its newline."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def decode_request(line: bytes) -> Request:
+    """Raises RemoteProtocolError, which does not repeat the line."""
+    try:
+        request = _requests.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RemoteProtocolError("control: not a message of this interface") from None
+    match request:
+        case Submit(filings=filings):
+            size = len(filings)
+        case Perform(commands=texts) | Revoke(revocations=texts):
+            size = len(texts)
+        case _:
+            size = 0
+    if size > MAX_BATCH:
+        raise RemoteProtocolError("control: too many in one request")
+    return request
+
+
+def decode_answer(line: bytes) -> Answer:
+    """Raises RemoteProtocolError."""
+    try:
+        return _answers.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RemoteProtocolError("control: not an answer of this interface") from None

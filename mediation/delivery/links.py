@@ -1,0 +1,116 @@
+"""Which links there are: one for each destination of each agency, for as long as an order needs it.
+
+A link exists because an order that this process verified names its destination, and for no other reason: no setting, no
+file of the spool and nothing that a peer says can make one (SEC-12). When the last of its orders has ended, what was
+generated before the end is still delivered: the interception was lawful when it was made, and its result is the
+court's. Then the connection ends. What a restart leaves in a spool whose destination no live order names stays where
+it is, counted as stranded, and goes nowhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import trio
+
+from mediation.core.case import Destination, Task
+from mediation.core.link import MAX_LINK_ID_OCTETS
+from mediation.delivery.sender import Link, LinkState
+from mediation.delivery.spool import Spool
+from mediation.delivery.tracker import Outgoing
+
+
+class Links:
+    """`now_s` is the clock that epochs are made of; links run in `nursery`."""
+
+    def __init__(
+        self,
+        site_name: str,
+        folder: Path,
+        tls: ssl.SSLContext,
+        nursery: trio.Nursery,
+        *,
+        bound_octets: int,
+        now_s: Callable[[], int],
+    ) -> None:
+        self._site_name = site_name
+        self._folder = folder
+        self._tls = tls
+        self._nursery = nursery
+        self._bound_octets = bound_octets
+        self._now_s = now_s
+        self._links: dict[tuple[str, Destination], Link] = {}
+        self._users: dict[tuple[str, Destination], set[bytes]] = {}
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(self._links.values())
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    def join(self, task: Task) -> Link:
+        """The link of this task, made if it is the first of its destination. Blocks for some 20 ms when it is.
+
+        Raises ConfigurationError or OSError when there is no identity or no place to spool: then the order cannot be
+        carried out and must not be armed.
+        """
+        key = (task.agency, task.destination)
+        link = self._links.get(key)
+        if link is None or link.state is LinkState.CLOSED:
+            spool = link.spool if link is not None else self._open(key)
+            link = Link(self._identity(key), task.agency, task.destination, spool, self._tls)
+            self._links[key] = link
+            self._nursery.start_soon(link.run)
+        self._users.setdefault(key, set()).add(task.xid)
+        link.finish(False)
+        return link
+
+    def leave(self, task: Task) -> None:
+        """The task has ended; the last one lets its link deliver the rest and end."""
+        key = (task.agency, task.destination)
+        users = self._users.get(key, set())
+        users.discard(task.xid)
+        if not users and key in self._links:
+            self._links[key].finish()
+
+    def deliver(self, outgoing: Iterable[Outgoing]) -> None:
+        """One append and one send for each link that has a part in it."""
+        batches: dict[tuple[str, Destination], list[Outgoing]] = {}
+        for one in outgoing:
+            batches.setdefault((one.task.agency, one.task.destination), []).append(one)
+        for key, batch in batches.items():
+            link = self._links[key]
+            try:
+                link.offer(link.spool.append([one.message for one in batch]))
+            finally:
+                link.spool.commit()
+
+    def stranded(self) -> int:
+        """Spools in the folder that no order of this process has opened."""
+        opened = {link.spool.folder for link in self._links.values()}
+        return sum(path.parent not in opened for path in self._folder.glob("*/*/cursor"))
+
+    def close(self) -> None:
+        """Blocks for a last commit of each spool."""
+        for link in self._links.values():
+            link.spool.close()
+        self._links.clear()
+
+    def _open(self, key: tuple[str, Destination]) -> Spool:
+        agency, destination = key
+        return Spool(
+            self._folder / agency / _short(destination), now_s=self._now_s(), bound_octets=self._bound_octets
+        )
+
+    def _identity(self, key: tuple[str, Destination]) -> str:
+        """What both ends call the link: no address, and no case."""
+        agency, destination = key
+        return f"{self._site_name}/{agency}/{_short(destination)}"[:MAX_LINK_ID_OCTETS]
+
+
+def _short(destination: Destination) -> str:
+    text = f"{destination.host} {destination.port} {destination.certificate_sha256}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,325 @@
+"""The delivery function: PDUs of live tasks in, encoded messages on the agencies' links.
+
+The whole of it, in the order of an event's way:
+
+    run/iap.x2 ─> Intake (X2 octets) ─> Tracker (call models, encoding) ─> Links ─> Spool ─> Link (TLS)
+    run/mediator.x1 ─> TaskTable (authorization.admit) ─> Tracker, Links
+
+One drain of the X2 socket is one pass: read what is there, parse it, make its messages, one append and one send for
+each link. Nothing on that way waits: no thread, no lock, no other task.
+
+Answers for: judging each order itself, whoever sent it (core/authorization.py); delivering nothing whose task is not
+live at the moment it comes in, so that a revocation or the end of a window acts on the next PDU; remembering over
+restarts what has ended. What was generated before an end is still delivered after it (links.py says why). May not:
+capture, sign, or open a connection to an address that is not in an order it has verified.
+
+Settings with a measured effect: see `_prepare_process`.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pwd
+import signal
+import ssl
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from mediation.core import x1, x2
+from mediation.core.case import Task
+from mediation.core.check import Check
+from mediation.core.errors import (
+    AuthorizationError,
+    ConfigurationError,
+    EncodingError,
+    RemoteProtocolError,
+)
+from mediation.delivery.intake import Intake
+from mediation.delivery.links import Links
+from mediation.delivery.retired import Retired
+from mediation.delivery.sender import Link
+from mediation.delivery.tracker import Outgoing, Tracker
+from mediation.runtime import clock, confine, keys, log, sockets, tls
+from mediation.runtime.config import Site
+from mediation.runtime.systemd import Notifier
+
+X1_SOCKET: Final = "mediator.x1"
+CLOCK_FILE, RETIRED_FILE = "mediator.clock", "mediator.stopped"
+RECEIVE_OCTETS: Final = 65536
+TICK_S: Final = 1.0  # clock saved, stops saved that a full disk refused, garbage collected
+GRAIN_S: Final = 0.2  # the longest that the end of a window can be noticed late when the clock is set forward
+MAX_X1_CONNECTIONS: Final = 4  # the administrator, and one that is going away
+DELIVERY_LIMIT_US: Final = 8_000_000  # 47 CFR 1.20007(a)(14)
+
+
+class Mediator:
+    """One delivery function. Times of orders come from `authority_clock`, those of events from their stamps."""
+
+    def __init__(self, site: Site, nursery: trio.Nursery) -> None:
+        """Reads everything that a confined process could not. Raises ConfigurationError."""
+        self._site = site
+        self._log = log.get("mediator")
+        self._wake = trio.Event()
+        folder = site.delivery_dir
+        context = tls.context(
+            ssl.Purpose.SERVER_AUTH, folder / "client.pem", folder / "client.key", folder / "agency-ca.pem"
+        )
+        self.table = x1.TaskTable(keys.load_trust(site), self._changed)
+        owner = os.stat(site.path)  # the administrator's user
+        self._x1 = sockets.listen(
+            site.run_dir, X1_SOCKET, owner=(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
+        )
+        run_dir, spool_dir = self._confine()
+        try:
+            self.retired = Retired(spool_dir / RETIRED_FILE)
+        except OSError as error:
+            raise ConfigurationError(f"mediator: {RETIRED_FILE}: {error.strerror}") from error
+        for xid in self.retired:
+            self.table.stop(xid)
+        self._high_water = clock.HighWater(spool_dir / CLOCK_FILE)
+        self.authority_clock = clock.AuthorityClock(self._high_water)
+        self.tracker = Tracker(
+            site.dial_plan,
+            [iap.name for iap in site.iaps],
+            digit_timeout_ns=site.delivery.digit_timeout_ms * 1_000_000,
+            status_messages=site.delivery.surveillance_status,
+        )
+        self.links = Links(
+            site.name,
+            spool_dir,
+            context,
+            nursery,
+            bound_octets=site.delivery.spool_mib << 20,
+            now_s=lambda: self.authority_clock.now_ns() // 1_000_000_000,
+        )
+        self.intake = Intake(run_dir, self._drained)
+        self.x1_malformed = 0
+
+    def _confine(self) -> tuple[Path, Path]:
+        """Gives up root. What is below the site stays in reach through its descriptor, wherever the site lies."""
+        site = self._site
+        site.spool_dir.mkdir(mode=0o700, exist_ok=True)
+        if site.delivery.realtime_priority:
+            _run_in_real_time(site.delivery.realtime_priority)
+        if os.geteuid() != 0:
+            return site.run_dir, site.spool_dir
+        try:
+            user = pwd.getpwnam(site.delivery.user)
+        except KeyError:
+            raise ConfigurationError(f"delivery.user: no user {site.delivery.user}") from None
+        for path in [site.spool_dir, *site.spool_dir.rglob("*")]:
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+        handles = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in (site.run_dir, site.spool_dir)]
+        confine.become(site.delivery.user)
+        confine.drop_capabilities()
+        run_dir, spool_dir = (Path(f"/proc/self/fd/{handle}") for handle in handles)
+        return run_dir, spool_dir
+
+    async def run(self, notifier: Notifier | None = None) -> None:
+        """Serves until it is cancelled."""
+        _prepare_process()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._accept_x1, nursery)
+            nursery.start_soon(self.intake.run)
+            nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._tick)
+            if notifier is not None:
+                notifier.ready()
+
+    def close(self) -> None:
+        """Blocks for a last commit of each spool."""
+        self.links.close()
+        self._high_water.close()
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def _drained(self, pdus: list[x2.Pdu]) -> None:
+        """Everything that one drain of the X2 socket brought."""
+        now_ns = self.authority_clock.now_ns()
+        refused = self.tracker.counters.refused_unknown
+        self.links.deliver(self.tracker.observe(pdus, lambda xid: self.table.live(xid, now_ns)))
+        if self.tracker.counters.refused_unknown > refused:
+            self._log.error("alarm_task_unknown", count=self.tracker.counters.refused_unknown)
+        self._wake.set()
+
+    async def _keep_time(self) -> None:
+        """Ends windows at their second and gives the call models their time."""
+        while True:
+            self._wake = trio.Event()
+            self._expire()
+            self.links.deliver(self.tracker.advance(time.time_ns()))
+            pause = GRAIN_S
+            if (end := self.table.next_end_ns()) is not None:
+                pause = min(pause, (end - self.authority_clock.now_ns()) / 1e9)
+            if (deadline := self.tracker.next_deadline_ns()) is not None:
+                pause = min(pause, (deadline - time.time_ns()) / 1e9)
+            with trio.move_on_after(max(0.0, pause)):
+                await self._wake.wait()
+
+    def _expire(self) -> None:
+        over = self.table.expire(self.authority_clock.now_ns())
+        if over:
+            self._retire([task.xid for task in over])
+            self._log.info("tasks_expired", count=len(over))
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(TICK_S)
+            gc.collect(1)  # what `_prepare_process` took from the events' way
+            if not self.retired.save():
+                self._log.error("alarm_stops_not_saved", failures=self.retired.failures)
+            try:
+                await trio.to_thread.run_sync(self.authority_clock.save)
+            except OSError as error:
+                self._log.error("alarm_clock_not_saved", reason=error.strerror)
+
+    # -- tasks --------------------------------------------------------------------------------------------------------
+
+    def _changed(self, change: x1.Change) -> None:
+        """Brings call models and links in line with one change. Raises AuthorizationError to refuse it."""
+        now_ns = time.time_ns()
+        outgoing: list[Outgoing]
+        if change.after is None:
+            if change.before is not None:
+                outgoing = self.tracker.end(change.before, now_ns)
+                self.links.deliver(outgoing)
+                self.links.leave(change.before)
+        elif change.before is not None:
+            self._must_keep_destination(change.before, change.after)
+            self.links.deliver(self.tracker.modify(change.before, change.after, now_ns))
+        else:
+            task = change.after
+            try:
+                self.links.join(task)
+                outgoing = self.tracker.begin(task, now_ns)
+            except EncodingError as error:
+                self.links.leave(task)
+                raise AuthorizationError(Check.UNENCODABLE, str(error)) from error
+            except (OSError, ConfigurationError) as error:
+                self._log.error("alarm_no_spool", reason=str(error))
+                raise AuthorizationError(Check.DESTINATION, "the delivery function cannot spool") from error
+            self.links.deliver(outgoing)
+
+    @staticmethod
+    def _must_keep_destination(before: Task, after: Task) -> None:
+        if (before.agency, before.destination) != (after.agency, after.destination):
+            raise AuthorizationError(Check.DESTINATION)
+
+    def _retire(self, xids: list[bytes]) -> None:
+        if not self.retired.add(xids):
+            self._log.error("alarm_stops_not_saved", failures=self.retired.failures)
+
+    def handle(self, request: x1.Request) -> x1.Answer:
+        """Carries one X1 request out. Never raises for what a peer sent."""
+        self._expire()
+        answer = self.table.handle(request, self.authority_clock.now_ns(), self.report)
+        if isinstance(request, x1.DeactivateTask) and isinstance(answer, x1.Ok):
+            self._retire([bytes.fromhex(request.xid)])
+        if isinstance(answer, x1.Refused):
+            self._log.warning("task_refused", check=answer.check)
+        self._wake.set()
+        return answer
+
+    async def _accept_x1(self, nursery: trio.Nursery) -> None:
+        limit = trio.CapacityLimiter(MAX_X1_CONNECTIONS)
+        while True:
+            stream = await self._x1.accept()
+            nursery.start_soon(self._serve_x1, stream, limit)
+
+    async def _serve_x1(self, stream: trio.SocketStream, limit: trio.CapacityLimiter) -> None:
+        lines = x1.Lines()
+        async with limit, stream:
+            try:
+                while octets := await stream.receive_some(RECEIVE_OCTETS):
+                    for line in lines.feed(octets):
+                        await stream.send_all(x1.encode(self.handle(x1.decode_request(line))))
+            except RemoteProtocolError as error:
+                self.x1_malformed += 1
+                self._log.warning("x1_malformed", reason=str(error))
+            except trio.BrokenResourceError:
+                pass  # the administrator went away: its tasks stay, it comes again
+
+    # -- what the operator sees ---------------------------------------------------------------------------------------
+
+    def report(self) -> dict[str, Any]:
+        """For ReportStatus: states and counters, no case and no target."""
+        return {
+            "function": "mediator",
+            "tasks": len(self.table),
+            "calls": self.tracker.calls,
+            "clock_ahead_ns": self.authority_clock.ahead_ns(),
+            "x1_malformed": self.x1_malformed,
+            "stops_not_saved": self.retired.failures,
+            "stranded_spools": self.links.stranded(),
+            "intake": msgspec.to_builtins(self.intake.counters) | {"connected": self.intake.connected},
+            "tracker": msgspec.to_builtins(self.tracker.counters),
+            "call_models": {name: count for name, count in self.tracker.model_counters().items() if count},
+            "links": [_link_report(link) for link in self.links],
+        }
+
+
+def _link_report(link: Link) -> dict[str, Any]:
+    spool = link.spool
+    latency = link.latency
+    return {
+        "link": link.link_id,
+        "agency": link.agency,
+        "state": link.state.value,
+        "queued": spool.queued,
+        "acknowledged_at_ns": link.acknowledged_at_ns,
+        "storage_failing": spool.failing,
+        "latency_us": {
+            "count": latency.count,
+            "p50": latency.percentile(50),
+            "p95": latency.percentile(95),
+            "p99": latency.percentile(99),
+            "p999": latency.percentile(99.9),
+            "max": latency.max_us,
+            "within_8s": latency.within(DELIVERY_LIMIT_US),
+        },
+        "counters": msgspec.to_builtins(link.counters),
+        "spool": {
+            **msgspec.to_builtins(msgspec.structs.replace(spool.counters, lost={})),
+            "lost": {name.name.lower(): count for name, count in spool.counters.lost.items() if count},
+        },
+        "commits": msgspec.to_builtins(spool.commit_counters),
+    }
+
+
+def _run_in_real_time(priority: int) -> None:
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+    except OSError as error:
+        raise ConfigurationError(f"delivery.realtime_priority: {error.strerror}") from error
+
+
+def _prepare_process() -> None:
+    """Takes the collector of cyclic garbage and the interpreter's thread switching from the events' way.
+
+    What lives now will live on (`freeze`); young garbage is collected once a second, between events.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    sys.setswitchinterval(0.0005)
+
+
+async def serve(site: Site, notifier: Notifier | None = None) -> None:
+    """The mediator's process, from its start to SIGTERM. Raises ConfigurationError."""
+    mediator: Mediator | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            mediator = Mediator(site, nursery)
+            nursery.start_soon(mediator.run, notifier)
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+    finally:
+        if mediator is not None:
+            mediator.close()

@@ -1,0 +1,199 @@
+"""X2 PDUs of live tasks in, encoded messages out: one call model for each task at each intercept access point.
+
+A PDU whose XID is not live at this moment is refused, counted and, when its task never was armed here, alarmed: a
+compromised access process can send what it likes and nothing of it is delivered (design section 2). The question is
+asked for each PDU, of the task table that verified the orders itself, so that the end of a window is exact.
+
+Holds no socket, file or clock. Model times are those of the packets' stamps (UTC ns); `now_ns` of the authority clock
+decides what is live.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from mediation.core import encoding
+from mediation.core.call import CallModel
+from mediation.core.case import Task
+from mediation.core.cdc import CallEvent
+from mediation.core.errors import EncodingError
+from mediation.core.identity import Plan
+from mediation.core.surveillance import Surveillance
+from mediation.core.x2 import Pdu, PduType
+from mediation.delivery.spool import MAX_U32, Message
+
+PROFILES: Final = {"t1678": encoding.Profile(name="t1678")}
+
+
+class TrackerCounters(msgspec.Struct):
+    pdus: int = 0
+    refused_unknown: int = 0  # XID that was never armed here: somebody sends what he should not have
+    refused_ended: int = 0  # XID whose window is over or that was stopped
+    not_x2: int = 0  # content and other PDU types
+    events: int = 0
+    unencodable: int = 0
+    faults: int = 0  # PDUs that our own call model could not take: reported to the agency as a loss
+
+
+class Outgoing(NamedTuple):
+    task: Task
+    message: Message
+
+
+class Tracker:
+    """`plan`, `digit_timeout_ns` and `status_messages` are the site's; `iaps` the names of its access points."""
+
+    def __init__(
+        self, plan: Plan, iaps: Iterable[str], *, digit_timeout_ns: int, status_messages: bool
+    ) -> None:
+        self.counters = TrackerCounters()
+        self._plan = plan
+        self._iaps = tuple(iaps) or ("",)
+        self._digit_timeout_ns = digit_timeout_ns
+        self._status_messages = status_messages
+        self._models: dict[tuple[bytes, str], CallModel] = {}
+        self._tasks: dict[bytes, Task] = {}
+        self._due: list[tuple[int, tuple[bytes, str]]] = []  # a heap; entries of models that moved on stay until due
+        self._armed: dict[tuple[bytes, str], int] = {}
+
+    # -- tasks --------------------------------------------------------------------------------------------------------
+
+    def begin(self, task: Task, now_ns: int) -> list[Outgoing]:
+        """A task is armed. Raises EncodingError when its order cannot be carried out in its profile."""
+        if task.profile not in PROFILES:
+            raise EncodingError("profile is not provided by this release")
+        found: list[Outgoing] = []
+        models = {}
+        for iap in self._iaps:
+            if task.iaps and iap not in task.iaps:
+                continue
+            models[task.xid, iap] = CallModel(
+                Surveillance(
+                    case_id=task.case,
+                    iap_system_id=iap,
+                    authority=task.authority,
+                    capabilities=task.capabilities,
+                    subjects=task.subjects,
+                    dde=task.dde,
+                    profile=task.profile,
+                    plan=self._plan,
+                    digit_timeout_ns=self._digit_timeout_ns,
+                    status_messages=self._status_messages,
+                )
+            )
+        self._tasks[task.xid] = task
+        self._models.update(models)
+        for model in models.values():
+            found += self._encoded(task, model.start(now_ns))
+        return found
+
+    def modify(self, before: Task, after: Task, now_ns: int) -> list[Outgoing]:
+        """The officer changed something: dialed digit extraction, in mid-call."""
+        found: list[Outgoing] = []
+        self._tasks[after.xid] = after
+        if before.dde != after.dde:
+            for key, model in self._of(after.xid):
+                found += self._encoded(after, model.set_dde(after.dde, now_ns))
+                self._arm(key, model)
+        return found
+
+    def end(self, task: Task, now_ns: int) -> list[Outgoing]:
+        """The task is over. What its models held back was dialed before the end and is the last of it."""
+        found: list[Outgoing] = []
+        for key, model in self._of(task.xid):
+            found += self._encoded(task, model.stop(now_ns))
+            del self._models[key]
+            self._armed.pop(key, None)
+        self._tasks.pop(task.xid, None)
+        return found
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def observe(self, pdus: Iterable[Pdu], live: Callable[[bytes], Task | None]) -> list[Outgoing]:
+        """What these PDUs make; `live` answers for an XID at this moment."""
+        found: list[Outgoing] = []
+        counters = self.counters
+        for pdu in pdus:
+            counters.pdus += 1
+            task = live(pdu.xid)
+            if task is None:
+                if pdu.xid in self._tasks:
+                    counters.refused_ended += 1
+                else:
+                    counters.refused_unknown += 1
+                continue
+            if pdu.type is not PduType.X2:
+                counters.not_x2 += 1
+                continue
+            key = (pdu.xid, pdu.interception_point or self._iaps[0])
+            model = self._models.get(key)
+            if model is None:  # an access point that the order does not cover, or that the site does not have
+                counters.refused_unknown += 1
+                continue
+            try:
+                events = model.observe(pdu)
+            except Exception:  # a bug of ours in one call must not end the delivery of all others
+                counters.faults += 1
+                found.append(Outgoing(task, Message(pdu.stamp_ns, pdu.error_us, pdu.disciplined, None)))
+                continue
+            if events:
+                found += self._encoded(task, events)
+            self._arm(key, model)
+        return found
+
+    def advance(self, now_ns: int) -> list[Outgoing]:
+        """What is due at `now_ns` by the clock of the stamps."""
+        found: list[Outgoing] = []
+        while self._due and self._due[0][0] <= now_ns:
+            _, key = heapq.heappop(self._due)
+            self._armed.pop(key, None)
+            model = self._models.get(key)
+            if model is not None:
+                found += self._encoded(self._tasks[key[0]], model.advance(now_ns))
+                self._arm(key, model)
+        return found
+
+    def next_deadline_ns(self) -> int | None:
+        return self._due[0][0] if self._due else None
+
+    @property
+    def calls(self) -> int:
+        return sum(model.calls for model in self._models.values())
+
+    def model_counters(self) -> dict[str, int]:
+        """The sums of what the models counted; no case can be told from them."""
+        total: dict[str, int] = {}
+        for model in self._models.values():
+            for name, value in model.counters.items():
+                total[name] = total.get(name, 0) + value
+        return total
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _of(self, xid: bytes) -> list[tuple[tuple[bytes, str], CallModel]]:
+        return [((xid, iap), self._models[xid, iap]) for iap in self._iaps if (xid, iap) in self._models]
+
+    def _arm(self, key: tuple[bytes, str], model: CallModel) -> None:
+        deadline = model.next_deadline_ns()
+        if deadline is not None and deadline < self._armed.get(key, 1 << 63):
+            self._armed[key] = deadline
+            heapq.heappush(self._due, (deadline, key))
+
+    def _encoded(self, task: Task, events: list[CallEvent]) -> list[Outgoing]:
+        profile = PROFILES[task.profile]
+        found = []
+        for event in events:
+            octets: bytes | None
+            try:
+                octets = encoding.encode(event.message, profile)
+            except EncodingError:
+                octets = None  # takes a number, and the far side is told that it is lost
+                self.counters.unencodable += 1
+            error_us = min(-(-event.error_ns // 1000), MAX_U32)
+            found.append(Outgoing(task, Message(event.received_ns, error_us, event.disciplined, octets)))
+        self.counters.events += len(found)
+        return found

@@ -1,0 +1,157 @@
+"""`admit` refuses every mutation by its own check, and admits what is good, to the nanosecond."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from mediation.core import authorization, jws
+from mediation.core.case import Act, Authority, Capability, Command, Destination, Role
+from mediation.core.check import Check
+from mediation.core.errors import AuthorizationError
+from mediation.core.trust import Trust
+from tests.core import authority as a
+from tests.core.authority import KEYS, KIDS, LEGAL, NOW_NS, NOW_S, PERSONS
+from tests.core.mutation import GOOD, edit, edited, replace, with_commands
+from tests.core.mutations import ROWS
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_refused_by_its_own_check(name: str) -> None:
+    check, make = ROWS[name]
+    request, trust, now_ns = make()
+    with pytest.raises(AuthorizationError) as refusal:
+        authorization.admit(request, trust, now_ns)
+    assert refusal.value.check == check, f"{name}: refused by {refusal.value.check}"
+    said = str(refusal.value)
+    assert "12125550" not in said and "mailto" not in said, "an identity in an error"
+
+
+RECEIVERS_AND_PROVISIONING = {
+    Check.SUPERSEDED, Check.TASK_UNKNOWN,  # tests/core/test_x1.py
+    Check.NOT_PROVIDED, Check.ALREADY_FILED, Check.CASE_LIVE, Check.ORDER_UNKNOWN, Check.UNMATCHABLE,
+    Check.UNENCODABLE, Check.IAP_UNKNOWN, Check.REVOCATION,  # tests/administration/test_orders.py
+}  # fmt: skip
+
+
+def test_every_check_has_a_row() -> None:
+    assert {check for check, _ in ROWS.values()} == set(Check) - RECEIVERS_AND_PROVISIONING
+
+
+def test_a_good_order_is_admitted() -> None:
+    task = authorization.admit(GOOD, a.trust(), NOW_NS)
+    assert task.xid == bytes.fromhex(jws.sha256_hex(GOOD.carrier))[:16]
+    assert task.subjects == LEGAL.subjects
+    assert (task.case, task.agency, task.sequence, task.dde) == ("CASE-1", "AGENCY", 1, False)
+    assert task.capabilities == {Capability.CALL_DATA, Capability.DIGITS}
+    assert (task.not_before_ns, task.not_after_ns) == ((NOW_S - 100) * 10**9, (NOW_S + 3600) * 10**9)
+
+
+def test_the_last_act_counts() -> None:
+    request = with_commands(
+        {"dde": True}, {"act": Act.DDE, "sequence": 2}, {"act": Act.DDE, "sequence": 3, "dde": True}
+    )
+    assert authorization.admit(request, a.trust(), NOW_NS).dde
+    shorter = replace(request, commands=request.commands[:2], proofs=request.proofs[:2])
+    task = authorization.admit(shorter, a.trust(), NOW_NS)
+    assert (task.dde, task.sequence) == (False, 2)
+
+
+@pytest.mark.parametrize("at", ["first", "last"])
+def test_the_window_is_exact(at: str) -> None:
+    edge = LEGAL.not_before_s * 10**9 if at == "first" else LEGAL.not_after_s * 10**9 - 1
+    request = a.good(issued_s=LEGAL.not_before_s - 100) if at == "first" else GOOD
+    trust = a.trust()
+    if at == "first":
+        # Entered when the window begins: the record's own time is the ledger's.
+        legal = a.sign_legal(msgspec.structs.replace(LEGAL, issued_s=NOW_S - 200))
+        carrier = a.sign_carrier(legal, issued_s=NOW_S - 200)
+        command = a.sign_command(carrier, issued_s=NOW_S - 150)
+        request = a.request(legal, carrier, command, time_us=LEGAL.not_before_s * 1_000_000)
+    assert authorization.admit(request, trust, edge).case == "CASE-1"
+
+
+def test_a_key_that_lapses_later_does_not_stop_a_running_case() -> None:
+    officer = a.ring_key(KIDS[Role.OFFICER], PERSONS[Role.OFFICER], KEYS[Role.OFFICER], not_after_s=NOW_S + 1)
+    assert authorization.admit(GOOD, a.trust(officer=(officer,)), NOW_NS + 60 * 10**9).case == "CASE-1"
+
+
+def test_another_officer_may_make_the_next_act() -> None:
+    officers = (
+        a.ring_key(KIDS[Role.OFFICER], PERSONS[Role.OFFICER], KEYS[Role.OFFICER]),
+        a.ring_key("officer-2", "otto", a.private(7)),
+    )
+    request = with_commands({}, {"act": Act.DDE, "sequence": 2, "dde": True, "kid": "officer-2", "key": a.private(7)})
+    assert authorization.admit(request, a.trust(officer=officers), NOW_NS).dde
+
+
+@pytest.mark.parametrize(
+    "host", ["192.0.2.1", "2001:db8::1", "localhost", "a-b.example", "xn--bcher-kva.example", "1a.example"]
+)
+def test_destinations_that_are_well_formed(host: str) -> None:
+    authorization.check_destination(Destination(host=host, port=65_535, certificate_sha256="0f" * 32))
+
+
+@pytest.mark.parametrize("authority", [Authority.TITLE_III, Authority.FISA])
+def test_content_under_an_authority_that_gives_it(authority: Authority) -> None:
+    capabilities = (Capability.CALL_DATA, Capability.CONTENT)
+    task = authorization.admit(a.good(authority=authority, capabilities=capabilities), a.trust(), NOW_NS)
+    assert Capability.CONTENT in task.capabilities
+
+
+def test_the_signature_covers_the_text_as_stored() -> None:
+    """A token whose JSON has another layout than ours is the same authority: nothing is re-serialised."""
+    body = json.dumps(json.loads(jws.split(GOOD.legal).payload), indent=2, sort_keys=True).encode()
+    signed = f"{GOOD.legal.partition('.')[0]}.{base64.urlsafe_b64encode(body).rstrip(b'=').decode()}"
+    signature = KEYS[Role.LEGAL].sign(signed.encode())
+    legal = f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+    carrier = a.sign_carrier(legal)
+    task = authorization.admit(a.request(legal, carrier, a.sign_command(carrier)), a.trust(), NOW_NS)
+    assert task.subjects == LEGAL.subjects
+
+
+def broken_rings() -> Iterator[tuple[str, dict[str, Any]]]:
+    key = a.ring_key("legal-1", "lena", KEYS[Role.LEGAL])
+    yield "kid twice", {"legal": (key, key)}
+    yield "person in capitals", {"legal": (msgspec.structs.replace(key, person="Lena"),)}
+    yield "nobody", {"legal": (msgspec.structs.replace(key, person=""),)}
+    yield "no key", {"legal": (msgspec.structs.replace(key, public="00"),)}
+    yield "kid with a path", {"legal": (msgspec.structs.replace(key, kid="../x"),)}
+
+
+@pytest.mark.parametrize(("name", "rings"), list(broken_rings()))
+def test_rings_that_are_refused(name: str, rings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="key ring"):
+        a.trust(**rings)
+
+
+def test_a_role_has_one_ring() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        Trust([*a.rings(), a.rings()[0]], a.SIGNER.verifier, lab=False)
+
+
+def test_what_was_once_good_is_not_remembered_for_another_key() -> None:
+    """The memory of good signatures holds the key as well: trust in one ring gives none in another."""
+    trust = a.trust()
+    authorization.admit(GOOD, trust, NOW_NS)
+    parts = jws.split(GOOD.legal)
+    with pytest.raises(AuthorizationError):
+        trust.verify(parts, trust.key(Role.CARRIER, KIDS[Role.CARRIER]))
+    with pytest.raises(AuthorizationError):
+        trust.verify(jws.split(edited(GOOD.legal, edit("case", "CASE-2"))), trust.key(Role.LEGAL, KIDS[Role.LEGAL]))
+    for index in range(Trust.VERIFIED + 10):  # the memory is bounded
+        trust.verify(
+            jws.split(a.sign_legal(msgspec.structs.replace(LEGAL, nonce=f"{index:032x}"))),
+            trust.key(Role.LEGAL, KIDS[Role.LEGAL]),
+        )
+    assert len(trust._verified) == Trust.VERIFIED
+
+
+def test_commands_decode_only_as_commands() -> None:
+    with pytest.raises(AuthorizationError, match="structure"):
+        jws.decode(jws.split(GOOD.legal).payload, Command)

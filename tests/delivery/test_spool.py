@@ -1,0 +1,536 @@
+"""The durable spool: nothing lost without a report, nothing kept that was delivered, bounded whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mediation.core import record
+from mediation.core.errors import ConfigurationError
+from mediation.core.link import Data, Epoch, Loss, LossClass, Position
+from mediation.delivery import committer, segment
+from mediation.delivery.cursor import Cursor, State
+from mediation.delivery.spool import MIN_SEGMENT_OCTETS, Message, Spool
+from tests.delivery.support import BOUND_OCTETS, balanced, losses, message, numbers, read_all
+
+NOW_S = 1_700_000_000
+
+
+def open_spool(folder: Path, now_s: int = NOW_S, bound: int = BOUND_OCTETS) -> Spool:
+    return Spool(folder, now_s=now_s, bound_octets=bound)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    made = open_spool(tmp_path / "agency")
+    yield made
+    made.close()
+
+
+def wait_for(condition: threading.Event) -> None:
+    assert condition.wait(10)
+
+
+# -- the ordinary way --------------------------------------------------------------------------------------------------
+
+
+def test_messages_are_numbered_from_one_and_read_in_order(spool: Spool) -> None:
+    events = spool.append([message(1), message(2)]) + spool.append([message(3)])
+    assert [event.sequence for event in events if isinstance(event, Data)] == [1, 2, 3]
+    assert read_all(spool) == events
+    assert spool.queued == 3
+    assert spool.acknowledged == Position(NOW_S, 1)
+
+
+def test_acknowledged_messages_are_gone(spool: Spool) -> None:
+    spool.append([message(number) for number in range(1, 6)])
+    spool.acknowledge(Position(NOW_S, 4))
+    assert numbers(read_all(spool)) == [4, 5]
+    assert spool.queued == 2
+    spool.acknowledge(Position(NOW_S, 2))  # what is behind us moves nothing
+    assert spool.queued == 2
+    spool.acknowledge(Position(NOW_S, 6))
+    assert read_all(spool) == []
+    assert spool.queued == 0
+
+
+def test_many_segments_roll_and_are_released_and_wiped(spool: Spool, tmp_path: Path) -> None:
+    size = 2000
+    sent = 0
+    for _ in range(40):
+        sent += len(spool.append([message(sent + n + 1, size) for n in range(100)]))
+        spool.acknowledge(Position(NOW_S, sent - 10))
+        assert spool.drain(10)
+    assert sent == 4000
+    assert spool.queued == 11
+    assert spool.commit_counters.wiped >= 2
+    assert numbers(read_all(spool)) == list(range(3990, 4001))
+    files = sorted(path.name for path in (tmp_path / "agency").iterdir())
+    assert len(files) == 3  # the cursor, the segment in use, a spare
+    spare = next(path for path in (tmp_path / "agency").iterdir() if path.suffix == ".zero")
+    assert not any(spare.read_bytes())  # nothing delivered stays behind
+    assert not sum(spool.counters.lost.values())
+
+
+def test_a_batch_larger_than_a_segment_is_split(spool: Spool) -> None:
+    events = spool.append([message(number, 200_000) for number in range(1, 8)])
+    assert spool.drain(10)
+    events += spool.append([message(number, 200_000) for number in range(8, 60)])  # outruns the thread
+    assert numbers(list(events)) == numbers(read_all(spool)) == list(range(1, 60))
+    assert spool.counters.improvised >= 1
+    assert balanced(spool)
+
+
+def test_a_message_that_cannot_be_encoded_keeps_its_number(spool: Spool) -> None:
+    bad = Message(1, 1, True, None)
+    long = message(3, (1 << 18) + 1)
+    events = spool.append([message(1), bad, long, message(4)])
+    assert events[1:3] == [Loss(2, 2, LossClass.UNENCODABLE), Loss(3, 3, LossClass.UNENCODABLE)]
+    assert numbers(read_all(spool)) == [1, 4]
+    assert spool.counters.lost[LossClass.UNENCODABLE] == 2
+    assert balanced(spool)
+
+
+def test_one_spool_one_process(spool: Spool, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="another process"):
+        open_spool(tmp_path / "agency")
+
+
+# -- restarts ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_restart_goes_on_in_a_new_epoch(tmp_path: Path) -> None:
+    first = open_spool(tmp_path)
+    first.append([message(1), message(2), message(3)])
+    first.acknowledge(Position(NOW_S, 2))
+    first.close()
+    second = open_spool(tmp_path)  # in the same second
+    assert second.position == Position(NOW_S + 1, 4)
+    assert second.acknowledged == Position(NOW_S, 2)
+    assert second.counters.recovered == second.queued == 2
+    second.append([message(4)])
+    events = read_all(second)
+    assert numbers(events) == [2, 3, 4]
+    assert events[2] == Epoch(Position(NOW_S + 1, 4))
+    assert second.extents() == {NOW_S: 4, NOW_S + 1: 5}
+    second.acknowledge(Position(NOW_S, 4))
+    assert second.acknowledged == Position(NOW_S + 1, 4)  # the old epoch is over
+    assert second.queued == 1
+    second.close()
+
+
+def test_restarts_without_traffic_keep_the_numbering(tmp_path: Path) -> None:
+    first = open_spool(tmp_path)
+    first.append([message(1), message(2)])
+    first.acknowledge(Position(NOW_S, 3))
+    first.close()
+    for again in range(1, 4):
+        spool = open_spool(tmp_path, NOW_S + again * 10)
+        assert spool.position == spool.acknowledged == Position(NOW_S + again * 10, 3)
+        assert spool.queued == 0
+        spool.close()
+    assert len(list(tmp_path.glob("*.seg"))) <= 1
+
+
+def test_a_clock_set_back_does_not_repeat_an_epoch(tmp_path: Path) -> None:
+    open_spool(tmp_path, NOW_S).close()
+    again = open_spool(tmp_path, NOW_S - 86_400)
+    assert again.position.epoch > NOW_S
+    again.close()
+
+
+def test_numbers_the_far_side_has_seen_are_not_given_again_after_a_power_failure(tmp_path: Path) -> None:
+    """The far side got 1 to 5; the disk kept 1 to 3. Message 4 of the new epoch is not message 4 of the old."""
+    first = open_spool(tmp_path)
+    first.append([message(number) for number in range(1, 6)])
+    first.close()
+    (path,) = tmp_path.glob("*.seg")
+    octets = path.read_bytes()
+    kept = record.scan(octets, NOW_S, 1, at=64, limit=3).end
+    path.write_bytes(octets[:kept].ljust(len(octets), b"\0"))
+    second = open_spool(tmp_path)
+    assert second.position == Position(NOW_S + 1, 4)
+    assert second.extents() == {NOW_S: 4, NOW_S + 1: 4}
+    second.acknowledge(Position(NOW_S, 6))  # its WELCOME
+    assert second.queued == 0
+    second.append([message(104)])
+    events = read_all(second, Position(NOW_S, 6))
+    assert events[0] == Epoch(Position(NOW_S + 1, 4))
+    assert numbers(events) == [104]
+    second.close()
+
+
+CRASHING = """
+import os, sys
+from pathlib import Path
+from mediation.delivery.spool import Spool
+from tests.delivery.support import message
+spool = Spool(Path(sys.argv[1]), now_s=1_700_000_000, bound_octets=16 << 20)
+number = 0
+while True:
+    batch = [message(number + n + 1) for n in range(number % 7 + 1)]
+    spool.append(batch)
+    number += len(batch)
+    spool.commit()
+    os.write(1, b"%d\\n" % number)
+"""
+
+
+def test_kill_9_loses_nothing_that_was_appended(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", CRASHING, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(500)]
+        process.send_signal(signal.SIGKILL)
+        lines += process.stdout.readlines()
+    said = int([line for line in lines if line.endswith(b"\n")][-1])
+    spool = open_spool(tmp_path)
+    found = numbers(read_all(spool))
+    assert found == list(range(1, len(found) + 1))
+    assert said <= len(found) <= said + 7  # at most the batch that was appended and not yet told
+    assert spool.counters.recovered == len(found)
+    spool.close()
+
+
+@pytest.mark.parametrize("cut", [64, 65, 70, 100, 340, 341, 640, 900])
+def test_a_torn_tail_is_cut_and_the_rest_is_kept(tmp_path: Path, cut: int) -> None:
+    first = open_spool(tmp_path)
+    first.append([message(number) for number in range(1, 4)])
+    first.close()
+    (path,) = tmp_path.glob("*.seg")
+    octets = path.read_bytes()
+    path.write_bytes(octets[:cut].ljust(len(octets), b"\0"))
+    second = open_spool(tmp_path)
+    whole = (cut - 64) // (record.RECORD_HEADER_OCTETS + 240)
+    assert numbers(read_all(second)) == list(range(1, min(whole, 3) + 1))
+    assert second.position.sequence == min(whole, 3) + 1
+    second.append([message(9)])
+    assert numbers(read_all(second))[-1] == 9
+    assert balanced(second)
+    second.close()
+
+
+def test_a_hole_before_the_tail_is_reported_and_what_follows_is_kept(tmp_path: Path) -> None:
+    """A power failure may write a later page and not an earlier one: failed but persisted."""
+    first = open_spool(tmp_path)
+    first.append([message(number) for number in range(1, 60)])
+    first.close()
+    (path,) = tmp_path.glob("*.seg")
+    octets = bytearray(path.read_bytes())
+    octets[4096:8192] = bytes(4096)
+    path.write_bytes(octets)
+    second = open_spool(tmp_path)
+    events = read_all(second)
+    (loss,) = losses(events)
+    assert loss.loss_class is LossClass.CORRUPT
+    assert sorted([*numbers(events), *range(loss.first, loss.last + 1)]) == list(range(1, 60))
+    assert second.position.sequence == 60
+    assert second.counters.lost[LossClass.CORRUPT] == loss.count
+    assert balanced(second)
+    read_all(second)
+    assert second.counters.lost[LossClass.CORRUPT] == loss.count  # reading again does not count again
+    second.close()
+
+
+def test_a_changed_record_is_never_delivered(tmp_path: Path) -> None:
+    first = open_spool(tmp_path)
+    first.append([message(number) for number in range(1, 6)])
+    first.close()
+    (path,) = tmp_path.glob("*.seg")
+    octets = bytearray(path.read_bytes())
+    octets[64 + 2 * (record.RECORD_HEADER_OCTETS + 240) + 100] ^= 0x20
+    path.write_bytes(octets)
+    second = open_spool(tmp_path)
+    events = read_all(second)
+    assert numbers(events) == [1, 2, 4, 5]
+    assert losses(events) == [Loss(3, 3, LossClass.CORRUPT)]
+    second.close()
+
+
+def test_a_missing_segment_is_one_reported_loss(tmp_path: Path) -> None:
+    first = open_spool(tmp_path, bound=8 * MIN_SEGMENT_OCTETS)
+    for start in range(1, 901, 100):
+        first.append([message(start + n, 2000) for n in range(100)])
+        assert first.drain(10)
+    first.close()
+    middle = sorted(tmp_path.glob("*.seg"))[1]
+    middle.unlink()
+    second = open_spool(tmp_path)
+    events = read_all(second)
+    (loss,) = losses(events)
+    assert sorted([*numbers(events), *range(loss.first, loss.last + 1)]) == list(range(1, 901))
+    assert second.counters.lost[LossClass.CORRUPT] == loss.count
+    second.close()
+
+
+@pytest.mark.parametrize("damage", ["empty", "garbage", "one-slot"])
+def test_a_damaged_cursor_resends_but_loses_nothing(tmp_path: Path, damage: str) -> None:
+    first = open_spool(tmp_path)
+    first.append([message(number) for number in range(1, 6)])
+    first.acknowledge(Position(NOW_S, 4))
+    first.close()
+    octets = bytearray((tmp_path / "cursor").read_bytes())
+    if damage == "empty":
+        octets[:] = bytes(len(octets))
+    elif damage == "garbage":
+        octets[:] = os.urandom(len(octets))
+    else:
+        octets[0] ^= 1  # whichever slot it is, the other one alone must do
+    (tmp_path / "cursor").write_bytes(octets)
+    second = open_spool(tmp_path)
+    assert set(numbers(read_all(second))) >= {4, 5}
+    assert second.position.sequence == 6
+    assert second.position.epoch > NOW_S
+    second.close()
+
+
+def test_the_cursor_survives_a_torn_write(tmp_path: Path) -> None:
+    cursor = Cursor(tmp_path / "cursor")
+    loss = Loss(5, 6, LossClass.STORAGE)
+    states = [State(Position(9, number), 9, loss if number % 2 else None) for number in range(9)]
+    for state in states:
+        cursor.save(state)
+    cursor.close()
+    whole = (tmp_path / "cursor").read_bytes()
+    for slot, expected in ((4096, states[-2]), (0, states[-1])):
+        torn = bytearray(whole)
+        torn[slot + 20 : slot + 40] = os.urandom(20)
+        (tmp_path / "cursor").write_bytes(torn)
+        again = Cursor(tmp_path / "cursor")
+        assert again.state == expected
+        again.close()
+
+
+# -- no room, and devices that fail ------------------------------------------------------------------------------------
+
+
+def test_the_bound_is_kept_and_what_does_not_fit_is_reported(tmp_path: Path) -> None:
+    bound = 4 * MIN_SEGMENT_OCTETS
+    spool = open_spool(tmp_path, bound=bound)
+    given = 0
+    for _ in range(60):
+        spool.append([message(given + n + 1, 1000) for n in range(100)])
+        given += 100
+        assert spool.drain(10)
+        assert sum(path.stat().st_size for path in tmp_path.glob("*.seg")) <= bound
+    assert spool.open_loss is not None
+    assert spool.open_loss.loss_class is LossClass.SPOOL_FULL
+    assert spool.open_loss.last == given
+    assert spool.counters.lost[LossClass.SPOOL_FULL] == spool.open_loss.count
+    assert balanced(spool)
+    # The far side comes back: it gets what was kept, then the report, then what came after it.
+    kept = numbers(read_all(spool))
+    spool.acknowledge(Position(NOW_S, kept[-1] + 1))
+    assert spool.drain(10)
+    assert spool.settle() == [Loss(kept[-1] + 1, given, LossClass.SPOOL_FULL)]
+    spool.append([message(given + 1)])
+    events = read_all(spool)
+    assert events[0] == Loss(kept[-1] + 1, given, LossClass.SPOOL_FULL)
+    assert numbers(events) == [given + 1]
+    assert len(kept) + losses(events)[0].count == given
+    spool.close()
+
+
+def test_an_open_loss_survives_kill_9_and_is_reported_first(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, bound=2 * MIN_SEGMENT_OCTETS)
+    for start in range(1, 3001, 100):
+        spool.append([message(start + n, 1000) for n in range(100)])
+        assert spool.drain(10)
+    loss = spool.open_loss
+    assert loss is not None
+    kept = numbers(read_all(spool))
+    spool._committer.close()  # as the kernel leaves it: no orderly end
+    again = Spool(tmp_path / "copy", now_s=NOW_S, bound_octets=BOUND_OCTETS)
+    again.close()
+    for path in (tmp_path / "copy").iterdir():
+        path.unlink()
+    for path in [*tmp_path.glob("*.seg"), tmp_path / "cursor"]:
+        (tmp_path / "copy" / path.name).write_bytes(path.read_bytes())
+    again = Spool(tmp_path / "copy", now_s=NOW_S, bound_octets=BOUND_OCTETS)
+    assert again.open_loss == loss
+    assert again.queued == len(kept) + loss.count
+    assert again.append([message(9999)])[0] == loss
+    events = read_all(again)
+    assert numbers(events) == [*kept, 9999]
+    assert losses(events) == [loss]
+    again.close()
+
+
+class FailingDevice:
+    """os.fdatasync that fails while told to, with the pages really written or really not."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, persists: bool) -> None:
+        self.failing = False
+        self.failed = threading.Event()
+        self.real = os.fdatasync
+        self.persists = persists
+        self.lost: dict[int, tuple[int, bytes]] = {}
+        monkeypatch.setattr(os, "fdatasync", self)
+
+    def __call__(self, descriptor: int) -> None:
+        if not self.failing:
+            self.real(descriptor)
+            return
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(".seg"):
+            if not self.persists:  # what a device that dropped the pages leaves in the file: zeros behind the header
+                os.pwrite(descriptor, bytes(4096 - record.SEGMENT_HEADER_OCTETS), record.SEGMENT_HEADER_OCTETS)
+            self.failed.set()
+        raise OSError(errno.EIO, "input/output error")
+
+
+@pytest.mark.parametrize("persists", [True, False], ids=["failed-but-persisted", "failed-and-not-persisted"])
+def test_a_sync_that_fails_is_repeated_with_the_octets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, persists: bool
+) -> None:
+    device = FailingDevice(monkeypatch, persists=persists)
+    spool = open_spool(tmp_path)
+    assert spool.drain(10)
+    device.failing = True
+    spool.append([message(number) for number in range(1, 6)])
+    spool.commit()
+    wait_for(device.failed)
+    device.failing = False
+    assert spool.drain(10)
+    assert spool.commit_counters.failed_commits >= 1
+    assert not spool.failing
+    assert numbers(read_all(spool)) == [1, 2, 3, 4, 5]
+    spool.close()
+    again = open_spool(tmp_path)
+    assert numbers(read_all(again)) == [1, 2, 3, 4, 5]
+    again.close()
+
+
+def test_a_device_that_stays_broken_costs_nothing_while_the_far_side_acknowledges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = FailingDevice(monkeypatch, persists=True)
+    spool = open_spool(tmp_path)
+    device.failing = True
+    for number in range(1, 400):
+        assert len(spool.append([message(number, 60_000)])) == 1
+        spool.acknowledge(Position(NOW_S, number + 1))
+    spool.append([message(400)])
+    spool.commit()
+    for _ in range(2):  # the second attempt comes after the first was noted
+        device.failed.clear()
+        wait_for(device.failed)
+    assert spool.failing
+    assert not sum(spool.counters.lost.values())
+    device.failing = False
+    spool.close()
+
+
+def test_a_device_that_stays_broken_with_the_far_side_away_is_a_bounded_reported_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mediation.delivery.spool.MAX_UNSYNCED_OCTETS", 200_000)
+    device = FailingDevice(monkeypatch, persists=True)
+    spool = open_spool(tmp_path)
+    device.failing = True
+    for number in range(1, 21):
+        spool.append([message(number, 20_000)])
+    assert spool.open_loss is not None
+    assert spool.open_loss.loss_class is LossClass.STORAGE
+    assert spool.open_loss.last == 20
+    assert balanced(spool)
+    device.failing = False
+    assert spool.drain(10)
+    reported = spool.append([message(21)])[0]
+    assert isinstance(reported, Loss)
+    assert (reported.count, reported.last) == (spool.counters.lost[LossClass.STORAGE], 20)
+    assert len(numbers(read_all(spool))) + reported.count == 21
+    spool.close()
+
+
+def test_a_write_that_fails_is_a_reported_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = open_spool(tmp_path)
+    spool.append([message(1)])
+
+    def fails(self: segment.Segment, octets: bytes, following: int) -> int:
+        raise OSError(errno.EIO, "input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segment.Segment, "append", fails)
+        assert spool.append([message(2), message(3)]) == []
+    assert spool.append([message(4)])[0] == Loss(2, 3, LossClass.STORAGE)
+    assert numbers(read_all(spool)) == [1, 4]
+    assert balanced(spool)
+    spool.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], check=False)
+    if done.returncode:
+        pytest.skip("cannot mount a tmpfs here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.root
+def test_a_full_disk_is_a_reported_loss_and_heals(small_disk: Path) -> None:
+    spool = open_spool(small_disk / "agency", bound=8 * MIN_SEGMENT_OCTETS)
+    given = 0
+    while spool.open_loss is None:
+        spool.append([message(given + n + 1, 1000) for n in range(50)])
+        given += 50
+        spool.drain(0.05)
+        assert given < 10_000
+    assert spool.open_loss.loss_class is LossClass.STORAGE
+    assert spool.commit_counters.failed_spares >= 1
+    kept = numbers(read_all(spool))
+    assert len(kept) + spool.open_loss.count == given
+    spool.acknowledge(Position(NOW_S, kept[-1] + 1))
+    spool.drain(0.05)
+    events = spool.append([message(given + 1)])
+    assert losses(list(events)) == [Loss(kept[-1] + 1, given, LossClass.STORAGE)]
+    assert numbers(list(events)) == [given + 1]
+    assert balanced(spool)
+    spool.close()
+
+
+@pytest.mark.root
+def test_a_spool_that_opens_on_a_full_disk_reports_until_there_is_room(small_disk: Path) -> None:
+    open_spool(small_disk / "agency").close()
+    for path in (small_disk / "agency").glob("*.seg"):
+        path.unlink()
+    ballast = small_disk / "ballast"
+    descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+    with pytest.raises(OSError, match="No space"):
+        while True:
+            os.write(descriptor, bytes(4096))
+    os.close(descriptor)
+    spool = open_spool(small_disk / "agency", bound=4 * MIN_SEGMENT_OCTETS)
+    assert spool.append([message(1), message(2)]) == []
+    assert spool.open_loss == Loss(1, 2, LossClass.STORAGE)
+    ballast.unlink()
+    assert spool.drain(10)
+    assert spool.append([message(3)])[0] == Loss(1, 2, LossClass.STORAGE)
+    assert numbers(read_all(spool)) == [3]
+    assert balanced(spool)
+    spool.close()
+
+
+def test_group_commit_makes_fewer_syncs_than_records(spool: Spool) -> None:
+    assert spool.drain(10)
+    before = spool.commit_counters.commits
+    for number in range(1, 2001):
+        spool.append([message(number)])
+        spool.commit()
+    assert spool.drain(10)
+    assert spool.commit_counters.commits - before < 1000
+    assert committer.MAX_UNSYNCED_OCTETS > spool._committer.unsynced_octets == 0
