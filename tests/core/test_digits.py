@@ -111,12 +111,15 @@ def test_sources_are_bounded() -> None:
 
 def test_header_extension_csrc_and_padding() -> None:
     plain = telephone_event(9, 160)
-    extended = bytes([0x92 | 0x20]) + plain[1:12] + bytes(8) + b"\xbe\xde\x00\x01" + bytes(4) + plain[12:] + b"\0\0\0\x04"
+    extended = (
+        bytes([0x92 | 0x20]) + plain[1:12] + bytes(8) + b"\xbe\xde\x00\x01" + bytes(4) + plain[12:] + b"\0\0\0\x04"
+    )
     assert keys([extended]) == "9"
 
 
 @pytest.mark.parametrize(
-    "packet", [b"", bytes(12), telephone_event(1, 0)[:13], b"\x9f" + telephone_event(1, 0)[1:], b"\xa0" + bytes(14) + b"\xff"]
+    "packet",
+    [b"", bytes(12), telephone_event(1, 0)[:13], b"\x9f" + telephone_event(1, 0)[1:], b"\xa0" + bytes(14) + b"\xff"],
 )
 def test_what_is_no_telephone_event_is_refused(packet: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
