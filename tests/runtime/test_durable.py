@@ -12,7 +12,10 @@ import pytest
 
 from mediation.runtime import durable
 
-WATCHED = ("open", "close", "fsync", "fdatasync", "pwrite", "write", "ftruncate", "posix_fallocate", "rename", "unlink", "mkdir")
+WATCHED = (
+    "open", "close", "fsync", "fdatasync", "pwrite", "write", "ftruncate", "posix_fallocate", "rename", "unlink",
+    "mkdir",
+)  # fmt: skip
 
 
 class Calls:
@@ -46,7 +49,8 @@ FOLDER = ["open(.)", "fsync(.)", "close(.)"]
 
 def test_replace(tmp_path: Path, calls: Calls) -> None:
     durable.replace(tmp_path / "file", b"one")
-    assert calls.made == ["open(file.new)", "pwrite(file.new)", "fsync(file.new)", "close(file.new)", "rename(file.new)", *FOLDER]
+    new = ["open(file.new)", "pwrite(file.new)", "fsync(file.new)", "close(file.new)", "rename(file.new)"]
+    assert calls.made == [*new, *FOLDER]
     durable.replace(tmp_path / "file", b"two")
     assert (tmp_path / "file").read_bytes() == b"two"
 
@@ -92,7 +96,9 @@ def test_prepare(tmp_path: Path, calls: Calls) -> None:
     assert blocks * 512 >= len(octets)  # really written, no hole
 
 
-@pytest.mark.parametrize("step", ["posix_fallocate(file)", "pwrite(file)", "fsync(file)", "fdatasync(file)", "fsync(.)"])
+@pytest.mark.parametrize(
+    "step", ["posix_fallocate(file)", "pwrite(file)", "fsync(file)", "fdatasync(file)", "fsync(.)"]
+)
 def test_a_preparation_that_fails_leaves_nothing(tmp_path: Path, calls: Calls, step: str) -> None:
     calls.failing[step] = OSError(errno.ENOSPC, "no space")
     with pytest.raises(OSError, match="no space"):
