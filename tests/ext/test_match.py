@@ -267,6 +267,15 @@ def test_the_window_holds_for_every_message() -> None:
     assert rig.matcher.gauges()["calls"] == 1  # the later one was not even opened
 
 
+@pytest.mark.parametrize(("clock", "passes"), [(-1, False), (0, True), (9, True), (10, False), (11, False)])
+@pytest.mark.parametrize("live", [True, False])
+def test_the_clock_alone_ends_and_begins_a_window(clock: int, passes: bool, live: bool) -> None:
+    """To the nanosecond, and whatever the packet's own stamp says: here it is always inside."""
+    rig = Rig(live=live).arm(start=NOW, end=NOW + 10)
+    rig.now = NOW + clock
+    assert bool(rig.send(Dialog().invite(), stamp=NOW + 5)) == passes
+
+
 def test_not_before_its_window() -> None:
     rig = Rig().arm(start=NOW + 1)
     d = Dialog()

@@ -136,6 +136,7 @@ def test_no_events_offered_no_flow() -> None:
         (event_packet(first=0xA0, payload=b"\x05\x8a\x03\x20\0\0\0\x30"), "media_malformed"),
         (event_packet(payload=b"\x05\x8a\x03"), "media_event_length"),
         (event_packet(payload=b""), "media_event_length"),
+        (event_packet(payload=b"\x05\x8a\x03\x20\x06\x8a"), "media_event_length"),  # one event and a half
         (event_packet(payload=bytes(160)), "media_event_length"),
     ],
 )
