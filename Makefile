@@ -42,13 +42,14 @@ demo: build
 build: $(STAMPS)/debian $(STAMPS)/project $(STAMPS)/extensions $(BPF_OBJECTS)
 
 test: build lint
-	@# One worker takes the calls in namespaces (group "rig"), so that they never compete with themselves.
-	exec $(PYTHON) -m pytest -q -n 2 --dist loadgroup
+	@# A file is one worker's: its tests share their site and network, and live calls never compete with themselves.
+	exec $(PYTHON) -m pytest -q -n 2 --dist loadfile
 
 lint: build $(STAMPS)/tools
 	@$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/cython-lint ext
+	# It calls pycodestyle by name.
+	PATH="$(abspath $(VENV)/bin):$$PATH" $(VENV)/bin/cython-lint ext
 
 bench: build $(STAMPS)/bench
 	@for name in signalling targets latency; do $(PYTHON) -m "bench.$$name" --quick --json; done

@@ -31,7 +31,7 @@ cdef struct walk_counters:
     uint64_t fragment_timed_out   # not complete within 30 s
     uint64_t stamp_hardware       # frames stamped by the card
     uint64_t stamp_software       # frames stamped by the kernel
-    uint64_t stamp_implausible    # the card's clock was not within 1 s of UTC: the time of reading was used instead
+    uint64_t stamp_implausible    # the card's clock was too far from UTC: the time of reading was used instead
     uint64_t flows_added          # media flows put into the kernel's filter
     uint64_t flows_removed
     uint64_t flows_failed         # the kernel refused a change of the filter's map

@@ -21,14 +21,15 @@ from udp cimport UDP_CHECKSUM, UDP_HEADER, UDP_LENGTH, read_udp
 cdef enum:
     PORT_WORDS = 1024          # 65,536 ports as bits
     FIRST_LINE_AT_MOST = 2048  # octets looked at for a start line; longer URIs are not worth a guess
+    UNKNOWN_ERROR_US = 0xffffffff  # ext/packet.pxd
 
 
 cdef struct frame_walk:
     match_table *table
     fragment_table *fragments
     uint64_t[PORT_WORDS] signalling_ports
-    bint by_form               # captures only: what begins as SIP is signalling, whatever its port
-    uint32_t error_us            # bound of the time stamps' error
+    bint by_form                 # captures only: what begins as SIP is signalling, whatever its port
+    uint32_t error_us            # bound of the system clock's error; UNKNOWN_ERROR_US if nobody knows
     uint8_t undisciplined
     uint8_t iap                  # index of the intercept access point
     walk_counters counts
@@ -84,9 +85,10 @@ cdef inline void walk_datagram(
 
 cdef inline void walk_frame(
     frame_walk *walk, uint32_t link_type, const uint8_t *frame, uint32_t captured, uint32_t on_wire,
-    uint64_t stamp_ns, uint64_t now_ns, bint verify,
+    uint64_t stamp_ns, uint32_t error_us, uint64_t now_ns, bint verify,
 ) noexcept nogil:
-    """`captured` octets at `frame` of a frame that had `on_wire`; stamp and now are UTC nanoseconds."""
+    """`captured` octets at `frame` of a frame that had `on_wire`; stamp and now are UTC nanoseconds, `error_us` the
+    bound of the stamp's error."""
     cdef packet_info info
     cdef ip_payload payload
     cdef fragment_entry *whole
@@ -106,7 +108,7 @@ cdef inline void walk_frame(
             walk.counts.link_type_unknown += 1
         return
     info.stamp_ns = stamp_ns
-    info.error_us = walk.error_us
+    info.error_us = error_us
     info.undisciplined = walk.undisciplined
     info.iap = walk.iap
     if network == 4:

@@ -28,6 +28,8 @@ cdef extern from "<linux/if_packet.h>" nogil:
 cdef extern from "<sys/socket.h>" nogil:
     enum:
         SOL_PACKET
+        SOL_SOCKET
+        SO_ERROR
         MSG_DONTWAIT
         MSG_NOSIGNAL
     int getsockopt(int fd, int level, int name, void *value, uint32_t *length)

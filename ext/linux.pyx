@@ -1,5 +1,5 @@
-"""The privileged system calls of the opener: load the socket filter, fill and freeze its maps, enter a namespace, turn on
-the card's time stamps.
+"""The privileged system calls of the opener: load the socket filter, fill and freeze its maps, enter a namespace, turn
+on the card's time stamps.
 
 Answers for: each call either does what it says or raises OSError. May not: be imported by a process that is confined;
 the access process works with descriptors alone (ext/linux.pxd).

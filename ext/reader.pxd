@@ -7,18 +7,18 @@
 # Waiting adapts. At low rate the thread polls: one wake-up per frame, lowest latency. A round that found
 # NAP_THRESHOLD frames says that more are coming faster than wake-ups are cheap; the thread then naps instead of
 # polling, nobody sleeps on the socket, and the kernel's per-packet wake-up (12.5 µs of softirq time) falls away.
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, ECONNRESET, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
 from counters cimport walk_counters
 from fragment cimport fragments_expire
-from frame cimport apply_flow_changes, frame_walk, walk_frame
+from frame cimport UNKNOWN_ERROR_US, apply_flow_changes, frame_walk, walk_frame
 from ethernet cimport LINK_ETHERNET, be32
 from linux cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, MSG_NOSIGNAL, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT,
-    TP_STATUS_CSUMNOTREADY, TP_STATUS_CSUM_VALID, TP_STATUS_TS_RAW_HARDWARE, clock_ns, close, nap, poll, pollfd,
-    read, send, tpacket2_hdr,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, MSG_NOSIGNAL, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, SO_ERROR,
+    SOL_SOCKET, TP_STATUS_CSUMNOTREADY, TP_STATUS_CSUM_VALID, TP_STATUS_TS_RAW_HARDWARE, clock_ns, close, getsockopt,
+    nap, poll, pollfd, read, send, tpacket2_hdr,
 )
 from match cimport match_table
 from packet cimport octet_buffer
@@ -37,7 +37,7 @@ cdef enum:
     NAP_US = 150            # what a frame waits at most at such rates; the ring must hold 150 µs of line rate
     PREFETCH_AHEAD = 2      # frames: one is in the making, one on its way from memory
     IDLE_MS = 1000          # how often an idle thread looks at fragments' ages
-    STAMP_PLAUSIBLE_NS = 1_000_000_000  # a card's clock further from UTC than this is not set (PTP's TAI is 37 s off)
+    CARD_CLOCK_US = 100_000  # a card's clock further from the time of reading is not believed (PTP's TAI is 37 s off)
     X2_HEADER = 40
 
 
@@ -56,8 +56,10 @@ cdef struct reader_counters:
     uint64_t rounds
     uint64_t wakeups             # returns from poll
     uint64_t naps
+    uint64_t ring_errors         # the kernel reported an error of a packet socket: its interface went down
     uint64_t x2_octets           # taken by the mediator's socket
-    uint64_t x2_disconnects      # the mediator's end closed; what its socket had taken by then may be lost
+    uint64_t x2_disconnects      # the mediator's end closed
+    uint64_t x2_torn             # of these, how often it had not read all that its socket had taken: that is lost
     uint64_t x2_lost             # appends that the bound of the output buffer refused, one for each PDU
 
 
@@ -86,6 +88,30 @@ cdef inline uint64_t authority_now(authority_clock *clock) noexcept nogil:
     return clock.now_ns
 
 
+cdef inline uint64_t stamp_of(
+    const tpacket2_hdr *frame, frame_walk *walk, uint64_t wall_ns, uint32_t *error_us,
+) noexcept nogil:
+    """A frame's time stamp and the bound of its error.
+
+    The kernel's stamp is as good as the system clock. A card's clock is another clock, that nobody vouches for: all
+    that is known is that its stamp lies within CARD_CLOCK_US of the reading, so that is its error.
+    """
+    cdef uint64_t stamp = <uint64_t>frame.tp_sec * 1_000_000_000 + frame.tp_nsec
+    cdef uint64_t limit = <uint64_t>CARD_CLOCK_US * 1000
+    error_us[0] = walk.error_us
+    if not frame.tp_status & TP_STATUS_TS_RAW_HARDWARE:
+        walk.counts.stamp_software += 1
+        return stamp
+    if stamp + limit < wall_ns or wall_ns + limit < stamp:
+        walk.counts.stamp_implausible += 1
+        error_us[0] = UNKNOWN_ERROR_US
+        return wall_ns
+    walk.counts.stamp_hardware += 1
+    if walk.error_us < UNKNOWN_ERROR_US - CARD_CLOCK_US:
+        error_us[0] += CARD_CLOCK_US
+    return stamp
+
+
 cdef inline uint32_t tap_drain(tap *t, uint64_t now_ns, uint32_t limit, int media_map) noexcept nogil:
     """Walk up to `limit` frames of one ring; returns how many there were."""
     cdef packet_ring *ring = &t.ring
@@ -95,6 +121,7 @@ cdef inline uint32_t tap_drain(tap *t, uint64_t now_ns, uint32_t limit, int medi
     cdef uint64_t wall = clock_ns(CLOCK_REALTIME)
     cdef uint64_t stamp
     cdef uint32_t status
+    cdef uint32_t error_us = 0
     cdef uint32_t done = 0
     cdef uint32_t ahead
     while done < limit and ring_ready(ring, ring.head):
@@ -102,18 +129,10 @@ cdef inline uint32_t tap_drain(tap *t, uint64_t now_ns, uint32_t limit, int medi
         ring_prefetch(ring, ahead)
         frame = ring_frame(ring, ring.head)
         status = frame.tp_status
-        stamp = <uint64_t>frame.tp_sec * 1_000_000_000 + frame.tp_nsec
-        if status & TP_STATUS_TS_RAW_HARDWARE:
-            if stamp + STAMP_PLAUSIBLE_NS < wall or wall + STAMP_PLAUSIBLE_NS < stamp:
-                counts.stamp_implausible += 1
-                stamp = clock_ns(CLOCK_REALTIME)
-            else:
-                counts.stamp_hardware += 1
-        else:
-            counts.stamp_software += 1
+        stamp = stamp_of(frame, &t.walk, wall, &error_us)
         walk_frame(
             &t.walk, LINK_ETHERNET, <const uint8_t *>frame + frame.tp_mac, frame.tp_snaplen, frame.tp_len,
-            stamp, now_ns, (status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID)) == 0,
+            stamp, error_us, now_ns, (status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID)) == 0,
         )
         if table.flow_change_count != 0:
             apply_flow_changes(table, media_map, counts)
@@ -133,8 +152,14 @@ cdef inline void x2_compact(reader *r) noexcept nogil:
     r.boundary = 0
 
 
-cdef inline void x2_disconnect(reader *r) noexcept nogil:
-    """Forget the connection. The next one starts with the PDU that this one did not take whole."""
+cdef inline void x2_disconnect(reader *r, int failed) noexcept nogil:
+    """Forget the connection; `failed` is what send(2) said, or 0. The next one starts with the PDU that this one did
+    not take whole."""
+    cdef int error = 0
+    cdef uint32_t size = sizeof(error)
+    # A Unix socket whose peer died with unread octets says ECONNRESET (unix(7)), else EPIPE or nothing.
+    if failed == ECONNRESET or (getsockopt(r.x2, SOL_SOCKET, SO_ERROR, &error, &size) == 0 and error == ECONNRESET):
+        r.counts.x2_torn += 1
     close(r.x2)
     r.x2 = -1
     r.counts.x2_disconnects += 1
@@ -152,7 +177,7 @@ cdef inline void x2_flush(reader *r) noexcept nogil:
             if errno == EINTR:
                 continue
             if errno != EAGAIN:
-                x2_disconnect(r)
+                x2_disconnect(r, errno)
             break
         r.sent += <size_t>taken
         r.counts.x2_octets += <uint64_t>taken
@@ -196,6 +221,8 @@ cdef inline void reader_wait(reader *r) noexcept nogil:
     cdef pollfd[MAX_TAPS + 2] fds
     cdef uint64_t drained
     cdef int count = r.tap_count
+    cdef int error = 0
+    cdef uint32_t size = sizeof(error)
     cdef int i
     for i in range(r.tap_count):
         fds[i].fd = r.taps[i].ring.fd
@@ -207,12 +234,18 @@ cdef inline void reader_wait(reader *r) noexcept nogil:
     if poll(fds, count + 2, IDLE_MS) <= 0:
         return
     r.counts.wakeups += 1
+    for i in range(r.tap_count):
+        if fds[i].revents & POLLERR:
+            # Reading the error takes it away; else poll would return at once for ever. When the link comes up again
+            # the kernel goes on with this socket.
+            getsockopt(fds[i].fd, SOL_SOCKET, SO_ERROR, &error, &size)
+            r.counts.ring_errors += 1
     if fds[count].revents & POLLIN:
         read(r.wake, &drained, sizeof(drained))
     if r.x2 >= 0 and fds[count + 1].revents & (POLLHUP | POLLERR | POLLNVAL):
         pthread_mutex_lock(&r.lock)
         if r.x2 == fds[count + 1].fd:
-            x2_disconnect(r)
+            x2_disconnect(r, 0)
         pthread_mutex_unlock(&r.lock)
 
 

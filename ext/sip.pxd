@@ -168,13 +168,23 @@ cdef inline bint next_line(const uint8_t **at, const uint8_t *end, span *line) n
 
 cdef inline bint cut_header(span line, span *name, span *value) noexcept nogil:
     """Name and trimmed value of a header line; 0 when it has no colon or no name."""
-    cdef const uint8_t *end = line.data + line.length
-    cdef const uint8_t *colon = find(line.data, end, 58)
-    if colon == end:
+    cdef const uint8_t *p = line.data
+    cdef const uint8_t *end = p + line.length
+    while p < end and p[0] != 58 and not is_blank(p[0]):  # names are short: a loop beats a call
+        p += 1
+    name[0] = make_span(line.data, p)
+    while p < end and is_blank(p[0]):
+        p += 1
+    if p == end or p[0] != 58:
         return False
-    name[0] = trim(make_span(line.data, colon))
-    value[0] = trim(make_span(colon + 1, end))
+    value[0] = trim(make_span(p + 1, end))
     return name.length > 0
+
+
+cdef inline bint may_matter(uint8_t c) noexcept nogil:
+    """Whether a header with this first letter can be one that `take_header` looks at: a c d f h i l p t v."""
+    c = (c | 0x20) - 97
+    return c < 26 and (<uint32_t>0x2889ad >> c) & 1
 
 
 cdef inline void scan_start(sip_message *m, span line) noexcept nogil:
@@ -349,7 +359,8 @@ cdef inline void scan_message(sip_message *m, const uint8_t *start, const uint8_
     while next_line(&at, end, &line):
         m.headers.length = <uint32_t>(at - m.headers.data)
         if cut_header(line, &name, &value):
-            take_header(m, name, value)
+            if may_matter(name.data[0]):
+                take_header(m, name, value)
         else:
             m.notes |= NOTE_HEADER
     m.head = make_span(start, at)

@@ -13,7 +13,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fragment cimport fragments_expire, fragments_free, fragments_new
-from frame cimport apply_flow_changes, walk_frame
+from frame cimport UNKNOWN_ERROR_US, apply_flow_changes, walk_frame
 from linux cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, PACKET_STATISTICS, POLLERR, POLLHUP, SOL_PACKET,
     clock_ns, close, eventfd, getsockopt, map_lookup, poll, pollfd, tpacket_stats, write,
@@ -37,7 +37,6 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_mutex_destroy(pthread_mutex_t *mutex)
 
 TAPS_AT_MOST = MAX_TAPS
-cdef uint32_t UNKNOWN_ERROR_US = 0xffffffffU  # ext/packet.pxd
 
 
 cdef class Walker:
@@ -80,7 +79,8 @@ cdef class Walker:
         cdef const uint8_t *octets = NULL
         if captured != 0:
             octets = &frame[0]
-        walk_frame(&self.tap.walk, link_type, octets, captured, max(on_wire, captured), stamp_ns, now_ns, False)
+        walk_frame(&self.tap.walk, link_type, octets, captured, max(on_wire, captured), stamp_ns,
+                   self.tap.walk.error_us, now_ns, False)
         apply_flow_changes(self.tap.walk.table, -1, &self.tap.walk.counts)
 
     def recognise_by_form(self) -> None:
@@ -222,7 +222,7 @@ cdef class Reader:
                 old.revents = 0
                 poll(&old, 1, 0)
                 if old.revents & (POLLHUP | POLLERR):
-                    x2_disconnect(&self.reader)
+                    x2_disconnect(&self.reader, 0)
             if self.reader.x2 < 0:
                 self.reader.x2 = fd
                 taken = True

@@ -39,7 +39,12 @@ RECEIVE_OCTETS = 65536
 TICK_S = 1.0  # how often the clock is measured and saved, and losses are looked for
 MAX_X1_CONNECTIONS = 4  # the administrator, and one that is going away
 # Counters that mean a loss or an attack: said in the log when they grow.
-LOSSES = ("kernel_drops", "truncated", "fragment_overlap", "fragment_table_full", "flows_failed", "stamp_implausible")
+LOSSES = frozenset(
+    {
+        "kernel_drops", "truncated", "fragment_overlap", "fragment_table_full", "flows_failed", "stamp_implausible",
+        "ring_errors", "x2_lost", "x2_torn",
+    }
+)  # fmt: skip
 
 
 class AccessFunction:
@@ -169,7 +174,7 @@ class AccessFunction:
             for name, value in walker.counters().items()
             if name in LOSSES
         }
-        found["x2_lost"] = self.reader.counters()["x2_lost"]
+        found |= {name: value for name, value in self.reader.counters().items() if name in LOSSES}
         grown = {name: value for name, value in found.items() if value > self._said.get(name, 0)}
         if grown:
             self._log.warning("losses", **grown)

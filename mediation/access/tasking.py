@@ -45,16 +45,19 @@ class StoppedTasks:
             raise ConfigurationError(f"iap: {path.name}: {error.strerror}") from error
         # A write that a crash cut short leaves a part of an XID at the end; the next one takes its place.
         self._end = len(octets) // XID_OCTETS * XID_OCTETS
-        self.xids = [octets[at : at + XID_OCTETS] for at in range(0, self._end, XID_OCTETS)]
+        self.xids = {octets[at : at + XID_OCTETS] for at in range(0, self._end, XID_OCTETS)}
 
     def fileno(self) -> int:
         return self._fd
 
     def add(self, xid: bytes) -> None:
-        """pwrite64 fdatasync. Raises OSError."""
+        """pwrite64 fdatasync; nothing for one that is there, or beyond the bound. Raises OSError."""
+        if xid in self.xids or len(self.xids) >= x1.TaskTable.MAX_STOPPED:
+            return
         os.pwrite(self._fd, xid, self._end)
         os.fdatasync(self._fd)
         self._end += XID_OCTETS
+        self.xids.add(xid)
 
     def close(self) -> None:
         os.close(self._fd)
@@ -130,7 +133,9 @@ class Tasking:
             raise AuthorizationError(Check.IAP_UNKNOWN)
         try:
             keys = [key for uri in task.subjects for key in match_keys(uri, self._site.dial_plan)]
+            with self._hold():
+                self._matcher.add_task(task.xid, keys, task.not_before_ns, task.not_after_ns, dde=dde, iap_mask=mask)
         except EncodingError:
             raise AuthorizationError(Check.UNMATCHABLE) from None
-        with self._hold():
-            self._matcher.add_task(task.xid, keys, task.not_before_ns, task.not_after_ns, dde=dde, iap_mask=mask)
+        except MemoryError:
+            raise AuthorizationError(Check.UNMATCHABLE, "no room in the match table") from None

@@ -146,9 +146,9 @@ def become(user: str) -> None:
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        raise ConfigurationError(f"access.user: no user {user}") from None
+        raise ConfigurationError(f"configuration: no user {user}") from None
     if entry.pw_uid == 0:
-        raise ConfigurationError("access.user: root is not an unprivileged user")
+        raise ConfigurationError("configuration: root is not an unprivileged user")
     for capability in range(CAP_LAST + 1):
         if _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:
             break

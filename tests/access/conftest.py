@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -24,6 +25,9 @@ class Wire(msgspec.Struct):
     near: str
     far: str
     sender: socket.socket
+
+    def carrier(self) -> bool:
+        return Path(f"/sys/class/net/{self.near}/carrier").read_text() == "1\n"
 
     def send(self, *frames: bytes) -> None:
         for frame in frames:

@@ -20,7 +20,7 @@ from mediation.core import x1, x2
 from mediation.core.case import Act, TaskRequest
 from mediation.runtime import sockets
 from tests.access import frames as make
-from tests.access.conftest import Wire
+from tests.access.conftest import Wire, ip
 from tests.core import authority
 
 pytestmark = pytest.mark.root
@@ -371,3 +371,42 @@ async def test_a_peer_that_speaks_nonsense_loses_its_connection_only(
             with trio.fail_after(5):
                 assert await stream.receive_some(100) == b""
         assert (await access.report())["x1_malformed"] == 3
+
+
+async def test_a_mediator_that_dies_with_unread_octets_is_counted(
+    folder: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(folder, wire, monkeypatch) as access:
+        await access.ask(x1.ActivateTask(id=1, request=access.order()))
+        wire.send(invite())
+        with trio.fail_after(5):
+            while not (await access.report())["reader"]["x2_octets"]:
+                await trio.sleep(0.005)
+        await access.x2.aclose()
+        with trio.fail_after(5):
+            while (await access.report())["reader"]["x2_connected"]:
+                await trio.sleep(0.005)
+        reader = (await access.report())["reader"]
+        assert (reader["x2_disconnects"], reader["x2_torn"]) == (1, 1)
+
+
+async def test_a_link_that_goes_down_and_comes_back(folder: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(folder, wire, monkeypatch) as access:
+        await access.ask(x1.ActivateTask(id=1, request=access.order()))
+        ip("-n", wire.namespace, "link", "set", wire.far, "down")
+        with trio.fail_after(5):
+            while not (await access.report())["reader"]["ring_errors"]:
+                await trio.sleep(0.005)
+        rounds = (await access.report())["reader"]["rounds"]
+        await trio.sleep(0.3)
+        assert (await access.report())["reader"]["rounds"] - rounds < 20  # it waits, it does not spin
+        ip("-n", wire.namespace, "link", "set", wire.far, "up")
+        with trio.fail_after(5):
+            while not wire.carrier():
+                await trio.sleep(0.005)
+        wire.send(invite())
+        (pdu,) = await access.pdus(1)
+        assert pdu.payload.startswith(b"INVITE")
+        with trio.fail_after(5):
+            while "ring_errors" not in access.log.read_text():  # said at the next tick
+                await trio.sleep(0.01)

@@ -94,8 +94,8 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def rig(path: Path) -> AsyncIterator[Rig]:
-    made = Rig(House(path), free_port())
+async def rig(path: Path, settings: str = "") -> AsyncIterator[Rig]:
+    made = Rig(House(path, settings=settings), free_port())
     with trio.fail_after(LIMIT_S):
         await made.start()
         try:

@@ -504,6 +504,28 @@ def test_a_full_disk_is_a_reported_loss_and_heals(small_disk: Path) -> None:
 
 
 @pytest.mark.root
+def test_one_segment_is_enough_while_the_far_side_acknowledges(small_disk: Path) -> None:
+    """Nothing is lost for want of a second one: what is acknowledged makes room at once."""
+    spool = open_spool(small_disk / "agency", bound=4 * MIN_SEGMENT_OCTETS)
+    spool.append([message(1, 1000)])
+    assert spool.drain(10)
+    ballast = os.open(small_disk / "ballast", os.O_WRONLY | os.O_CREAT)
+    for path in (small_disk / "agency").glob("spare*"):
+        path.unlink()
+    with pytest.raises(OSError, match="No space"):
+        while True:
+            os.write(ballast, bytes(4096))
+    os.close(ballast)
+    for number in range(2, 3001):
+        events = spool.append([message(number, 1000)])
+        assert numbers(list(events)) == [number]
+        spool.acknowledge(Position(NOW_S, number + 1))
+    assert not sum(spool.counters.lost.values())
+    assert spool.queued == 0
+    spool.close()
+
+
+@pytest.mark.root
 def test_a_spool_that_opens_on_a_full_disk_reports_until_there_is_room(small_disk: Path) -> None:
     open_spool(small_disk / "agency").close()
     for path in (small_disk / "agency").glob("*.seg"):
