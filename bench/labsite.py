@@ -30,11 +30,13 @@ TEXT = hashlib.sha256(b"LAB bench").hexdigest()  # stands for the policy and for
 
 
 class Setting(NamedTuple):
-    """How the measured processes run: SCHED_FIFO priority (0: ordinary), /dev/cpu_dma_latency held at 0."""
+    """How the measured processes run: SCHED_FIFO priority (0: ordinary), /dev/cpu_dma_latency held at 0, and the core
+    they all stand on (-1: where the scheduler puts them)."""
 
     name: str
     priority: int
     hold: bool
+    core: int
 
 
 def site_text(wire: network.Wire, setting: Setting) -> str:
@@ -127,9 +129,9 @@ class Running(NamedTuple):
 
 @contextlib.contextmanager
 def running(
-    folder: Path, wire: network.Wire, setting: Setting, subjects: Sequence[str], *, core: int, **sink: object
+    folder: Path, wire: network.Wire, setting: Setting, subjects: Sequence[str], **sink: object
 ) -> Iterator[Running]:
-    """The site at folder/site with its taps armed on `wire`, its measured functions on `core`, and its collector."""
+    """The site at folder/site with its taps armed on `wire`, run as `setting` says, and its collector."""
     with contextlib.ExitStack() as stack:
         site = LabSite(folder / "site", iaps=site_text(wire, setting))
         stack.callback(site.stop)
@@ -142,5 +144,6 @@ def running(
         stack.enter_context(collector)
         file_orders(loaded, subjects)
         site.run()
-        pin(site.path, core)
+        if setting.core >= 0:
+            pin(site.path, setting.core)
         yield Running(site, collector)

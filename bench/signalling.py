@@ -96,7 +96,7 @@ def measure(chosen: argparse.Namespace) -> report.Result:
         frames = Path(folder) / "mix"
         _count, matching = traffic.mix(frames, calls=CALLS, targets=TARGETS, share=SHARE_OF_SUBJECTS)
         bench = Bench(wire, frames, seconds, chosen.priority)
-        for name, core in INTERRUPTS[: 1 if chosen.quick else None]:
+        for name, core in INTERRUPTS:
             wire.steer(core)
             print(f"interrupts on the {name}", file=sys.stderr)
             with bench.drain() as drain:
@@ -149,8 +149,8 @@ def whole_site(folder: Path, bench: Bench, wire: network.Wire, priority: int, lo
     and the spool hold them, and `drained_after_s` says for how long after the load.
     """
     subjects = [f"tel:+{traffic.number(index)}" for index in range(TARGETS)]
-    setting = labsite.Setting("", priority, False)
-    with labsite.running(folder, wire, setting, subjects, core=TAP_CORE, output=folder / "rows") as (site, sink):
+    setting = labsite.Setting("", priority, False, TAP_CORE)
+    with labsite.running(folder, wire, setting, subjects, output=folder / "rows", core=SENDER_CORE) as (site, sink):
         sent = 0
         rates = []
         drained = 0.0

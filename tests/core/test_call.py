@@ -83,6 +83,21 @@ def test_a_back_to_back_agent_that_relays_a_change(wire: Wire) -> None:
     assert wire.story == [*UP, "mediaAndAddressReporting"]
 
 
+def test_a_back_to_back_agent_that_tries_a_second_gateway(wire: Wire) -> None:
+    """What fails on its far side is not the caller's affair; nor is it known which of two forks answered there."""
+    other = Wire(wire.model, caller_tag="agent", called_tag="far", cseq=7001, events=wire.events)
+    wire.invite()
+    other.invite()
+    other.response(503)
+    wire.ring(tag="one")
+    wire.ring(tag="two")
+    other.answer()
+    wire.called_tag = "two"
+    wire.answer()
+    wire.bye()
+    assert wire.story == [*UP, "release"]
+
+
 def test_a_late_copy_of_a_hold_that_is_over(wire: Wire) -> None:
     wire.connect()
     start = len(wire.sent)

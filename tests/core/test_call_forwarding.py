@@ -224,6 +224,16 @@ def test_announced_and_never_seen_again() -> None:
     assert known.redirected_to is not None and known.redirected_to.dn == B[1:]
 
 
+def test_announced_then_sent_to_a_target_that_says_nothing_of_itself() -> None:
+    wire = called()
+    wire.invite()
+    wire.response(181, "Call Is Being Forwarded")
+    send_on(wire, UNCLEAR)
+    assert wire.story == ["termAttempt", "redirection"]
+    told = wire.messages[-1]
+    assert isinstance(told, cdc.Redirection) and told.redirected_to == cdc.Party(uri=(UNCLEAR,))
+
+
 def test_announced_with_a_target() -> None:
     wire = called()
     wire.invite()
@@ -350,6 +360,16 @@ def test_forwarded_before_it_reached_this_tap() -> None:
     assert attempt.redirected_from_info is not None and attempt.redirected_from_info.num_redirections == 1
     assert isinstance(redirection, cdc.Redirection) and redirection.redirected_to is not None
     assert redirection.redirected_to.dn == B[1:]
+
+
+def test_a_first_request_to_another_number_is_no_forwarding_without_a_word_of_it() -> None:
+    """A number translated for the subject (here from its toll-free one) looks the same."""
+    wire = called()
+    wire.invite(uri="sip:+12015550166@carrier.example")
+    assert wire.story == ["termAttempt"]
+    (attempt,) = wire.messages
+    assert isinstance(attempt, cdc.TerminationAttempt) and attempt.called is not None
+    assert attempt.called.dn == S[1:]
 
 
 def test_forwarded_to_the_subject() -> None:

@@ -86,6 +86,12 @@ def test_a_new_press_just_where_a_segment_would_begin() -> None:
     assert keys([telephone_event(7, 0), telephone_event(7, MAX_SEGMENT, marker=True)]) == "77"
 
 
+def test_a_late_end_of_an_earlier_press_does_not_end_a_held_one() -> None:
+    first = press("7", 0)
+    held_key = [telephone_event(7, 4000, marker=True), first[-1], telephone_event(7, 4000 + MAX_SEGMENT)]
+    assert keys([*first, *held_key]) == "77"
+
+
 def test_time_stamps_that_wrap() -> None:
     assert keys(press("1", 0xFFFFFFFF) + press("1", 4000)) == "11"
     assert keys([telephone_event(1, 0xFFFFFFFF), telephone_event(1, MAX_SEGMENT - 1)]) == "1"

@@ -145,6 +145,14 @@ def test_the_subject_is_a_number_although_only_claimed() -> None:
     assert message.subject_media == cdc.Media(sdp=sdp(), status=cdc.MediaStatus.REQUESTED)
 
 
+def test_a_subject_that_withholds_is_named_all_the_same() -> None:
+    wire = Wire(CallModel(surveillance()))
+    wire.invite(headers=("Privacy: id",))
+    (message,) = wire.messages
+    assert isinstance(message, cdc.Origination) and message.calling is not None
+    assert message.calling.dn == S[1:]
+
+
 def test_who_answered_by_the_networks_word() -> None:
     wire = Wire(CallModel(surveillance()))
     wire.invite()
