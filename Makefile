@@ -42,13 +42,14 @@ demo: build
 build: $(STAMPS)/debian $(STAMPS)/project $(STAMPS)/extensions $(BPF_OBJECTS)
 
 test: build lint
-	@# One worker takes the calls in namespaces (group "rig"), so that they never compete with themselves.
-	exec $(PYTHON) -m pytest -q -n 2 --dist loadgroup
+	@# A file is one worker's: its tests share their site and network, and live calls never compete with themselves.
+	exec $(PYTHON) -m pytest -q -n 2 --dist loadfile
 
 lint: build $(STAMPS)/tools
 	@$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/cython-lint ext
+	# It calls pycodestyle by name.
+	PATH="$(abspath $(VENV)/bin):$$PATH" $(VENV)/bin/cython-lint ext
 
 bench: build $(STAMPS)/bench
 	@for name in signalling targets latency; do $(PYTHON) -m "bench.$$name" --quick --json; done
@@ -93,27 +94,39 @@ $(STAMPS)/venv: | $(STAMPS)/debian
 	$(SYSTEM_PYTHON) -m venv --clear $(VENV)
 	touch $@
 
-# What pyproject.toml asks for to build, installed once instead of in an isolated environment at every build.
-$(STAMPS)/project: pyproject.toml $(STAMPS)/venv | $(STAMPS)/debian
+# Names the requirements that pyproject.toml lists under the given extras; "build" and "run" are the project's own.
+define REQUIREMENTS
+import sys, tomllib
+file = tomllib.load(open("pyproject.toml", "rb"))
+lists = {"build": file["build-system"]["requires"], "run": file["project"]["dependencies"]}
+lists |= file["project"]["optional-dependencies"]
+print(*(line for name in sys.argv[1:] for line in lists[name]), sep="\n")
+endef
+export REQUIREMENTS
+
+# The requirements first, so that the project, whose installation compiles ext/, is installed once and alone.
+$(STAMPS)/project: pyproject.toml setup.py $(STAMPS)/venv | $(STAMPS)/debian
 	@echo "Installing the project and its requirements"
-	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
-	    > build/build-requirements.txt
-	$(PIP) install -r build/build-requirements.txt
-	$(PYTHON) setup.py -q build_ext --inplace --parallel 2 > build/extensions.log 2>&1 || { cat build/extensions.log >&2; exit 1; }
-	$(PIP) install --no-build-isolation -e '.[collection]'
-	touch $@
+	$(PYTHON) -c "$$REQUIREMENTS" build run collection > build/requirements.txt
+	$(PIP) install -r build/requirements.txt
+	echo "Building the extensions"
+	$(PIP) install --no-deps --no-build-isolation -e . > build/extensions.log 2>&1 || { cat build/extensions.log >&2; exit 1; }
+	touch $@ $(STAMPS)/extensions
 
 $(STAMPS)/extensions: $(EXT_SOURCES) $(STAMPS)/project
-	@$(PYTHON) setup.py -q build_ext --inplace --parallel 2 > build/extensions.log 2>&1 || { cat build/extensions.log >&2; exit 1; }
+	@echo "Building the extensions"
+	$(PYTHON) setup.py -q build_ext --inplace > build/extensions.log 2>&1 || { cat build/extensions.log >&2; exit 1; }
 	touch $@
 
 $(STAMPS)/tools: pyproject.toml $(STAMPS)/project
 	@echo "Installing the tools of the tests"
-	$(PIP) install --no-build-isolation -e '.[collection,test,lint]'
+	$(PYTHON) -c "$$REQUIREMENTS" test lint > build/tools.txt
+	$(PIP) install -r build/tools.txt
 	touch $@
 
 $(STAMPS)/bench: pyproject.toml $(STAMPS)/project
-	@$(PIP) install --no-build-isolation -e '.[collection,bench]'
+	@$(PYTHON) -c "$$REQUIREMENTS" bench > build/bench.txt
+	$(PIP) install -r build/bench.txt
 	touch $@
 
 mediation/access/%.bpf.o: ext/bpf/%.bpf.c $(wildcard ext/bpf/*.h) | $(STAMPS)/debian
@@ -130,13 +143,13 @@ endef
 checked: build $(STAMPS)/tools
 	@$(call COPY_TREE,checked)
 	cd build/checked
-	MEDIATION_CHECKED=1 ../../$(PYTHON) setup.py -q build_ext --inplace --parallel 2 > ../checked.log 2>&1 || { cat ../checked.log >&2; exit 1; }
+	MEDIATION_CHECKED=1 ../../$(PYTHON) setup.py -q build_ext --inplace > ../checked.log 2>&1 || { cat ../checked.log >&2; exit 1; }
 	exec ../../$(PYTHON) -m pytest -q -p no:cacheprovider $(EXT_TESTS)
 
 sanitize: build $(STAMPS)/tools
 	@$(call COPY_TREE,sanitize)
 	cd build/sanitize
-	MEDIATION_SANITIZE=1 ../../$(PYTHON) setup.py -q build_ext --inplace --parallel 2 > ../sanitize.log 2>&1 || { cat ../sanitize.log >&2; exit 1; }
+	MEDIATION_SANITIZE=1 ../../$(PYTHON) setup.py -q build_ext --inplace > ../sanitize.log 2>&1 || { cat ../sanitize.log >&2; exit 1; }
 	# The interpreter is not instrumented, so the runtime comes first by hand; its own leaks at exit are not ours.
 	export LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)"
 	export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1

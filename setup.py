@@ -43,6 +43,7 @@ setup(
         extensions,
         include_path=["ext"],
         build_dir="build/cython",
+        nthreads=os.cpu_count() or 1,
         compiler_directives={
             "language_level": 3,
             "boundscheck": checked,
@@ -51,5 +52,6 @@ setup(
             "cdivision": not checked,
             "nonecheck": checked,
         },
-    )
+    ),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )

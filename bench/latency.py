@@ -20,37 +20,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import network, programs, report, traffic
-from mediation.cli.demo_site import LabSite, free_port
-from mediation.runtime import config
+from bench import labsite, network, programs, report, traffic
+from bench.labsite import Setting
+from mediation.cli.demo_site import free_port
 
 RATE = 1000
 CALLS, LIVE = 3000, 60  # in one pass of the frame file; up at any time
 JITTER_US = 250  # so that the sender does not walk in step with the kernel's tick
 WARM_UP_EVENTS = 600
-QUICK = (3, 2000)  # rounds, events of a round
+QUICK = (5, 900)  # rounds, events of a round: many short ones, so that one disturbance is one round
 FULL = (7, 5000)
 SENDER_CORE, TAP_CORE = 0, 1
+RING_FRAMES = 32_768  # 64 MiB, the daemon's default
 EQUIPMENT_PRIORITY = 20  # SCHED_FIFO of sender and collector: measuring equipment, the same for both sides
 PRIORITY = 10  # of what is measured, where a block says so
+ACK_DELAY_US = 2000  # a collector that stores before it acknowledges, on a short line
 ARRIVAL_LIMIT_S = 10.0  # more than the rule's 8 s
 INTERRUPTED_NS = 200_000  # a send that took longer cannot say when the packet left
 LIMIT_NS = 8_000_000_000  # 47 CFR 1.20007(a)(14)
 SUBJECT = traffic.number(1)
 
 
-class Setting(NamedTuple):
-    """How both sides run in one block."""
-
-    name: str
-    priority: int
-    hold: bool
-
-
 SETTINGS = (
-    Setting("ordinary", 0, False),
-    Setting("realtime", PRIORITY, False),
-    Setting("realtime, cpu_dma_latency held at 0", PRIORITY, True),
+    Setting("realtime", PRIORITY, False, TAP_CORE),  # the first is the result, as the rows of latencies in the plan ran
+    Setting("realtime, cpu_dma_latency held at 0", PRIORITY, True, TAP_CORE),
+    Setting("ordinary", 0, False, -1),
 )
 
 
@@ -69,15 +63,13 @@ class Round(NamedTuple):
 class Side:
     """A wire, a collector behind it, and what stands between (which the caller starts)."""
 
-    def __init__(self, name: str, wire: network.Wire, folder: Path, credentials: dict[str, Path], port: int) -> None:
+    def __init__(self, name: str, wire: network.Wire, sink: programs.Program, frames: Path) -> None:
         self.name = name
         self.wire = wire
-        self._rows = folder / f"{name}.rows"
-        self._log = folder / f"{name}.sends"
-        self._frames = folder / "events"
-        self.sink = programs.Program(
-            "sink", port=port, output=self._rows, core=SENDER_CORE, priority=EQUIPMENT_PRIORITY, **credentials
-        )
+        self._sink = sink
+        self._frames = frames
+        self._rows = frames.parent / f"{name}.rows"
+        self._log = frames.parent / f"{name}.sends"
 
     def round(self, rate: int, count: int) -> Round:
         """Sends `count` events and waits for all of them, or for the limit."""
@@ -113,69 +105,47 @@ class Side:
         )
 
     def _collect(self) -> tuple[array.array[int], programs.Answer]:
-        said = self.sink.ask(signal.SIGUSR1)
+        said = self._sink.ask(signal.SIGUSR1)
         return array.array("q", self._rows.read_bytes()), said
 
 
-def processor_time(site: Path) -> dict[str, int]:
-    """Nanoseconds that each function of the site has spent on a processor, by name of the function."""
-    spent = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_text().split("\0")
-            if "function" in words and str(site) in words:
-                tasks = (entry / "task").iterdir()
-                spent[words[words.index("function") + 1]] = sum(
-                    int((task / "schedstat").read_text().split()[0]) for task in tasks
-                )
-    return spent
-
-
-def site_text(wire: network.Wire, setting: Setting) -> str:
-    hold = "true" if setting.hold else "false"
-    return f"""
-[[iap]]
-name = "BENCH"
-interface = "{wire.near}"
-namespace = "{wire.tap}"
-
-[access]
-hold_cpu_latency = {hold}
-realtime_priority = {setting.priority}
-
-[delivery]
-realtime_priority = {setting.priority}
-"""
-
-
 @contextlib.contextmanager
-def sides(folder: Path, setting: Setting) -> Iterator[tuple[Side, Side, LabSite]]:
-    """Ours and the baseline, both connected to their collectors."""
+def sides(folder: Path, setting: Setting) -> Iterator[tuple[Side, Side, Path]]:
+    """Ours and the baseline, both connected to their collectors; and the site's folder."""
     folder.mkdir()
-    traffic.events(folder / "events", calls=CALLS, subject=SUBJECT, live=LIVE)
+    frames = folder / "events"
+    traffic.events(frames, calls=CALLS, subject=SUBJECT, live=LIVE)
+    equipment: dict[str, object] = {
+        "core": SENDER_CORE, "priority": EQUIPMENT_PRIORITY, "ack_delay_us": ACK_DELAY_US
+    }  # fmt: skip
     with contextlib.ExitStack() as stack:
         our_wire, their_wire = stack.enter_context(network.wire()), stack.enter_context(network.wire())
-        site = LabSite(folder / "site", iaps=site_text(our_wire, setting))
-        stack.callback(site.stop)
+        site, our_sink = stack.enter_context(
+            labsite.running(
+                folder,
+                our_wire,
+                setting,
+                [f"tel:+{SUBJECT}"],
+                output=folder / "ours.rows",
+                **equipment,
+            )
+        )
         agency, delivery = site.path / "lab" / "agency", site.path / "delivery"
-        served = {
-            "certificate": agency / "server.pem", "key": agency / "server.key", "authority": agency / "ca.pem"
-        }  # fmt: skip
-        ours = Side("ours", our_wire, folder, served, config.load(site.path).lab_agency.collector_port)
         port = free_port()
-        baseline = Side("baseline", their_wire, folder, served, port)
-        stack.enter_context(ours.sink)
-        stack.enter_context(baseline.sink)
+        their_sink = stack.enter_context(
+            programs.Program(
+                "sink", port=port, certificate=agency / "server.pem", key=agency / "server.key",
+                authority=agency / "ca.pem", output=folder / "baseline.rows", **equipment,
+            )
+        )  # fmt: skip
         stack.enter_context(
             programs.Program(
-                "ring_tls", namespace=their_wire.tap, interface=their_wire.near, core=TAP_CORE, frames=32768,
+                "ring_tls", namespace=their_wire.tap, interface=their_wire.near, core=setting.core, frames=RING_FRAMES,
                 priority=setting.priority, hold_latency=int(setting.hold), port=port,
                 certificate=delivery / "client.pem", key=delivery / "client.key", authority=delivery / "agency-ca.pem",
             )
         )  # fmt: skip
-        site.order("BENCH", f"tel:+{SUBJECT}", authority="title3")
-        site.run()
-        yield ours, baseline, site
+        yield Side("ours", our_wire, our_sink, frames), Side("baseline", their_wire, their_sink, frames), site.path
 
 
 def _figures(rounds: list[Round]) -> report.Result:
@@ -194,7 +164,7 @@ def block(folder: Path, setting: Setting, rate: int, rounds: int, events: int) -
     with sides(folder, setting) as (ours, baseline, site):
         for side in (ours, baseline):
             side.round(rate, WARM_UP_EVENTS)
-        before = processor_time(site.path)
+        before = labsite.processor_time(site)
         for number in range(rounds):
             for side in (ours, baseline) if number % 2 else (baseline, ours):
                 one = side.round(rate, events)
@@ -206,13 +176,14 @@ def block(folder: Path, setting: Setting, rate: int, rounds: int, events: int) -
                     report.percentiles(one.latencies),
                     file=sys.stderr,
                 )
-        after = processor_time(site.path)
+        after = labsite.processor_time(site)
     found, floor = _figures(taken["ours"]), _figures(taken["baseline"])
     errors = [error for one in taken["ours"] for error in one.stamp_errors]
     latencies = [latency for one in taken["ours"] for latency in one.latencies]
     return {
         "setting": setting.name,
         "rate": rate,
+        "ack_delay_us": ACK_DELAY_US,
         **found,
         "baseline": floor,
         "ratio_p50": round(found["p50_us"] / floor["p50_us"], 2),

@@ -1,21 +1,23 @@
 # The heart of an access point: a datagram in, PDUs of the subjects' messages out; everything else is forgotten here.
 #
 # A request that can begin a call (INVITE, REGISTER without a To tag) is matched by the identities that count at its
-# access point; every later message passes because its Call-ID is that of a matched call (RFC 3261 section 12). No
-# task gets anything outside of its window, its access points and its own calls. Runs on one thread without the GIL.
+# access point; every later message passes because its Call-ID is that of a matched call (RFC 3261 section 12). An
+# INVITE or UPDATE inside of a dialog that is not known joins a call that was up before (armed in mid-call, restarted,
+# or a To tag that somebody invented and a lenient switch let pass: section 12.2.2). No task gets anything outside of
+# its window, its access points and its own calls. Runs on one thread without the GIL.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from datagram cimport next_message
 from dialog cimport (
-    CALLEE, CALLER, CALL_TAGS, CALL_TASKS, NO_CALL, add_call, call, call_task, call_view, find_call, in_set, remember,
-    touch_call, view_call,
+    CALLEE, CALLER, CALL_DIALOGS, CALL_TAGS, CALL_TASKS, NO_CALL, add_call, call, call_task, call_view, find_call,
+    in_set, remember, touch_call, view_call,
 )
 from follow cimport drop_call, emit_message, expire_calls, follow_call, may_see, message_parties, read_parties, to_tag
 from lookup cimport finding, findings, find_tasks
 from match_table cimport (
-    COUNT_CALLS, COUNT_CALLS_EVICTED, COUNT_CALLS_REFUSED, COUNT_DATAGRAMS, COUNT_INITIAL, COUNT_JUNK,
-    COUNT_KEEPALIVES, COUNT_MALFORMED, COUNT_MATCHED, COUNT_MESSAGES, COUNT_NOT_SIP, COUNT_NO_MATCH,
+    COUNT_CALLS, COUNT_CALLS_EVICTED, COUNT_CALLS_JOINED, COUNT_CALLS_REFUSED, COUNT_DATAGRAMS, COUNT_INITIAL,
+    COUNT_JUNK, COUNT_KEEPALIVES, COUNT_MALFORMED, COUNT_MATCHED, COUNT_MESSAGES, COUNT_NOT_SIP, COUNT_NO_MATCH,
     COUNT_TASKS_REFUSED, COUNT_TOLERATED, COUNT_UNKNOWN_IAP, SIDE_TRUNK, SIDE_TRUSTED_TRUNK, access_point,
     headers_that_count, match_table,
 )
@@ -23,7 +25,7 @@ from media cimport match_media
 from packet cimport packet_info
 from sip cimport (
     IN_ASSERTED, IN_AUTHORIZATION, IN_DIVERSION, IN_FROM, IN_HISTORY, IN_PREFERRED, IN_REQUEST_URI, IN_TO,
-    METHOD_INVITE, METHOD_REGISTER, scan_message, sip_message,
+    METHOD_INVITE, METHOD_REGISTER, METHOD_UPDATE, scan_message, sip_message,
 )
 from x2 cimport ROLE_CALLED, ROLE_CALLING
 
@@ -94,11 +96,11 @@ cdef inline uint32_t open_call(match_table *t, const sip_message *m, const call_
         t.counters[COUNT_CALLS_REFUSED] += 1
         return NO_CALL
     t.counters[COUNT_CALLS] += 1
-    t.calls.calls[index].invite = m.method == METHOD_INVITE
+    t.calls.calls[index].invite = m.method != METHOD_REGISTER
     return index
 
 
-cdef inline uint32_t match_initial(match_table *t, uint32_t index, const sip_message *m, const call_view *view,
+cdef inline uint32_t match_request(match_table *t, uint32_t index, const sip_message *m, const call_view *view,
                                    const packet_info *info, uint64_t now_ns) noexcept nogil:
     """Look the identities up; the call's index if anybody's subject is in them (or the call was there before)."""
     cdef findings found
@@ -125,19 +127,26 @@ cdef inline void match_message(match_table *t, const sip_message *m, const packe
     cdef message_parties parties
     cdef uint32_t index
     cdef call *c
-    cdef bint initial
+    cdef bint initial = False
+    cdef bint joining = False
     view_call(&t.calls, m.call_id, &view)
-    initial = (m.status == 0 and (m.method == METHOD_INVITE or m.method == METHOD_REGISTER)
-               and to_tag(m).length == 0)
+    if m.status == 0 and (m.method == METHOD_INVITE or m.method == METHOD_REGISTER or m.method == METHOD_UPDATE):
+        joining = m.method != METHOD_REGISTER and to_tag(m).length
+        initial = m.method != METHOD_UPDATE and not joining
     index = find_call(&t.calls, m.call_id, &view)
-    if initial:
-        index = match_initial(t, index, m, &view, info, now_ns)
+    joining = joining and index == NO_CALL
+    if initial or joining:
+        index = match_request(t, index, m, &view, info, now_ns)
     if index == NO_CALL:
         t.counters[COUNT_NO_MATCH] += 1
         return
     c = &t.calls.calls[index]
     read_parties(t, m, &parties)
-    if initial:
+    if joining:
+        t.counters[COUNT_CALLS_JOINED] += 1
+        remember(c.dialogs, &c.dialog_count, CALL_DIALOGS, parties.to_tag)
+        c.answered = True
+    if initial or joining:
         remember(c.tags, &c.tag_count, CALL_TAGS, parties.from_tag)
     parties.sender = CALLER if in_set(c.tags, c.tag_count, parties.from_tag) == (m.status == 0) else CALLEE
     touch_call(&t.calls, index, now_ns)

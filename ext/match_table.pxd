@@ -50,6 +50,7 @@ cdef enum:
     COUNT_MATCHED              # messages that became a PDU
     COUNT_PDUS
     COUNT_CALLS
+    COUNT_CALLS_JOINED         # of them: first seen inside of a dialog
     COUNT_CALLS_EVICTED        # the table was full
     COUNT_CALLS_SILENT         # a day without a message
     COUNT_CALLS_REFUSED        # no memory

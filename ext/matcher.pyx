@@ -38,8 +38,8 @@ COUNTER_NAMES = (
     "tolerated_repeated", "tolerated_length_bad", "tolerated_length_short", "tolerated_header", "tolerated_spaces",
     "tolerated_brackets", "tolerated_cseq_range", "tolerated_cseq_method", "tolerated_no_end",
     "tolerated_identities",
-    "initial", "no_match", "matched", "pdus", "calls", "calls_evicted", "calls_silent", "calls_refused",
-    "tasks_refused", "lookups_refused", "outside_window", "outside_iap", "sdp_unknown",
+    "initial", "no_match", "matched", "pdus", "calls", "calls_joined", "calls_evicted", "calls_silent",
+    "calls_refused", "tasks_refused", "lookups_refused", "outside_window", "outside_iap", "sdp_unknown",
     "media", "media_matched", "media_no_flow", "media_other_type", "media_malformed", "media_event_length",
     "media_ambiguous", "media_off", "flows_refused",
 )

@@ -50,7 +50,7 @@ cdef enum sip_note:
     NOTE_REPEATED = 1        # a header that stands once came again: the first one counts
     NOTE_LENGTH_BAD = 2      # Content-Length is no number, or two differ (the smaller counts)
     NOTE_LENGTH_SHORT = 4    # fewer octets than Content-Length says: the body is what there is
-    NOTE_HEADER = 8          # a line without a colon or a name
+    NOTE_HEADER = 8          # a line without a colon or a name, among those that are looked at
     NOTE_SPACES = 16         # white space in or around the Request-URI
     NOTE_BRACKETS = 32       # Request-URI in angle brackets
     NOTE_CSEQ_RANGE = 64     # CSeq over 2**31 - 1
@@ -172,9 +172,17 @@ cdef inline bint cut_header(span line, span *name, span *value) noexcept nogil:
     cdef const uint8_t *colon = find(line.data, end, 58)
     if colon == end:
         return False
-    name[0] = trim(make_span(line.data, colon))
     value[0] = trim(make_span(colon + 1, end))
+    while colon > line.data and is_blank((colon - 1)[0]):
+        colon -= 1
+    name[0] = make_span(line.data, colon)
     return name.length > 0
+
+
+cdef inline bint may_matter(uint8_t c) noexcept nogil:
+    """Whether a header with this first letter can be one that `take_header` looks at: a c d f h i l p t v."""
+    c = (c | 0x20) - 97
+    return c < 26 and (<uint32_t>0x2889ad >> c) & 1
 
 
 cdef inline void scan_start(sip_message *m, span line) noexcept nogil:
@@ -348,6 +356,8 @@ cdef inline void scan_message(sip_message *m, const uint8_t *start, const uint8_
     m.headers.data = at
     while next_line(&at, end, &line):
         m.headers.length = <uint32_t>(at - m.headers.data)
+        if not may_matter(line.data[0]):
+            continue
         if cut_header(line, &name, &value):
             take_header(m, name, value)
         else:

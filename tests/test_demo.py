@@ -31,7 +31,6 @@ def run(*words: str, limit: float = 120) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.rig
 @pytest.mark.root
-@pytest.mark.xdist_group("rig")
 def test_demo_with_real_calls() -> None:
     if missing := demo_network.possible():
         pytest.skip(f"real calls cannot be made: {missing}")

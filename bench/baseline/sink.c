@@ -1,11 +1,11 @@
 /* The collector of `latency`, the same for the daemon and for the baseline: takes one link over TLS 1.3, reads the
- * clock when a record has come, looks for stamps in it, acknowledges. It stores nothing: a real collector's disk is not
- * what is measured.
+ * clock when a record has come, looks for stamps in it, and acknowledges --ack-delay-us later, as one that stores before
+ * it acknowledges and is some way off. (An acknowledgement at once would spare the sender's spool its work.)
  *
  * Rows of --output, three int64 each: latest stamp in the record, arrival (CLOCK_REALTIME ns, read as SSL_read
  * returned), received (the DATA frame's own stamp of the packet). Prints {"ready":true}; SIGUSR1 writes the rows taken
  * since the last report and prints counters. A peer that goes is waited for again; positions follow core/link.py.
- * Options: --host --port --certificate --key --authority --output --rows --core */
+ * Options: --host --port --certificate --key --authority --output --rows --core --priority --ack-delay-us */
 #include "link.h"
 #include "tls.h"
 
@@ -24,6 +24,7 @@ static uint8_t buffer[4 * MAX_FRAME];
 static size_t have;
 static volatile sig_atomic_t reporting;
 static const char *output;
+static int64_t ack_delay, ack_due; /* CLOCK_MONOTONIC ns; 0: nothing to acknowledge */
 
 static void on_report(int signal_number) {
     (void)signal_number;
@@ -125,30 +126,45 @@ static int frames(SSL *tls, int64_t arrived) {
     }
     memmove(buffer, buffer + at, have - at);
     have -= at;
-    if (moved) {
-        uint8_t *end = put64(put64(put_prefix(answer, 16, ACK), expected.epoch), expected.sequence);
-        say(tls, answer, (size_t)(end - answer));
-    }
+    if (moved && !ack_due)
+        ack_due = now_ns(CLOCK_MONOTONIC) + ack_delay;
     return open;
 }
 
-/* Waits for octets without SSL_read, so that a signal is served at once; 0 when it is time to stop. */
-static int wait_readable(int descriptor) {
+static void acknowledge(SSL *tls) {
+    uint8_t frame[64];
+    uint8_t *end = put64(put64(put_prefix(frame, 16, ACK), expected.epoch), expected.sequence);
+    say(tls, frame, (size_t)(end - frame));
+    ack_due = 0;
+}
+
+/* Waits for octets without SSL_read, so that a signal is served and an acknowledgement sent in time; 0 to stop. */
+static int wait_readable(int descriptor, SSL *tls) {
     struct pollfd readable = {.fd = descriptor, .events = POLLIN};
     for (;;) {
+        int64_t wait = SECOND / 10;
         if (reporting)
             report();
         if (stopping)
             return 0;
-        if (poll(&readable, 1, 100) > 0)
+        if (tls && ack_due) {
+            wait = ack_due - now_ns(CLOCK_MONOTONIC);
+            if (wait <= 0) {
+                acknowledge(tls);
+                continue;
+            }
+        }
+        struct timespec timeout = {wait / SECOND, wait % SECOND};
+        if (ppoll(&readable, 1, &timeout, NULL) > 0)
             return 1;
     }
 }
 
 static void serve(SSL *tls) {
     have = 0;
+    ack_due = 0;
     for (;;) {
-        if (!SSL_has_pending(tls) && !wait_readable(SSL_get_fd(tls)))
+        if (!SSL_has_pending(tls) && !wait_readable(SSL_get_fd(tls), tls))
             return;
         int length = SSL_read(tls, buffer + have, (int)(sizeof buffer - have));
         int64_t arrived = now_ns(CLOCK_REALTIME);
@@ -168,6 +184,8 @@ int main(int count, char **words) {
     stop_on_signals();
     struct sigaction action = {.sa_handler = on_report};
     sigaction(SIGUSR1, &action, NULL);
+    prctl(PR_SET_TIMERSLACK, 1UL);
+    ack_delay = number(count, words, "--ack-delay-us", 0) * 1000;
     output = option(count, words, "--output", "");
     row_limit = (size_t)number(count, words, "--rows", 500000);
     rows = mmap(NULL, row_limit * sizeof *rows, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -183,7 +201,7 @@ int main(int count, char **words) {
     realtime((int)number(count, words, "--priority", 0));
     puts("{\"ready\":true}");
     fflush(stdout);
-    while (wait_readable(listener)) {
+    while (wait_readable(listener, NULL)) {
         int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         if (connection < 0)
             continue;

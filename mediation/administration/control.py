@@ -31,8 +31,8 @@ SOCKET = "administrator.control"
 FOLDER = "administrator"  # private to this function: the ledger's key, the lock, the clock's high-water mark
 TICK_S = 1.0  # the longest sleep: a wall clock that was set forward is noticed by then
 ARM_LIMIT_S = 10.0  # how long a command waits for the functions' answers
-READY_LIMIT_S = 15.0  # how long the start waits for functions that are away
-LOCK_LIMIT_S = 15.0
+READY_LIMIT_S = 10.0  # how long the start waits for functions that are away
+LOCK_LIMIT_S = 5.0
 RECEIVE_OCTETS = 65_536
 MAX_COMMANDS_AT_ONCE = 32
 

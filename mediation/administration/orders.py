@@ -32,6 +32,7 @@ from mediation.core.case import ENDED, LIFE, Act, Command, Event, Revocation, Ro
 from mediation.core.check import Check
 from mediation.core.control import Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
+from mediation.core.trust import Key
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust
 
@@ -215,7 +216,12 @@ class Orders:
 
     def _examine_filing(self, filing: Filing, cases: set[str], now_ns: int) -> tuple[Stored, list[entry.Record]]:
         """One order, ready to be stored, with its entries; `cases` are those of the same batch."""
-        order = authorization.examine_order(filing.legal, filing.carrier, self.trust)
+        acts: tuple[tuple[Command, Key], ...] = ()
+        if filing.commands:
+            found = authorization.examine_acts(filing.legal, filing.carrier, filing.commands, self.trust)
+            order, acts = found.order, found.commands
+        else:
+            order = authorization.examine_order(filing.legal, filing.carrier, self.trust)
         carrier_sha256, legal_sha256 = jws.sha256_hex(filing.carrier), jws.sha256_hex(filing.legal)
         if carrier_sha256 in self._orders:
             raise AuthorizationError(Check.ALREADY_FILED)
@@ -237,13 +243,11 @@ class Orders:
             )
         ]  # fmt: skip
         state = State.FILED
-        if filing.commands:
-            acts = authorization.examine_acts(filing.legal, filing.carrier, filing.commands, self.trust)
-            for text, (command, key) in zip(filing.commands, acts.commands, strict=True):
-                authorization.check_dates(command, key, now_ns // NS)
-                records.append(_accepted(text, command, key.person, legal_sha256, time_us))
-                if command.act is not Act.DDE:
-                    state = LIFE[state, Event(command.act)]
+        for text, (command, key) in zip(filing.commands, acts, strict=True):
+            authorization.check_dates(command, key, now_ns // NS)
+            records.append(_accepted(text, command, key.person, legal_sha256, time_us))
+            if command.act is not Act.DDE:
+                state = LIFE[state, Event(command.act)]
         stored = Stored(
             carrier_sha256=carrier_sha256, legal_sha256=legal_sha256, xid=authorization.xid(filing.carrier).hex(),
             case=order.legal.case, legal=filing.legal, carrier=filing.carrier,

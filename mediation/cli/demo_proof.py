@@ -5,6 +5,7 @@ Both read files as anybody with a disk could: no function of the daemon is asked
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -77,6 +78,16 @@ def ledger(screen: Screen, site: LabSite, scratch: Path) -> None:
     screen.note(complaint[-1] if complaint else "(nothing)")
     screen.check("it is refused, and the first bad entry is named", done.returncode == 1 and "entry " in done.stderr,
                  f"status {done.returncode}")  # fmt: skip
+
+
+def revoked_at(site: LabSite, case: str) -> float:
+    """When the ledger took the revocation of a case's token in, seconds since 1970. Raises FileNotFoundError."""
+    for path in sorted((site.path / "ledger" / "records").glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            record = json.loads(json.loads(line)["record"])
+            if (record["kind"], record.get("case")) == ("revoked", case):
+                return int(record["time_us"]) / 1e6
+    raise FileNotFoundError("the ledger has no revocation of the case")
 
 
 def _plain(path: Path) -> bool:

@@ -86,10 +86,11 @@ def accepted(answer: Answer) -> Result:
     if result.check:
         raise AuthorizationError(Check.named(result.check), result.detail)
     for name, said in sorted(result.functions.items()):
+        if said not in ("", "done", "away"):
+            raise AuthorizationError(said, f"refused by {name}")
+    for name, said in sorted(result.functions.items()):
         if said == "":
             click.echo(f"mediation: {name} has not answered yet", err=True)
-        elif said not in ("done", "away"):
-            raise AuthorizationError(said, f"refused by {name}")
     return result
 
 

@@ -27,6 +27,7 @@ from mediation.core.link import Ack, Close, CloseReason, Data, Hello, KeepaliveA
 from mediation.runtime.tls import Channel
 
 GREETING_LIMIT_S: Final = 10.0  # TLS handshake and HELLO
+GATHER_S: Final = 0.002  # one sync and one acknowledgement for what comes within it
 SILENCE_S: Final = 45.0  # the mediator says something every 10 s
 MAX_CONNECTIONS: Final = 64
 
@@ -243,6 +244,7 @@ class _Reception:
         done: Position | None = None
         while True:
             await self._work.wait()
+            await trio.sleep(GATHER_S)
             self._work = trio.Event()
             position = self._journal.position
             if position is not None and position != done:

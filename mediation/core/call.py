@@ -203,8 +203,6 @@ class CallModel:
         self._dde = on and Capability.DIGITS in self._order.capabilities
         if not self._dde:
             self._flush_all()
-            for call in self._calls.values():
-                call.dialing = None
         return self._outbox.take()
 
     def advance(self, now_ns: int) -> list[cdc.CallEvent]:

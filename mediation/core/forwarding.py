@@ -78,7 +78,7 @@ class Whereabouts:
             return True
         users = {_user(each.uri) for each in call.branches.values()}
         tried = any(each.done and each.subject for tag, each in call.branches.items() if tag != call.outer)
-        return (tried or call.status >= 300) and _user(uri) not in users
+        return tried and _user(uri) not in users
 
 
 def contact_key(uri: str) -> str:

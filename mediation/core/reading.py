@@ -281,7 +281,7 @@ class Reader:
         match status:
             case 180:
                 mine = call.role is Role.CALLING or leg.subject
-                if mine and not leg.ringing:
+                if mine:
                     leg.ringing = True
                     readings.append(Reading(Event.RINGING, message, leg, side))
             case 181:

@@ -1,7 +1,9 @@
 """The one plain thread of a spool: makes durable what was appended, saves the cursor, wipes, keeps a spare ready.
 
 Group commit: one fdatasync(2) covers whatever was appended before it began, never one a record. The thread runs beside
-the sending, not before it (spool.py says why that is safe and what it gains); nothing waits for it.
+the sending, not before it (spool.py says why that is safe and what it gains); nothing waits for it. It gathers for
+GATHER_S first: what the far side has acknowledged by then needs no sync, and each turn of the thread takes the
+interpreter and a core from the next event.
 
 A failed fdatasync leaves pages clean in memory that may not be on the disk, so the thread keeps every octet until it
 is durable or acknowledged, writes it again and tries again. What it keeps is bounded by MAX_UNSYNCED_OCTETS: beyond
@@ -27,7 +29,8 @@ from mediation.delivery.cursor import Cursor, State
 from mediation.delivery.segment import Segment
 from mediation.runtime import durable
 
-MAX_UNSYNCED_OCTETS: Final = 8 << 20  # about 25,000 messages; a device that lags further has failed
+MAX_UNSYNCED_OCTETS: Final = 32 << 20  # about 100,000 messages; a device that lags further has failed
+GATHER_S: Final = 0.002
 RETRY_S: Final = 0.25  # after a failed write or sync, and while the disk has no room for a spare
 
 
@@ -70,6 +73,7 @@ class Committer:
         self._spare_number = 0
         self._spare_allowed = spare_allowed
         self._stopping = False
+        self._hurried = False
         self._idle = threading.Condition(self._lock)
         self._busy = False
         self._thread = threading.Thread(target=self._run, name="spool-commit", daemon=True)
@@ -86,14 +90,24 @@ class Committer:
     def wake(self) -> None:
         os.eventfd_write(self._wake, 1)
 
+    @property
+    def unsaved(self) -> bool:
+        """The cursor in the file is behind; `wake` saves it."""
+        return self._state is not None
+
     def save(self, state: State, released: list[Segment]) -> None:
-        """The new cursor, and what it makes superfluous: what is acknowledged need not become durable any more."""
+        """The new cursor, and what it makes superfluous: what is acknowledged need not become durable any more.
+
+        The cursor goes to the file with the next turn of the thread; an old one costs nothing but a question to the
+        far side. A loss that stands nowhere else, and a segment to wipe, are a turn of their own.
+        """
         with self._lock:
             while self._entries and self._entries[0].position < state.acknowledged:
                 self.unsynced_octets -= len(self._entries.popleft().octets)
             self._state = state
             self._released += released
-        self.wake()
+        if released or state.loss is not None:
+            self.wake()
 
     def take_spare(self) -> Segment | None:
         """The prepared segment, if there is one; the thread makes the next."""
@@ -109,6 +123,7 @@ class Committer:
     def drain(self, timeout_s: float) -> bool:
         """Waits until everything asked for is done; False when it is not within the time. For tests and `close`."""
         deadline = time.monotonic() + timeout_s
+        self._hurried = True
         self.wake()
         with self._lock:
             while self._busy or self._pending():
@@ -121,7 +136,7 @@ class Committer:
     def close(self) -> None:
         """One last commit, then the end of the thread and of its files: the cursor, the spare, what was released."""
         with self._lock:
-            self._stopping = True
+            self._stopping = self._hurried = True
         self.wake()
         self._thread.join()
         os.close(self._wake)
@@ -143,10 +158,13 @@ class Committer:
         retry = False
         while True:
             poll.poll(RETRY_S * 1000 if retry else None)
+            if not self._hurried:
+                time.sleep(GATHER_S)
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
             with self._lock:
                 self._busy = True
+                self._hurried = False
                 stopping = self._stopping
             # Messages first: the rest can wait for them, never they for the rest.
             retry = not self._commit()

@@ -88,6 +88,10 @@ class Links:
             finally:
                 link.spool.commit()
 
+    def tick(self) -> None:
+        for link in self._links.values():
+            link.spool.tick()
+
     def stranded(self) -> int:
         """Spools in the folder that no order of this process has opened."""
         opened = {link.spool.folder for link in self._links.values()}

@@ -66,6 +66,7 @@ class Mediator:
         self._site = site
         self._log = log.get("mediator")
         self._wake = trio.Event()
+        self._planned_ns = 0  # when `_keep_time` looks again of its own accord
         folder = site.delivery_dir
         context = tls.context(
             ssl.Purpose.SERVER_AUTH, folder / "client.pem", folder / "client.key", folder / "agency-ca.pem"
@@ -146,7 +147,9 @@ class Mediator:
         self.links.deliver(self.tracker.observe(pdus, lambda xid: self.table.live(xid, now_ns)))
         if self.tracker.counters.refused_unknown > refused:
             self._log.error("alarm_task_unknown", count=self.tracker.counters.refused_unknown)
-        self._wake.set()
+        deadline = self.tracker.next_deadline_ns()
+        if deadline is not None and deadline < self._planned_ns:
+            self._wake.set()
 
     async def _keep_time(self) -> None:
         """Ends windows at their second and gives the call models their time."""
@@ -159,6 +162,7 @@ class Mediator:
                 pause = min(pause, (end - self.authority_clock.now_ns()) / 1e9)
             if (deadline := self.tracker.next_deadline_ns()) is not None:
                 pause = min(pause, (deadline - time.time_ns()) / 1e9)
+            self._planned_ns = time.time_ns() + int(pause * 1e9)
             with trio.move_on_after(max(0.0, pause)):
                 await self._wake.wait()
 
@@ -172,6 +176,7 @@ class Mediator:
         while True:
             await trio.sleep(TICK_S)
             gc.collect(1)  # what `_prepare_process` took from the events' way
+            self.links.tick()
             if not self.retired.save():
                 self._log.error("alarm_stops_not_saved", failures=self.retired.failures)
             try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import hmac
+import math
 import random
 import ssl
 import time
@@ -37,6 +38,7 @@ FIRST_PAUSE_S: Final = 0.05
 HEALTHY_S: Final = 5.0  # a connection that lived so long is made again without a growing pause
 LONGEST_PAUSE_S: Final = 2.0  # a far side that is back waits no longer; a quarter of the 8 s of 1.20007(a)(14)
 CONNECT_LIMIT_S: Final = 10.0  # TCP, TLS and WELCOME together
+SETTLE_S: Final = 0.02
 KEEPALIVE_S: Final = 10.0
 SILENCE_S: Final = 30.0  # a far side that says nothing for so long is gone
 INLINE_OCTETS: Final = 64 << 10  # the spool's newest octets are in memory: reading them needs no thread
@@ -103,7 +105,8 @@ class Link:
     def offer(self, events: list[Sent]) -> None:
         """Sends what the spool has just stored, now if the link is up and idle, else in its turn. Never raises."""
         channel, reader = self._channel, self._reader
-        if not events:
+        if not events:  # there was no room for them: `_pump` sees to the report
+            self._more.set()
             return
         if channel is not None and reader is not None and not self._pending and reader.is_at(events):
             try:
@@ -287,7 +290,9 @@ class Link:
                 await channel.send(self._connection.send(Close(CloseReason.DONE)))
                 raise _Over
             else:
-                await more.wait()
+                # A loss that finds no room yet is tried again: the thread wipes what was acknowledged.
+                with trio.move_on_after(SETTLE_S if self.spool.open_loss else math.inf):
+                    await more.wait()
 
     async def _keep_alive(self, channel: Channel, connection: link.Connection) -> None:
         """Asks a quiet far side whether it is there; raises when it has not answered for SILENCE_S."""

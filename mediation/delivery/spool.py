@@ -5,11 +5,11 @@ Order of things, and why it is safe (47 USC 1002(a), SEC-9; measured on the proj
  2. The caller sends it.
  3. `commit` wakes the thread that makes it durable (committer.py): one fdatasync(2) for all that was appended.
 Sending does not wait for the device. Waiting would cost 140 to 200 µs a batch at the median (inline or through a
-thread) against 13 µs for the write alone, and would protect nothing more: what an unacknowledged message needs is to
-survive, and a message that was already sent survives more, not less, than one that is still waiting. The one danger is
-that a power failure makes us forget numbers that the far side has seen. Therefore each opening begins a new epoch,
-durable before its first message; within an epoch a number is never used twice, and the far side's position decides
-where the older epoch ended (core/link.py).
+thread) against 13 µs for the write alone, and would protect nothing more: a message that was already sent survives a
+power failure more often, not less, than one that still waits for the device. What a power failure can take is what
+was neither acknowledged nor synced, some 2 ms of it. The one danger of sending first is that it makes us forget numbers
+that the far side has seen. Therefore each opening begins a new epoch, durable before its first message; within an
+epoch a number is never used twice, and the far side's position decides where the older epoch ended (core/link.py).
 
 Accounting, which tests hold: received + recovered == acknowledged + queued. Every message takes a number; one that
 cannot be kept takes it into a Loss that goes to the far side in its place, so that received == delivered + reported
@@ -163,6 +163,11 @@ class Spool:
         """Starts to make durable what was appended; returns at once."""
         self._committer.wake()
 
+    def tick(self) -> None:
+        """From time to time: brings the cursor in the file up to date when nothing else does."""
+        if self._committer.unsaved:
+            self._committer.wake()
+
     def drain(self, timeout_s: float) -> bool:
         """Blocks until all is durable and saved; False when the time is over first."""
         return self._committer.drain(timeout_s)
@@ -255,29 +260,40 @@ class Spool:
             return LossClass.STORAGE
         if self._current is not None and self._current.room >= octets:
             return None
-        start = Position(self.position.epoch, first)
-        fits = len(self._segments) < self._max_segments
-        spare = self._committer.take_spare() if fits else None
+        following = self._next_segment(Position(self.position.epoch, first))
+        if following is not None:
+            self._current = following
+            self._segments.append(following)
+        self._release()
+        if following is not None:
+            return None
+        return LossClass.SPOOL_FULL if len(self._segments) >= self._max_segments else LossClass.STORAGE
+
+    def _next_segment(self, start: Position) -> Segment | None:
+        """A spare, or one made in haste, or the current one if nothing in it is needed any more; None: no room."""
+        spare = None
         try:
-            if spare is not None:
-                self._current = segments.place(spare, self.folder, start)
-            elif fits:
-                self._current = segments.improvise(self.folder, start, self._segment_octets)
+            if len(self._segments) < self._max_segments:
+                spare = self._committer.take_spare()
+                if spare is not None:
+                    return segments.place(spare, self.folder, start)
+                made = segments.improvise(self.folder, start, self._segment_octets)
                 self.counters.improvised += 1
-        except OSError:
-            fits = False
+                return made
+        except OSError:  # the disk is full, or refuses
             if spare is not None:
                 spare.close()
                 spare.path.unlink(missing_ok=True)
-        if fits:
-            assert self._current is not None
-            self._segments.append(self._current)
-        elif self._current is not None and self.acknowledged >= self._end_of(self._current):
-            self._current = None  # nothing in it is needed: wiped, it becomes the spare
-        self._release()
-        if fits:
+        current = self._current
+        # A failing thread may still write what it holds into its old place.
+        if current is None or self.acknowledged < self._end_of(current) or self._committer.failing:
             return None
-        return LossClass.SPOOL_FULL if len(self._segments) >= self._max_segments else LossClass.STORAGE
+        try:
+            segments.wipe(current)
+            self._segments.remove(current)
+            return segments.place(current, self.folder, start)
+        except OSError:
+            return None
 
     def _lose(self, events: list[Sent], reason: LossClass) -> None:
         """`events` find no room: their numbers join the open loss, under the class that it began with."""

@@ -1,6 +1,6 @@
 """Files that are on the disk when the call returns, and whole or not there at all.
 
-Every function states the system calls it makes, in order; tests compare them with what strace sees. A file system may
+Every function states the system calls it makes, in order, and tests hold it to them. A file system may
 reorder anything that no fsync(2) or fdatasync(2) stands between, and a name is durable only when its folder is
 (fsync(2), NOTES). After a failed sync the pages are clean in memory and perhaps not on the disk, so nobody may sync
 again and believe it: what must be durable is written again first.

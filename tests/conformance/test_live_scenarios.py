@@ -12,7 +12,7 @@ from tests.rig.report import play
 from tests.rig.scenarios import SCENARIOS, Scenario
 from tests.rig.stage import Rig
 
-pytestmark = [pytest.mark.rig, pytest.mark.root, pytest.mark.xdist_group("rig")]
+pytestmark = [pytest.mark.rig, pytest.mark.root]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS])

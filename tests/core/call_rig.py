@@ -128,9 +128,9 @@ class Wire:
             self.give(_octets(lines, body), from_caller=from_caller)
             self.now_ns += 50_000 if hop + 1 < (hops or self.span) else 0
 
-    def response(self, status: int, reason: str = "", *, method: str = "INVITE", from_caller: bool = False, tag: str = "",
-                 body: str = "", headers: tuple[str, ...] = (), cseq: int | None = None, branch: str = "",
-                 contact: str = "", hops: int | None = None) -> None:  # fmt: skip
+    def response(self, status: int, reason: str = "", *, method: str = "INVITE", from_caller: bool = False,
+                 tag: str = "", body: str = "", headers: tuple[str, ...] = (), cseq: int | None = None,
+                 branch: str = "", contact: str = "", hops: int | None = None) -> None:  # fmt: skip
         """Seen on the inner hop first, as it comes back."""
         self.now_ns += self.step_ns
         cseq = self.cseq if cseq is None else cseq

@@ -101,6 +101,16 @@ def test_after_a_refusal_a_new_user_is_somebody_else() -> None:
     assert wire.story == ["termAttempt", "redirection"]
 
 
+def test_after_giving_up_a_new_user_is_somebody_else() -> None:
+    """The proxy cancels the ringing phone and goes on before the phone's 487 is back."""
+    wire = called()
+    wire.invite(hops=1)
+    send_on(wire, S_CONTACT, branch="z9hG4bK-s")
+    wire.request("CANCEL", to_tag=None, branch="z9hG4bK-s")
+    send_on(wire, UNCLEAR)
+    assert wire.story == ["termAttempt", "redirection"]
+
+
 def test_after_a_refusal_the_same_user_elsewhere_is_the_subjects_second_phone() -> None:
     wire = called()
     wire.invite(hops=1)
@@ -143,7 +153,44 @@ def test_the_contact_of_an_earlier_call_is_known() -> None:
     assert wire.story == ["termAttempt"]
 
 
+def test_the_contact_of_a_phone_that_was_called_is_known_but_not_that_of_another() -> None:
+    own, foreign = f"sip:{B}@10.0.0.5:5060", "sip:+12015550166@10.0.8.8:5060"
+    wire = called()
+    for call_id, uri, contact in (("one", S_URI, own), ("two", B_URI, foreign)):
+        earlier = called(call_id=call_id)
+        earlier.model = wire.model
+        earlier.invite()
+        send_on(earlier, uri)
+        earlier.response(200, branch="z9hG4bK-next", contact=contact)
+    wire.invite()
+    send_on(wire, own, branch="z9hG4bK-own")
+    assert wire.story == ["termAttempt"]
+    send_on(wire, foreign, branch="z9hG4bK-foreign")
+    assert wire.story == ["termAttempt", "redirection"]
+
+
+def test_a_network_that_keeps_one_dialog_towards_the_caller() -> None:
+    """S's phone rang in it, then the call was sent on, and in the same dialog B answers."""
+    wire = called()
+    wire.invite()
+    wire.ring()
+    send_on(wire, B_URI)
+    wire.answer()
+    answer = wire.messages[3]
+    assert wire.story == ["termAttempt", ALERT, "redirection", "answer"]
+    assert isinstance(answer, cdc.Answer) and answer.answering is not None and answer.answering.dn == B[1:]
+
+
 # Announced, but not seen
+
+
+def test_announced_but_the_subject_answered_after_all() -> None:
+    wire = called()
+    wire.invite()
+    send_on(wire, S_CONTACT)
+    wire.response(181, "Call Is Being Forwarded", tag="proxy")
+    wire.response(200, branch="z9hG4bK-next", tag="s", body=sdp())
+    assert wire.story == ["termAttempt", "answer"]
 
 
 def test_announced_and_answered_out_of_sight() -> None:
@@ -175,6 +222,16 @@ def test_announced_and_never_seen_again() -> None:
     assert isinstance(told, cdc.Redirection) and isinstance(known, cdc.Redirection)
     assert told.redirected_to is None and told.redirected_from is not None and told.redirected_from.dn == S[1:]
     assert known.redirected_to is not None and known.redirected_to.dn == B[1:]
+
+
+def test_announced_then_sent_to_a_target_that_says_nothing_of_itself() -> None:
+    wire = called()
+    wire.invite()
+    wire.response(181, "Call Is Being Forwarded")
+    send_on(wire, UNCLEAR)
+    assert wire.story == ["termAttempt", "redirection"]
+    told = wire.messages[-1]
+    assert isinstance(told, cdc.Redirection) and told.redirected_to == cdc.Party(uri=(UNCLEAR,))
 
 
 def test_announced_with_a_target() -> None:
@@ -228,7 +285,9 @@ def test_a_302_that_nobody_follows() -> None:
 def test_a_302_names_the_best_contact() -> None:
     wire = called()
     wire.invite()
-    wire.response(302, contact=f"{A_URI}>;q=0.1, <{B_URI}>;q=0.9, <sip:c@carrier.example>;q=0.2, <sip:d@carrier.example")
+    wire.response(
+        302, contact=f"{A_URI}>;q=0.1, <{B_URI}>;q=0.9, <sip:c@carrier.example>;q=0.2, <sip:d@carrier.example"
+    )
     redirection = wire.messages[-1]
     assert isinstance(redirection, cdc.Redirection) and redirection.redirected_to is not None
     assert redirection.redirected_to.uri == ("sip:d@carrier.example",)  # without q it counts as 1
@@ -301,6 +360,16 @@ def test_forwarded_before_it_reached_this_tap() -> None:
     assert attempt.redirected_from_info is not None and attempt.redirected_from_info.num_redirections == 1
     assert isinstance(redirection, cdc.Redirection) and redirection.redirected_to is not None
     assert redirection.redirected_to.dn == B[1:]
+
+
+def test_a_first_request_to_another_number_is_no_forwarding_without_a_word_of_it() -> None:
+    """A number translated for the subject (here from its toll-free one) looks the same."""
+    wire = called()
+    wire.invite(uri="sip:+12015550166@carrier.example")
+    assert wire.story == ["termAttempt"]
+    (attempt,) = wire.messages
+    assert isinstance(attempt, cdc.TerminationAttempt) and attempt.called is not None
+    assert attempt.called.dn == S[1:]
 
 
 def test_forwarded_to_the_subject() -> None:

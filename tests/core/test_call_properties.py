@@ -1,4 +1,4 @@
-"""What holds for the call model whatever happens to the wire: loss, copies, reordering, many calls at once, hostile octets.
+"""What holds for the call model whatever happens to the wire: loss, copies, reordering, many calls, hostile octets.
 
 Calls are recorded from scripts (tests.core.call_rig), then their PDUs are mangled and given to a fresh model.
 """

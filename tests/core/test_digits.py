@@ -86,6 +86,12 @@ def test_a_new_press_just_where_a_segment_would_begin() -> None:
     assert keys([telephone_event(7, 0), telephone_event(7, MAX_SEGMENT, marker=True)]) == "77"
 
 
+def test_a_late_end_of_an_earlier_press_does_not_end_a_held_one() -> None:
+    first = press("7", 0)
+    held_key = [telephone_event(7, 4000, marker=True), first[-1], telephone_event(7, 4000 + MAX_SEGMENT)]
+    assert keys([*first, *held_key]) == "77"
+
+
 def test_time_stamps_that_wrap() -> None:
     assert keys(press("1", 0xFFFFFFFF) + press("1", 4000)) == "11"
     assert keys([telephone_event(1, 0xFFFFFFFF), telephone_event(1, MAX_SEGMENT - 1)]) == "1"
@@ -111,12 +117,15 @@ def test_sources_are_bounded() -> None:
 
 def test_header_extension_csrc_and_padding() -> None:
     plain = telephone_event(9, 160)
-    extended = bytes([0x92 | 0x20]) + plain[1:12] + bytes(8) + b"\xbe\xde\x00\x01" + bytes(4) + plain[12:] + b"\0\0\0\x04"
+    extended = (
+        bytes([0x92 | 0x20]) + plain[1:12] + bytes(8) + b"\xbe\xde\x00\x01" + bytes(4) + plain[12:] + b"\0\0\0\x04"
+    )
     assert keys([extended]) == "9"
 
 
 @pytest.mark.parametrize(
-    "packet", [b"", bytes(12), telephone_event(1, 0)[:13], b"\x9f" + telephone_event(1, 0)[1:], b"\xa0" + bytes(14) + b"\xff"]
+    "packet",
+    [b"", bytes(12), telephone_event(1, 0)[:13], b"\x9f" + telephone_event(1, 0)[1:], b"\xa0" + bytes(14) + b"\xff"],
 )
 def test_what_is_no_telephone_event_is_refused(packet: bytes) -> None:
     with pytest.raises(RemoteProtocolError):

@@ -110,7 +110,9 @@ def test_a_full_title_3_order_gets_everything_unchanged(record: type[cdc.Message
 
 
 def origination() -> cdc.Origination:
-    return cdc.Origination(**PREFIX, call_id=CALL, calling=PARTY, user_input="5", subject_media=SDP, sip_headers=HEADERS)
+    return cdc.Origination(
+        **PREFIX, call_id=CALL, calling=PARTY, user_input="5", subject_media=SDP, sip_headers=HEADERS
+    )
 
 
 def test_title_3_without_location_and_content() -> None:

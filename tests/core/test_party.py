@@ -45,7 +45,9 @@ def test_two_asserted_identities_are_one_party() -> None:
     assert told.calling.dn == A[1:]
 
 
-@pytest.mark.parametrize("privacy", ["Privacy: id", "Privacy: header;id;critical", "privacy: USER", "X-Nothing: the From alone withholds"])
+@pytest.mark.parametrize(
+    "privacy", ["Privacy: id", "Privacy: header;id;critical", "privacy: USER", "X-Nothing: the From alone withholds"]
+)
 def test_withheld_and_asserted(privacy: str) -> None:
     told, display = attempt(HIDDEN, privacy, f'P-Asserted-Identity: "Alice" <{A_URI}>')
     assert told.calling.dn == A[1:]
@@ -84,7 +86,9 @@ def test_called_is_who_was_asked_for_not_the_contact() -> None:
 
 
 def test_evidence_goes_along_and_nothing_else_does() -> None:
-    told, _ = attempt("", "Subject: secret words", "Privacy: none", "P-Access-Network-Info: 3GPP-UTRAN; cell=1", "X-Y: z")
+    told, _ = attempt(
+        "", "Subject: secret words", "Privacy: none", "P-Access-Network-Info: 3GPP-UTRAN; cell=1", "X-Y: z"
+    )
     names = [line.partition(":")[0] for line in told.sip_headers]
     assert names == ["From", "To", "Privacy", "P-Access-Network-Info"]
 
@@ -141,6 +145,14 @@ def test_the_subject_is_a_number_although_only_claimed() -> None:
     assert message.subject_media == cdc.Media(sdp=sdp(), status=cdc.MediaStatus.REQUESTED)
 
 
+def test_a_subject_that_withholds_is_named_all_the_same() -> None:
+    wire = Wire(CallModel(surveillance()))
+    wire.invite(headers=("Privacy: id",))
+    (message,) = wire.messages
+    assert isinstance(message, cdc.Origination) and message.calling is not None
+    assert message.calling.dn == S[1:]
+
+
 def test_who_answered_by_the_networks_word() -> None:
     wire = Wire(CallModel(surveillance()))
     wire.invite()
@@ -158,9 +170,7 @@ def test_bye_gives_its_reasons() -> None:
     wire.bye(headers=("Reason: Q.850;cause=16", 'Reason: SIP;cause=200;text="Call completed"'))
     release = wire.messages[-1]
     assert isinstance(release, cdc.Release) and release.cause is not None
-    assert release.cause == cdc.Cause(
-        sip=("Reason: Q.850;cause=16", 'Reason: SIP;cause=200;text="Call completed"')
-    )
+    assert release.cause == cdc.Cause(sip=("Reason: Q.850;cause=16", 'Reason: SIP;cause=200;text="Call completed"'))
 
 
 # Tones and patterns
@@ -185,7 +195,11 @@ def test_the_tone_of_a_status(status: int, tone: AudibleSignal | None) -> None:
     wire.wait(5)
     tones = [m.subject_audible_signal for m in wire.messages if isinstance(m, cdc.NetworkSignal)]
     assert tones == ([tone] if tone else [])
-    assert wire.story[-1] == f"release SIP/2.0 {status} " + {404: "Not Found", 486: "Busy Here", 487: "Request Terminated"}.get(status, "Status")
+    assert wire.story[-1] == f"release SIP/2.0 {status} " + {
+        404: "Not Found",
+        486: "Busy Here",
+        487: "Request Terminated",
+    }.get(status, "Status")
 
 
 def test_every_final_status_has_a_tone_or_is_silent_on_purpose() -> None:

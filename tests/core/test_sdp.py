@@ -8,8 +8,9 @@ from mediation.core.sdp import MAX_MEDIA, Codec, Direction, parse_sdp
 from tests.ext.calls import XID, Dialog, Rig, sdp
 
 TWO_STREAMS = (
-    b"v=0\r\no=alice 2890844526 2890844526 IN IP4 host.example.com\r\ns=\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\na=recvonly\r\n"
-    b"m=audio 49170 RTP/AVP 0 8 97 101\r\na=rtpmap:97 iLBC/8000\r\na=rtpmap:101 Telephone-Event/8000\r\na=fmtp:101 0-15\r\n"
+    b"v=0\r\no=alice 2890844526 2890844526 IN IP4 host.example.com\r\ns=\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
+    b"a=recvonly\r\nm=audio 49170 RTP/AVP 0 8 97 101\r\na=rtpmap:97 iLBC/8000\r\n"
+    b"a=rtpmap:101 Telephone-Event/8000\r\na=fmtp:101 0-15\r\n"
     b"m=video 51372/2 RTP/SAVP 31 32\r\nc=IN IP6 2001:db8::2\r\na=rtpmap:32 MPV/90000\r\na=sendonly\r\n"
 )
 
@@ -80,7 +81,14 @@ def test_multipart(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["m=audio x RTP/AVP 0", "m=audio 99999 RTP/AVP 0", "m=audio", "m=", "m=audio -1 RTP/AVP 0", "m=audio \u0661 RTP/AVP 0"],
+    [
+        "m=audio x RTP/AVP 0",
+        "m=audio 99999 RTP/AVP 0",
+        "m=audio",
+        "m=",
+        "m=audio -1 RTP/AVP 0",
+        "m=audio \u0661 RTP/AVP 0",
+    ],
 )
 def test_ports_that_are_none(line: str) -> None:
     found = parse_sdp(f"v=0\r\n{line}\r\na=rtpmap:x y\r\na=rtpmap:300\r\nc=IN\r\n".encode())

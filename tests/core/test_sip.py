@@ -35,7 +35,8 @@ def test_a_response() -> None:
 def test_compact_folded_and_line_feeds_alone() -> None:
     m = parse(
         b"INVITE sip:b@x SIP/2.0\nv: SIP/2.0/UDP\n h;received=1;\n\tbranch = z9hG4bKx , SIP/2.0/UDP g;branch=y\n"
-        b'f : "A\\"B, C"\n <sip:a@x>\n ; TAG = 1\nt:<sip:b@x>\ni:\n 7@x\nCSEQ:\n 5\n INVITE\nc: text/plain\ns:\nl:2\n\nhi!'
+        b'f : "A\\"B, C"\n <sip:a@x>\n ; TAG = 1\nt:<sip:b@x>\ni:\n 7@x\nCSEQ:\n 5\n'
+        b" INVITE\nc: text/plain\ns:\nl:2\n\nhi!"
     )
     assert (m.branch, m.from_.display, m.from_.uri, m.from_.tag) == ("z9hG4bKx", 'A"B, C', "sip:a@x", "1")
     assert (m.call_id, m.cseq, m.body) == ("7@x", 5, b"hi")
@@ -140,7 +141,10 @@ def test_a_malformed_message_does_not_hide_the_next() -> None:
         ("tel:+1555;tag=1", [("tel:+1555", "", (("tag", "1"),))]),
         ('"A, \\"B\\" <c>" <sip:a@x;p=1>;q="x;,y";lr', [("sip:a@x;p=1", 'A, "B" <c>', (("q", "x;,y"), ("lr", "")))]),
         ("Bell, Alexander <sip:a@x>;tag=4", [("sip:a@x", "Bell, Alexander", (("tag", "4"),))]),
-        ("<sip:a@x>,<sip:b@x>;i=1 , sip:c@x", [("sip:a@x", "", ()), ("sip:b@x", "", (("i", "1"),)), ("sip:c@x", "", ())]),
+        (
+            "<sip:a@x>,<sip:b@x>;i=1 , sip:c@x",
+            [("sip:a@x", "", ()), ("sip:b@x", "", (("i", "1"),)), ("sip:c@x", "", ())],
+        ),
         ("a<sip:a@x>", [("sip:a@x", "a", ())]),
         ('"open <sip:a@x>;tag=1', [("sip:a@x", "open", (("tag", "1"),))]),
         ("< sip:a@x >", [("sip:a@x", "", ())]),

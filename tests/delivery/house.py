@@ -24,13 +24,14 @@ SUBJECT = "tel:+12125550100"
 class House:
     """The site, its persons and its ledger. `now_s` is the time that the tokens are made for."""
 
-    def __init__(self, path: Path, *, now_s: int | None = None) -> None:
+    def __init__(self, path: Path, *, now_s: int | None = None, settings: str = "") -> None:
+        """`settings` is TOML text of further tables of the configuration."""
         self.path = path
         self.now_s = int(time.time()) if now_s is None else now_s
         for name in ("run", "keys", "spool", "delivery", "certificates"):
             (path / name).mkdir(mode=0o755)
         iap = f'[[iap]]\nname = "{IAP}"\ninterface = "none0"\n'
-        config.write_default(path, lab=False, name="house", iaps=iap)
+        config.write_default(path, lab=False, name="house", iaps=iap + settings)
         self.certificates = Certificates(path / "certificates")
         copies = (("mediator.pem", "client.pem"), ("mediator.key", "client.key"), ("ca.pem", "agency-ca.pem"))
         for source, target in copies:

@@ -160,9 +160,25 @@ def test_other_methods_begin_nothing(method: str) -> None:
     assert rig.send(Dialog().request(method, to_tag=False)) == []
 
 
-def test_a_request_inside_a_dialog_begins_nothing() -> None:
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_call_that_was_up_before_is_joined(method: str) -> None:
+    """Armed in mid-call: the next re-INVITE or session refresh brings the call in, and it ends like any other."""
     rig = Rig().arm()
-    assert rig.send(Dialog().request("INVITE", to_tag=True)) == []
+    d = Dialog()
+    assert rig.send(d.response(200), d.request("INFO")) == []
+    pdus = rig.send(d.request(method, cseq=5), d.response(488, method=method, cseq=5), d.request("BYE", by_callee=True))
+    assert [(p.role, p.direction) for p in pdus] == [
+        (Role.CALLING, Direction.FROM_TARGET), (Role.CALLING, Direction.TO_TARGET), (Role.CALLING, Direction.TO_TARGET),
+    ]  # fmt: skip
+    assert (rig.count("calls"), rig.count("calls_joined")) == (1, 1)
+    rig.now += 32_000_000_000
+    rig.send(b"")
+    assert rig.matcher.gauges()["calls"] == 0
+
+
+def test_a_stranger_on_a_trunk_joins_nothing() -> None:
+    rig = Rig(Point(side="trunk", own=(SBC,))).arm()
+    assert rig.send(Dialog().request("INVITE", uri="sip:x@192.0.2.1"), source=PEER) == []
 
 
 def test_wildcards() -> None:
@@ -339,6 +355,14 @@ def test_missing_headers_are_counted_by_name(line: str, counter: str | None) -> 
     assert bool(rig.send(octets)) == (counter is None)
     if counter:
         assert rig.count(counter) == 1
+
+
+@pytest.mark.parametrize("name", [b"Call\rID", b"Call ID", b"Call-I\x44\0", b"Call\x0dID"])
+def test_a_header_that_only_resembles_call_id_hides_no_call(name: bytes) -> None:
+    rig = Rig().arm()
+    d = Dialog()
+    rig.send(d.invite().replace(b"Call-ID:", name + b": decoy\r\nCall-ID:"))
+    assert len(rig.send(d.response(200))) == 1
 
 
 def test_the_output_bound_is_counted_and_leaves_a_gap() -> None:

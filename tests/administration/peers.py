@@ -1,0 +1,164 @@
+"""Stand-ins for the mediator and the access function that really admit, and the administrator as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from mediation.administration import client
+from mediation.core import x1
+from mediation.core.control import Answer, Request
+from mediation.core.errors import AuthorizationError
+from mediation.runtime import sockets
+from mediation.runtime.config import Site
+from mediation.runtime.keys import load_trust
+
+LIMIT_S = 20.0
+
+
+class Peer:
+    """One function: a task table behind a Unix socket. `log` holds what happened, with the monotonic time."""
+
+    def __init__(self, name: str, site: Site, log: list[tuple[str, str, str, float]]) -> None:
+        self.name = name
+        self.site = site
+        self.log = log
+        self.refuse = ""  # the check by which it refuses whatever it is told to arm
+        self.table = self.fresh()
+        self.moved = trio.Event()
+
+    def fresh(self) -> x1.TaskTable:
+        return x1.TaskTable(load_trust(self.site), self._changed)
+
+    def _changed(self, change: x1.Change) -> None:
+        if change.after is not None and self.refuse:
+            raise AuthorizationError(self.refuse)
+        task = change.after or change.before
+        assert task is not None
+        act = "stopped" if change.after is None else "armed" if change.before is None else "changed"
+        self.log.append((self.name, act, task.case, time.monotonic()))
+
+    async def serve(self, *, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until it is cancelled: that is how a function dies. A new `serve` is its restart."""
+        self.table = self.fresh()
+        with trio.CancelScope() as scope:
+            listener = sockets.listen(self.site.run_dir, f"{self.name}.x1")
+            async with listener, trio.open_nursery() as nursery:
+                task_status.started(scope)
+                while True:
+                    nursery.start_soon(self._session, await listener.accept())
+
+    async def _session(self, stream: trio.SocketStream) -> None:
+        lines = x1.Lines()
+        try:
+            async with stream:
+                while octets := await stream.receive_some(65_536):
+                    for line in lines.feed(octets):
+                        request = x1.decode_request(line)
+                        answer = self.table.handle(request, time.time_ns(), lambda: {"tasks": len(self.table)})
+                        await stream.send_all(x1.encode(answer))
+                    self.moved.set()
+                    self.moved = trio.Event()
+        except trio.BrokenResourceError:
+            pass
+
+    def cases(self) -> set[str]:
+        return {task.case for task in self.table}
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        with trio.fail_after(LIMIT_S):
+            while not condition():
+                await self.moved.wait()
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    """`mediation WORDS`, whatever its status."""
+    return subprocess.run(
+        [sys.executable, "-m", "mediation.cli.main", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+async def mediation(*words: str) -> subprocess.CompletedProcess[str]:
+    return await trio.to_thread.run_sync(lambda: command(*words))
+
+
+async def ask(site: Site, request: Request) -> Answer:
+    return await trio.to_thread.run_sync(client.one, site, request)
+
+
+class Stage:
+    """A lab site with its two functions, and the administrator as a process that can be killed."""
+
+    def __init__(self, site: Site, nursery: trio.Nursery) -> None:
+        self.site = site
+        self.nursery = nursery
+        self.log: list[tuple[str, str, str, float]] = []
+        self.mediator = Peer("mediator", site, self.log)
+        self.iap = Peer("iap", site, self.log)
+        self.administrator: trio.Process | None = None
+        self._scopes: dict[str, trio.CancelScope] = {}
+
+    async def start(self, *peers: Peer) -> None:
+        for peer in peers:
+            self._scopes[peer.name] = await self.nursery.start(peer.serve)
+
+    def stop(self, peer: Peer) -> None:
+        self._scopes[peer.name].cancel()
+
+    async def run(self, **environment: str) -> None:
+        """Starts the administrator; returns when it says that it is ready."""
+        address = f"mediation-test-{os.getpid()}-{id(self)}"
+        with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_DGRAM) as notify:
+            await notify.bind(f"\0{address}")
+            errors = (self.site.log_dir / "administrator.log").open("ab")
+            with errors:
+                self.administrator = await trio.lowlevel.open_process(
+                    [sys.executable, "-m", "mediation.cli.main", "function", "administrator", "--site",
+                     str(self.site.path)],
+                    stderr=errors, stdout=errors, env={**os.environ, "NOTIFY_SOCKET": f"@{address}", **environment},
+                )  # fmt: skip
+            with trio.fail_after(LIMIT_S + 15):
+                while b"READY=1" not in await notify.recv(4096):
+                    pass
+
+    async def kill(self) -> None:
+        assert self.administrator is not None
+        self.administrator.kill()
+        await self.administrator.wait()
+
+    async def terminate(self) -> int:
+        assert self.administrator is not None
+        self.administrator.terminate()
+        with trio.fail_after(LIMIT_S):
+            return await self.administrator.wait()
+
+    def said(self) -> str:
+        return (self.site.log_dir / "administrator.log").read_text()
+
+    def events(self, *names: str) -> list[tuple[str, str, str]]:
+        return [event[:3] for event in self.log if not names or event[0] in names]
+
+
+@asynccontextmanager
+async def staged(folder: Path, make: Callable[[Path], Site]) -> AsyncIterator[Stage]:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(make(folder), nursery)
+        try:
+            yield stage
+        finally:
+            if stage.administrator is not None and stage.administrator.returncode is None:
+                stage.administrator.kill()
+                await stage.administrator.wait()
+            nursery.cancel_scope.cancel()
+
+
+def facts(answer: Any) -> dict[str, Any]:
+    return {name: getattr(answer, name) for name in answer.__struct_fields__}

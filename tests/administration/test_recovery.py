@@ -1,0 +1,183 @@
+"""The same orders after any crash, with a full disk, and beside a store that was put back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from mediation.administration.ledger import Ledger
+from mediation.administration.live import load_live
+from mediation.administration.store import Store
+from mediation.core.case import Act, State
+from mediation.core.check import Check
+from mediation.core.errors import LedgerError
+from tests.administration import site as s
+from tests.administration.site import admitted, kinds
+
+# --- crashes, full disks, and stores that were put back ---------------------------------------------------------------
+
+
+class Cut(Exception):
+    """The power is cut."""
+
+
+def cutting(monkeypatch: pytest.MonkeyPatch, kind: type, name: str, *, after: bool) -> None:
+    real = getattr(kind, name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if after:
+            real(*args, **kwargs)
+        raise Cut
+
+    monkeypatch.setattr(kind, name, call)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("kind", "name", "entered"),
+    [(Store, "add_command", False), (Ledger, "append", None), (Store, "entered", True), (Store, "set_head", False)],
+)
+def test_power_cut_during_an_activation(
+    *, desk: s.Desk, monkeypatch: pytest.MonkeyPatch, kind: type, name: str, entered: bool | None, after: bool
+) -> None:
+    """Either the ledger has the act, and then it is carried out after the restart; or nothing happened at all."""
+    filed = s.filing(desk.site, activate=False)
+    desk.submit(filed)
+    text = s.act(desk.site, filed.carrier, "CASE-1", dde=True)
+    with monkeypatch.context() as patch:
+        cutting(patch, kind, name, after=after)
+        with pytest.raises(Cut):
+            desk.perform(text)
+    assert desk.changes == []
+    desk.restart()
+    has_entry = "command-accepted" in kinds(desk.site)
+    assert has_entry is (after if entered is None else entered)
+    assert desk.state() is (State.ACTIVE if has_entry else State.FILED)
+    if has_entry:
+        assert admitted(desk).dde
+    else:
+        assert desk.perform(text)[0].check == ""
+        assert admitted(desk).dde
+    assert desk.orders.held == set()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("kind", "name"), [(Store, "add_order"), (Ledger, "append"), (Store, "filed")])
+def test_power_cut_during_a_filing(
+    desk: s.Desk, monkeypatch: pytest.MonkeyPatch, kind: type, name: str, after: bool
+) -> None:
+    filings = [s.filing(desk.site, f"CASE-{n}") for n in range(3)]
+    with monkeypatch.context() as patch:
+        cutting(patch, kind, name, after=after)
+        with pytest.raises(Cut):
+            desk.submit(*filings)
+    desk.restart()
+    states = {desk.orders.of_case(f"CASE-{n}")[-1].state for n in range(3) if desk.orders.of_case(f"CASE-{n}")}
+    if "order-filed" in kinds(desk.site):
+        assert states == {State.ACTIVE}
+        assert [admitted(desk, f"CASE-{n}").case for n in range(3)] == ["CASE-0", "CASE-1", "CASE-2"]
+        assert "recovered" in kinds(desk.site)
+    else:
+        assert states == set()
+        assert [result.check for result in desk.submit(*filings)] == ["", "", ""]
+
+
+@pytest.mark.parametrize("how", ["revoked", "deactivated", "expired"])
+def test_a_full_disk_stops_no_stop(desk: s.Desk, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """The ledger cannot be written: nothing can be started, everything can be stopped, and the entry is owed."""
+    filed = s.filing(desk.site)
+    desk.submit(filed)
+
+    def full(*_: Any) -> None:
+        raise LedgerError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "append", full)
+        with pytest.raises(LedgerError):
+            desk.submit(s.filing(desk.site, "CASE-2"))
+        with pytest.raises(LedgerError):
+            desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, Act.DDE, dde=True))
+        assert not admitted(desk).dde
+        if how == "revoked":
+            assert desk.revoke(s.revocation(desk.site, filed))[0].check == ""
+        elif how == "deactivated":
+            assert desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, Act.DEACTIVATE))[0].check == ""
+        else:
+            desk.later(3700)
+    assert desk.changes[-1] == ("CASE-1", State(how)) and desk.state() is State(how)
+    assert desk.orders.counters["ledger_append_failed"] == 3
+    assert desk.orders.of_case("CASE-2") == []
+    desk.revoke("rubbish")  # the disk has room again, and something is entered
+    assert len(kinds(desk.site)) == 5  # the site, the filing, the activation, the stop that was owed, the refusal
+    assert kinds(desk.site)[3] == {"deactivated": "command-accepted"}.get(how, how)
+    desk.restart()
+    assert desk.state() is State(how)
+
+
+def test_a_store_that_cannot_be_written_stops_no_stop(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    filed = s.filing(desk.site)
+    desk.submit(filed)
+
+    def full(*_: Any) -> None:
+        raise apsw.FullError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "set_state", full)
+        assert desk.revoke(s.revocation(desk.site, filed))[0].check == ""
+    assert desk.changes[-1] == ("CASE-1", State.REVOKED)
+    desk.restart()  # the store says active; the ledger knows better
+    assert desk.state() is State.REVOKED
+
+
+@pytest.mark.parametrize("how", ["revoked", "deactivated"])
+def test_a_store_that_was_put_back_brings_nothing_back(desk: s.Desk, how: str) -> None:
+    filed = s.filing(desk.site)
+    desk.submit(filed)
+    desk.orders.close()
+    old = desk.site.store_path.read_bytes()
+    desk.restart()
+    if how == "revoked":
+        desk.revoke(s.revocation(desk.site, filed))
+    else:
+        desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, Act.DEACTIVATE))
+    desk.orders.close()
+    for path in desk.site.path.glob("store.sqlite*"):
+        path.unlink()
+    desk.site.store_path.write_bytes(old)
+    desk.restart()
+    assert desk.state() is State(how)
+    assert load_live(desk.site) == []
+
+
+def test_an_order_whose_last_word_is_lost_is_held(desk: s.Desk) -> None:
+    """The toggle was switched off after the store's copy was made: it must not come on again."""
+    filed = s.filing(desk.site, dde=True)
+    desk.submit(filed)
+    desk.orders.close()
+    old = desk.site.store_path.read_bytes()
+    desk.restart()
+    desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, Act.DDE, dde=False))
+    desk.orders.close()
+    for path in desk.site.path.glob("store.sqlite*"):
+        path.unlink()
+    desk.site.store_path.write_bytes(old)
+    desk.restart()
+    assert not desk.orders.wanted(desk.order())
+    assert desk.orders.counters["orders_held"] == 1
+    assert load_live(desk.site) == []
+    assert desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, Act.DDE, dde=True))[0].check == Check.SUPERSEDED
+    assert desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, Act.DEACTIVATE))[0].check == ""
+
+
+def test_a_ledger_that_was_put_back_is_refused(desk: s.Desk, tmp_path: Path) -> None:
+    desk.submit(s.filing(desk.site))
+    desk.orders.close()
+    for path in desk.site.ledger_dir.rglob("*"):
+        if path.name == "checkpoint":
+            path.write_text(path.read_text().replace("\n3\n", "\n2\n"))
+    with pytest.raises(LedgerError):
+        s.Desk(desk.site)
+    desk.orders = s.Desk(s.make(tmp_path / "other")).orders  # something to close
