@@ -22,13 +22,14 @@ from mediation.administration.orders import Orders
 from mediation.administration.store import Stored
 from mediation.core import authorization, entry, x1
 from mediation.core.authorization import NS
-from mediation.core.case import ENDED
+from mediation.core.case import ENDED, TaskRequest
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
 from mediation.runtime import log, sockets
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.25  # between attempts to connect: a function that is back is found at once
 WINDOW = 64  # requests on the way to one function: a stop never waits behind more
 OUTCOMES_AT_ONCE = 512  # answers under one checkpoint
+ADMITTED_KEPT = 512  # requests; what is on its way to one function and not yet to the other
 REPORT_LIMIT_S = 2.0
 RECEIVE_OCTETS = 65_536
 DONE, AWAY = "done", "away"
@@ -175,9 +176,8 @@ class Function:
             sequence = len(order.commands)
             if not orders.wanted(order) or self.armed.get(carrier) == sequence:
                 continue
-            request = orders.request(order)
             try:
-                authorization.admit(request, orders.trust, self._tasking.now_ns())
+                request = self._tasking.admitted(order)
             except AuthorizationError as error:
                 # Nobody is told of an order that this process itself does not find good (a key left its ring …).
                 logger.error("order_not_admitted", case=order.case, check=error.check)  # noqa: TRY400
@@ -234,8 +234,24 @@ class Tasking:
         self.iap = Function("iap", self)
         self.functions = (self.mediator, self.iap)
         self._outcomes: list[entry.Outcome] = []
+        self._admitted: dict[str, TaskRequest] = {}
         self._moved = trio.Event()
         orders.changed = self.changed
+
+    def admitted(self, order: Stored) -> TaskRequest:
+        """The request for an order, found good by this process; kept a while, since two functions are told of it.
+
+        Raises AuthorizationError.
+        """
+        request = self._admitted.get(order.carrier_sha256)
+        if request is None or len(request.commands) != len(order.commands):
+            request = self.orders.request(order)
+            authorization.admit(request, self.orders.trust, self.now_ns())
+            self._admitted.pop(order.carrier_sha256, None)
+            if len(self._admitted) >= ADMITTED_KEPT:
+                del self._admitted[next(iter(self._admitted))]
+            self._admitted[order.carrier_sha256] = request
+        return request
 
     def changed(self, order: Stored) -> None:
         """An order wants something else than before."""

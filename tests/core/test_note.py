@@ -113,6 +113,24 @@ def test_signed_texts_that_are_no_checkpoint_of_this_ledger(body: str) -> None:
         note.open_checkpoint(SIGNER.sign(text), SIGNER.verifier)
 
 
+@pytest.mark.parametrize("more", ["e" * note.MAX_NOTE_OCTETS, "\x07", "\x00"])
+def test_signed_but_too_long_or_with_control_characters(more: str) -> None:
+    with pytest.raises(RemoteProtocolError, match="too long"):
+        note.open_checkpoint(SIGNER.sign(HEAD.text() + more + "\n"), SIGNER.verifier)
+
+
+def test_signatures_are_bounded() -> None:
+    other = OTHER.sign(HEAD.text()).rpartition("\n\n")[2]
+    assert note.open_checkpoint(NOTE + other * (note.MAX_SIGNATURES - 1), SIGNER.verifier) == HEAD
+    with pytest.raises(RemoteProtocolError, match="too many"):
+        note.open_checkpoint(NOTE + other * note.MAX_SIGNATURES, SIGNER.verifier)
+
+
+def test_a_signing_key_under_another_name() -> None:
+    with pytest.raises(ValueError, match="key hash"):
+        note.Signer.parse(SIGNER.private_text().replace("test/ledger", "test/ledges"))
+
+
 def test_extension_lines_are_passed_over() -> None:
     assert note.open_checkpoint(SIGNER.sign(HEAD.text() + "extension\n"), SIGNER.verifier) == HEAD
 
