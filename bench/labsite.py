@@ -30,8 +30,11 @@ TEXT = hashlib.sha256(b"LAB bench").hexdigest()  # stands for the policy and for
 
 
 class Setting(NamedTuple):
-    """How the measured processes run: SCHED_FIFO priority (0: ordinary), /dev/cpu_dma_latency held at 0, and the core
-    they all stand on (-1: where the scheduler puts them)."""
+    """How the measured processes run.
+
+    `priority`: SCHED_FIFO of the tap, one less of the mediator; 0: the ordinary scheduler. `hold`:
+    /dev/cpu_dma_latency at 0. `core`: where all of them stand, -1: where the scheduler puts them.
+    """
 
     name: str
     priority: int
@@ -40,6 +43,8 @@ class Setting(NamedTuple):
 
 
 def site_text(wire: network.Wire, setting: Setting) -> str:
+    # The tap above the mediator: at the same priority on the same core, a batch of the mediator (SCHED_FIFO is not
+    # preempted by its equals) keeps the ring waiting until it overflows.
     hold = "true" if setting.hold else "false"
     return f"""
 [[iap]]
@@ -52,7 +57,7 @@ hold_cpu_latency = {hold}
 realtime_priority = {setting.priority}
 
 [delivery]
-realtime_priority = {setting.priority}
+realtime_priority = {max(0, setting.priority - 1)}
 """
 
 

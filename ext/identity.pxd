@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from octets cimport find, hex_value, is_blank, is_digit, lower, make_span, same_folded, span, trim
+from octets cimport find, hex_value, is_blank, is_digit, is_host, lower, make_span, same_folded, span, trim
 
 cdef enum:
     MAX_DIGITS = 15                # ITU-T E.164
@@ -110,18 +110,13 @@ cdef inline bint is_separator(uint8_t c) noexcept nogil:
 cdef inline const uint8_t *skip_host(const uint8_t *p, const uint8_t *end) noexcept nogil:
     """Behind the longest host (name, IPv4 address or bracketed IPv6 address) at `p`; `p` itself when there is none."""
     cdef const uint8_t *start = p
-    cdef uint8_t c
     if p < end and p[0] == 91:
         p += 1
         while p < end and (hex_value(p[0]) >= 0 or p[0] == 58 or p[0] == 46):
             p += 1
         return p + 1 if p < end and p[0] == 93 and p > start + 1 else start
-    while p < end:
-        c = p[0]
-        if <uint8_t>((c | 0x20) - 97) < 26 or is_digit(c) or c == 46 or c == 45 or c == 95:
-            p += 1
-        else:
-            break
+    while p < end and is_host(p[0]):
+        p += 1
     return p
 
 
@@ -190,6 +185,10 @@ cdef inline void of_number(const dial_plan *plan, span number, span parameters, 
             plus = True
         else:
             p = number.data
+    while p < end and n < MAX_LOCAL_DIGITS and is_digit(p[0]):  # most numbers are digits alone
+        digits[n] = p[0]
+        n += 1
+        p += 1
     while p < end:
         c = next_octet(&p, end)
         if is_digit(c):

@@ -6,7 +6,9 @@
 #
 # Waiting adapts. At low rate the thread polls: one wake-up per frame, lowest latency. A round that found
 # NAP_THRESHOLD frames says that more are coming faster than wake-ups are cheap; the thread then naps instead of
-# polling, nobody sleeps on the socket, and the kernel's per-packet wake-up (12.5 µs of softirq time) falls away.
+# polling, nobody sleeps on the socket, and the kernel's per-packet wake-up falls away. Measured, sender at full
+# speed on the other of two busy cores, 700-octet INVITEs, 1,000 targets: this thread 0.5 µs a message instead of 0.8 to
+# 1.1, the sending core 2.1 µs instead of 2.4 to 2.7, rate 205,000 to 260,000 instead of 116,000 to 164,000 a second.
 from libc.errno cimport EAGAIN, ECONNRESET, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memmove
@@ -22,7 +24,7 @@ from linux cimport (
 )
 from match cimport match_table
 from packet cimport octet_buffer
-from packet_ring cimport packet_ring, ring_after, ring_frame, ring_prefetch, ring_ready, ring_release
+from packet_ring cimport packet_ring, ring_ahead, ring_frame, ring_prefetch, ring_ready, ring_release
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct pthread_mutex_t:
@@ -35,7 +37,7 @@ cdef enum:
     ROUND_FRAMES = 1024     # of one ring in one round: bounds how long tasking waits for the lock (about 1 ms)
     NAP_THRESHOLD = 8       # frames in a round; at NAP_US this is the rate of 53,000 a second
     NAP_US = 150            # what a frame waits at most at such rates; the ring must hold 150 µs of line rate
-    PREFETCH_AHEAD = 2      # frames: one is in the making, one on its way from memory
+    PREFETCH_AHEAD = 2      # frames; 1 to 4 measure alike, without it a frame costs 1.75 times as much
     IDLE_MS = 1000          # how often an idle thread looks at fragments' ages
     CARD_CLOCK_US = 100_000  # a card's clock further from the time of reading is not believed (PTP's TAI is 37 s off)
     X2_HEADER = 40
@@ -123,10 +125,8 @@ cdef inline uint32_t tap_drain(tap *t, uint64_t now_ns, uint32_t limit, int medi
     cdef uint32_t status
     cdef uint32_t error_us = 0
     cdef uint32_t done = 0
-    cdef uint32_t ahead
     while done < limit and ring_ready(ring, ring.head):
-        ahead = ring_after(ring, ring_after(ring, ring.head))
-        ring_prefetch(ring, ahead)
+        ring_prefetch(ring, ring_ahead(ring, PREFETCH_AHEAD))
         frame = ring_frame(ring, ring.head)
         status = frame.tp_status
         stamp = stamp_of(frame, &t.walk, wall, &error_us)

@@ -50,7 +50,7 @@ cdef enum sip_note:
     NOTE_REPEATED = 1        # a header that stands once came again: the first one counts
     NOTE_LENGTH_BAD = 2      # Content-Length is no number, or two differ (the smaller counts)
     NOTE_LENGTH_SHORT = 4    # fewer octets than Content-Length says: the body is what there is
-    NOTE_HEADER = 8          # a line without a colon or a name
+    NOTE_HEADER = 8          # a line without a colon or a name, among those that are looked at
     NOTE_SPACES = 16         # white space in or around the Request-URI
     NOTE_BRACKETS = 32       # Request-URI in angle brackets
     NOTE_CSEQ_RANGE = 64     # CSeq over 2**31 - 1
@@ -168,16 +168,14 @@ cdef inline bint next_line(const uint8_t **at, const uint8_t *end, span *line) n
 
 cdef inline bint cut_header(span line, span *name, span *value) noexcept nogil:
     """Name and trimmed value of a header line; 0 when it has no colon or no name."""
-    cdef const uint8_t *p = line.data
-    cdef const uint8_t *end = p + line.length
-    while p < end and p[0] != 58 and not is_blank(p[0]):  # names are short: a loop beats a call
-        p += 1
-    name[0] = make_span(line.data, p)
-    while p < end and is_blank(p[0]):
-        p += 1
-    if p == end or p[0] != 58:
+    cdef const uint8_t *end = line.data + line.length
+    cdef const uint8_t *colon = find(line.data, end, 58)
+    if colon == end:
         return False
-    value[0] = trim(make_span(p + 1, end))
+    value[0] = trim(make_span(colon + 1, end))
+    while colon > line.data and is_blank((colon - 1)[0]):
+        colon -= 1
+    name[0] = make_span(line.data, colon)
     return name.length > 0
 
 
@@ -358,9 +356,10 @@ cdef inline void scan_message(sip_message *m, const uint8_t *start, const uint8_
     m.headers.data = at
     while next_line(&at, end, &line):
         m.headers.length = <uint32_t>(at - m.headers.data)
+        if not may_matter(line.data[0]):
+            continue
         if cut_header(line, &name, &value):
-            if may_matter(name.data[0]):
-                take_header(m, name, value)
+            take_header(m, name, value)
         else:
             m.notes |= NOTE_HEADER
     m.head = make_span(start, at)

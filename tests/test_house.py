@@ -172,9 +172,7 @@ def test_one_noun_one_file() -> None:
 
 # Written so that this file does not find itself.
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK|NotImplemented" + r"Error)\b")
-PLACES = re.compile(
-    r"(/wo" + r"rk/|/tm" + r"p/wt|/tm" + r"p/mv|/ro" + r"ot/|/ho" + r"me/\w|/op" + r"t/(wheels|pypi))"
-)
+PLACES = re.compile(r"(/wo" + r"rk/|/tm" + r"p/wt|/tm" + r"p/mv|/ro" + r"ot/|/ho" + r"me/\w|/op" + r"t/(wheels|pypi))")
 
 
 def text_files() -> Iterator[tuple[Path, str]]:

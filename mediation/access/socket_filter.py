@@ -45,7 +45,7 @@ class SocketFilter:
         try:
             code = (files("mediation.access") / OBJECT).read_bytes()
         except OSError as error:
-            raise ConfigurationError(f"iap: {OBJECT} is not built: make -C ext/bpf") from error
+            raise ConfigurationError(f"iap: {OBJECT} is not built: make build") from error
         shared = {"media_flows": media_flows} if media_flows >= 0 else {}
         try:
             self.program, maps = _linux.load_filter(

@@ -25,6 +25,7 @@ import apsw
 from mediation.administration import provision, recovery
 from mediation.administration.keys import LEDGER_KEY, read_ledger_key
 from mediation.administration.ledger import Entered, Ledger
+from mediation.administration.refusals import Limit
 from mediation.administration.store import PENDING, Store, Stored
 from mediation.core import authorization, entry, jws
 from mediation.core.authorization import NS
@@ -35,32 +36,6 @@ from mediation.core.errors import AuthorizationError, ConfigurationError, Ledger
 from mediation.core.trust import Key
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust
-
-REFUSALS_AT_ONCE = 10  # refused attempts that get an entry of their own in a row; then one every REFUSAL_EVERY_NS
-REFUSAL_EVERY_NS = 6 * NS
-
-
-class _Limit:
-    """How many refused attempts get an entry of their own."""
-
-    def __init__(self, now_ns: int) -> None:
-        self._left, self._since_ns, self._suppressed = REFUSALS_AT_ONCE, now_ns, 0
-
-    def allow(self, now_ns: int) -> bool:
-        earned = (now_ns - self._since_ns) // REFUSAL_EVERY_NS
-        if earned > 0:
-            self._left = min(REFUSALS_AT_ONCE, self._left + earned)
-            self._since_ns = now_ns
-        if self._left:
-            self._left -= 1
-            return True
-        self._suppressed += 1
-        return False
-
-    def take_suppressed(self) -> int:
-        """Those that were kept out since the last entry."""
-        suppressed, self._suppressed = self._suppressed, 0
-        return suppressed
 
 
 class Orders:
@@ -88,7 +63,7 @@ class Orders:
             self._cases: dict[str, list[Stored]] = {}
             self._moments: list[tuple[int, str]] = []  # begins and ends of windows, in seconds
             self._owed: list[str] = []
-            self._refusals = _Limit(now_ns)
+            self._refusals = Limit(now_ns)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
             self._store.close()

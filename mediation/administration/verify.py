@@ -94,6 +94,7 @@ def _examine(
     reader.beyond()
     tree, problems = reader.tree, reader.problems
     heads = _history(files, verifier, head, problems, recent)
+    signed_heads = len(heads)
     if known is not None:
         heads.append(_open(known, verifier, "the known checkpoint"))
     if tree.size == head.size:
@@ -108,7 +109,7 @@ def _examine(
             good = old.size
     report = Report(
         checkpoint=text, head=head, tree=tree, kinds=dict(sorted(reader.kinds.items())), first_us=reader.first_us,
-        last_us=reader.last_us, signed_heads=len(heads), problems=tuple(sorted(problems)[:MAX_PROBLEMS]),
+        last_us=reader.last_us, signed_heads=signed_heads, problems=tuple(sorted(problems)[:MAX_PROBLEMS]),
     )  # fmt: skip
     return report, reader.records
 

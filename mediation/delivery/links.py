@@ -105,9 +105,7 @@ class Links:
 
     def _open(self, key: tuple[str, Destination]) -> Spool:
         agency, destination = key
-        return Spool(
-            self._folder / agency / _short(destination), now_s=self._now_s(), bound_octets=self._bound_octets
-        )
+        return Spool(self._folder / agency / _short(destination), now_s=self._now_s(), bound_octets=self._bound_octets)
 
     def _identity(self, key: tuple[str, Destination]) -> str:
         """What both ends call the link: no address, and no case."""

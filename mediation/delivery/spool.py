@@ -1,11 +1,12 @@
 """The durable spool of one delivery link: every message is in it before it is sent, until the far side has it.
 
-Order of things, and why it is safe (47 USC 1002(a), SEC-9; measured on the project's machine, see below):
+Order of things, and why it is safe (47 USC 1002(a), SEC-9):
  1. `append` writes the batch into the page cache with one pwrite(2). From here no crash of this process loses it.
  2. The caller sends it.
  3. `commit` wakes the thread that makes it durable (committer.py): one fdatasync(2) for all that was appended.
-Sending does not wait for the device. Waiting would cost 140 to 200 µs a batch at the median (inline or through a
-thread) against 13 µs for the write alone, and would protect nothing more: a message that was already sent survives a
+Sending does not wait for the device. Waiting costs 140 to 200 µs a batch at the median (inline or through a thread)
+against 13 µs for the write alone; from X2 to the collection function, 1,000 events a second on two busy cores, p50 426
+and p99 1114 µs became 674 and 11160. And it would protect nothing more: a message that was already sent survives a
 power failure more often, not less, than one that still waits for the device. What a power failure can take is what
 was neither acknowledged nor synced, some 2 ms of it. The one danger of sending first is that it makes us forget numbers
 that the far side has seen. Therefore each opening begins a new epoch, durable before its first message; within an

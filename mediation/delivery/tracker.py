@@ -47,9 +47,7 @@ class Outgoing(NamedTuple):
 class Tracker:
     """`plan`, `digit_timeout_ns` and `status_messages` are the site's; `iaps` the names of its access points."""
 
-    def __init__(
-        self, plan: Plan, iaps: Iterable[str], *, digit_timeout_ns: int, status_messages: bool
-    ) -> None:
+    def __init__(self, plan: Plan, iaps: Iterable[str], *, digit_timeout_ns: int, status_messages: bool) -> None:
         self.counters = TrackerCounters()
         self._plan = plan
         self._iaps = tuple(iaps) or ("",)

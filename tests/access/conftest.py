@@ -55,3 +55,10 @@ def wire() -> Iterator[Wire]:
             yield Wire(namespace, near, far, sender)
     finally:
         ip("netns", "del", namespace)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "site"
+    made.mkdir()
+    return made

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mediation.administration import tiles, verify
-from mediation.administration.orders import REFUSALS_AT_ONCE, Orders
+from mediation.administration.orders import Orders
+from mediation.administration.refusals import REFUSALS_AT_ONCE
 from mediation.core import entry
 from mediation.core.case import Act, Authority, Capability
 from mediation.core.check import Check

@@ -95,6 +95,7 @@ rows(
         "none": lambda: order(subjects=()),
         "too many": lambda: order(subjects=tuple(f"tel:+1212555{n:04}" for n in range(65))),
         "one twice": lambda: order(subjects=LEGAL.subjects * 2),
+        "one bad among good": lambda: order(subjects=(*LEGAL.subjects, "+12125550199")),
         "no URI": lambda: order(subjects=("+12125550100",)),
         "another scheme": lambda: order(subjects=("mailto:a@example.org",)),
         "empty": lambda: order(subjects=("tel:",)),
@@ -153,7 +154,7 @@ rows(
         "ends as it begins": lambda: order(not_after_s=LEGAL.not_before_s),
         "ends before it begins": lambda: order(not_before_s=NOW_S, not_after_s=NOW_S - 1),
         "before 1970": lambda: order(not_before_s=-1),
-        "without end": lambda: order(not_after_s=1 << 40),
+        "without end": lambda: order(not_after_s=authorization.MAX_YEAR_S),
     },
 )
 rows(
@@ -176,8 +177,7 @@ rows(
     Check.IAPS,
     "access points",
     {
-        "too long a name": lambda: bound(carrier={"iaps": ("x" * 16,)}),
-        "empty name": lambda: bound(carrier={"iaps": ("",)}),
+        **{f"a name of {n}": lambda n=n: bound(carrier={"iaps": ("x" * n,)}) for n in (0, 16)},
         "one twice": lambda: bound(carrier={"iaps": ("a", "a")}),
         "too many": lambda: bound(carrier={"iaps": tuple(f"iap{n}" for n in range(65))}),
     },

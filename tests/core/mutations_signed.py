@@ -142,6 +142,7 @@ for _role in (Role.LEGAL, Role.CARRIER, Role.OFFICER):
         "not valid when it signed": {"not_before_s": NOW_S - 10},
         "lapsed before it signed": {"not_after_s": NOW_S - 61},
         "lapsed before the entry": {"not_after_s": NOW_S},
+        "begins after the entry": {"not_before_s": NOW_S + 1},
     }.items():
         row(Check.KEY_DATES, f"key {_when}: {_role}")(
             lambda role=_role, dates=_dates: now(
@@ -220,22 +221,31 @@ def loose_bits(token: str) -> str:
     return token[:-1] + alphabet[alphabet.index(token[-1]) | 1]
 
 
-def twice(token: str) -> str:
-    """A payload that names its case twice, honestly signed: two readers could read two cases."""
-    body = jws.split(token).payload.replace(b'{"type"', b'{"case":"CASE-2","type"', 1)
-    head = token.partition(".")[0]
-    signed = f"{head}.{base64.urlsafe_b64encode(body).rstrip(b'=').decode()}"
+def signed_anew(token: str, body: bytes) -> str:
+    """Another payload under the legal reviewer's own signature."""
+    signed = f"{token.partition('.')[0]}.{base64.urlsafe_b64encode(body).rstrip(b'=').decode()}"
     signature = base64.urlsafe_b64encode(KEYS[Role.LEGAL].sign(signed.encode())).rstrip(b"=").decode()
     return f"{signed}.{signature}"
+
+
+def twice(token: str) -> str:
+    """A payload that names its case twice, honestly signed: two readers could read two cases."""
+    return signed_anew(token, jws.split(token).payload.replace(b'{"type"', b'{"case":"CASE-2","type"', 1))
 
 
 def extended(token: str) -> str:
     """A payload with a member that this release does not know, honestly signed."""
-    body = jws.split(token).payload[:-1] + b',"sealed":true}'
-    head = token.partition(".")[0]
-    signed = f"{head}.{base64.urlsafe_b64encode(body).rstrip(b'=').decode()}"
-    signature = base64.urlsafe_b64encode(KEYS[Role.LEGAL].sign(signed.encode())).rstrip(b"=").decode()
-    return f"{signed}.{signature}"
+    return signed_anew(token, jws.split(token).payload[:-1] + b',"sealed":true}')
+
+
+def padded(token: str) -> str:
+    """A payload that is longer than any order can be, by blanks alone, honestly signed."""
+    return signed_anew(token, b" " * jws.MAX_TOKEN_OCTETS + jws.split(token).payload)
+
+
+def headless(token: str) -> str:
+    """A header that is JSON but no object."""
+    return ".".join(["W10", *token.split(".")[1:]])
 
 
 rows(
@@ -252,7 +262,8 @@ rows(
         "no JSON": text(lambda t: f"{t.split('.')[0]}.AAAA.{t.split('.')[2]}"),
         "member twice": text(twice),
         "unknown member": text(extended),
-        "too long": text(lambda t: t + "A" * jws.MAX_TOKEN_OCTETS),
+        "too long": text(padded),
+        "header no object": text(headless),
         "not ASCII": text(lambda t: t + "\u0410"),
         "short signature": text(lambda t: t[:-2]),
     },

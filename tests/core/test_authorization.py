@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from mediation.core import authorization, jws
-from mediation.core.case import Act, Authority, Capability, Command, Destination, Role
+from mediation.core.case import Act, Authority, Capability, Command, Destination, Role, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.trust import Trust
@@ -19,6 +19,7 @@ from tests.core import authority as a
 from tests.core.authority import KEYS, KIDS, LEGAL, NOW_NS, NOW_S, PERSONS
 from tests.core.mutation import GOOD, edit, edited, replace, with_commands
 from tests.core.mutations import ROWS
+from tests.core.mutations_signed import signed_anew
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -34,6 +35,7 @@ def test_refused_by_its_own_check(name: str) -> None:
 
 RECEIVERS_AND_PROVISIONING = {
     Check.SUPERSEDED, Check.TASK_UNKNOWN,  # tests/core/test_x1.py
+    Check.CLOCK,  # of the access function
     Check.NOT_PROVIDED, Check.ALREADY_FILED, Check.CASE_LIVE, Check.ORDER_UNKNOWN, Check.UNMATCHABLE,
     Check.UNENCODABLE, Check.IAP_UNKNOWN, Check.REVOCATION,  # tests/administration/test_orders.py
 }  # fmt: skip
@@ -95,6 +97,69 @@ def test_another_officer_may_make_the_next_act() -> None:
 )
 def test_destinations_that_are_well_formed(host: str) -> None:
     authorization.check_destination(Destination(host=host, port=65_535, certificate_sha256="0f" * 32))
+
+
+def padded_to(octets: int) -> str:
+    """A legal token of exactly so many octets, by blanks in its payload."""
+    body = jws.split(GOOD.legal).payload
+    most = (octets - len(GOOD.legal)) * 3 // 4 + 8
+    for blanks in range(most, most - 16, -1):
+        if len(token := signed_anew(GOOD.legal, b" " * blanks + body)) == octets:
+            return token
+    raise AssertionError
+
+
+def edges() -> Iterator[tuple[str, TaskRequest, Trust]]:
+    """The last value that is still good, of everything that has a bound."""
+    skew = authorization.CLOCK_SKEW_S
+    subjects = (f"sip:{'a' * 251}", *(f"tel:+1212555{n:04}" for n in range(authorization.MAX_SUBJECTS - 1)))
+    assert len(subjects[0]) == authorization.MAX_SUBJECT_OCTETS
+    yield "subjects", a.good(subjects=subjects), a.trust()
+    yield "window", a.good(not_before_s=0, not_after_s=authorization.MAX_YEAR_S - 1), a.trust()
+    for name, changes in {
+        "court": {"court": "x" * 200}, "case": {"case": "x" * 25}, "agency": {"agency": "x" * 63},
+    }.items():  # fmt: skip
+        yield name, a.good(**changes), a.trust()
+    for port in (1, 65_535):
+        destination = msgspec.structs.replace(LEGAL.destination, port=port)
+        yield f"port {port}", a.good(destination=destination), a.trust()
+    legal = a.sign_legal()
+    carrier = a.sign_carrier(legal, iaps=tuple(f"iap{n}" for n in range(authorization.MAX_IAPS)))
+    yield "access points", a.request(legal, carrier, a.sign_command(carrier)), a.trust()
+    acts = [
+        {"sequence": n, "act": Act.DDE if n > 1 else Act.ACTIVATE} for n in range(1, authorization.MAX_COMMANDS + 1)
+    ]
+    yield "acts", with_commands(*acts), a.trust()
+    yield "signed by a fast clock", with_commands({"issued_s": NOW_S + skew}), a.trust()
+    yield "entered by a fast clock", with_commands({}, time_us=(NOW_S + skew) * 1_000_000), a.trust()
+    yield "legal signed by a fast clock", a.good(issued_s=NOW_S + skew), a.trust()
+    officer = {"kid": KIDS[Role.OFFICER], "person": PERSONS[Role.OFFICER], "key": KEYS[Role.OFFICER]}
+    young = a.ring_key(**officer, not_before_s=NOW_S - 40)
+    yield "key of the moment it signed", GOOD, a.trust(officer=(young,))
+    fresh = a.ring_key(**officer, not_before_s=NOW_S)
+    yield "key of the moment of entry", with_commands({"issued_s": NOW_S}), a.trust(officer=(fresh,))
+    old = padded_to(jws.MAX_TOKEN_OCTETS)
+    carrier = a.sign_carrier(old)
+    yield "length", a.request(old, carrier, a.sign_command(carrier)), a.trust()
+
+
+@pytest.mark.parametrize(("name", "request_", "trust"), [pytest.param(*edge, id=edge[0]) for edge in edges()])
+def test_the_last_good_value_is_admitted(name: str, request_: TaskRequest, trust: Trust) -> None:
+    assert authorization.admit(request_, trust, NOW_NS).xid == authorization.xid(request_.carrier)
+
+
+def test_a_key_that_lapses_when_it_signs() -> None:
+    """Its clock runs ahead of the ledger's: by the entry's time the key still lived, by its own it did not."""
+    officer = a.ring_key(KIDS[Role.OFFICER], PERSONS[Role.OFFICER], KEYS[Role.OFFICER], not_after_s=NOW_S + 10)
+    with pytest.raises(AuthorizationError, match="key-dates"):
+        authorization.admit(with_commands({"issued_s": NOW_S + 10}), a.trust(officer=(officer,)), NOW_NS)
+
+
+def test_the_memory_of_checkpoints_is_bounded() -> None:
+    trust, ledger = a.trust(), a.Ledger()
+    for n in range(3 * Trust.CHECKPOINTS):
+        authorization.admit(a.request(GOOD.legal, GOOD.carrier, *GOOD.commands, ledger=ledger), trust, NOW_NS + n)
+    assert len(trust._opened) == Trust.CHECKPOINTS
 
 
 @pytest.mark.parametrize("authority", [Authority.TITLE_III, Authority.FISA])

@@ -49,9 +49,7 @@ class House:
         self, port: int, *, case: str = "CASE-1", dde: tuple[bool, ...] = (False,), seconds: int = 3600, **changes: Any
     ) -> TaskRequest:
         """An order for a collection function on this machine; one command for each state of `dde`."""
-        destination = Destination(
-            host="127.0.0.1", port=port, certificate_sha256=self.certificates.agency_sha256
-        )
+        destination = Destination(host="127.0.0.1", port=port, certificate_sha256=self.certificates.agency_sha256)
         facts = {
             "case": case, "not_before_s": self.now_s - 100, "not_after_s": self.now_s + seconds,
             "destination": destination, "subjects": (SUBJECT,), "issued_s": self.now_s - 60, **changes,
@@ -67,9 +65,7 @@ class House:
             for number, on in enumerate(dde)
         ]  # fmt: skip
         ledger = authority.Ledger()
-        return authority.request(
-            legal, carrier, *commands, ledger=ledger, time_us=(self.now_s - 30) * 1_000_000
-        )
+        return authority.request(legal, carrier, *commands, ledger=ledger, time_us=(self.now_s - 30) * 1_000_000)
 
 
 def xid_of(request: TaskRequest) -> bytes:

@@ -14,6 +14,11 @@ from mediation.runtime import tls
 
 STAMP_NS = 1_700_000_000_000_000_000
 BOUND_OCTETS = 16 << 20
+NOW_S = 1_700_000_000
+
+
+def open_spool(folder: Path, now_s: int = NOW_S, bound: int = BOUND_OCTETS) -> Spool:
+    return Spool(folder, now_s=now_s, bound_octets=bound)
 
 
 def message(number: int, size: int = 240) -> Message:

@@ -357,6 +357,14 @@ def test_missing_headers_are_counted_by_name(line: str, counter: str | None) -> 
         assert rig.count(counter) == 1
 
 
+@pytest.mark.parametrize("name", [b"Call\rID", b"Call ID", b"Call-I\x44\0", b"Call\x0dID"])
+def test_a_header_that_only_resembles_call_id_hides_no_call(name: bytes) -> None:
+    rig = Rig().arm()
+    d = Dialog()
+    rig.send(d.invite().replace(b"Call-ID:", name + b": decoy\r\nCall-ID:"))
+    assert len(rig.send(d.response(200))) == 1
+
+
 def test_the_output_bound_is_counted_and_leaves_a_gap() -> None:
     rig = Rig(out_bound=2000).arm()
     d = Dialog()

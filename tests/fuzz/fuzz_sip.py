@@ -144,8 +144,10 @@ class Fuzzer:
         self.matcher = Matcher(points, PLAN, call_capacity=40, out_bound=1 << 20)
         self.now = NOW
         self.armed: set[bytes] = set()
-        self.keys = """tel:+12125550100 sip:alice@example.com tel:+1212555* sip:*@example.com sip:joe@example.com
-            tel:+13125550123 sip:user@example.com tel:4321;phone-context=x""".split()
+        self.keys = [
+            *("tel:+12125550100", "tel:+13125550123", "tel:+1212555*", "tel:4321;phone-context=x"),
+            *("sip:alice@example.com", "sip:joe@example.com", "sip:user@example.com", "sip:*@example.com"),
+        ]
         self.kernel: dict[tuple[str, int], tuple[int, ...]] = {}
 
     def change_tasks(self) -> None:

@@ -72,9 +72,7 @@ def outgoing(stage: Stage) -> None:
 @scenario("2", "S calls A, busy", "origination", "networkSignal busyTone", "release 486")
 def busy(stage: Stage) -> None:
     stage.order()
-    stage.call(
-        stage.out().invite().expect(486).ack(refused=True), Called().receive("INVITE").refuse(486)
-    )
+    stage.call(stage.out().invite().expect(486).ack(refused=True), Called().receive("INVITE").refuse(486))
 
 
 @scenario("3", "S calls A, no answer, S gives up", "origination", RINGBACK, "release 487")
@@ -86,9 +84,7 @@ def no_answer(stage: Stage) -> None:
 @scenario("4", "S calls a number that does not exist", "origination", "networkSignal specialInfoTone", "release 404")
 def unknown_number(stage: Stage) -> None:
     stage.order()
-    stage.call(
-        stage.out().invite().expect(404).ack(refused=True), Called().receive("INVITE").refuse(404)
-    )
+    stage.call(stage.out().invite().expect(404).ack(refused=True), Called().receive("INVITE").refuse(404))
 
 
 @scenario("5", "A calls S, answered", *IN, "release")

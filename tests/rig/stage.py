@@ -59,9 +59,7 @@ class Rig:
         switch = network.switch()
         numbers = range(1, SCENARIOS_AT_MOST + 1)
         for name, net in (("caller", 1), ("callee", 2), ("third", 3), ("proxy", 4)):
-            network.peer(
-                name, *(f"10.77.{net}.{n}/16" for n in numbers), *(f"fd77::{net}:{n:x}/64" for n in numbers)
-            )
+            network.peer(name, *(f"10.77.{net}.{n}/16" for n in numbers), *(f"fd77::{net}:{n:x}/64" for n in numbers))
         network.switch("exchange")
         network.peer("stranger", *(f"10.78.1.{n}/16" for n in numbers), switch="exchange")
         network.peer("sbc", *(f"10.78.2.{n}/16" for n in numbers), switch="exchange")
