@@ -25,6 +25,8 @@ STAMPS := build/stamps
 # To build; and to place real calls in network namespaces. Nothing of these starts a daemon.
 BUILD_PACKAGES := python3-venv python3-dev gcc libc6-dev clang libbpf-dev libelf-dev libssl-dev zlib1g-dev
 LIVE_PACKAGES := iproute2 sip-tester
+# An independent reader of what we write; its tests are skipped, visibly, without it.
+TEST_PACKAGES := tshark
 
 EXT_SOURCES := setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h ext/*.c)
 BPF_OBJECTS := $(patsubst ext/bpf/%.bpf.c,mediation/access/%.bpf.o,$(wildcard ext/bpf/*.bpf.c))
@@ -41,7 +43,7 @@ demo: build
 
 build: $(STAMPS)/debian $(STAMPS)/project $(STAMPS)/extensions $(BPF_OBJECTS)
 
-test: build lint
+test: build lint $(STAMPS)/debian-test
 	@# A file is one worker's: its tests share their site and network, and live calls never compete with themselves.
 	exec $(PYTHON) -m pytest -q -n 2 --dist loadfile
 
@@ -56,37 +58,44 @@ bench: build $(STAMPS)/bench
 
 # ---- set-up ---------------------------------------------------------------------------------------------------------
 
+# Installs what is missing of $(1), without which nothing goes on, and of $(2), without which something is left out.
+define INSTALL
+@mkdir -p $(STAMPS)
+# Names the packages among its arguments that are not installed.
+missing() {
+    for package in "$$@"; do
+        [[ "$$(dpkg-query -W -f='$${db:Status-Abbrev}' "$$package" 2>/dev/null)" == ii* ]] || printf '%s ' "$$package"
+    done
+}
+needed="$$(missing $(1))"; wished="$$(missing $(2))"
+if [[ -n "$$needed$$wished" && "$$(id -u)" != 0 ]]; then
+    echo "These Debian packages are missing: $$needed$$wished" >&2
+    echo "Run as root: apt-get install --no-install-recommends $$needed$$wished" >&2
+    [[ -z "$$needed" ]] || exit 1
+    exit 0
+fi
+if [[ -n "$$needed$$wished" ]]; then
+    echo "Installing Debian packages: $$needed$$wished"
+    guard=/usr/sbin/policy-rc.d
+    if [[ ! -e $$guard ]]; then
+        # invoke-rc.d(8): 101 forbids, so that no installed daemon starts by itself. Gone again when we are done.
+        printf '#!/bin/sh\nexit 101\n' > $$guard
+        chmod 755 $$guard
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -qq update > build/apt.log 2>&1 || { cat build/apt.log >&2; exit 1; }
+    apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends $$needed $$wished > build/apt.log 2>&1 \
+        || { tail -n 20 build/apt.log >&2; exit 1; }
+fi
+touch $@
+endef
+
 $(STAMPS)/debian: Makefile
-	@mkdir -p $(STAMPS)
-	# Names the packages among its arguments that are not installed.
-	missing() {
-	    for package in "$$@"; do
-	        [[ "$$(dpkg-query -W -f='$${db:Status-Abbrev}' "$$package" 2>/dev/null)" == ii* ]] || printf '%s ' "$$package"
-	    done
-	}
-	to_build="$$(missing $(BUILD_PACKAGES))"; to_call="$$(missing $(LIVE_PACKAGES))"
-	if [[ -n "$$to_build$$to_call" && "$$(id -u)" != 0 ]]; then
-	    echo "These Debian packages are missing: $$to_build$$to_call" >&2
-	    echo "Run as root: apt-get install --no-install-recommends $$to_build$$to_call" >&2
-	    # Without the latter only the live calls cannot be made; the demo says so and uses a generated capture.
-	    [[ -z "$$to_build" ]] || exit 1
-	    exit 0
-	fi
-	if [[ -n "$$to_build$$to_call" ]]; then
-	    echo "Installing Debian packages: $$to_build$$to_call"
-	    guard=/usr/sbin/policy-rc.d
-	    if [[ ! -e $$guard ]]; then
-	        # invoke-rc.d(8): 101 forbids, so that no installed daemon starts by itself. Gone again when we are done.
-	        printf '#!/bin/sh\nexit 101\n' > $$guard
-	        chmod 755 $$guard
-	        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-	    fi
-	    export DEBIAN_FRONTEND=noninteractive
-	    apt-get -qq update > build/apt.log 2>&1 || { cat build/apt.log >&2; exit 1; }
-	    apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends $$to_build $$to_call > build/apt.log 2>&1 \
-	        || { tail -n 20 build/apt.log >&2; exit 1; }
-	fi
-	touch $@
+	$(call INSTALL,$(BUILD_PACKAGES),$(LIVE_PACKAGES))
+
+$(STAMPS)/debian-test: Makefile | $(STAMPS)/debian
+	$(call INSTALL,,$(TEST_PACKAGES))
 
 $(STAMPS)/venv: | $(STAMPS)/debian
 	@mkdir -p $(STAMPS)
