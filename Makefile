@@ -53,7 +53,7 @@ lint: build $(STAMPS)/tools
 	# It calls pycodestyle by name.
 	PATH="$(abspath $(VENV)/bin):$$PATH" $(VENV)/bin/cython-lint ext
 
-bench: build $(STAMPS)/bench
+bench: build
 	@for name in signalling targets latency; do $(PYTHON) -m "bench.$$name" --quick --json; done
 
 # ---- set-up ---------------------------------------------------------------------------------------------------------
@@ -131,11 +131,6 @@ $(STAMPS)/tools: pyproject.toml $(STAMPS)/project
 	@echo "Installing the tools of the tests"
 	$(PYTHON) -c "$$REQUIREMENTS" test lint > build/tools.txt
 	$(PIP) install -r build/tools.txt
-	touch $@
-
-$(STAMPS)/bench: pyproject.toml $(STAMPS)/project
-	@$(PYTHON) -c "$$REQUIREMENTS" bench > build/bench.txt
-	$(PIP) install -r build/bench.txt
 	touch $@
 
 mediation/access/%.bpf.o: ext/bpf/%.bpf.c $(wildcard ext/bpf/*.h) | $(STAMPS)/debian
