@@ -1,4 +1,4 @@
-"""What docs/ says of tables and checks is what the code says. `python -m tests.test_docs` writes docs/STATES.md anew."""
+"""What docs/ says of tables and checks is what the code says; run as a module, it writes docs/STATES.md anew."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def states() -> str:
 
     checks = "\n".join(f"| `{check}` | {check.sentence} |" for check in Check)
     return (
-        "# States and checks\n\nGenerated from the tables of the code by `python -m tests.test_docs`; a test compares.\n\n"
+        "# States and checks\n\n"
+        "Generated from the tables of the code by `python -m tests.test_docs`; a test compares.\n\n"
         f"## A call of a subject who calls (`mediation/core/call.py`)\n\n{picture(diagram(Role.CALLING))}\n"
         f"## A call of a subject who is called\n\n{picture(diagram(Role.CALLED))}\n"
         f"## An order (`mediation/core/case.py`)\n\n{picture(life())}\n"

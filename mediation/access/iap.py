@@ -28,16 +28,15 @@ from mediation.access._matcher import Matcher
 from mediation.access._walker import TAPS_AT_MOST, Reader, RingWalker, filter_counters
 from mediation.access.tasking import StoppedTasks, Tasking
 from mediation.core import x1
-from mediation.core.errors import ConfigurationError, RemoteProtocolError
+from mediation.core.errors import ConfigurationError
 from mediation.runtime import clock, confine, keys, log, sockets
 from mediation.runtime.config import Site
 from mediation.runtime.systemd import Notifier
+from mediation.runtime.x1_server import X1Server
 
 X1_SOCKET, X2_SOCKET = "iap.x1", "iap.x2"
 CLOCK_FILE, STOPPED_FILE = "iap.clock", "iap.stopped"
-RECEIVE_OCTETS = 65536
 TICK_S = 1.0  # how often the clock is measured and saved, and losses are looked for
-MAX_X1_CONNECTIONS = 4  # the administrator, and one that is going away
 # Counters that mean a loss or an attack: said in the log when they grow.
 LOSSES = frozenset(
     {
@@ -71,11 +70,12 @@ class AccessFunction:
         ]
         self.reader = Reader(self.matcher, self.walkers, media_map, self.clock.now_ns())
         self.tasking = Tasking(site, trust, self.matcher, self._stopped, hold=lambda: self.reader)
-        self._x1 = sockets.listen(site.run_dir, X1_SOCKET, owner=_owner_of(site.path))
+        self._x1 = X1Server(
+            sockets.listen(site.run_dir, X1_SOCKET, owner=_owner_of(site.path)), self._handle, self._log
+        )
         self._x2 = sockets.listen(site.run_dir, X2_SOCKET, owner=_user(site.delivery.user))
         self._thread = threading.Thread(target=self.reader.run, name="reader", daemon=True)
         self._x2_refused = 0
-        self._x1_malformed = 0
         self._said: dict[str, int] = {}
         self._alarm = False
 
@@ -103,7 +103,7 @@ class AccessFunction:
         self.measure_clock()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._accept_x1, nursery)
+                nursery.start_soon(self._x1.run)
                 nursery.start_soon(self._accept_x2)
                 nursery.start_soon(self._tick)
                 if notifier is not None:
@@ -112,27 +112,8 @@ class AccessFunction:
             self.reader.stop()
             self._thread.join()
 
-    async def _accept_x1(self, nursery: trio.Nursery) -> None:
-        limit = trio.CapacityLimiter(MAX_X1_CONNECTIONS)
-        while True:
-            stream = await self._x1.accept()
-            nursery.start_soon(self._serve_x1, stream, limit)
-
-    async def _serve_x1(self, stream: trio.SocketStream, limit: trio.CapacityLimiter) -> None:
-        lines = x1.Lines()
-        async with limit, stream:
-            try:
-                while octets := await stream.receive_some(RECEIVE_OCTETS):
-                    for line in lines.feed(octets):
-                        answer = self.tasking.handle(x1.decode_request(line), self.clock.now_ns(), self.report)
-                        if isinstance(answer, x1.Refused):
-                            self._log.warning("task_refused", check=answer.check)
-                        await stream.send_all(x1.encode(answer))
-            except RemoteProtocolError as error:
-                self._x1_malformed += 1
-                self._log.warning("x1_malformed", reason=str(error))
-            except trio.BrokenResourceError:
-                pass  # the administrator went away: its tasks stay armed, it comes again
+    def _handle(self, request: x1.Request) -> x1.Answer:
+        return self.tasking.handle(request, self.clock.now_ns(), self.report)
 
     async def _accept_x2(self) -> None:
         while True:
@@ -212,7 +193,7 @@ class AccessFunction:
                 "x2_refused": self._x2_refused,
             },
             "matcher": self.matcher.counters(),
-            "x1_malformed": self._x1_malformed,
+            "x1_malformed": self._x1.malformed,
             "unrecorded_stops": self.tasking.unrecorded_stops,
         }
 

@@ -38,7 +38,6 @@ from mediation.core.errors import (
     AuthorizationError,
     ConfigurationError,
     EncodingError,
-    RemoteProtocolError,
 )
 from mediation.delivery.intake import Intake
 from mediation.delivery.links import Links
@@ -48,13 +47,12 @@ from mediation.delivery.tracker import Outgoing, Tracker
 from mediation.runtime import clock, confine, keys, log, sockets, tls
 from mediation.runtime.config import Site
 from mediation.runtime.systemd import Notifier
+from mediation.runtime.x1_server import X1Server
 
 X1_SOCKET: Final = "mediator.x1"
 CLOCK_FILE, RETIRED_FILE = "mediator.clock", "mediator.stopped"
-RECEIVE_OCTETS: Final = 65536
 TICK_S: Final = 1.0  # clock saved, stops saved that a full disk refused, garbage collected
 GRAIN_S: Final = 0.2  # the longest that the end of a window can be noticed late when the clock is set forward
-MAX_X1_CONNECTIONS: Final = 4  # the administrator, and one that is going away
 DELIVERY_LIMIT_US: Final = 8_000_000  # 47 CFR 1.20007(a)(14)
 
 
@@ -73,9 +71,10 @@ class Mediator:
         )
         self.table = x1.TaskTable(keys.load_trust(site), self._changed)
         owner = os.stat(site.path)  # the administrator's user
-        self._x1 = sockets.listen(
+        listener = sockets.listen(
             site.run_dir, X1_SOCKET, owner=(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
         )
+        self._x1 = X1Server(listener, self.handle, self._log)
         run_dir, spool_dir = self._confine()
         try:
             self.retired = Retired(spool_dir / RETIRED_FILE)
@@ -100,7 +99,6 @@ class Mediator:
             now_s=lambda: self.authority_clock.now_ns() // 1_000_000_000,
         )
         self.intake = Intake(run_dir, self._drained)
-        self.x1_malformed = 0
 
     def _confine(self) -> tuple[Path, Path]:
         """Gives up root. What is below the site stays in reach through its descriptor, wherever the site lies."""
@@ -126,7 +124,7 @@ class Mediator:
         """Serves until it is cancelled."""
         _prepare_process()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._accept_x1, nursery)
+            nursery.start_soon(self._x1.run)
             nursery.start_soon(self.intake.run)
             nursery.start_soon(self._keep_time)
             nursery.start_soon(self._tick)
@@ -226,29 +224,8 @@ class Mediator:
         answer = self.table.handle(request, self.authority_clock.now_ns(), self.report)
         if isinstance(request, x1.DeactivateTask) and isinstance(answer, x1.Ok):
             self._retire([bytes.fromhex(request.xid)])
-        if isinstance(answer, x1.Refused):
-            self._log.warning("task_refused", check=answer.check)
         self._wake.set()
         return answer
-
-    async def _accept_x1(self, nursery: trio.Nursery) -> None:
-        limit = trio.CapacityLimiter(MAX_X1_CONNECTIONS)
-        while True:
-            stream = await self._x1.accept()
-            nursery.start_soon(self._serve_x1, stream, limit)
-
-    async def _serve_x1(self, stream: trio.SocketStream, limit: trio.CapacityLimiter) -> None:
-        lines = x1.Lines()
-        async with limit, stream:
-            try:
-                while octets := await stream.receive_some(RECEIVE_OCTETS):
-                    for line in lines.feed(octets):
-                        await stream.send_all(x1.encode(self.handle(x1.decode_request(line))))
-            except RemoteProtocolError as error:
-                self.x1_malformed += 1
-                self._log.warning("x1_malformed", reason=str(error))
-            except trio.BrokenResourceError:
-                pass  # the administrator went away: its tasks stay, it comes again
 
     # -- what the operator sees ---------------------------------------------------------------------------------------
 
@@ -259,7 +236,7 @@ class Mediator:
             "tasks": len(self.table),
             "calls": self.tracker.calls,
             "clock_ahead_ns": self.authority_clock.ahead_ns(),
-            "x1_malformed": self.x1_malformed,
+            "x1_malformed": self._x1.malformed,
             "stops_not_saved": self.retired.failures,
             "stranded_spools": self.links.stranded(),
             "intake": msgspec.to_builtins(self.intake.counters) | {"connected": self.intake.connected},

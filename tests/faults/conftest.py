@@ -1,25 +1,5 @@
-"""Fixtures of the fault tests."""
+"""Fixtures of the fault tests: those of the delivery tests."""
 
-from __future__ import annotations
+from tests.delivery.conftest import certificates, spool
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from mediation.delivery.spool import Spool
-from tests.delivery.support import BOUND_OCTETS, NOW_S, Certificates
-
-
-@pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    folder = tmp_path / "certificates"
-    folder.mkdir()
-    return Certificates(folder)
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    made = Spool(tmp_path / "spool", now_s=NOW_S, bound_octets=BOUND_OCTETS)
-    yield made
-    made.close()
+__all__ = ["certificates", "spool"]

@@ -1,0 +1,56 @@
+"""The listening side of X1 that the access function and the mediator have in common: lines in, lines out.
+
+Answers for framing, the bound on connections, and that a peer which speaks nonsense loses its connection and nothing
+else. Decides nothing: `handle` does. A peer that goes away leaves its tasks armed; it comes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from mediation.core import x1
+from mediation.core.errors import RemoteProtocolError
+
+RECEIVE_OCTETS = 65_536
+MAX_CONNECTIONS = 4  # the administrator, and one that is going away
+
+
+class X1Server:
+    """Serves on a listening socket. `malformed` counts connections that were ended for what they sent."""
+
+    def __init__(
+        self,
+        listener: trio.SocketListener,
+        handle: Callable[[x1.Request], x1.Answer],
+        log: Any,
+    ) -> None:
+        self.malformed = 0
+        self._listener = listener
+        self._handle = handle
+        self._log = log
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        limit = trio.CapacityLimiter(MAX_CONNECTIONS)
+        async with trio.open_nursery() as nursery:
+            while True:
+                nursery.start_soon(self._serve, await self._listener.accept(), limit)
+
+    async def _serve(self, stream: trio.SocketStream, limit: trio.CapacityLimiter) -> None:
+        lines = x1.Lines()
+        async with limit, stream:
+            try:
+                while octets := await stream.receive_some(RECEIVE_OCTETS):
+                    for line in lines.feed(octets):
+                        answer = self._handle(x1.decode_request(line))
+                        if isinstance(answer, x1.Refused):
+                            self._log.warning("task_refused", check=answer.check)
+                        await stream.send_all(x1.encode(answer))
+            except RemoteProtocolError as error:
+                self.malformed += 1
+                self._log.warning("x1_malformed", reason=str(error))
+            except trio.BrokenResourceError:
+                pass
