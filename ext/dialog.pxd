@@ -5,6 +5,7 @@
 # is bounded: when it is full the call that was silent longest makes room, and a counter says so.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy
 
 from keyed_hash cimport hash_octets, hash_secret
 from memory cimport __builtin_prefetch, table_memory
@@ -17,6 +18,7 @@ cdef enum:
     CALL_TAGS = 4              # From tags of the caller: a back-to-back agent may keep the Call-ID and change the tag
     CALL_BRANCHES = 8          # INVITE transactions without a final response (forking, both sides of a proxy)
     CALL_DIALOGS = 8           # confirmed dialogs
+    CALL_HOSTS = 4             # addresses that a party's messages came from: its own, and proxies that passed them on
     FIRST_PLACES = 1024
     LINGER_S = 32              # 64*T1: retransmissions of the end still belong to the call (section 17.1.1.2)
     SILENT_S = 86400           # a call without a message for a day is over: its end was not seen
@@ -25,6 +27,11 @@ cdef enum:
 cdef enum party:
     CALLER = 0
     CALLEE = 1
+
+
+cdef struct host:
+    uint8_t family
+    uint8_t address[16]
 
 
 cdef struct call_task:
@@ -52,6 +59,8 @@ cdef struct call:
     uint8_t dialog_count
     uint8_t ended_count
     uint8_t task_count
+    uint8_t host_count[2]
+    host hosts[2][CALL_HOSTS]  # by party, where its signalling came from
     bint overflow              # more branches or dialogs than are remembered: only silence ends it
     bint answered
     bint invite                # else a single transaction (REGISTER)
@@ -84,6 +93,26 @@ cdef struct call_view:
     uint64_t key
     uint64_t handle
     uint32_t length
+
+
+cdef inline bint is_host(const call *c, uint32_t party, uint8_t family, const uint8_t *address) noexcept nogil:
+    """Whether signalling of this party came from that address."""
+    cdef uint32_t i
+    for i in range(c.host_count[party]):
+        if c.hosts[party][i].family == family and memcmp(c.hosts[party][i].address, address,
+                                                         4 if family == 4 else 16) == 0:
+            return True
+    return False
+
+
+cdef inline void note_host(call *c, uint32_t party, uint8_t family, const uint8_t *address) noexcept nogil:
+    cdef host *h
+    if c.host_count[party] == CALL_HOSTS or is_host(c, party, family, address):
+        return
+    h = &c.hosts[party][c.host_count[party]]
+    h.family = family
+    memcpy(h.address, address, 16)
+    c.host_count[party] += 1
 
 
 cdef inline bint calls_init(call_table *t, uint32_t capacity) noexcept nogil:

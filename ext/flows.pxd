@@ -1,5 +1,10 @@
 # Media flows that are looked at for dialed digits: where a subject sends to, found by destination address and port.
-# There is none while dialed digit extraction is off. Two calls may share a destination; then only the source tells.
+# There is none while dialed digit extraction is off.
+#
+# The destination alone proves nothing: others may send there too (a media server's port, a call whose end was not seen
+# and whose port is in use again). A packet is the subject's only if it comes from where the subject's side announced
+# its own media, or, behind a NAT (RFC 4961, symmetric RTP), from an address that its signalling came from; the first
+# source that passes is kept, and no other passes beside it.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset
@@ -20,6 +25,8 @@ cdef struct flow:
     uint32_t call
     uint8_t party              # whose address it is: the other one sends
     bint used
+    bint settled               # `source` is known
+    media_address source       # the one source whose packets pass
 
 
 cdef struct flow_table:
@@ -118,6 +125,7 @@ cdef inline uint32_t add_flow(flow_table *t, const media_address *at, uint32_t c
     f.call = call
     f.party = party
     f.used = True
+    f.settled = False
     f.bucket = flow_bucket(t, at.family, at.address, at.port)
     f.following = t.buckets[f.bucket]
     t.buckets[f.bucket] = index + 1

@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 from address cimport name_addr, next_name_addr, parameter, skip_value
 from dialog cimport (
     CALLEE, CALLER, CALL_BRANCHES, CALL_DIALOGS, LINGER_S, NO_CALL, SILENT_S, call, call_table, call_task, forget,
-    in_set, remember, remove_call, set_over,
+    in_set, note_host, remember, remove_call, set_over,
 )
 from flows cimport NO_FLOW, add_flow, first_flow, is_at, next_flow, remove_flow
 from keyed_hash cimport hash_octets
@@ -270,6 +270,7 @@ cdef inline uint32_t emit_message(match_table *t, uint32_t index, const sip_mess
     cdef task *k
     cdef uint32_t i = 0
     cdef uint32_t sent = 0
+    note_host(c, sender, info.family, info.source)
     while i < c.task_count:
         entry = &c.tasks[i]
         k = &t.targets.tasks[entry.task]

@@ -65,7 +65,8 @@ cdef enum:
     COUNT_MEDIA_OTHER_TYPE
     COUNT_MEDIA_MALFORMED
     COUNT_MEDIA_EVENT_LENGTH
-    COUNT_MEDIA_AMBIGUOUS      # two calls share the destination and the source is neither's
+    COUNT_MEDIA_OTHER_SOURCE   # sent to a subject's destination by somebody else
+    COUNT_MEDIA_AMBIGUOUS      # two calls share the destination, and the source may be either's
     COUNT_MEDIA_OFF            # no task of the call may have it (any more)
     COUNT_FLOWS_REFUSED        # no memory, or changes that nobody took
     COUNTERS

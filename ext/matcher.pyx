@@ -41,7 +41,7 @@ COUNTER_NAMES = (
     "initial", "no_match", "matched", "pdus", "calls", "calls_joined", "calls_evicted", "calls_silent",
     "calls_refused", "tasks_refused", "lookups_refused", "outside_window", "outside_iap", "sdp_unknown",
     "media", "media_matched", "media_no_flow", "media_other_type", "media_malformed", "media_event_length",
-    "media_ambiguous", "media_off", "flows_refused",
+    "media_other_source", "media_ambiguous", "media_off", "flows_refused",
 )
 assert len(COUNTER_NAMES) == COUNTERS
 

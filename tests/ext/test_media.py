@@ -242,6 +242,49 @@ def test_ipv6_media() -> None:
     assert len(rig.rtp(event_packet(), ("2001:db8::5", 50000), source=("2001:db8::10", 40000))) == 1
 
 
+def test_a_stranger_who_sends_to_the_same_destination_is_nobody_s() -> None:
+    rig = Rig().arm(dde=True)
+    answered(rig)
+    assert rig.rtp(event_packet(), OTHER, source=("192.0.2.99", NEAR[1])) == []
+    assert rig.rtp(event_packet(), OTHER, source=(NEAR[0], NEAR[1])) != []
+    assert rig.rtp(event_packet(), OTHER, source=("192.0.2.99", NEAR[1])) == []
+    assert rig.count("media_other_source") == 2
+
+
+def test_behind_a_nat_the_first_source_at_the_signalling_s_address_is_kept() -> None:
+    rig = Rig().arm(dde=True)
+    d = Dialog()
+    rig.send(d.invite(body=sdp("10.0.0.5", 40000)), source="198.51.100.7")
+    rig.send(d.response(200, body=sdp(*OTHER)), source="203.0.113.1")
+    assert rig.rtp(event_packet(), OTHER, source=("203.0.113.1", 40000)) == []  # the other side's own address
+    assert len(rig.rtp(event_packet(), OTHER, source=("198.51.100.7", 61000))) == 1
+    assert rig.rtp(event_packet(), OTHER, source=("198.51.100.7", 61002)) == []  # somebody else behind the same NAT
+    assert len(rig.rtp(event_packet(), OTHER, source=("198.51.100.7", 61000))) == 1
+    assert rig.count("media_other_source") == 2
+
+
+def test_the_announced_source_takes_the_place_of_a_likely_one() -> None:
+    rig = Rig().arm(dde=True)
+    d = Dialog()
+    rig.send(d.invite(body=sdp("198.51.100.7", 40000)), source="198.51.100.7")
+    rig.send(d.response(200, body=sdp(*OTHER)), source="203.0.113.1")
+    assert len(rig.rtp(event_packet(), OTHER, source=("198.51.100.7", 61000))) == 1
+    assert len(rig.rtp(event_packet(), OTHER, source=("198.51.100.7", 40000))) == 1
+    assert rig.rtp(event_packet(), OTHER, source=("198.51.100.7", 61000)) == []
+
+
+def test_two_calls_behind_one_nat_to_one_destination_are_nobody_s() -> None:
+    rig = Rig().arm(XID, dde=True).arm(XID2, S2, dde=True)
+    for d, private in (
+        (Dialog(call_id="one"), "10.0.0.5"),
+        (Dialog(call_id="two", caller="sip:+12125550199@x"), "10.0.0.6"),
+    ):
+        rig.send(d.invite(body=sdp(private, 40000)), source="198.51.100.7")
+        rig.send(d.response(200, body=sdp(*OTHER)), source="203.0.113.1")
+    assert rig.rtp(event_packet(), OTHER, source=("198.51.100.7", 61000)) == []
+    assert rig.count("media_ambiguous") == 1
+
+
 def test_two_calls_to_one_destination_are_told_apart_by_source() -> None:
     rig = Rig().arm(XID, dde=True).arm(XID2, S2, dde=True)
     one = Dialog(call_id="one")
@@ -252,7 +295,7 @@ def test_two_calls_to_one_destination_are_told_apart_by_source() -> None:
     assert [p.xid for p in rig.rtp(event_packet(), OTHER, source=("192.0.2.10", 40000))] == [XID]
     assert [p.xid for p in rig.rtp(event_packet(), OTHER, source=("192.0.2.20", 40000))] == [XID2]
     assert rig.rtp(event_packet(), OTHER, source=("192.0.2.30", 40000)) == []
-    assert rig.count("media_ambiguous") == 1
+    assert rig.count("media_other_source") == 1
     rig.send(one.request("BYE"))
     assert rig.flows() == [(True, *OTHER, (97, 101))]
     rig.send(two.request("BYE"))

@@ -1,0 +1,1 @@
+"""The commands, as other people run them."""
