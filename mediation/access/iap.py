@@ -168,6 +168,9 @@ class AccessFunction:
     def report(self) -> dict[str, Any]:
         """For ReportStatus: counters and states, nothing of any task but how many there are."""
         error_ns, disciplined = self.measure_clock()
+        with self.reader:  # between two rounds, so that no frame is counted in one place and not yet in another
+            frames = [walker.counters() for walker in self.walkers]
+            reader, matcher = self.reader.counters(), self.matcher.counters()
         return {
             "function": "iap",
             "tasks": len(self.tasking.table),
@@ -182,17 +185,17 @@ class AccessFunction:
                     "name": tap.name,
                     "interface": tap.interface,
                     "stamps": tap.stamps,
-                    "frames": walker.counters(),
+                    "frames": counted,
                     "filter": self._filter_report(counters),
                 }
-                for tap, walker, counters in zip(self._taps, self.walkers, self._filter_counters, strict=True)
+                for tap, counted, counters in zip(self._taps, frames, self._filter_counters, strict=True)
             ],
             "reader": {
-                **self.reader.counters(),
+                **reader,
                 "x2_connected": self.reader.connected,
                 "x2_refused": self._x2_refused,
             },
-            "matcher": self.matcher.counters(),
+            "matcher": matcher,
             "x1_malformed": self._x1.malformed,
             "unrecorded_stops": self.tasking.unrecorded_stops,
         }

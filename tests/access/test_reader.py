@@ -58,7 +58,11 @@ class Running:
         return ours
 
     def walked(self, frames: int) -> None:
-        until(lambda: self.walker.counters()["frames"] >= frames)
+        def whole() -> bool:
+            with self.reader:  # a frame is counted before it is matched; nobody is half-way while this is held
+                return self.walker.counters()["frames"] >= frames
+
+        until(whole)
 
 
 def until(happened: object) -> None:
