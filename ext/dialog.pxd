@@ -240,6 +240,7 @@ cdef inline uint32_t add_call(call_table *t, span call_id, const call_view *view
     c.over_ns = 0
     c.flows[0] = c.flows[1] = NO_CALL
     c.tag_count = c.branch_count = c.dialog_count = c.ended_count = c.task_count = 0
+    c.host_count[0] = c.host_count[1] = 0
     c.overflow = c.answered = c.invite = False
     c.has_media[0] = c.has_media[1] = False
     c.used = True

@@ -273,6 +273,25 @@ def test_the_announced_source_takes_the_place_of_a_likely_one() -> None:
     assert rig.rtp(event_packet(), OTHER, source=("198.51.100.7", 61000)) == []
 
 
+def test_a_call_knows_nothing_of_the_call_whose_place_it_took() -> None:
+    rig = Rig().arm(dde=True)
+    first = Dialog(call_id="first")
+    rig.send(first.invite(body=sdp("10.0.0.5", 40000)), source="198.51.100.7")
+    rig.send(
+        first.response(200, body=sdp(*OTHER)),
+        first.request("BYE"),
+        first.response(200, method="BYE", cseq=2),
+        source="203.0.113.1",
+    )
+    rig.now += 40_000_000_000  # the first call is over and forgotten
+    second = Dialog(call_id="second")
+    rig.send(second.invite(body=sdp("10.0.0.6", 40000)), source="198.51.100.8")
+    rig.send(second.response(200, body=sdp(*OTHER)), source="203.0.113.1")
+    assert rig.matcher.gauges()["calls"] == 1
+    assert rig.rtp(event_packet(), OTHER, source=("198.51.100.7", 61000)) == []
+    assert len(rig.rtp(event_packet(), OTHER, source=("198.51.100.8", 61000))) == 1
+
+
 def test_two_calls_behind_one_nat_to_one_destination_are_nobody_s() -> None:
     rig = Rig().arm(XID, dde=True).arm(XID2, S2, dde=True)
     for d, private in (
