@@ -44,12 +44,23 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base of the signed payloads: unknown fields are refused, values are immutable."""
 
 
+class ContentDestination(Signed, frozen=True, kw_only=True):
+    """Where content goes; the agency procured `maximum` channels (47 USC 1002(a)(3))."""
+
+    host: str
+    port: int
+    form: Literal["cc-apdu", "packetcable"] = "cc-apdu"  # over mutual TLS to the same certificate, or UDP
+    channels: Literal["combined", "separated"] = "separated"
+    maximum: int = 32  # calls whose content is delivered at once
+
+
 class Destination(Signed, frozen=True, kw_only=True):
     """Where the agency takes delivery; it stands in the signed order and nowhere else (SEC-12)."""
 
     host: str
     port: int
     certificate_sha256: str  # of the collection function's certificate (DER), lower-case hex
+    content: ContentDestination | None = None  # for an order with Capability.CONTENT
 
 
 class LegalToken(Signed, frozen=True, kw_only=True):

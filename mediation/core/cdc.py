@@ -206,13 +206,17 @@ class NetworkSignal(Message, frozen=True, kw_only=True):
     subject_audible_signal: AudibleSignal | None = None
     terminal_display_info: TerminalDisplay | None = None
     other: str | None = None
+    refer: tuple[str, ...] = ()  # header lines of a REFER that the network sent to the subject
 
 
 class DialedDigitExtraction(Message, frozen=True, kw_only=True):
+    """`sip_headers` labels the source by its media type, as in "Content-Type: audio/telephone-event"."""
+
     name: ClassVar[str] = "dialedDgtExtrn"
 
     call_id: CallIdentity
     digits: str  # 1 to 32 of 0-9 * # A-D
+    sip_headers: tuple[str, ...] = ()
 
 
 class Connection(Message, frozen=True, kw_only=True):
@@ -257,6 +261,121 @@ class SubjectSignal(Message, frozen=True, kw_only=True):
     dialed_digits: str | None = None
     feature_key: str | None = None
     other_signaling_information: str | None = None
+    refer: tuple[str, ...] = ()  # header lines of the subject's REFER (Refer-To, Referred-By, Replaces)
+
+
+class Change(Message, frozen=True, kw_only=True):
+    """Call identities merge or split: conference, transfer, Replaces, Join."""
+
+    name: ClassVar[str] = "change"
+
+    previous: tuple[CallIdentity, ...]
+    resulting: tuple[CallIdentity, ...]
+
+
+class ConfPartyChange(Message, frozen=True, kw_only=True):
+    """Membership of a conference of the subject (1.20007(b)(2))."""
+
+    name: ClassVar[str] = "confPartyChange"
+
+    call_ids: tuple[CallIdentity, ...]
+    communicating_parties: tuple[Party, ...] = ()
+    removed_parties: tuple[Party, ...] = ()
+    joined_parties: tuple[Party, ...] = ()
+
+
+class RegistrationType(enum.IntEnum):
+    UNKNOWN = 0
+    REGISTRATION = 1
+    DEREGISTRATION = 2
+    REGISTRATION_AND_DEREGISTRATION = 3
+
+
+class AddressBinding(Record, frozen=True, kw_only=True):
+    """A contact of a registration and how long it holds, seconds."""
+
+    address: Party
+    expiration_period: int
+
+
+class ServingSystem(Message, frozen=True, kw_only=True):
+    """The subject registered, moved or left (REGISTER)."""
+
+    name: ClassVar[str] = "servingSystem"
+
+    system_identity: str | None = None  # 1 to 15 characters
+    network_address: str | None = None  # 1 to 15 characters
+    request_id: CallIdentity | None = None
+    registration_type: RegistrationType | None = None
+    registering: Party | None = None
+    requesting: Party | None = None
+    registrar: Party | None = None
+    request_address_info: tuple[AddressBinding, ...] = ()
+    response_address_info: tuple[AddressBinding, ...] = ()
+    failure_reason: Cause | None = None
+    expiration_period: int | None = None  # seconds
+
+
+class ConnectionTest(Message, frozen=True, kw_only=True):
+    name: ClassVar[str] = "connTest"
+
+    memo: str | None = None
+
+
+class SignalingMessage(Record, frozen=True, kw_only=True):
+    """T1.678 EncapsulatedSignalingMessage. `octets` is what the authority leaves of it (`minimisation`)."""
+
+    protocol: str = "SIP"
+    octets: bytes
+
+
+class DirectSignalReporting(Message, frozen=True, kw_only=True):
+    """A signalling message of the subject that no other message tells of, as it was but for what the authority bars."""
+
+    name: ClassVar[str] = "directSignalReporting"
+
+    correlation_id: bytes  # octets of the Call-ID
+    signaling: tuple[SignalingMessage, ...]
+
+
+class ManagementType(enum.IntEnum):
+    ACTIVATION = 0
+    DEACTIVATION = 1
+
+
+class FeatureManagement(Message, frozen=True, kw_only=True):
+    name: ClassVar[str] = "featureManagement"
+
+    feature_id: str
+    management_type: ManagementType
+    subscriber_id: Party | None = None
+    activation_info: str | None = None
+    failure_reason: str | None = None
+
+
+class UuContent(Message, frozen=True, kw_only=True):
+    """Words of a SIP MESSAGE, to content orders only: `body_headers` as "Content-Type: text/plain"."""
+
+    name: ClassVar[str] = "uuContent"
+
+    call_id: CallIdentity
+    sip_headers: tuple[str, ...] = ()
+    body_headers: tuple[str, ...] = ()
+    body: bytes | None = None
+
+
+class ServiceInstance(Message, frozen=True, kw_only=True):
+    """A named service acted. PCESP has this message; T1.678 has none and sends nothing for it."""
+
+    name: ClassVar[str] = "serviceinstance"
+
+    call_id: CallIdentity
+    service_name: str  # "Call_Waiting", "Call_Forwarding", "Call_Transfer", "Three_Way_Call", ...
+    related_call_id: CallIdentity | None = None
+    first_call_calling: Party | None = None
+    second_call_calling: Party | None = None
+    called: Party | None = None
+    calling: Party | None = None
 
 
 class SurveillanceStatus(Message, frozen=True, kw_only=True):

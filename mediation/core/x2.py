@@ -25,6 +25,9 @@ HEADER = struct.Struct("!HHIIHH16sQ")
 HEADER_OCTETS = 40
 _LENGTHS = struct.Struct("!II")
 PROPRIETARY = struct.Struct("!IBBH")
+# A digit heard in the voice band: version (1), digit in ASCII, RTP payload type (0 PCMU, 8 PCMA), zero, how long it
+# sounded in milliseconds, zero. The PDU's stamp is that of the packet in which it began.
+INBAND_DIGIT = struct.Struct("!BBBBHH")
 VERSION = 0x0005
 MAX_PDU_OCTETS = 1 << 17  # a SIP message over TCP can exceed a datagram; the parser refuses more
 
@@ -40,6 +43,9 @@ class PduType(enum.IntEnum):
 
 
 class PayloadFormat(enum.IntEnum):
+    PROPRIETARY = 4  # X2: a digit heard in the subject's audio, INBAND_DIGIT
+    IPV4 = 5  # X3: one IP packet of the call's content, from its IP header on
+    IPV6 = 6
     RTP = 8
     SIP = 9
 
