@@ -55,6 +55,10 @@ def value(kind: Any, source: Source) -> Any:
             return "C" * (1 + source.number(kind.high))
         case syntax.Visible() | syntax.Text() | syntax.Address():
             return source.text()
+        case syntax.Octets():
+            return source.take(source.number(200))
+        case syntax.Constants():
+            return list(kind.alternatives)[source.number(len(kind.alternatives))]
         case syntax.Time():
             return int.from_bytes(source.take(8), "big", signed=True)
         case syntax.Enumerated():
@@ -66,7 +70,7 @@ def value(kind: Any, source: Source) -> Any:
         case syntax.Sequence():
             given: dict[str, Any] = {"iap_system_id": None} if issubclass(kind.struct, cdc.Message) else {}
             for member in fitting.flat(kind.members):
-                if member.attribute != "translation_input" and (member.mandatory or source.number(2)):
+                if member.attribute not in ("translation_input", "combined") and (member.mandatory or source.number(2)):
                     given[member.attribute] = value(member.type, source)
             return kind.struct(**given)
 
