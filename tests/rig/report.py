@@ -50,6 +50,7 @@ def play(rig: Any, scenario: Scenario) -> Outcome:
     with rig.stage(scenario.name) as floor:
         try:
             scenario.play(floor)
+            floor.settle(scenario)
             rig.fence()
         except (AssertionError, MediationError, OSError) as problem:
             error = " ".join(str(problem).split()) or repr(problem)

@@ -271,7 +271,7 @@ def digits_of_other(floor: Floor) -> None:
 
 
 @scenario("R30", "the SBC forks S's call to two phones of A", *OUT[:2], "answer", "release of a leg", "release",
-          needs="call", points=BOTH)  # fmt: skip
+          points=BOTH)  # fmt: skip
 def forked(floor: Floor) -> None:
     floor.order()
     subject, other = floor.parties("subject", "alice")
