@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from mediation.cli import demo_network
 from mediation.cli.demo_network import SPAN, Network
-from mediation.cli.demo_site import LabSite, Line, Lines
+from mediation.cli.demo_site import Line, Lines
 from tests.rig import phone
 from tests.rig.kamailio import DOMAIN, SIP_PORT, Kamailio
 from tests.rig.labels import label
@@ -26,6 +26,7 @@ from tests.rig.ladder import End, udp_end
 from tests.rig.phone import Phone, PhoneCall
 from tests.rig.rtpengine import Rtpengine
 from tests.rig.scenario import Scenario
+from tests.rig.site import RigSite
 from tests.rig.wire import datagram_socket
 
 SBC, SBC6 = "10.79.0.1", "fd79::1"
@@ -110,9 +111,9 @@ class Exchange:
             self._phone(name).until_ready()
         return self.phones[name]
 
-    def _site(self, switch: str, sbc: str) -> LabSite:
+    def _site(self, switch: str, sbc: str) -> RigSite:
         point = '[[iap]]\nname = "%s"\ninterface = "%s"\nnamespace = "%s"\nside = "access"\nports = [5060, 8080]\n'
-        site = LabSite(self.folder / "site", iaps=point % ("span", SPAN, switch) + point % ("sbc", "eth0", sbc))
+        site = RigSite(self.folder / "site", iaps=point % ("span", SPAN, switch) + point % ("sbc", "eth0", sbc))
         self._open.callback(site.stop)
         site.order("FENCE", f"tel:{FENCE}")
         site.collect()
