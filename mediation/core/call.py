@@ -64,7 +64,7 @@ from mediation.core.minimisation import Minimiser
 from mediation.core.outbox import Outbox
 from mediation.core.party import Directory
 from mediation.core.reading import Event, Reader, Reading
-from mediation.core.report import Reporter
+from mediation.core.report import Reporter, Say
 from mediation.core.surveillance import COUNTERS, METHODS, SILENT_METHODS, Surveillance
 from mediation.core.timers import Timers
 from mediation.core.transitions import TABLE, UP
