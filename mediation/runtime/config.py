@@ -19,6 +19,7 @@ from mediation.core.errors import ConfigurationError
 
 FILE = "config.toml"
 LAB_COLLECTOR_PORT = 41800  # the port of historic call data channels (OpenCALEA's sample configuration)
+LAB_CONTENT_OFFSET = 10  # its sample has the content channels ten above, 41810
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Side = Literal["access", "trunk", "trusted-trunk"]
@@ -117,6 +118,7 @@ class Lab(_Section, frozen=True, kw_only=True):
 
     collector_host: str = "127.0.0.1"
     collector_port: Port = LAB_COLLECTOR_PORT
+    content_port: Port = LAB_COLLECTOR_PORT + LAB_CONTENT_OFFSET  # content: TCP for CC-APDU, UDP for PacketCable
 
 
 class _File(_Section, frozen=True, kw_only=True):
@@ -248,6 +250,7 @@ accept_undisciplined = {lab}
 
 [lab_agency]
 collector_port = {port}
+content_port = {content_port}
 """
 
 
@@ -255,8 +258,13 @@ def write_default(
     path: Path, *, lab: bool, name: str | None = None, collector_port: int = LAB_COLLECTOR_PORT, iaps: str = ""
 ) -> None:
     """Writes DIR/config.toml for a new site; `iaps` is TOML text of [[iap]] tables. Never overwrites."""
+    offset = LAB_CONTENT_OFFSET if collector_port + LAB_CONTENT_OFFSET < 1 << 16 else -LAB_CONTENT_OFFSET
     text = _TEMPLATE.format(
-        name=name or ("LAB" if lab else path.name), lab=str(lab).lower(), iaps=iaps, port=collector_port
+        name=name or ("LAB" if lab else path.name),
+        lab=str(lab).lower(),
+        iaps=iaps,
+        port=collector_port,
+        content_port=collector_port + offset,
     )
     with (path / FILE).open("x") as file:
         file.write(text)
