@@ -50,7 +50,7 @@ leaves the call PENDING for PENDING_LIMIT: another INVITE continues it, a last w
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Final
 
 from mediation.core import cdc, sip
@@ -64,7 +64,7 @@ from mediation.core.minimisation import Minimiser
 from mediation.core.outbox import Outbox
 from mediation.core.party import Directory
 from mediation.core.reading import Event, Reader, Reading
-from mediation.core.report import Reporter
+from mediation.core.report import Reporter, Say
 from mediation.core.surveillance import COUNTERS, METHODS, SILENT_METHODS, Surveillance
 from mediation.core.timers import Timers
 from mediation.core.transitions import TABLE, UP
