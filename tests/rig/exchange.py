@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -38,6 +39,7 @@ POINTS = ("span", "sbc")
 FENCE = "+12025559998"
 EVENT_LIMIT_S = 8.0  # 47 CFR 1.20007(a)(14)
 SETTLE_LIMIT_S = 1.5
+ARMED_LIMIT_S, ARMED_AGAIN_S = 20.0, 0.3
 COUNTER = itertools.count(1)
 
 
@@ -122,7 +124,16 @@ class Exchange:
         site.run()
         return site
 
-    def fence(self) -> None:
+    def until_armed(self) -> None:
+        """After a function was killed: returns when calls reach the agency again from both access points."""
+        end = time.monotonic() + ARMED_LIMIT_S
+        while True:
+            try:
+                return self.fence(ARMED_AGAIN_S)
+            except AssertionError:
+                assert time.monotonic() < end, "the site did not come back"
+
+    def fence(self, limit: float = EVENT_LIMIT_S) -> None:
         """Returns when everything that both taps saw before has arrived at the agency. Raises AssertionError."""
         start = len(self.messages)
         call_id = f"fence-{next(COUNTER)}"
@@ -132,6 +143,8 @@ class Exchange:
             f"To: <{target}>%s\r\nCall-ID: {call_id}\r\nCSeq: 1 %s\r\nContent-Length: 0\r\n\r\n"
         )
         near, far = self._near, self._far
+        near.settimeout(limit)
+        far.settimeout(limit)
         near.sendto(f"INVITE {target} SIP/2.0\r\n{common % ('', 'INVITE')}".encode(), far.getsockname())
         far.recv(65_535)
         far.sendto(f"SIP/2.0 404 Not Found\r\n{common % (';tag=g', 'INVITE')}".encode(), near.getsockname())
@@ -248,13 +261,16 @@ class Floor:
         assert line is not None, f"no {wanted} for {for_case}; it got {self.received(case)}"
         return line
 
+    def until(self, count: int, *, case: str | None = None, point: str = "span", limit: float = EVENT_LIMIT_S) -> bool:
+        """Waits until so many messages of a case have come; whether they have."""
+        return self.exchange.messages.wait(
+            lambda _: len(self.received(case, point)) >= count, limit, since=self._start
+        ) is not None  # fmt: skip
+
     def settle(self, scenario: Scenario) -> None:
         """A phone says that a call is over when it sends BYE: waits for what is still under way, if it is expected."""
         for point in scenario.points:
-            self.exchange.messages.wait(
-                lambda _, point=point: len(self.received(point=point)) >= len(scenario.expected),  # type: ignore[misc]
-                SETTLE_LIMIT_S, since=self._start,
-            )  # fmt: skip
+            self.until(len(scenario.expected), point=point, limit=SETTLE_LIMIT_S)
 
     @staticmethod
     def point(line: Line) -> str:
