@@ -1,4 +1,5 @@
 # The calls of subjects: from the first matched request to 32 s behind its end, found by Call-ID (RFC 3261 section 12).
+# Subscriptions and single transactions outside of calls have an entry too.
 #
 # A Call-ID is compared by its length and two independent keyed 64-bit hashes, so a stranger cannot make two of them
 # meet; the second hash is also the call's handle, the same in every PDU of the call and after an eviction. The table
@@ -66,7 +67,8 @@ cdef struct call:
     host hosts[2][CALL_HOSTS]  # by party, where its signalling came from
     bint overflow              # more branches or dialogs than are remembered: only silence ends it
     bint answered
-    bint invite                # else a single transaction (REGISTER)
+    bint invite                # an INVITE was seen; else single transactions (REGISTER, MESSAGE, …)
+    bint subscription          # a dialog that SUBSCRIBE or REFER made (RFC 6665, RFC 3515)
     bint used
     bint ending                # over, but its content goes on for CONTENT_TAIL_MS
     call_task tasks[CALL_TASKS]
@@ -253,7 +255,7 @@ cdef inline uint32_t add_call(call_table *t, span call_id, const call_view *view
     c.ending = False
     c.tag_count = c.branch_count = c.dialog_count = c.ended_count = c.task_count = 0
     c.host_count[0] = c.host_count[1] = 0
-    c.overflow = c.answered = c.invite = False
+    c.overflow = c.answered = c.invite = c.subscription = False
     c.used = True
     append_call(t, index)
     at = view.key & t.mask
@@ -285,6 +287,13 @@ cdef inline void remove_call(call_table *t, uint32_t index) noexcept nogil:
     t.calls[index].following = t.free_call
     t.free_call = index
     t.count -= 1
+
+
+cdef inline uint32_t oldest_call(const call_table *t) noexcept nogil:
+    """The call that makes room in a full table: one that is over, else the one that was silent longest."""
+    if t.over.first != NO_CALL:
+        return t.over.first
+    return t.ending.first if t.ending.first != NO_CALL else t.live.first
 
 
 cdef inline bint remember(uint64_t *values, uint8_t *count, uint8_t most, uint64_t value) noexcept nogil:

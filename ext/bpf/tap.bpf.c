@@ -2,13 +2,14 @@
 // no communication that is not of an order is to be accessible). It decides on headers alone and keeps no octet.
 //
 // Passed whole:
-//   signalling  UDP whose source or destination port is in `signalling_ports` (set and frozen by the opener);
+//   signalling  UDP and TCP whose source or destination port is in `signalling_ports` (set and frozen by the opener);
 //   media       UDP to an (address, port) of `media_flows`: all of it where a subject's order has content, else only
 //               RTP whose payload type is in the flow's set (RFC 4733 events of a subject whose order has dialed
 //               digits), or RTCP by its packet type;
 //   fragments   later fragments of a datagram whose first fragment passed in the last 30 s.
 // Everything else returns 0, and each reason has a counter. Later fragments that come before their first one are
-// dropped and counted: passing them would open the ring to everybody's fragments.
+// dropped and counted: passing them would open the ring to everybody's fragments. In the tunnels that the site names
+// (network.bpf.h) the same rules hold for the packet inside.
 //
 // Link layer: Ethernet, 802.1Q and 802.1ad (the kernel keeps the outermost tag of a received frame beside the data,
 // further tags stand in it), PPPoE sessions (RFC 2516). Network layer: IPv4 with options (RFC 791), IPv6 with
@@ -82,11 +83,18 @@ static __always_inline int is_signalling(__u32 port)
 	return bits && (*bits >> (port & 63)) & 1;
 }
 
-static __always_inline void remember_fragment(const struct fragment_key *key)
+// Lets the rest of a datagram pass whose first fragment did, and the rest of the tunnel's packet around it.
+static __always_inline void remember_fragments(const struct datagram *d)
 {
-	__u64 now = bpf_ktime_get_ns();
+	__u64 now;
 
-	bpf_map_update_elem(&fragments, key, &now, BPF_ANY);
+	if (!d->more && !d->around_more)
+		return;
+	now = bpf_ktime_get_ns();
+	if (d->more)
+		bpf_map_update_elem(&fragments, &d->fragment, &now, BPF_ANY);
+	if (d->around_more)
+		bpf_map_update_elem(&fragments, &d->around, &now, BPF_ANY);
 }
 
 // What its flow passes of a packet whose UDP header is at `at`.
@@ -104,7 +112,7 @@ static __always_inline __u32 judge_media(struct __sk_buff *skb, __u32 at, const 
 	return (types->payload_types[type >> 6] >> (type & 63)) & 1 ? PASSED_MEDIA : DROPPED_PAYLOAD_TYPE;
 }
 
-// Every form but the plain one.
+// Every form but the plain one: the counter of what becomes of it.
 static __noinline int judge_any(struct __sk_buff *skb)
 {
 	struct datagram d = {};
@@ -114,7 +122,9 @@ static __noinline int judge_any(struct __sk_buff *skb)
 	__u32 judged;
 	int failed;
 
-	failed = read_network(skb, &d);
+	failed = read_network(skb, 0, &d);
+	if (!failed && tunnels.kinds)
+		failed = look_through(skb, &d);
 	if (failed)
 		return failed;
 
@@ -123,13 +133,20 @@ static __noinline int judge_any(struct __sk_buff *skb)
 
 		return seen && bpf_ktime_get_ns() - *seen < FRAGMENT_NS ? PASSED_FRAGMENT : DROPPED_FRAGMENT;
 	}
+	if (d.protocol == NEXT_TCP) {
+		if (bpf_skb_load_bytes(skb, d.at, udp, 4) < 0)
+			return DROPPED_MALFORMED;
+		if (!is_signalling(udp[0] << 8 | udp[1]) && !is_signalling(udp[2] << 8 | udp[3]))
+			return DROPPED_OTHER_CONNECTION;
+		remember_fragments(&d);
+		return PASSED_TCP_SIGNALLING;
+	}
 	if (d.protocol != NEXT_UDP)
 		return DROPPED_NOT_UDP;
 	if (bpf_skb_load_bytes(skb, d.at, udp, sizeof(udp)) < 0)
 		return DROPPED_MALFORMED;
 	if (is_signalling(udp[0] << 8 | udp[1]) || is_signalling(udp[2] << 8 | udp[3])) {
-		if (d.more)
-			remember_fragment(&d.fragment);
+		remember_fragments(&d);
 		return PASSED_SIGNALLING;
 	}
 	flow.family = d.fragment.family;
@@ -139,9 +156,15 @@ static __noinline int judge_any(struct __sk_buff *skb)
 	if (!types)
 		return DROPPED_OTHER_FLOW;
 	judged = judge_media(skb, d.at, types, d.more);
-	if (judged == PASSED_MEDIA && d.more)
-		remember_fragment(&d.fragment);
+	if (judged == PASSED_MEDIA)
+		remember_fragments(&d);
 	return judged;
+}
+
+static __always_inline int passes(__u32 judged)
+{
+	return judged == PASSED_SIGNALLING || judged == PASSED_MEDIA || judged == PASSED_FRAGMENT ||
+	       judged == PASSED_TCP_SIGNALLING;
 }
 
 SEC("socket")
@@ -153,11 +176,11 @@ int tap(struct __sk_buff *skb)
 	struct media_flow *types;
 	__u32 judged;
 
-	// Ethernet type IPv4, version 4 with 20 octets of header, whole, UDP.
-	if (bpf_skb_load_bytes(skb, 0, frame, PLAIN_OCTETS) < 0 || frame[12] != 0x08 || frame[13] != 0x00 ||
-	    frame[14] != 0x45 || (frame[20] & 0x3f) || frame[21] || frame[23] != NEXT_UDP) {
+	// Ethernet type IPv4, version 4 with 20 octets of header, whole, UDP; and no tunnel stands in UDP.
+	if (tunnels.kinds || bpf_skb_load_bytes(skb, 0, frame, PLAIN_OCTETS) < 0 || frame[12] != 0x08 ||
+	    frame[13] != 0x00 || frame[14] != 0x45 || (frame[20] & 0x3f) || frame[21] || frame[23] != NEXT_UDP) {
 		judged = judge_any(skb);
-		return count(judged, judged <= PASSED_FRAGMENT ? PASS : DROP);
+		return count(judged, passes(judged) ? PASS : DROP);
 	}
 	if (is_signalling(frame[34] << 8 | frame[35]) || is_signalling(frame[36] << 8 | frame[37]))
 		return count(PASSED_SIGNALLING, PASS);

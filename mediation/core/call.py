@@ -11,7 +11,8 @@ How a message passes through:
                                   └────────── dialog.Call ──────────────┘
                                      what is remembered of the call
 
-    this file      the TABLE (state × event -> state, messages), and the model that walks it (`diagram` draws it)
+    this file      the model that walks the table, and all calls that it has in memory
+    transitions    the TABLE: state × event -> state, words (`diagram` draws it)
     dialog         the states, their time limits, and the memory of one call: legs (To tags), branches (hops), offers
     reading        what a message means: copy or news, whose dialog, last word or not
     forwarding     does it go to somebody else, or to the subject's own phone
@@ -49,11 +50,13 @@ leaves the call PENDING for PENDING_LIMIT: another INVITE continues it, a last w
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Hashable, Iterable
+from typing import Final
 
 from mediation.core import cdc, sip
 from mediation.core.case import Capability
+from mediation.core.content import Binding
+from mediation.core.content_calls import WORDS, CallContent
 from mediation.core.dialog import Call, State
 from mediation.core.digits import Dialing, Flash, Gathered, Tally
 from mediation.core.errors import RemoteProtocolError
@@ -64,85 +67,10 @@ from mediation.core.reading import Event, Reader, Reading
 from mediation.core.report import Reporter, Say
 from mediation.core.surveillance import COUNTERS, METHODS, SILENT_METHODS, Surveillance
 from mediation.core.timers import Timers
-from mediation.core.x2 import Direction, PayloadFormat, Pdu, Role
+from mediation.core.transitions import TABLE, UP
+from mediation.core.x2 import Direction, PayloadFormat, Pdu
 
 MAX_CALLS: Final = 20_000  # of one task, a trunk group at its busiest: twice the 10,000 calls of the memory benchmark
-
-
-class Row(NamedTuple):
-    """In any of these states, this event leads there and says that."""
-
-    states: tuple[State, ...]
-    event: Event
-    to: State | None  # None: it stays where it is
-    say: tuple[Say, ...] = ()
-
-
-_SETUP = (State.ATTEMPT, State.ALERTING)
-_OPEN = (*_SETUP, State.DIVERTED, State.PENDING)
-UP = (State.ANSWERED, State.HELD)
-
-BOTH: Final = (
-    Row((State.IDLE, *_OPEN, State.FORWARDING), Event.MIDCALL, State.ANSWERED),
-    Row(_OPEN, Event.MEDIA, None, (Say.MEDIA,)),
-    Row(_OPEN, Event.BYE, State.RELEASED, (Say.RELEASE,)),
-    Row((*_SETUP, State.DIVERTED), Event.CANCEL, State.PENDING),
-    Row((*_SETUP, State.DIVERTED), Event.RETRY, State.PENDING),
-    Row((*_SETUP, State.DIVERTED), Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
-    Row(UP, Event.MEDIA, None, (Say.MEDIA,)),
-    Row((State.ANSWERED,), Event.HELD, State.HELD, (Say.SIGNAL, Say.BREAK)),
-    Row((State.HELD,), Event.HOLD, None, (Say.SIGNAL,)),
-    Row((State.HELD,), Event.RETRIEVED, State.ANSWERED, (Say.SIGNAL, Say.CONNECTION)),
-    Row(UP, Event.BYE, State.RELEASED, (Say.RELEASE,)),
-    Row(UP, Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
-    Row((*_OPEN, *UP, State.FORWARDING), Event.EVICTED, State.RELEASED, (Say.RELEASE,)),
-    Row((State.RELEASED,), Event.TIMEOUT, State.IDLE),
-)
-
-CALLING: Final = (
-    Row((State.IDLE,), Event.INVITE, State.ATTEMPT, (Say.ORIGINATION,)),
-    Row((State.PENDING,), Event.INVITE, State.ATTEMPT),
-    Row((State.PENDING,), Event.RETARGET, State.ATTEMPT, (Say.REDIRECTION,)),
-    Row((*_SETUP, State.PENDING), Event.RINGING, State.ALERTING, (Say.RINGBACK,)),
-    Row(_SETUP, Event.FORWARDED, None, (Say.PHRASE,)),
-    Row(_SETUP, Event.QUEUED, None, (Say.PHRASE,)),
-    Row(_SETUP, Event.REDIRECT, State.PENDING),
-    Row((*_SETUP, State.PENDING), Event.ANSWER, State.ANSWERED, (Say.ANSWER, Say.LOSERS)),
-    Row((*_SETUP, State.PENDING), Event.FAILURE, State.RELEASED, (Say.TONE, Say.RELEASE)),
-    Row((State.PENDING,), Event.TIMEOUT, State.RELEASED, (Say.TONE, Say.RELEASE)),
-)
-
-CALLED: Final = (
-    Row((State.IDLE,), Event.INVITE, State.ATTEMPT, (Say.TERMINATION_ATTEMPT,)),
-    Row((State.IDLE,), Event.RETARGET, State.DIVERTED, (Say.TERMINATION_ATTEMPT, Say.REDIRECTION)),
-    Row((State.PENDING,), Event.INVITE, State.ATTEMPT),
-    Row((*_OPEN, State.FORWARDING), Event.RETARGET, State.DIVERTED, (Say.REDIRECTION,)),
-    Row((*_SETUP, State.PENDING), Event.RINGING, State.ALERTING, (Say.ALERTING,)),
-    Row((State.DIVERTED, State.FORWARDING), Event.RINGING, None, (Say.ALERTING,)),
-    Row((*_SETUP, State.PENDING), Event.FORWARDED, State.FORWARDING),
-    Row((*_SETUP, State.DIVERTED), Event.REDIRECT, State.PENDING, (Say.REDIRECTION,)),
-    Row(_OPEN, Event.ANSWER, State.ANSWERED, (Say.ALERTING, Say.ANSWER, Say.LOSERS)),
-    Row(_OPEN, Event.FAILURE, State.RELEASED, (Say.RELEASE,)),
-    Row((State.PENDING,), Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
-    Row((State.FORWARDING,), Event.MEDIA, None, (Say.MEDIA,)),
-    Row((State.FORWARDING,), Event.ANSWER, State.ANSWERED, (Say.REDIRECTION, Say.ANSWER, Say.LOSERS)),
-    Row((State.FORWARDING,), Event.TIMEOUT, State.DIVERTED, (Say.REDIRECTION,)),
-    Row((State.FORWARDING,), Event.REDIRECT, State.PENDING, (Say.REDIRECTION,)),
-    Row((State.FORWARDING,), Event.CANCEL, State.PENDING, (Say.REDIRECTION,)),
-    Row((State.FORWARDING,), Event.FAILURE, State.RELEASED, (Say.REDIRECTION, Say.RELEASE)),
-    Row((State.FORWARDING,), Event.BYE, State.RELEASED, (Say.REDIRECTION, Say.RELEASE)),
-)
-
-ROWS: Final = {Role.CALLING: (*BOTH, *CALLING), Role.CALLED: (*BOTH, *CALLED)}
-
-
-def _expand(rows: Iterable[Row]) -> Iterator[tuple[tuple[State, Event], tuple[State, tuple[Say, ...]]]]:
-    for row in rows:
-        for state in row.states:
-            yield (state, row.event), (row.to or state, row.say)
-
-
-TABLE: Final = {role: dict(_expand(rows)) for role, rows in ROWS.items()}
 
 
 class CallModel:
@@ -154,6 +82,7 @@ class CallModel:
         self._directory = Directory(surveillance.subjects, surveillance.plan)
         self._reader = Reader(self._directory)
         self._reporter = Reporter(surveillance.case_id, surveillance.iap_system_id, self._directory)
+        self._content = CallContent(surveillance)
         self._minimiser = Minimiser(surveillance.authority, surveillance.capabilities)
         self._calls: OrderedDict[Hashable, Call] = OrderedDict()  # the one that was quiet longest first
         self._lingering: OrderedDict[Hashable, Call] = OrderedDict()  # of them, those that are released
@@ -190,6 +119,8 @@ class CallModel:
         if self._stopped:
             return []
         self._flush_all()
+        for call in self._calls.values():
+            self._send_all(self._content.say(Say.CONTENT_END, call, now_ns), now_ns, call)
         events = self._status(cdc.StatusEvent.DEACTIVATION, cdc.CurrentStatus.INACTIVE, now_ns)
         self._stopped = True
         self._calls.clear()
@@ -228,6 +159,26 @@ class CallModel:
         else:
             self._counters["unknown_format"] += 1
         return self._outbox.take()
+
+    # Content
+
+    def content_seen(self, key: Hashable, stamp_ns: int) -> list[cdc.CallEvent]:
+        """A content packet filed under `key` passed: the first, or the first since its binding said to watch."""
+        call = self._find(key, stamp_ns) if not self._stopped else None
+        if call is not None:
+            self._send_all(self._content.packet(call, key, stamp_ns), stamp_ns, call)
+            self._timers.arm(call)
+        return self._outbox.take()
+
+    def content_link(self, now_ns: int) -> list[cdc.CallEvent]:
+        """The order's content link was lost or came back, as `Surveillance.channels` says."""
+        for call, messages in self._content.link(self._calls.values(), now_ns):
+            self._send_all(messages, now_ns, call)
+        return self._outbox.take()
+
+    def bindings(self) -> list[Binding]:
+        """What the delivery function does with content packets from now on; to be asked after each of the above."""
+        return self._content.take()
 
     # Signalling
 
@@ -302,7 +253,8 @@ class CallModel:
         if say:
             self._flush(call)  # digits dialed before this event are told before it
         for word in say:
-            for message in self._reporter.say(word, call, reading, stamp_ns):
+            about = self._content.say(word, call, stamp_ns) if word in WORDS else None
+            for message in self._reporter.say(word, call, reading, stamp_ns) if about is None else about:
                 self._send(message, stamp_ns, call)
         if to is not call.state:
             call.state, call.since_ns = to, stamp_ns
@@ -315,6 +267,7 @@ class CallModel:
         """Whatever of this call is due; its timer is set anew."""
         if call.dialing is not None and (due := call.dialing.deadline_ns) is not None and due <= now_ns:
             self._flush(call)
+        self._send_all(self._content.due(call, now_ns), now_ns, call)
         while (limit := call.limit_ns()) is not None and limit <= now_ns:
             self._counters["calls_timed_out"] += call.state not in (State.PENDING, State.FORWARDING, State.RELEASED)
             self._step(call, Reading(Event.TIMEOUT), now_ns)
@@ -384,6 +337,10 @@ class CallModel:
         if self._order.status_messages:
             self._outbox.add(self._reporter.status(event, current, now_ns), now_ns)
         return self._outbox.take()
+
+    def _send_all(self, messages: Iterable[cdc.Message], received_ns: int, call: Call) -> None:
+        for message in messages:
+            self._send(message, received_ns, call)
 
     def _send(self, message: cdc.Message, received_ns: int, call: Call) -> None:
         call.reported |= self._outbox.add(message, received_ns)

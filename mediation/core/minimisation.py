@@ -1,32 +1,39 @@
 """What an order may be given: one table, authority × message × field, applied to every message before it leaves.
 
 Answers for 47 USC 1002(a)(4)(A), 18 USC 3121(c) and 47 USC 1002(a)(2)(B): nothing that the authority does not cover is
-encoded, stored or sent. A pen register or a trap and trace gets no session description, no location and no text; digits
-dialed after cut-through go only to an order that names them. It decides nothing about whose call it is: that was the
-match.
+encoded, stored or sent. A pen register or a trap and trace gets no message about content channels, no session
+description, no location and no text; digits dialed after cut-through go only to an order that names them. It decides
+nothing about whose call it is: that was the match.
 
-The table has two halves, so that it can be read: FIELDS says of what kind each field of each message is, VERDICTS says
-for each authority which kinds it is given. `table()` multiplies them out; the tests walk every field of `cdc`.
+The table has two halves, so that it can be read: FIELDS says of what kind each field of each message is (WHOLE, of what
+kind a message is as such), VERDICTS says for each authority which kinds it is given. `table()` multiplies them out; the
+tests walk every field of `cdc` and `ccc`. What is not listed is not given.
 """
 
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 import msgspec
 
-from mediation.core import cdc
+from mediation.core import ccc, cdc, signaling
 from mediation.core.case import Authority, Capability
+from mediation.core.sip import COMPACT
 
 
 class Kind(enum.Enum):
     """What a field tells."""
 
     CALL = "call-identifying"  # origin, direction, destination, termination (47 USC 1001(2)), and the prefix
+    CONTENT = "call content channels"  # that content is delivered, where, or why it is not
     SESSION = "session description"  # the body of the signalling: addresses, codecs and keys of the media
     HEADERS = "header lines"  # judged line by line, by HEADER_LINES
+    SIGNALING = "a signalling message"  # its header lines by HEADER_LINES, its body by BODIES
+    URI = "a URI"  # call-identifying, but for the headers and body that it may carry, which are TEXT
     LOCATION = "location"
     TEXT = "text"  # words of a person
     DIGITS = "digits after cut-through"
@@ -37,6 +44,7 @@ class Kind(enum.Enum):
 VERDICTS: Final[dict[Authority, dict[Kind, bool | Capability]]] = {
     Authority.PEN_REGISTER: {
         Kind.CALL: True,
+        Kind.CONTENT: False,
         Kind.SESSION: False,
         Kind.LOCATION: False,
         Kind.TEXT: False,
@@ -44,6 +52,7 @@ VERDICTS: Final[dict[Authority, dict[Kind, bool | Capability]]] = {
     },
     Authority.TRAP_AND_TRACE: {
         Kind.CALL: True,
+        Kind.CONTENT: False,
         Kind.SESSION: False,
         Kind.LOCATION: False,
         Kind.TEXT: False,
@@ -51,6 +60,7 @@ VERDICTS: Final[dict[Authority, dict[Kind, bool | Capability]]] = {
     },
     Authority.TITLE_III: {
         Kind.CALL: True,
+        Kind.CONTENT: Capability.CONTENT,
         Kind.SESSION: True,
         Kind.LOCATION: Capability.LOCATION,
         Kind.TEXT: Capability.CONTENT,
@@ -59,6 +69,7 @@ VERDICTS: Final[dict[Authority, dict[Kind, bool | Capability]]] = {
     # An order under FISA may be for content (50 USC 1805) or a pen register (50 USC 1842): its capabilities say which.
     Authority.FISA: {
         Kind.CALL: True,
+        Kind.CONTENT: Capability.CONTENT,
         Kind.SESSION: Capability.CONTENT,
         Kind.LOCATION: Capability.LOCATION,
         Kind.TEXT: Capability.CONTENT,
@@ -66,20 +77,46 @@ VERDICTS: Final[dict[Authority, dict[Kind, bool | Capability]]] = {
     },
 }
 
-# Header lines that may stand in `sip_header(s)`, by lower-case name. A name that is not here counts as TEXT.
+# Header lines by lower-case long name: dialing, routing, addressing and signaling (18 USC 3127(3)), or location. A name
+# that is not here counts as TEXT: Subject, Organization, User-Agent, Call-Info, credentials and whatever is new.
 HEADER_LINES: Final[dict[str, Kind]] = {
-    "from": Kind.CALL,
-    "to": Kind.CALL,
-    "p-asserted-identity": Kind.CALL,
-    "remote-party-id": Kind.CALL,
-    "privacy": Kind.CALL,
-    "diversion": Kind.CALL,
-    "history-info": Kind.CALL,
-    "p-called-party-id": Kind.CALL,
-    "reason": Kind.CALL,
-    "p-access-network-info": Kind.LOCATION,
-    "geolocation": Kind.LOCATION,
+    **dict.fromkeys(
+        (
+            "from", "to", "contact", "p-asserted-identity", "p-preferred-identity", "remote-party-id", "privacy",
+            "diversion", "history-info", "p-called-party-id", "reply-to", "refer-to", "referred-by", "replaces", "join",
+            "target-dialog", "call-id", "session-id", "cseq", "via", "max-forwards", "route", "record-route", "path",
+            "service-route", "reason", "event", "allow-events", "subscription-state", "expires", "min-expires",
+            "session-expires", "min-se", "rseq", "rack", "retry-after", "refer-sub", "request-disposition",
+            "supported", "require", "proxy-require", "unsupported", "allow", "alert-info", "date", "timestamp",
+            "p-charging-vector", "content-type", "content-length",
+        ),
+        Kind.CALL,
+    ),
+    **dict.fromkeys(
+        (
+            "p-access-network-info", "cellular-network-info", "p-visited-network-id", "geolocation",
+            "geolocation-routing", "geolocation-error", "location",
+        ),
+        Kind.LOCATION,
+    ),
+}  # fmt: skip
+# A URI may carry headers and a body of its own (RFC 3261 19.1.1): such a line is words, whatever header it stands in.
+HIDDEN_BODY: Final = re.compile(r"[?&]\s*(body|geolocation|subject)\s*=", re.IGNORECASE)
+
+# Bodies by media type, and which kinds must all be given for it. A type that is not here may hold any of them.
+BODIES: Final[dict[str, tuple[Kind, ...]]] = {
+    "application/sdp": (Kind.SESSION,),
+    "text/plain": (Kind.TEXT,),
+    "text/html": (Kind.TEXT,),
+    "message/cpim": (Kind.TEXT,),
+    "application/im-iscomposing+xml": (Kind.TEXT,),
+    "application/dtmf": (Kind.DIGITS,),
+    "application/dtmf-relay": (Kind.DIGITS,),
+    "application/kpml-response+xml": (Kind.DIGITS,),
+    "application/pidf+xml": (Kind.LOCATION, Kind.TEXT),
+    "application/simple-message-summary": (Kind.TEXT,),
 }
+ANY_BODY: Final = (Kind.SESSION, Kind.TEXT, Kind.LOCATION, Kind.DIGITS)
 
 _PREFIX: Final = {"case_id": Kind.CALL, "iap_system_id": Kind.CALL, "timestamp_ns": Kind.CALL}
 
@@ -92,7 +129,8 @@ FIELDS: Final[dict[type[cdc.Record], dict[str, Kind]]] = {
     cdc.Origination: {
         **_PREFIX,
         **_all(Kind.PARTS, "call_id", "calling", "called", "subject_media", "forked_calls"),
-        **_all(Kind.CALL, "user_input", "translation_input", "origination_cause"),
+        **_all(Kind.URI, "user_input", "translation_input"),
+        "origination_cause": Kind.CALL,
         "sip_headers": Kind.HEADERS,
     },
     cdc.TerminationAttempt: {
@@ -111,8 +149,11 @@ FIELDS: Final[dict[type[cdc.Record], dict[str, Kind]]] = {
         **_PREFIX,
         **_all(Kind.PARTS, "call_id", "signaled_to_party_id", "terminal_display_info"),
         **_all(Kind.CALL, "alerting_signal", "subject_audible_signal", "other"),
+        "refer": Kind.HEADERS,
     },
-    cdc.DialedDigitExtraction: {**_PREFIX, "call_id": Kind.PARTS, "digits": Kind.DIGITS},
+    cdc.DialedDigitExtraction: {
+        **_PREFIX, "call_id": Kind.PARTS, "digits": Kind.DIGITS, "sip_headers": Kind.HEADERS,
+    },
     cdc.Connection: {
         **_PREFIX,
         **_all(Kind.PARTS, "call_ids", "connected_parties", "new_parties", "connected_media"),
@@ -129,14 +170,52 @@ FIELDS: Final[dict[type[cdc.Record], dict[str, Kind]]] = {
     cdc.SubjectSignal: {
         **_PREFIX,
         **_all(Kind.PARTS, "call_id", "signaling_party_id", "signaled_party_id"),
-        **_all(Kind.CALL, "user_input", "switchhook_flash", "feature_key", "other_signaling_information"),
+        "user_input": Kind.URI,
+        **_all(Kind.CALL, "switchhook_flash", "feature_key", "other_signaling_information"),
         "dialed_digits": Kind.CALL,  # a feature code that the network acts on, not digits after cut-through
+        "refer": Kind.HEADERS,
     },
+    cdc.Change: {**_PREFIX, **_all(Kind.PARTS, "previous", "resulting")},
+    cdc.ConfPartyChange: {
+        **_PREFIX,
+        **_all(Kind.PARTS, "call_ids", "communicating_parties", "removed_parties", "joined_parties"),
+    },
+    cdc.ServingSystem: {
+        **_PREFIX,
+        **_all(Kind.CALL, "system_identity", "network_address", "registration_type", "expiration_period"),
+        **_all(Kind.PARTS, "request_id", "registering", "requesting", "registrar", "failure_reason"),
+        **_all(Kind.PARTS, "request_address_info", "response_address_info"),
+    },
+    cdc.ConnectionTest: {**_PREFIX, "memo": Kind.CALL},
+    cdc.DirectSignalReporting: {**_PREFIX, "correlation_id": Kind.CALL, "signaling": Kind.PARTS},
+    cdc.FeatureManagement: {
+        **_PREFIX,
+        "subscriber_id": Kind.PARTS,
+        **_all(Kind.CALL, "feature_id", "management_type", "activation_info", "failure_reason"),
+    },
+    cdc.UuContent: {
+        **_PREFIX, "call_id": Kind.PARTS, "sip_headers": Kind.HEADERS, **_all(Kind.TEXT, "body_headers", "body"),
+    },
+    cdc.ServiceInstance: {
+        **_PREFIX,
+        "service_name": Kind.CALL,
+        **_all(Kind.PARTS, "call_id", "related_call_id", "first_call_calling", "second_call_calling"),
+        **_all(Kind.PARTS, "called", "calling"),
+    },
+    ccc.CCOpen: {
+        **_PREFIX,
+        **_all(Kind.PARTS, "call_id", "channel", "subject_media", "associate_media"),
+        "form": Kind.CONTENT,
+    },
+    ccc.CCChange: {**_PREFIX, **_all(Kind.PARTS, "call_id", "channel", "subject_media", "associate_media")},
+    ccc.CCClose: {**_PREFIX, **_all(Kind.PARTS, "call_id", "channel")},
+    ccc.CCUnavailable: {**_PREFIX, "call_id": Kind.PARTS, "unavailability_reason": Kind.CONTENT},
     cdc.SurveillanceStatus: {**_PREFIX, **_all(Kind.CALL, "status_event_type", "current_status")},
     cdc.CallIdentity: _all(Kind.CALL, "main", "leg"),
     cdc.Party: {
         **_all(Kind.CALL, "dn", "user_provided", "ip_address", "port", "trunk_id", "generic_digits"),
-        **_all(Kind.CALL, "generic_name", "context", "uri"),
+        **_all(Kind.CALL, "generic_name", "context"),
+        "uri": Kind.URI,
         "sip_header": Kind.HEADERS,
     },
     cdc.Media: {"sdp": Kind.SESSION, "status": Kind.CALL},
@@ -150,17 +229,37 @@ FIELDS: Final[dict[type[cdc.Record], dict[str, Kind]]] = {
         "last_redirecting_number", "redirecting_name", "redirecting_reason", "message_waiting_notif",
     ),
     cdc.ForkedCall: _all(Kind.PARTS, "forked_call_id", "called_party"),
+    cdc.AddressBinding: {"address": Kind.PARTS, "expiration_period": Kind.CALL},
+    cdc.SignalingMessage: {"protocol": Kind.CALL, "octets": Kind.SIGNALING},
+    ccc.Channel: _all(Kind.CONTENT, "combined", "transmit", "receive"),
 }  # fmt: skip
+
+# A message that is of one kind as such goes whole or not at all, whatever its fields are.
+WHOLE: Final[dict[type[cdc.Record], Kind]] = {
+    ccc.CCOpen: Kind.CONTENT,
+    ccc.CCChange: Kind.CONTENT,
+    ccc.CCClose: Kind.CONTENT,
+    ccc.CCUnavailable: Kind.CONTENT,
+    cdc.UuContent: Kind.TEXT,
+}
 
 # A message that is nothing without these fields does not go at all when they are removed.
 ESSENTIAL: Final[dict[type[cdc.Record], tuple[str, ...]]] = {
     cdc.DialedDigitExtraction: ("digits",),
+    cdc.DirectSignalReporting: ("signaling",),
     cdc.MediaAndAddressReporting: (
         "subject_media", "associate_media", "subject_contact_addresses", "associate_contact_addresses",
     ),
 }  # fmt: skip
 # A struct that says nothing by itself goes with the field that it carries.
-CARRIERS: Final[dict[type[cdc.Record], str]] = {cdc.Media: "sdp"}
+CARRIERS: Final[dict[type[cdc.Record], str]] = {cdc.Media: "sdp", cdc.SignalingMessage: "octets"}
+
+
+def kind_of_line(line: str) -> Kind:
+    """Of one "Name: value", by its name, compact forms included."""
+    name = line.partition(":")[0].strip().lower()
+    kind = HEADER_LINES.get(COMPACT.get(name, name), Kind.TEXT)
+    return Kind.TEXT if kind is Kind.CALL and HIDDEN_BODY.search(unquote(line)) else kind
 
 
 class Row(NamedTuple):
@@ -199,13 +298,21 @@ class Minimiser:
         match kind:
             case Kind.PARTS:
                 return field, self._parts
+            case Kind.URI:
+                return field, self._uris
             case Kind.HEADERS:
                 return field, self._lines
+            case Kind.SIGNALING:
+                return field, self._octets
             case _:
                 return field, self._remove
 
     def apply(self, message: cdc.Message) -> cdc.Message | None:
         """`message` with only what the order may be given, or None when nothing of it is left."""
+        whole = WHOLE.get(type(message))
+        if whole is not None and not self._given[whole]:
+            self.withheld += 1
+            return None
         result = self._record(message)
         essential = ESSENTIAL.get(type(message))
         if essential is not None and not any(getattr(result, field) for field in essential):
@@ -240,11 +347,32 @@ class Minimiser:
         return None if carried and result is not record and getattr(result, carried) is None else result
 
     def _lines(self, lines: tuple[str, ...]) -> tuple[str, ...]:
-        kept = tuple(
-            line for line in lines if self._given[HEADER_LINES.get(line.partition(":")[0].strip().lower(), Kind.TEXT)]
-        )
+        kept = tuple(line for line in lines if self._given[kind_of_line(line)])
         self.removed += len(lines) - len(kept)
         return lines if len(kept) == len(lines) else kept
+
+    def _uris(self, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if self._given[Kind.TEXT]:
+            return value
+        if isinstance(value, str):
+            self.removed += "?" in value
+            return value.partition("?")[0]
+        if not any("?" in each for each in value):
+            return value
+        self.removed += sum("?" in each for each in value)
+        return tuple(each.partition("?")[0] for each in value)
+
+    def _octets(self, octets: bytes) -> bytes | None:
+        """A SIP message without what the order is not given; None when it cannot be told what stands where."""
+        if all(self._given.values()):
+            return octets
+        kept, removed = signaling.reduced(
+            octets,
+            lambda line: self._given[kind_of_line(line)],
+            lambda media_type: all(self._given[kind] for kind in BODIES.get(media_type, ANY_BODY)),
+        )
+        self.removed += removed
+        return octets if kept == octets else kept
 
     def _remove(self, value: Any) -> Any:
         self.removed += 1

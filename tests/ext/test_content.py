@@ -285,6 +285,17 @@ def test_ipv6() -> None:
     assert udp_of(pdu) == (("2001:db8::10", 40000), ("2001:db8::5", 50000), RTP)
 
 
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_call_that_was_up_before_has_content_from_its_next_offer_on(method: str) -> None:
+    rig = Rig().arm(content=True)
+    d = Dialog()
+    assert rig.x3(RTP, NEAR, FAR) == []
+    rig.send(d.request(method, cseq=5, body=sdp()))
+    rig.send(d.response(200, method=method, cseq=5, body=sdp(*FAR)), source="203.0.113.1")
+    assert set(rig.open()) == {NEAR, NEAR_RTCP, FAR, FAR_RTCP}
+    assert len(rig.x3(RTP, NEAR, FAR)) == len(rig.x3(RTP, FAR, NEAR)) == 1
+
+
 # ---- NAT ------------------------------------------------------------------------------------------------------------
 
 
