@@ -51,11 +51,13 @@ leaves the call PENDING for PENDING_LIMIT: another INVITE continues it, a last w
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from itertools import islice
 from typing import Final
 
 from mediation.core import cdc, sip
+from mediation.core.content import Binding
+from mediation.core.content_calls import WORDS, CallContent
 from mediation.core.dialog import Call, State
 from mediation.core.digits import Flash, Gathered
 from mediation.core.errors import RemoteProtocolError
@@ -64,7 +66,7 @@ from mediation.core.minimisation import Minimiser
 from mediation.core.outbox import Outbox
 from mediation.core.party import Directory
 from mediation.core.reading import Event, Reader, Reading
-from mediation.core.report import Reporter
+from mediation.core.report import Reporter, Say
 from mediation.core.service import Service
 from mediation.core.surveillance import COUNTERS, Surveillance
 from mediation.core.timers import Timers
@@ -84,6 +86,7 @@ class CallModel:
         self._directory = Directory(surveillance.subjects, surveillance.plan)
         self._reader = Reader(self._directory)
         self._reporter = Reporter(surveillance.case_id, surveillance.iap_system_id, self._directory)
+        self._content = CallContent(surveillance)
         self._minimiser = Minimiser(surveillance.authority, surveillance.capabilities)
         self._calls: OrderedDict[Hashable, Call] = OrderedDict()  # the one that was quiet longest first
         self._lingering: OrderedDict[Hashable, Call] = OrderedDict()  # of them, those that are released
@@ -120,11 +123,14 @@ class CallModel:
         if self._stopped:
             return []
         self._flush_all()
+        for call in self._calls.values():
+            self._send_all(self._content.say(Say.CONTENT_END, call, now_ns), now_ns, call)
         events = self._status(cdc.StatusEvent.DEACTIVATION, cdc.CurrentStatus.INACTIVE, now_ns)
         self._stopped = True
         self._calls.clear()
         self._lingering.clear()
         self._timers = Timers(Call.deadline_ns)
+        self._service.stop()
         return events
 
     def set_dde(self, on: bool, now_ns: int) -> list[cdc.CallEvent]:
@@ -160,6 +166,26 @@ class CallModel:
         else:
             self._counters["unknown_format"] += 1
         return self._outbox.take()
+
+    # Content
+
+    def content_seen(self, key: Hashable, stamp_ns: int) -> list[cdc.CallEvent]:
+        """A content packet filed under `key` passed: the first, or the first since its binding said to watch."""
+        call = self._find(key, stamp_ns) if not self._stopped else None
+        if call is not None:
+            self._send_all(self._content.packet(call, key, stamp_ns), stamp_ns, call)
+            self._timers.arm(call)
+        return self._outbox.take()
+
+    def content_link(self, now_ns: int) -> list[cdc.CallEvent]:
+        """The order's content link was lost or came back, as `Surveillance.channels` says."""
+        for call, messages in self._content.link(self._calls.values(), now_ns):
+            self._send_all(messages, now_ns, call)
+        return self._outbox.take()
+
+    def bindings(self) -> list[Binding]:
+        """What the delivery function does with content packets from now on; to be asked after each of the above."""
+        return self._content.take()
 
     # Signalling
 
@@ -244,7 +270,8 @@ class CallModel:
         if say:
             self._flush(call)  # digits dialed before this event are told before it
         for word in say:
-            for message in self._reporter.say(word, call, reading, stamp_ns):
+            about = self._content.say(word, call, stamp_ns) if word in WORDS else None
+            for message in self._reporter.say(word, call, reading, stamp_ns) if about is None else about:
                 self._send(message, stamp_ns, call)
         if to is not call.state:
             call.state, call.since_ns = to, stamp_ns
@@ -257,6 +284,7 @@ class CallModel:
         """Whatever of this call is due; its timer is set anew."""
         if call.dialing is not None and (due := call.dialing.deadline_ns) is not None and due <= now_ns:
             self._flush(call)
+        self._send_all(self._content.due(call, now_ns), now_ns, call)
         while (limit := call.limit_ns()) is not None and limit <= now_ns:
             self._counters["calls_timed_out"] += call.state not in (State.PENDING, State.FORWARDING, State.RELEASED)
             self._step(call, Reading(Event.TIMEOUT), now_ns)
@@ -335,6 +363,10 @@ class CallModel:
         if self._order.status_messages:
             self._outbox.add(self._reporter.status(event, current, now_ns), now_ns)
         return self._outbox.take()
+
+    def _send_all(self, messages: Iterable[cdc.Message], received_ns: int, call: Call) -> None:
+        for message in messages:
+            self._send(message, received_ns, call)
 
     def _send(self, message: cdc.Message, received_ns: int, call: Call) -> None:
         call.reported |= self._outbox.add(message, received_ns)

@@ -44,6 +44,9 @@ class Say(enum.Enum):
     CONNECTION = "Connection"
     MEDIA = "MediaAndAddressReporting"
     RELEASE = "Release"
+    CONTENT_OPEN = "CCOpen unless open"
+    CONTENT = "CCOpen, CCChange or CCUnavailable as the media want"
+    CONTENT_END = "CCClose if open"
 
 
 class Prefix(TypedDict):

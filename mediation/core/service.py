@@ -69,7 +69,7 @@ class Service:
         self._order = order
         self._directory = directory
         self._minimiser = minimiser
-        self._registrations = Registrations(order.case_id, order.iap_system_id, directory)
+        self._registrations = self._no_registrations()
         self._seen: OrderedDict[Hashable, bool] = OrderedDict()  # request -> it was challenged
         self._challenged: OrderedDict[Hashable, int] = OrderedDict()  # (Call-ID, method) -> the CSeq refused
         self._mailboxes: OrderedDict[Hashable, str] = OrderedDict()
@@ -91,6 +91,13 @@ class Service:
 
     def start(self, now_ns: int) -> None:
         self._registrations.start(now_ns)
+
+    def stop(self) -> None:
+        """The order ended: nothing is due any more."""
+        self._registrations = self._no_registrations()
+
+    def _no_registrations(self) -> Registrations:
+        return Registrations(self._order.case_id, self._order.iap_system_id, self._directory)
 
     def observe(self, pdu: Pdu, message: SipMessage) -> list[cdc.Message]:
         """The messages that one message beside calls makes."""
