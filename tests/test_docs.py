@@ -28,7 +28,7 @@ def states() -> str:
     return (
         "# States and checks\n\n"
         "Generated from the tables of the code by `python -m tests.test_docs`; a test compares.\n\n"
-        f"## A call of a subject who calls (`mediation/core/call.py`)\n\n{picture(diagram(Role.CALLING))}\n"
+        f"## A call of a subject who calls (`mediation/core/transitions.py`)\n\n{picture(diagram(Role.CALLING))}\n"
         f"## A call of a subject who is called\n\n{picture(diagram(Role.CALLED))}\n"
         f"## An order (`mediation/core/case.py`)\n\n{picture(life())}\n"
         "## What can be wrong with an authority (`mediation/core/check.py`)\n\n"

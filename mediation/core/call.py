@@ -11,7 +11,8 @@ How a message passes through:
                                   └────────── dialog.Call ──────────────┘
                                      what is remembered of the call
 
-    this file      the TABLE (state × event -> state, messages), and the model that walks it (`diagram` draws it)
+    this file      the model that walks the table, and all calls that it has in memory
+    transitions    the TABLE: state × event -> state, words (`diagram` draws it)
     dialog         the states, their time limits, and the memory of one call: legs (To tags), branches (hops), offers
     reading        what a message means: copy or news, whose dialog, last word or not
     forwarding     does it go to somebody else, or to the subject's own phone
@@ -49,13 +50,13 @@ leaves the call PENDING for PENDING_LIMIT: another INVITE continues it, a last w
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Hashable, Iterable
+from typing import Final
 
 from mediation.core import cdc, sip
 from mediation.core.case import Capability
 from mediation.core.content import Binding
-from mediation.core.content_calls import WORDS, CallContent, with_content
+from mediation.core.content_calls import WORDS, CallContent
 from mediation.core.dialog import Call, State
 from mediation.core.digits import Dialing, Flash, Gathered, Tally
 from mediation.core.errors import RemoteProtocolError
@@ -66,88 +67,10 @@ from mediation.core.reading import Event, Reader, Reading
 from mediation.core.report import Reporter, Say
 from mediation.core.surveillance import COUNTERS, METHODS, SILENT_METHODS, Surveillance
 from mediation.core.timers import Timers
-from mediation.core.x2 import Direction, PayloadFormat, Pdu, Role
+from mediation.core.transitions import TABLE, UP
+from mediation.core.x2 import Direction, PayloadFormat, Pdu
 
 MAX_CALLS: Final = 20_000  # of one task, a trunk group at its busiest: twice the 10,000 calls of the memory benchmark
-
-
-class Row(NamedTuple):
-    """In any of these states, this event leads there and says that."""
-
-    states: tuple[State, ...]
-    event: Event
-    to: State | None  # None: it stays where it is
-    say: tuple[Say, ...] = ()
-
-
-_SETUP = (State.ATTEMPT, State.ALERTING)
-_OPEN = (*_SETUP, State.DIVERTED, State.PENDING)
-UP = (State.ANSWERED, State.HELD)
-
-BOTH: Final = (
-    Row((State.IDLE, *_OPEN, State.FORWARDING), Event.MIDCALL, State.ANSWERED),
-    Row(_OPEN, Event.MEDIA, None, (Say.MEDIA,)),
-    Row(_OPEN, Event.BYE, State.RELEASED, (Say.RELEASE,)),
-    Row((*_SETUP, State.DIVERTED), Event.CANCEL, State.PENDING),
-    Row((*_SETUP, State.DIVERTED), Event.RETRY, State.PENDING),
-    Row((*_SETUP, State.DIVERTED), Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
-    Row(UP, Event.MEDIA, None, (Say.MEDIA,)),
-    Row((State.ANSWERED,), Event.HELD, State.HELD, (Say.SIGNAL, Say.BREAK)),
-    Row((State.HELD,), Event.HOLD, None, (Say.SIGNAL,)),
-    Row((State.HELD,), Event.RETRIEVED, State.ANSWERED, (Say.SIGNAL, Say.CONNECTION)),
-    Row(UP, Event.BYE, State.RELEASED, (Say.RELEASE,)),
-    Row(UP, Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
-    Row((*_OPEN, *UP, State.FORWARDING), Event.EVICTED, State.RELEASED, (Say.RELEASE,)),
-    Row((State.RELEASED,), Event.TIMEOUT, State.IDLE),
-)
-
-CALLING: Final = (
-    Row((State.IDLE,), Event.INVITE, State.ATTEMPT, (Say.ORIGINATION,)),
-    Row((State.PENDING,), Event.INVITE, State.ATTEMPT),
-    Row((State.PENDING,), Event.RETARGET, State.ATTEMPT, (Say.REDIRECTION,)),
-    Row((*_SETUP, State.PENDING), Event.RINGING, State.ALERTING, (Say.RINGBACK,)),
-    Row(_SETUP, Event.FORWARDED, None, (Say.PHRASE,)),
-    Row(_SETUP, Event.QUEUED, None, (Say.PHRASE,)),
-    Row(_SETUP, Event.REDIRECT, State.PENDING),
-    Row((*_SETUP, State.PENDING), Event.ANSWER, State.ANSWERED, (Say.ANSWER, Say.LOSERS)),
-    Row((*_SETUP, State.PENDING), Event.FAILURE, State.RELEASED, (Say.TONE, Say.RELEASE)),
-    Row((State.PENDING,), Event.TIMEOUT, State.RELEASED, (Say.TONE, Say.RELEASE)),
-)
-
-CALLED: Final = (
-    Row((State.IDLE,), Event.INVITE, State.ATTEMPT, (Say.TERMINATION_ATTEMPT,)),
-    Row((State.IDLE,), Event.RETARGET, State.DIVERTED, (Say.TERMINATION_ATTEMPT, Say.REDIRECTION)),
-    Row((State.PENDING,), Event.INVITE, State.ATTEMPT),
-    Row((*_OPEN, State.FORWARDING), Event.RETARGET, State.DIVERTED, (Say.REDIRECTION,)),
-    Row((*_SETUP, State.PENDING), Event.RINGING, State.ALERTING, (Say.ALERTING,)),
-    Row((State.DIVERTED, State.FORWARDING), Event.RINGING, None, (Say.ALERTING,)),
-    Row((*_SETUP, State.PENDING), Event.FORWARDED, State.FORWARDING),
-    Row((*_SETUP, State.DIVERTED), Event.REDIRECT, State.PENDING, (Say.REDIRECTION,)),
-    Row(_OPEN, Event.ANSWER, State.ANSWERED, (Say.ALERTING, Say.ANSWER, Say.LOSERS)),
-    Row(_OPEN, Event.FAILURE, State.RELEASED, (Say.RELEASE,)),
-    Row((State.PENDING,), Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
-    Row((State.FORWARDING,), Event.MEDIA, None, (Say.MEDIA,)),
-    Row((State.FORWARDING,), Event.ANSWER, State.ANSWERED, (Say.REDIRECTION, Say.ANSWER, Say.LOSERS)),
-    Row((State.FORWARDING,), Event.TIMEOUT, State.DIVERTED, (Say.REDIRECTION,)),
-    Row((State.FORWARDING,), Event.REDIRECT, State.PENDING, (Say.REDIRECTION,)),
-    Row((State.FORWARDING,), Event.CANCEL, State.PENDING, (Say.REDIRECTION,)),
-    Row((State.FORWARDING,), Event.FAILURE, State.RELEASED, (Say.REDIRECTION, Say.RELEASE)),
-    Row((State.FORWARDING,), Event.BYE, State.RELEASED, (Say.REDIRECTION, Say.RELEASE)),
-)
-
-ROWS: Final = {
-    role: tuple(row._replace(say=with_content(row.say)) for row in rows)
-    for role, rows in ((Role.CALLING, (*BOTH, *CALLING)), (Role.CALLED, (*BOTH, *CALLED)))
-}
-
-
-def _expand(rows: Iterable[Row]) -> Iterator[tuple[tuple[State, Event], tuple[State, tuple[Say, ...]]]]:
-    for row in rows:
-        for state in row.states:
-            yield (state, row.event), (row.to or state, row.say)
-
-
-TABLE: Final = {role: dict(_expand(rows)) for role, rows in ROWS.items()}
 
 
 class CallModel:

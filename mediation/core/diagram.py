@@ -1,12 +1,12 @@
 """The transition table of the call model as a picture, so that the documentation cannot drift from the code.
 
-Answers for Mermaid text; what it draws is `call.ROWS`, without the states that a call of that role never reaches.
+Answers for Mermaid text; what it draws is `transitions.ROWS`, without the states that a call of that role never reaches.
 """
 
 from __future__ import annotations
 
-from mediation.core.call import ROWS, Row
 from mediation.core.dialog import State
+from mediation.core.transitions import ROWS, Row
 from mediation.core.x2 import Role
 
 

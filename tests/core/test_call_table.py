@@ -6,13 +6,14 @@ import pytest
 
 from mediation.core import call as call_module
 from mediation.core import cdc
-from mediation.core.call import ROWS, TABLE, CallModel
+from mediation.core.call import CallModel
 from mediation.core.diagram import diagram, reachable
 from mediation.core.dialog import LINGER, QUIET_LIMIT, SETUP_LIMIT, State
 from mediation.core.errors import EncodingError
 from mediation.core.media import Side
 from mediation.core.reading import Event
 from mediation.core.report import Say
+from mediation.core.transitions import ROWS, TABLE
 from mediation.core.x2 import Role
 from tests.core.call_rig import SECOND, Wire, incoming, surveillance
 
