@@ -372,6 +372,7 @@ cdef class Streams:
         cdef Queue queue = stream.queue
         cdef uint8_t *start
         cdef size_t most = length + (CABLE_HEADER if stream.cable else APDU_MORE + len(stream.correlation))
+        cdef uint32_t number = stream.sequence[channel]
         stream.sequence[channel] += 1
         if not queue.accepting:
             queue.lost_down += 1
@@ -386,7 +387,7 @@ cdef class Streams:
             length = write_datagram(start, stream.numbers[way], stamp_ns, packet, length)
         else:
             length = write_apdu(start, stream.correlation, <uint32_t>len(stream.correlation), way,
-                                stream.sequence[channel], stamp_ns, packet, length)
+                                number, stamp_ns, packet, length)
         queue_added(&queue.queue, stream.slot, length)
         self.counts.delivered += 1
         return 0
