@@ -1,459 +1,414 @@
-"""Content: which packets become X3 PDUs, from when to when, of which call, and that no others ever do."""
+"""Content through the delivery function's hot path: what passes, in which octets, where everything else is counted."""
 
 from __future__ import annotations
 
 import ipaddress
+import random
+import socket
 import struct
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType, Role
-from tests.ext.calls import S2, XID, XID2, Dialog, Rig, event_packet, sdp
+from mediation.collection.content_decoder import ApduCutter, decode_apdu, decode_datagram
+from mediation.core import cdc, content_pdu, x2
+from mediation.core.content_pdu import PacketDirection, correlation_info
+from mediation.core.errors import RemoteProtocolError
+from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType
+from mediation.delivery._content import Queue, Streams
 
-SUBJECT = "sip:+12125550100@example.com"
-NEAR, NEAR_RTCP = ("192.0.2.10", 40000), ("192.0.2.10", 40001)
-FAR, FAR_RTCP = ("203.0.113.5", 50000), ("203.0.113.5", 50001)
-RTP = b"\x80\x00" + bytes(170)
-RTCP = b"\x80\xc9\0\1" + bytes(4)  # an empty receiver report
-CONTROL = tuple(range(64, 96))  # 192 to 223 without the highest bit
-TAIL_NS = 100_000_000
-
-
-def described(*lines: str, address: str = "192.0.2.10") -> str:
-    family = "IP6" if ":" in address else "IP4"
-    return f"v=0\r\no=- 1 1 IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\nt=0 0\r\n" + "".join(
-        f"{line}\r\n" for line in lines
-    )
+SECOND = 1_000_000_000
+START = 1_795_000_000 * SECOND
+XID, STRANGER = bytes(range(16)), bytes(16)
+CALL = cdc.CallIdentity(main="a84b4c76e66710@pc33")
+CORRELATION = correlation_info("CASE-1", "SBC1", CALL)
+ENOUGH = 1 << 20
 
 
-def up(rig: Rig, d: Dialog | None = None, near: str | None = None, far: str | None = None) -> Dialog:
-    d = d or Dialog()
-    rig.send(d.invite(body=near or sdp()))
-    rig.send(d.response(200, body=far or sdp(*FAR)), d.request("ACK"), source="203.0.113.1")
-    return d
+def ip_packet(number: int = 0, size: int = 172, version: int = 4) -> bytes:
+    """An IP packet whose octets tell its number."""
+    head = bytes([version << 4 | 5]) + bytes(19 if version == 4 else 39)
+    return (head + number.to_bytes(4)).ljust(size, b"\xd5")
 
 
-def udp_of(pdu: Pdu) -> tuple[tuple[str, int], tuple[str, int], bytes]:
-    """Source, destination and payload of an X3 PDU's IP packet."""
-    octets = pdu.payload
-    if pdu.payload_format == PayloadFormat.IPV4:
-        assert octets[0] == 0x45
-        assert struct.unpack_from("!H", octets, 2)[0] == len(octets)
-        a, b, udp = octets[12:16], octets[16:20], octets[20:]
-    else:
-        assert pdu.payload_format == PayloadFormat.IPV6
-        assert octets[0] >> 4 == 6
-        a, b, udp = octets[8:24], octets[24:40], octets[40:]
-    source, destination, length = struct.unpack_from("!HHH", udp)
-    assert length == len(udp)
-    return (str(ipaddress.ip_address(a)), source), (str(ipaddress.ip_address(b)), destination), udp[8:]
-
-
-def test_both_directions_and_their_control_packets() -> None:
-    rig = Rig().arm(content=True)
-    d = up(rig)
-    assert rig.open() == {NEAR: None, NEAR_RTCP: CONTROL, FAR: None, FAR_RTCP: CONTROL}
-    handle = rig.send(d.request("INFO"))[0].correlation
-    for number, (packet, source, destination, direction) in enumerate(
-        (
-            (RTP, NEAR, FAR, Direction.FROM_TARGET),
-            (RTP, FAR, NEAR, Direction.TO_TARGET),
-            (RTCP, NEAR_RTCP, FAR_RTCP, Direction.FROM_TARGET),
-            (RTCP, FAR_RTCP, NEAR_RTCP, Direction.TO_TARGET),
-        ),
-        1,
-    ):
-        (pdu,) = rig.x3(packet, source, destination)
-        assert udp_of(pdu) == (source, destination, packet)
-        assert (pdu.type, pdu.xid, pdu.correlation, pdu.role) == (PduType.X3, XID, handle, Role.CALLING)
-        assert (pdu.direction, pdu.sequence) == (direction, number)
-        assert (pdu.source, pdu.destination) == (source, destination)
-    assert rig.pdus() == []  # nothing of it goes the way of call-identifying information
-
-
-def test_a_called_subject_s_directions() -> None:
-    rig = Rig().arm(content=True)
-    up(rig, Dialog(caller="sip:+13125550123@x", callee=SUBJECT))
-    assert rig.x3(RTP, NEAR, FAR)[0].direction == Direction.TO_TARGET
-    assert rig.x3(RTP, FAR, NEAR)[0].direction == Direction.FROM_TARGET
-
-
-def test_a_task_without_content_gets_none() -> None:
-    rig = Rig().arm(dde=True)
-    up(rig)
-    assert rig.open() == {FAR: (101,)}
-    assert rig.x3(RTP, NEAR, FAR) == []
-    assert rig.x3(event_packet(), NEAR, FAR) == []
-    assert len(rig.pdus()) == 1  # the digit
-    assert rig.matcher.gauges()["content_octets"] == 0
-
-
-def test_one_call_of_two_cases_of_which_one_has_content() -> None:
-    rig = Rig().arm(XID, content=True).arm(XID2, dde=True)
-    up(rig)
-    assert [p.xid for p in rig.x3(RTP, NEAR, FAR)] == [XID]
-    assert [p.xid for p in rig.x3(event_packet(), NEAR, FAR)] == [XID]
-    assert [p.xid for p in rig.pdus()] == [XID2]
-    rig.matcher.remove_task(XID)
-    assert rig.open() == {FAR: (101,)}
-    assert rig.x3(RTP, NEAR, FAR) == []
-
-
-def test_each_case_counts_its_own_packets() -> None:
-    rig = Rig().arm(XID, content=True).arm(XID2, content=True)
-    up(rig)
-    assert len(rig.x3(RTP, NEAR, FAR)) == 2
-    rig.matcher.remove_task(XID)
-    assert [(p.xid, p.sequence) for p in rig.x3(RTP, FAR, NEAR)] == [(XID2, 2)]
-
-
-def test_a_subject_calls_a_subject() -> None:
-    rig = Rig().arm(XID, content=True).arm(XID2, S2, content=True)
-    up(rig, Dialog(callee="sip:+12125550199@x"))
-    assert {p.xid: p.direction for p in rig.x3(RTP, NEAR, FAR)} == {
-        XID: Direction.FROM_TARGET, XID2: Direction.TO_TARGET,
+def x3(number: int = 0, *, xid: bytes = XID, correlation: int = 7, sequence: int | None = None, size: int = 172,
+       direction: Direction = Direction.FROM_TARGET, point: str = "SBC1", stamp_ns: int | None = None,
+       **changes: object) -> bytes:  # fmt: skip
+    facts: dict[str, object] = {
+        "type": PduType.X3, "payload_format": PayloadFormat.IPV4, "direction": direction, "xid": xid,
+        "correlation": correlation, "payload": ip_packet(number, size), "error_us": 20, "disciplined": True,
+        "stamp_ns": START + number * 20_000_000 if stamp_ns is None else stamp_ns,
+        "sequence": number if sequence is None else sequence, "interception_point": point, **changes,
     }  # fmt: skip
+    return x2.encode(Pdu(**facts))  # type: ignore[arg-type]
 
 
-def test_the_offer_opens_the_caller_s_side_for_early_media() -> None:
-    """RFC 3264 section 5.1: who offers must take media before any answer. It is believed from where the other party's
-    signalling comes from, and only if the offer's address is the offerer's own."""
-    rig = Rig().arm(content=True)
-    d = Dialog()
-    rig.send(d.invite(body=sdp()))
-    assert rig.open() == {NEAR: None, NEAR_RTCP: CONTROL}
-    assert rig.x3(RTP, FAR, NEAR) == []  # from anywhere: nobody's
-    rig.send(d.response(100, to_tag=False), source="203.0.113.1")
-    assert len(rig.x3(RTP, ("203.0.113.1", 6000), NEAR)) == 1
-    assert rig.x3(RTP, ("203.0.113.1", 6002), NEAR) == []
-    other = Dialog(call_id="elsewhere")
-    rig.send(other.invite(body=sdp("192.0.2.77", 41000)), source="192.0.2.10")
-    rig.send(other.response(100, to_tag=False), source="203.0.113.1")
-    assert rig.x3(RTP, ("203.0.113.1", 7000), ("192.0.2.77", 41000)) == []
+def key(correlation: int = 7, *, xid: bytes = XID, point: str = "SBC1") -> bytes:
+    return xid + struct.pack("!Q", correlation) + point.encode()
 
 
-def test_early_media_at_one_address_and_the_answer_at_another() -> None:
-    rig = Rig().arm(content=True)
-    d = Dialog()
-    early = ("203.0.113.40", 6000)
-    rig.send(d.invite(body=sdp()), d.response(183, body=sdp(*early)))
-    assert len(rig.x3(RTP, early, NEAR)) == len(rig.x3(RTP, NEAR, early)) == 1
-    rig.send(d.response(200, body=sdp(*FAR)))
-    assert set(rig.open()) == {NEAR, NEAR_RTCP, FAR, FAR_RTCP}
-    assert len(rig.x3(RTP, FAR, NEAR)) == len(rig.x3(RTP, NEAR, FAR)) == 1
-    assert len(rig.x3(RTP, early, NEAR)) == 1  # still under way
-    assert rig.x3(RTP, NEAR, early) == []
+def streams(**changes: int) -> Streams:
+    facts = {"capacity": 100, "hold_one": 10_000, "hold_all": 100_000, "hold_ns": 10 * SECOND, "again_ns": SECOND}
+    made = Streams(**{**facts, **changes})
+    made.permit(XID, START - SECOND, START + 3600 * SECOND, True)
+    return made
 
 
-def test_every_fork_until_the_answer() -> None:
-    rig = Rig().arm(content=True)
-    d = Dialog()
-    rig.send(d.invite(body=sdp()))
-    ends = [("203.0.113.40", 6000 + 10 * i) for i in range(4)]
-    forks = [Dialog(callee_tag=f"fork{i}") for i in range(4)]
-    for end, fork in zip(ends, forks, strict=True):
-        rig.send(fork.response(183, body=sdp(*end)))
-    for end in ends:
-        assert len(rig.x3(RTP, end, NEAR)) == len(rig.x3(RTP, NEAR, end)) == 1
-    rig.send(forks[1].response(603))
-    assert rig.x3(RTP, NEAR, ends[1]) == rig.x3(RTP, ends[1], NEAR) == []
-    rig.send(forks[2].response(200))  # its answer was in the 183
-    assert {at for at in rig.open() if at[0] == "203.0.113.40"} == {ends[2], (ends[2][0], ends[2][1] + 1)}
-    rig.send(forks[3].response(183, body=sdp(*ends[3])))
-    assert rig.x3(RTP, NEAR, ends[3]) == rig.x3(RTP, ends[3], NEAR) == []
+def opened(queue: Queue, *, combined: bool = False, cable: bool = False, **changes: int) -> Streams:
+    made = streams(**changes)
+    made.open(key(), queue, 0xA1, 0xA1 if combined else 0xB2, combined, None if cable else CORRELATION)
+    return made
 
 
-def test_forks_are_bounded() -> None:
-    rig = Rig().arm(content=True)
-    d = Dialog()
-    rig.send(d.invite(body=sdp()))
-    for i in range(100):
-        rig.send(Dialog(callee_tag=f"fork{i}").response(183, body=sdp("203.0.113.40", 6000 + 2 * i)))
-    assert rig.count("descriptions_refused") == 100 - 23
-    assert rig.matcher.gauges()["flows"] == 48
-    rig.send(d.response(200, body=sdp(*FAR)))
-    assert set(rig.open()) == {NEAR, NEAR_RTCP, FAR, FAR_RTCP}
+def feed(made: Streams, octets: bytes, now_ns: int = START, monotonic_ns: int = SECOND) -> list[tuple[bytes, int]]:
+    return made.feed(octets, now_ns, monotonic_ns)
 
 
-def test_delayed_offer() -> None:
-    rig = Rig().arm(content=True)
-    d = Dialog()
-    rig.send(d.invite(), d.response(200, body=sdp(*FAR)))
-    assert set(rig.open()) == {FAR, FAR_RTCP}
-    rig.send(d.request("ACK", body=sdp()))
-    assert set(rig.open()) == {NEAR, NEAR_RTCP, FAR, FAR_RTCP}
+def drain(queue: Queue) -> bytes:
+    found = b""
+    while chunk := queue.chunk(4096):
+        found += chunk
+        queue.taken(len(chunk))
+    return found
 
 
-def test_offer_in_a_reliable_183_and_answer_in_prack() -> None:
-    rig = Rig().arm(content=True)
-    d = Dialog()
-    rig.send(d.invite(), d.response(183, body=sdp(*FAR)), d.request("PRACK", cseq=2, body=sdp()))
-    assert set(rig.open()) == {NEAR, NEAR_RTCP, FAR, FAR_RTCP}
-    rig.send(d.response(200, method="PRACK", cseq=2), d.response(200))
-    assert set(rig.open()) == {NEAR, NEAR_RTCP, FAR, FAR_RTCP}
-    assert rig.flows() == []
+def counted(made: Streams) -> dict[str, int]:
+    return {name: count for name, count in made.counters().items() if count}
 
 
-def test_a_refused_re_invite_falls_back() -> None:
-    rig = Rig().arm(content=True)
-    d = up(rig)
-    moved = ("192.0.2.11", 42000)
-    rig.send(d.request("INVITE", cseq=5, body=sdp(*moved)))
-    assert moved in rig.open()
-    assert NEAR in rig.open()
-    rig.send(d.response(491, cseq=5))
-    assert set(rig.open()) == {NEAR, NEAR_RTCP, FAR, FAR_RTCP}
-    assert len(rig.x3(RTP, NEAR, FAR)) == 1
-    assert rig.x3(RTP, moved, FAR) == []
+# The octets
 
 
-def test_a_copy_of_an_old_answer_moves_nothing() -> None:
-    rig = Rig().arm(content=True)
-    d = up(rig)
-    rig.send(d.request("INVITE", cseq=5, body=sdp()), d.response(200, cseq=5, body=sdp("203.0.113.6", 50002)))
-    moved = set(rig.open())
-    rig.send(d.response(200, cseq=1, body=sdp(*FAR)))
-    assert set(rig.open()) == moved
-    assert ("203.0.113.6", 50002) in moved
+def test_apdus_are_those_of_the_reference() -> None:
+    chance = random.Random(3)
+    queue = Queue(1 << 24, 1 << 24)
+    made = opened(queue)
+    expected = b""
+    sequences = [0, 0]
+    for number in range(600):
+        stamp = START + chance.choice((0, 1000, 120_000_000, chance.randrange(10**9)))
+        stamp += chance.choice((0, 86_400 * SECOND * chance.randrange(3650)))
+        size = chance.choice((24, 100, 172, 280, 1500, 9000, 65_000))
+        direction = chance.choice((Direction.FROM_TARGET, Direction.TO_TARGET))
+        feed(made, x3(number, direction=direction, size=size, stamp_ns=stamp))
+        way = PacketDirection.FROM_SUBJECT if direction is Direction.FROM_TARGET else PacketDirection.TO_SUBJECT
+        expected += content_pdu.cc_apdu(CORRELATION, stamp, way, sequences[way], ip_packet(number, size))
+        sequences[way] += 1
+        if number % 50 == 0:
+            assert drain(queue) == expected
+            expected = b""
+    assert drain(queue) == expected
+    assert queue.sent == 600 and counted(made)["delivered"] == 600
 
 
-def test_hold_and_resume() -> None:
-    rig = Rig().arm(content=True)
-    d = up(rig)
-    rig.send(d.request("INVITE", by_callee=True, cseq=2, body=sdp("0.0.0.0", 50000)))
-    rig.send(d.response(200, by_caller=True, cseq=2, body=sdp()))
-    assert set(rig.open()) == {NEAR, NEAR_RTCP}  # the one who holds may play music
-    rig.send(d.request("INVITE", by_callee=True, cseq=3, body=sdp(*FAR)))
-    assert set(rig.open()) == {NEAR, NEAR_RTCP, FAR, FAR_RTCP}
-    rig.send(d.request("INVITE", by_callee=True, cseq=4, body=sdp(*FAR, direction="sendonly")))
-    rig.send(d.response(200, by_caller=True, cseq=4, body=sdp(direction="recvonly")))
-    assert set(rig.open()) == {NEAR, NEAR_RTCP, FAR, FAR_RTCP}
+def test_sequence_numbers_grow_like_integers() -> None:
+    """Past each boundary of the shortest form: a leading bit would make the number negative."""
+    queue = Queue(1 << 26, 1 << 26)
+    made = opened(queue, combined=True)
+    pdu = x3(1, size=24)
+    cutter, found = ApduCutter(), []
+    for _ in range(66):
+        feed(made, pdu * 500)
+        found += cutter.feed(drain(queue))
+    assert [decode_apdu(each).sequence for each in found] == list(range(33_000))
+    assert cutter.held == 0
 
 
-def test_all_streams_of_a_description() -> None:
-    rig = Rig().arm(content=True)
-    near = described(
-        "m=audio 40000 RTP/AVP 0", "a=rtcp:45000 IN IP4 192.0.2.12",
-        "m=video 40002/2 RTP/AVPF 96", "c=IN IP4 192.0.2.13/127",
-        "m=image 40004 udptl t38", "m=audio 0 RTP/AVP 0", "m=message 40006 TCP/MSRP *",
-        "m=audio 40008 UDP/TLS/RTP/SAVPF 111", "c=IN IP6 2001:db8::9", "a=rtcp:9 IN IP4 0.0.0.0",
-    )  # fmt: skip
-    rig.send(Dialog().invite(body=near))
-    assert rig.open() == {
-        ("192.0.2.10", 40000): None, ("192.0.2.12", 45000): CONTROL, ("192.0.2.13", 40002): None,
-        ("192.0.2.13", 40003): CONTROL, ("192.0.2.10", 40004): None, ("2001:db8::9", 40008): None,
-    }  # fmt: skip
-    far = described(*(f"m=audio {50000 + 2 * i} RTP/AVP 0" for i in range(20)), address=FAR[0])
-    rig.send(Dialog().response(200, body=far))
-    assert rig.count("sdp_streams_refused") == 12
+def test_datagrams_are_those_of_the_reference() -> None:
+    queue = Queue(ENOUGH, ENOUGH)
+    made = opened(queue, cable=True)
+    feed(made, x3(1) + x3(2, direction=Direction.TO_TARGET, stamp_ns=START + 123_456_789))
+    first = content_pdu.datagram(0xA1, START + 20_000_000, ip_packet(1))
+    second = content_pdu.datagram(0xB2, START + 123_456_789, ip_packet(2))
+    assert drain(queue) == first + second
+    assert decode_datagram(second).channel == "000000B2"
 
 
-def test_fax_over_udptl_is_content() -> None:
-    rig = Rig().arm(content=True)
-    up(rig, near=described("m=image 40000 udptl t38"), far=described("m=image 50000 udptl t38", address=FAR[0]))
-    assert rig.open() == {NEAR: None, FAR: None}
-    assert udp_of(rig.x3(b"\0\1\2", NEAR, FAR)[0])[2] == b"\0\1\2"
+def test_datagrams_go_out_one_by_one() -> None:
+    queue = Queue(ENOUGH, ENOUGH)
+    made = opened(queue, cable=True, combined=True)
+    feed(made, b"".join(x3(number) for number in range(150)))
+    there, here = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    there.setblocking(False)
+    here.setblocking(False)
+    with there, here:
+        received = []
+        while queue.packets:
+            assert queue.send(here.fileno()) > 0
+            with pytest.raises(BlockingIOError):
+                while True:
+                    received.append(there.recv(2048))
+        assert queue.send(here.fileno()) == 0
+    assert [decode_datagram(each).packet for each in received] == [ip_packet(number) for number in range(150)]
+    assert {each[:4] for each in received} == {b"\0\0\0\xa1"}
 
 
-@pytest.mark.parametrize(("near_mux", "far_mux"), [(True, True), (True, False), (False, False)])
-def test_rtcp_mux(near_mux: bool, far_mux: bool) -> None:
-    """The port beside the media's may be another call's: it is looked at only if RTCP must be there."""
-    rig = Rig().arm(content=True)
-    lines = [described("m=audio 40000 RTP/AVP 0", *["a=rtcp-mux"] * near_mux)]
-    lines.append(described("m=audio 50000 RTP/AVP 0", *["a=rtcp-mux"] * far_mux, address=FAR[0]))
-    rig.send(Dialog().invite(body=lines[0]))
-    assert (NEAR_RTCP in rig.open()) == (not near_mux)
-    rig.send(Dialog().response(200, body=lines[1]))
-    assert (NEAR_RTCP in rig.open()) == (not (near_mux and far_mux))
-    assert (FAR_RTCP in rig.open()) == (not (near_mux and far_mux))
-    assert len(rig.x3(RTCP, NEAR, FAR)) == 1
+def test_a_combined_channel_has_one_sequence() -> None:
+    queue = Queue(ENOUGH, ENOUGH)
+    made = opened(queue, combined=True)
+    feed(made, x3(0) + x3(1, direction=Direction.TO_TARGET) + x3(2))
+    found = [decode_apdu(each) for each in ApduCutter().feed(drain(queue))]
+    assert [(each.sequence, each.direction) for each in found] == [
+        (0, "fromSubject"),
+        (1, "toSubject"),
+        (2, "fromSubject"),
+    ]
 
 
-def test_media_on_the_port_of_control_packets_is_nobody_s() -> None:
-    rig = Rig().arm(content=True)
-    up(rig)
-    assert rig.x3(RTP, NEAR_RTCP, FAR_RTCP) == []
-    assert rig.count("media_other_type") == 1
+def test_ipv6_packets() -> None:
+    queue = Queue(ENOUGH, ENOUGH)
+    made = opened(queue)
+    feed(made, x3(payload_format=PayloadFormat.IPV6, payload=ip_packet(1, 60, 6)))
+    assert ApduCutter().feed(drain(queue))[0].endswith(ip_packet(1, 60, 6))
 
 
-def test_ipv6() -> None:
-    rig = Rig().arm(content=True)
-    up(rig, near=sdp("2001:db8::10"), far=sdp("2001:db8::5", 50000))
-    (pdu,) = rig.x3(RTP, ("2001:db8::10", 40000), ("2001:db8::5", 50000))
-    assert udp_of(pdu) == (("2001:db8::10", 40000), ("2001:db8::5", 50000), RTP)
+def test_any_cut_of_the_stream_gives_the_same() -> None:
+    chance = random.Random(5)
+    octets = b"".join(x3(number) for number in range(60))
+    queue = Queue(ENOUGH, ENOUGH)
+    made = opened(queue)
+    at = 0
+    while at < len(octets):
+        size = chance.choice((1, 7, 39, 41, 200, 1000))
+        feed(made, octets[at : at + size])
+        at += size
+    assert [decode_apdu(each).packet for each in ApduCutter().feed(drain(queue))] == [ip_packet(n) for n in range(60)]
 
 
-@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
-def test_a_call_that_was_up_before_has_content_from_its_next_offer_on(method: str) -> None:
-    rig = Rig().arm(content=True)
-    d = Dialog()
-    assert rig.x3(RTP, NEAR, FAR) == []
-    rig.send(d.request(method, cseq=5, body=sdp()))
-    rig.send(d.response(200, method=method, cseq=5, body=sdp(*FAR)), source="203.0.113.1")
-    assert set(rig.open()) == {NEAR, NEAR_RTCP, FAR, FAR_RTCP}
-    assert len(rig.x3(RTP, NEAR, FAR)) == len(rig.x3(RTP, FAR, NEAR)) == 1
+# Who may pass
 
 
-# ---- NAT ------------------------------------------------------------------------------------------------------------
+def test_what_has_no_authority_is_refused_and_counted() -> None:
+    queue = Queue(ENOUGH, ENOUGH)
+    made = opened(queue)
+    other = bytes([9]) * 16
+    made.permit(other, START - SECOND, START + SECOND, False)
+    feed(made, x3(xid=STRANGER) + x3(xid=other))
+    feed(made, x3(1), now_ns=START + 3600 * SECOND)
+    feed(made, x3(2), now_ns=START - 2 * SECOND)
+    assert queue.octets == 0
+    found = counted(made)
+    assert (found["refused_unknown"], found["refused_no_content"], found["refused_ended"]) == (1, 1, 2)
 
 
-def behind_nat(rig: Rig) -> tuple[str, int]:
-    """A subject behind a NAT, in a call; where its media come from."""
-    d = Dialog()
-    rig.send(d.invite(body=sdp("10.0.0.5", 40000)), source="198.51.100.7")
-    rig.send(d.response(200, body=sdp(*FAR)), d.request("ACK"), source="203.0.113.1")
-    return "198.51.100.7", 61000
+def test_after_the_end_nothing_of_the_task_is_left() -> None:
+    queue = Queue(ENOUGH, ENOUGH)
+    made = opened(queue)
+    other = bytes([9]) * 16
+    made.permit(other, START - SECOND, START + SECOND, True)
+    made.open(key(xid=other), queue, 1, 2, False, CORRELATION)
+    feed(made, x3(0) + x3(1, xid=other) + x3(2) + x3(3, correlation=8))
+    assert made.expel(XID) == []
+    feed(made, x3(4))
+    assert [decode_apdu(each).packet for each in ApduCutter().feed(drain(queue))] == [ip_packet(1)]
+    assert counted(made)["refused_ended"] == 1 and queue.purged == 2 and counted(made)["lost_unbound"] == 1
 
 
-def test_both_directions_behind_a_nat() -> None:
-    rig = Rig().arm(content=True)
-    outside = behind_nat(rig)
-    assert rig.x3(RTP, FAR, outside) == []
-    assert len(rig.x3(RTP, outside, FAR)) == 1
-    assert rig.open()[outside] is None
-    assert rig.x3(RTP, FAR, outside)[0].direction == Direction.TO_TARGET
-    assert rig.x3(RTP, ("203.0.113.5", 50002), outside) == []  # another call's, to the same NAT binding
-    assert rig.x3(RTP, ("203.0.113.1", 50000), outside) == []
-    assert rig.x3(RTCP, (outside[0], 61001), FAR_RTCP)[0].direction == Direction.FROM_TARGET
-    assert rig.open()[outside[0], 61001] == CONTROL
-    assert rig.x3(RTCP, FAR_RTCP, (outside[0], 61001))[0].direction == Direction.TO_TARGET
+def test_a_packet_sent_in_part_ends_the_connection_with_its_task() -> None:
+    queue = Queue(ENOUGH, ENOUGH)
+    made = opened(queue)
+    feed(made, x3(0) + x3(1))
+    queue.taken(50)
+    assert made.expel(XID) == [queue]
+    assert (queue.octets, queue.packets) == (0, 0)
 
 
-def test_the_way_back_ends_with_the_way_there() -> None:
-    rig = Rig().arm(content=True)
-    outside = behind_nat(rig)
-    rig.x3(RTP, outside, FAR)
-    d = Dialog()
-    rig.send(d.request("INVITE", by_callee=True, cseq=2, body=sdp("203.0.113.6", 50002)), source="203.0.113.1")
-    rig.send(d.response(200, by_caller=True, cseq=2, body=sdp("10.0.0.5", 40000)), source="198.51.100.7")
-    assert outside not in rig.open()
-    assert len(rig.x3(RTP, outside, ("203.0.113.6", 50002))) == 1
-    assert outside in rig.open()
-    rig.matcher.remove_task(XID)
-    assert rig.open() == {}
-    assert rig.matcher.gauges()["flows"] == 0
+@pytest.mark.parametrize("pdu", [
+    x3(type=PduType.X2), x3(payload=b""), x3(payload=ip_packet(version=6)), x3(payload=b"\x45" * 19),
+    x3(payload_format=PayloadFormat.RTP), x3(payload_format=PayloadFormat.IPV6, payload=ip_packet(size=40)),
+    x3(direction=Direction.UNKNOWN), x3(direction=Direction.MULTIPLE),
+])  # fmt: skip
+def test_what_is_no_packet_of_content_is_counted(pdu: bytes) -> None:
+    queue = Queue(ENOUGH, ENOUGH)
+    made = opened(queue)
+    feed(made, pdu)
+    assert queue.octets == 0
+    found = counted(made)
+    assert found.get("not_x3", 0) + found.get("not_ip", 0) + found.get("no_direction", 0) == 1
 
 
-# ---- the end --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("octets", [
+    b"\xff" * 64, x3()[:4] + b"\0\0\0\x27" + x3()[8:], x3()[:8] + b"\xff\xff\xff\xff" + x3()[12:],
+    x3()[:42] + b"\xff\xff" + x3()[44:],
+])  # fmt: skip
+def test_what_is_no_stream_of_pdus_ends_it(octets: bytes) -> None:
+    queue = Queue(ENOUGH, ENOUGH)
+    made = opened(queue)
+    with pytest.raises(RemoteProtocolError):
+        feed(made, x3(0) + octets)
+    assert ApduCutter().feed(drain(queue))[0].endswith(ip_packet(0))
+    made.begin()
+    feed(made, x3(1))
+    assert queue.packets == 1
 
 
-def test_a_tail_and_nothing_after_it() -> None:
-    rig = Rig().arm(content=True, dde=True)
-    d = up(rig)
-    rig.send(d.request("BYE"))
-    rig.now += TAIL_NS - 1
-    assert len(rig.x3(RTP, FAR, NEAR)) == 1
-    rig.now += 1
-    assert rig.x3(RTP, FAR, NEAR) == []
-    assert rig.open()
-    rig.matcher.expire(rig.now)
-    assert rig.open() == {}
-    assert rig.matcher.gauges()["calls"] == 1  # it lingers, without media
-    assert len(rig.send(d.response(200, method="BYE"))) == 1
-    rig.matcher.expire(rig.now + 33_000_000_000)
-    assert rig.matcher.gauges()["calls"] == rig.matcher.gauges()["flows"] == 0
+def test_gaps_in_the_numbers_are_counted_for_each_connection() -> None:
+    made = opened(Queue(ENOUGH, ENOUGH))
+    feed(made, x3(0) + x3(1) + x3(4))
+    made.begin()
+    feed(made, x3(1))
+    assert counted(made)["missing"] == 2
 
 
-def test_a_refused_bye_goes_on_with_the_content() -> None:
-    rig = Rig().arm(content=True)
-    d = up(rig)
-    rig.send(d.request("BYE", cseq=2))
-    rig.send(d.response(401, method="BYE", cseq=2))
-    rig.now += 10 * TAIL_NS
-    rig.matcher.expire(rig.now)
-    assert len(rig.x3(RTP, FAR, NEAR)) == 1
+def test_keepalives_are_handed_out_to_be_answered() -> None:
+    made = streams()
+    feed(made, x3(type=PduType.KEEPALIVE, payload=b""))
+    assert [x2.decode(each).type for each in made.take_answers()] == [PduType.KEEPALIVE]
+    assert made.take_answers() == []
 
 
-def test_a_refused_call() -> None:
-    rig = Rig().arm(content=True)
-    d = Dialog()
-    rig.send(d.invite(body=sdp()), d.response(486))
-    rig.now += TAIL_NS
-    rig.matcher.expire(rig.now)
-    assert rig.open() == {}
+# Waiting, closing
 
 
-def test_the_window_ends_content_at_once() -> None:
-    rig = Rig().arm(content=True, end=Rig().now + 5)
-    up(rig)
-    rig.now += 5
-    assert rig.x3(RTP, FAR, NEAR) == []
-    assert rig.count("outside_window") == 1
+def test_first_packets_wait_for_their_channel() -> None:
+    queue = Queue(ENOUGH, ENOUGH)
+    made = streams()
+    assert feed(made, x3(0) + x3(1) + x3(2, point="SBC2")) == [(key(), START), (key(point="SBC2"), START + 40_000_000)]
+    assert feed(made, x3(3)) == []
+    assert feed(made, x3(4), monotonic_ns=3 * SECOND) == [(key(), START + 80_000_000)]
+    made.open(key(), queue, 1, 2, False, CORRELATION)
+    feed(made, x3(5))
+    found = [decode_apdu(each) for each in ApduCutter().feed(drain(queue))]
+    assert [each.packet for each in found] == [ip_packet(n) for n in (0, 1, 3, 4, 5)]
+    assert [each.sequence for each in found] == [0, 1, 2, 3, 4]
 
 
-def test_a_forwarded_call_is_the_subject_s_service() -> None:
-    rig = Rig().arm(content=True)
-    d = Dialog(caller="sip:+13125550123@x", callee=SUBJECT)
-    rig.send(d.invite(body=sdp()))
-    on = Dialog(caller="sip:+13125550123@x", callee="sip:+14155550142@y", branch="z9hG4bKfwd")
-    rig.send(on.invite(body=sdp(), headers=["Diversion: <" + SUBJECT + ">"]), on.response(200, body=sdp(*FAR)))
-    assert rig.x3(RTP, FAR, NEAR)[0].direction == Direction.FROM_TARGET
-    assert rig.x3(RTP, NEAR, FAR)[0].direction == Direction.TO_TARGET
+def test_waiting_is_bounded() -> None:
+    made = streams(hold_one=1000, hold_all=1500)
+    feed(made, b"".join(x3(n) for n in range(10)) + b"".join(x3(n, correlation=8) for n in range(10)))
+    found = counted(made)
+    assert (found["held"], found["lost_held"]) == (8, 12)
+    made.sweep(SECOND + 11 * SECOND, SECOND)
+    assert counted(made)["lost_unbound"] == 8
+    feed(made, b"".join(x3(n) for n in range(10)))
+    assert counted(made)["held"] == 13
 
 
-def test_a_media_relay_between_two_sides_that_are_both_seen() -> None:
-    """Each direction goes out once, though each packet passes twice: as its sender sent it to the relay."""
-    rig = Rig().arm(content=True)
-    d = Dialog()
-    inside, outside = ("192.0.2.200", 30000), ("192.0.2.200", 30100)
-    rig.send(d.invite(body=sdp(*NEAR)), source="192.0.2.10")
-    rig.send(d.invite(body=sdp(*outside)), source="192.0.2.200")
-    rig.send(d.response(200, body=sdp(*FAR)), source="203.0.113.5")
-    rig.send(d.response(200, body=sdp(*inside)), source="192.0.2.200")
-    assert len(rig.x3(RTP, NEAR, inside)) == len(rig.x3(RTP, FAR, outside)) == 1
-    assert rig.x3(RTP, inside, NEAR) == rig.x3(RTP, outside, FAR) == []
+def test_streams_are_bounded() -> None:
+    made = streams(capacity=3)
+    feed(made, b"".join(x3(n, correlation=n) for n in range(10)))
+    assert counted(made)["no_room"] == 7
 
 
-def test_content_that_nobody_takes_is_bounded_and_counted() -> None:
-    rig = Rig(content_bound=1000).arm(content=True)
-    up(rig)
-    for _ in range(5):
-        rig.matcher.media(RTP, source=NEAR, destination=FAR, stamp_ns=rig.now, now_ns=rig.now)
-    assert [p.sequence for p in rig.content()] == [1, 2, 3]
-    assert rig.matcher.counters()["content_lost"] == 2
-    assert rig.x3(RTP, NEAR, FAR)[0].sequence == 6  # the gap says so too
-    assert rig.count("out_lost") == 0
+def test_packets_of_a_closed_call_that_were_captured_before_its_end() -> None:
+    queue = Queue(ENOUGH, ENOUGH)
+    made = opened(queue)
+    made.close(key(), START + 50_000_000, SECOND)
+    feed(made, x3(1) + x3(2) + x3(3) + x3(4))
+    assert (queue.packets, counted(made)["after_close"]) == (2, 2)
+    made.sweep(10 * SECOND, SECOND)
+    feed(made, x3(5))
+    assert (counted(made)["after_close"], queue.packets) == (3, 2)  # what waits keeps its stream
+    drain(queue)
+    made.sweep(10 * SECOND, SECOND)
+    assert feed(made, x3(6), monotonic_ns=11 * SECOND) != []
 
 
-def test_an_evicted_call_takes_everything_with_it() -> None:
-    rig = Rig(call_capacity=1).arm(content=True)
-    up(rig)
-    rig.send(Dialog(call_id="next").invite())
-    assert rig.open() == {}
-    assert rig.x3(RTP, NEAR, FAR) == []
+def test_what_is_barred_is_counted() -> None:
+    queue = Queue(ENOUGH, ENOUGH)
+    made = streams()
+    feed(made, x3(0))
+    made.bar(key(), SECOND)
+    feed(made, x3(1))
+    assert counted(made)["barred"] == 1 and counted(made)["lost_unbound"] == 1
+    made.open(key(), queue, 1, 2, False, CORRELATION)
+    feed(made, x3(2))
+    assert queue.packets == 1
 
 
-# ---- what must never happen ----------------------------------------------------------------------------------------
-
-STRANGERS = [(f"198.51.100.{i}", 20000 + 2 * i) for i in range(4)] + [("192.0.2.10", 44000), ("203.0.113.1", 20002)]
-LINES = st.sampled_from(
-    ["a=rtcp:{port}", "a=rtcp:{port} IN IP4 {address}", "a=rtcp-mux", "c=IN IP4 {address}", "c=IN IP6 ::", "c=", "m=",
-     "a=rtpmap:0 telephone-event/1", "m=audio {port} RTP/AVP 0 101", "m=video {port} RTP/SAVP 96", "v=0", "a=rtcp:",
-     "m=image {port} udptl t38", "m=audio {port}/99 UDP x", "m=audio 99999999999999999999 RTP/AVP 0", "m=audio {port}"]
-)  # fmt: skip
+def test_the_next_packet_is_told_of_when_watched() -> None:
+    made = opened(Queue(ENOUGH, ENOUGH))
+    assert feed(made, x3(0)) == [(key(), START)]
+    assert feed(made, x3(1)) == []
+    made.watch(key())
+    assert feed(made, x3(2) + x3(3)) == [(key(), START + 40_000_000)]
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    bodies=st.lists(st.lists(st.tuples(LINES, st.sampled_from(STRANGERS)), max_size=12), min_size=1, max_size=5),
-    statuses=st.lists(st.sampled_from([180, 183, 200, 488]), min_size=5, max_size=5),
-    packets=st.lists(st.tuples(st.sampled_from(STRANGERS), st.sampled_from(STRANGERS), st.booleans()), max_size=40),
-)
-def test_who_describes_the_addresses_of_others_opens_nothing_of_theirs(
-    bodies: list[list[tuple[str, tuple[str, int]]]], statuses: list[int],
-    packets: list[tuple[tuple[str, int], tuple[str, int], bool]],
-) -> None:  # fmt: skip
-    """The called party writes strangers' addresses into its descriptions; the subject's own are honest."""
-    rig = Rig().arm(content=True, dde=True)
-    d = Dialog()
-    rig.send(d.invite(body=sdp(*NEAR)), source=NEAR[0])
-    for body, status in zip(bodies, statuses, strict=False):
-        text = described(
-            *(line.format(address=at[0], port=at[1]) for line, at in body), address=body[0][1][0] if body else "1.1.1.1"
-        )
-        rig.send(d.response(status, body=text), source="203.0.113.1")
-        for source, destination, control in packets:
-            assert rig.x3(RTCP if control else RTP, source, destination) == []
-    assert len(rig.open()) == rig.matcher.gauges()["flows"]
+# A destination that is slow or away
+
+
+def test_what_is_lost_has_a_number_that_the_far_side_misses() -> None:
+    queue = Queue(700, 700)
+    made = opened(queue)
+    feed(made, x3(0) + x3(1) + x3(2) + x3(3))
+    found = ApduCutter().feed(drain(queue))
+    feed(made, x3(4))
+    found += ApduCutter().feed(drain(queue))
+    queue.accepting = False
+    feed(made, x3(5) + x3(6))
+    queue.accepting = True
+    feed(made, x3(7))
+    found += ApduCutter().feed(drain(queue))
+    assert [decode_apdu(each).sequence for each in found] == [0, 1, 4, 7]
+    assert (queue.lost_full, queue.lost_down) == (2, 2)
+    assert (counted(made)["lost_full"], counted(made)["lost_down"]) == (2, 2)
+
+
+def test_one_channel_cannot_use_the_room_of_the_others() -> None:
+    queue = Queue(ENOUGH, 700)
+    made = opened(queue)
+    made.open(key(8), queue, 1, 2, False, CORRELATION)
+    feed(made, b"".join(x3(n) for n in range(10)) + x3(11, correlation=8))
+    assert queue.packets == 3
+    assert decode_apdu(ApduCutter().feed(drain(queue))[-1]).packet == ip_packet(11)
+
+
+def test_a_queue_that_is_cleared_counts_what_was_in_it() -> None:
+    queue = Queue(ENOUGH, ENOUGH)
+    made = opened(queue)
+    feed(made, x3(0) + x3(1))
+    queue.taken(10)
+    assert queue.clear() == 2
+    feed(made, x3(2))
+    assert (queue.lost_down, queue.packets) == (2, 1)
+    assert decode_apdu(ApduCutter().feed(drain(queue))[0]).sequence == 2
+
+
+def test_random_use_keeps_the_account() -> None:
+    """Whatever is fed, sent, purged and closed, in any order: records stay whole and nothing is unaccounted for."""
+    chance = random.Random(7)
+    queue = Queue(20_000, 5_000)
+    made = streams(hold_one=2_000, hold_all=4_000)
+    tasks = [bytes([n]) * 16 for n in range(1, 5)]
+    cutter, number, received, fed = ApduCutter(), 0, 0, 0
+    for _ in range(3_000):
+        task, correlation = chance.choice(tasks), chance.randrange(3)
+        match chance.randrange(12):
+            case 0:
+                made.permit(task, START - SECOND, START + SECOND, True)
+            case 1:
+                made.open(key(correlation, xid=task), queue, 1, 2, chance.random() < 0.5, CORRELATION)
+            case 2:
+                made.close(key(correlation, xid=task), START * 2, SECOND)
+            case 3 if chance.random() < 0.3:
+                if made.expel(task):
+                    cutter = ApduCutter()
+            case 4 if chance.random() < 0.1:
+                queue.clear()
+                cutter = ApduCutter()
+            case 5 | 6:
+                chunk = queue.chunk(chance.randrange(1, 3000))
+                queue.taken(len(chunk))
+                found = cutter.feed(chunk)
+                assert all(decode_apdu(each).call == CALL.main for each in found)
+                received += len(found)
+            case _:
+                number += 1
+                fed += 1
+                feed(made, x3(number, xid=task, correlation=correlation, size=chance.randrange(24, 400)))
+    received += len(cutter.feed(drain(queue)))
+    found = counted(made)
+    assert found["packets"] == fed
+    assert found["delivered"] == queue.sent + queue.purged + queue.lost_down and received == queue.sent
+    ends = ("delivered", "refused_unknown", "refused_ended", "lost_held", "lost_full", "after_close", "lost_unbound")
+    made.sweep(10**12, 1)
+    found = counted(made)
+    assert sum(found.get(name, 0) for name in ends) == fed
+
+
+def test_addresses_of_the_packets_are_not_looked_at() -> None:
+    """What stands in the IP header decides nothing here: the access function did, from the signalling."""
+    packet = bytearray(ip_packet(1))
+    packet[12:20] = ipaddress.ip_address("203.0.113.9").packed * 2
+    queue = Queue(ENOUGH, ENOUGH)
+    feed(opened(queue), x3(payload=bytes(packet)))
+    assert decode_apdu(ApduCutter().feed(drain(queue))[0]).packet == bytes(packet)
