@@ -114,7 +114,10 @@ class Dialog:
             id(called): to if ":" in to else f"sip:{to}@{DOMAIN}",
         }
         self.target = target or uri[id(called)]
-        self.parties = {id(caller): from_header or f"<{uri[id(caller)]}>", id(called): to_header or f"<{uri[id(called)]}>"}
+        self.parties = {
+            id(caller): from_header or f"<{uri[id(caller)]}>",
+            id(called): to_header or f"<{uri[id(called)]}>",
+        }
         self.uris = uri
         number = next(BRANCH)
         self.call_id = call_id or f"ladder-{number}{stamp}@{caller.host}"
