@@ -17,6 +17,7 @@ MODULES = {
     "walker": "mediation.access._walker",
     "linux": "mediation.access._linux",
     "ber": "mediation.core._ber",
+    "content": "mediation.delivery._content",
 }
 LIBRARIES = {"linux": ["bpf"]}
 

@@ -134,7 +134,9 @@ def test_the_diagram_shows_every_row_that_can_happen() -> None:
     for role, rows in ROWS.items():
         drawn = diagram(role).splitlines()
         assert len(drawn) == 2 + sum(len(set(row.states) & reachable(rows)) for row in rows)
-    assert "    attempt --> answered: 2xx / Answer, Release of each other leg" in diagram(Role.CALLING)
+    assert "    attempt --> answered: 2xx / CCOpen unless open, Answer, Release of each other leg, " in diagram(
+        Role.CALLING
+    )
 
 
 def test_sides() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -19,19 +18,26 @@ from typing import Any, Self
 
 from mediation.cli import demo_network
 from mediation.cli.demo_network import SPAN, Network
-from mediation.cli.demo_site import LabSite, Line, Lines, label
+from mediation.cli.demo_site import Line, Lines
 from tests.rig import phone
 from tests.rig.kamailio import DOMAIN, SIP_PORT, Kamailio
+from tests.rig.labels import label
+from tests.rig.ladder import End, udp_end
 from tests.rig.phone import Phone, PhoneCall
 from tests.rig.rtpengine import Rtpengine
+from tests.rig.scenario import Scenario
+from tests.rig.site import RigSite
 from tests.rig.wire import datagram_socket
 
 SBC, SBC6 = "10.79.0.1", "fd79::1"
 FENCE_NEAR, FENCE_FAR = "10.79.9.1", "10.79.0.254"  # the fence's own addresses; the far one is the SBC's interface
 PHONES = {"subject": "10.79.1.1", "alice": "10.79.2.1", "bob": "10.79.3.1", "carol": "10.79.4.1"}
+ENDS = {"left": 21, "right": 22, "third": 23, "proxy": 24}  # of ladders: 10.79.NET.n and fd79:NET::n
+ENDS_AT_MOST = 60
 POINTS = ("span", "sbc")
 FENCE = "+12025559998"
 EVENT_LIMIT_S = 8.0  # 47 CFR 1.20007(a)(14)
+SETTLE_LIMIT_S = 1.5
 COUNTER = itertools.count(1)
 
 
@@ -71,6 +77,9 @@ class Exchange:
         network.peer("near", f"{FENCE_NEAR}/16")
         for name, address in PHONES.items():
             network.peer(name, f"{address}/16", f"fd79::{address.split('.')[2]}:1/64")
+        for name, net in ENDS.items():
+            numbers = range(1, ENDS_AT_MOST + 1)
+            network.peer(name, *(f"10.79.{net}.{n}/16" for n in numbers), *(f"fd79::{net}:{n:x}/64" for n in numbers))
         sbc = network.namespace("sbc")
         # What needs seconds to come up comes up at once.
         with ThreadPoolExecutor(max_workers=3) as starting:
@@ -78,9 +87,8 @@ class Exchange:
             self.rtpengine = self._open.enter_context(Rtpengine(sbc, SBC, self.folder / "rtpengine"))
             self.rtpengine.until_ready()  # Kamailio asks for it once, at its start
             self.kamailio = self._open.enter_context(Kamailio(sbc, SBC, self.folder / "kamailio", address6=SBC6))
-            for name, address in PHONES.items():
-                made = Phone(network.namespace(name), address, self.folder / name)
-                self.phones[name] = self._open.enter_context(made)
+            for name in PHONES:
+                self._phone(name)
             self.kamailio.until_ready()
             for made in self.phones.values():
                 made.until_ready()
@@ -92,9 +100,20 @@ class Exchange:
         )
         self._far = self._open.enter_context(datagram_socket(sbc, FENCE_FAR, SIP_PORT, limit_s=EVENT_LIMIT_S))
 
-    def _site(self, switch: str, sbc: str) -> LabSite:
+    def _phone(self, name: str) -> Phone:
+        made = Phone(self.network.namespace(name), PHONES[name], self.folder / name)
+        self.phones[name] = self._open.enter_context(made)
+        return made
+
+    def phone(self, name: str) -> Phone:
+        """A phone that runs: one that died in an earlier test is replaced, so that a failure stays that test's own."""
+        if self.phones[name].process.poll() is not None:
+            self._phone(name).until_ready()
+        return self.phones[name]
+
+    def _site(self, switch: str, sbc: str) -> RigSite:
         point = '[[iap]]\nname = "%s"\ninterface = "%s"\nnamespace = "%s"\nside = "access"\nports = [5060, 8080]\n'
-        site = LabSite(self.folder / "site", iaps=point % ("span", SPAN, switch) + point % ("sbc", "eth0", sbc))
+        site = RigSite(self.folder / "site", iaps=point % ("span", SPAN, switch) + point % ("sbc", "eth0", sbc))
         self._open.callback(site.stop)
         site.order("FENCE", f"tel:{FENCE}")
         site.collect()
@@ -125,6 +144,12 @@ class Exchange:
             )  # fmt: skip
             assert came is not None, f"the fence's own call did not reach the agency from {point}: is the path up?"
 
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Floor]:
+        """What the next scenario may use; its sockets are closed behind it."""
+        with Floor(self, name) as floor:
+            yield floor
+
 
 class Subscriber:
     """A number at one phone of the exchange."""
@@ -142,6 +167,12 @@ class Subscriber:
         call = self.phone.incoming(self.user, since=self._since)
         self._since = self.phone.mark()
         return call
+
+    def forget(self) -> None:
+        """Ends what calls are left and takes the number from the phone, which has room for few."""
+        if self.phone.process.poll() is None:
+            since = self.phone.do("forget", user=self.user)
+            self.phone.until("forgotten", since=since, user=self.user)
 
     def answers(self, status: int = 200) -> PhoneCall:
         """Rings, and answers the next call."""
@@ -164,6 +195,24 @@ class Floor:
         self.folder = exchange.folder / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self._start = len(exchange.messages)
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def end(self, name: str, *, ipv6: bool = False) -> End:
+        """A speaker of ladders at this scenario's address of "left", "right", "third" or "proxy"."""
+        number = (self.index - 1) % ENDS_AT_MOST + 1
+        address = f"fd79::{ENDS[name]}:{number:x}" if ipv6 else f"10.79.{ENDS[name]}.{number}"
+        made = udp_end(self.exchange.network.namespace(name), address)
+        self._open.callback(made.socket.close)
+        return made
+
+    def ends(self, *names: str, ipv6: bool = False) -> list[End]:
+        return [self.end(name, ipv6=ipv6) for name in names]
 
     def order(self, case: str | None = None, target: str | None = None, **options: str) -> None:
         """An order on the subject under this scenario's case (or another)."""
@@ -171,8 +220,11 @@ class Floor:
 
     def party(self, name: str, user: str = "", **more: Any) -> Subscriber:
         """A subscriber at one of the phones: "subject", "alice" (other), "bob" (third), "carol" (fourth)."""
+        self.exchange.phone(name)
         numbers = {"subject": self.subject, "alice": self.other, "bob": self.third, "carol": self.fourth}
-        return Subscriber(self.exchange, name, user or numbers[name], **more)
+        made = Subscriber(self.exchange, name, user or numbers[name], **more)
+        self._open.callback(made.forget)
+        return made
 
     def parties(self, *names: str) -> list[Subscriber]:
         return [self.party(name) for name in names]
@@ -194,9 +246,20 @@ class Floor:
         assert line is not None, f"no {wanted} for {for_case}; it got {self.received(case)}"
         return line
 
+    def settle(self, scenario: Scenario) -> None:
+        """A phone says that a call is over when it sends BYE: waits for what is still under way, if it is expected."""
+        for point in scenario.points:
+            self.exchange.messages.wait(
+                lambda _, point=point: len(self.received(point=point)) >= len(scenario.expected),  # type: ignore[misc]
+                SETTLE_LIMIT_S, since=self._start,
+            )  # fmt: skip
+
     @staticmethod
     def point(line: Line) -> str:
-        return str(line["fields"].get("iAPSystemId", "")) if isinstance(line.get("fields"), dict) else ""
+        fields = line.get("fields") or {}
+        return str(
+            fields.get("iAPSystemId") or fields.get("accessingElementId") or fields.get("reportingSystemId") or ""
+        )
 
     def lines(self, case: str | None = None, point: str = "span") -> list[Line]:
         """What came for a case so far from one access point."""
@@ -206,7 +269,7 @@ class Floor:
         ]  # fmt: skip
 
     def received(self, case: str | None = None, point: str = "span") -> list[str]:
-        labels = [label(line) for line in self.lines(case, point)]
+        labels = [label(line) for line in self.lines(case, point) if line.get("message") != "content"]
         return [text for text in labels if not text.startswith("surveillanceStatus activation")]
 
 
@@ -215,6 +278,3 @@ def built(folder: Path) -> Iterator[Exchange]:
     """An exchange for the tests of a file."""
     with Exchange(folder) as exchange:
         yield exchange
-
-
-__all__ = ["PHONES", "SBC", "SBC6", "Exchange", "Floor", "Subscriber", "built", "possible", "socket"]

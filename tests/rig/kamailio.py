@@ -21,7 +21,7 @@ DOMAIN = "carrier.example"
 RPC_LIMIT_S = 5.0
 MODULES = (
     "tm", "tmx", "sl", "rr", "pv", "maxfwd", "usrloc", "registrar", "textops", "siputils", "htable", "jsonrpcs", "xlog",
-    "nathelper", "rtpengine", "xhttp", "websocket", "siptrace", "acc", "uac_redirect",
+    "nathelper", "rtpengine", "xhttp", "websocket", "siptrace",
 )  # fmt: skip
 
 TEMPLATE = """
@@ -131,7 +131,7 @@ route[DIVERT] {
 failure_route[FORWARD] {
     if (t_is_canceled()) { exit; }
     if (t_check_status("30[0-9]")) {
-        get_redirects("1:1");
+        $ru = $(T_rpl($ct){nameaddr.uri});
         if (lookup("location")) { t_on_reply("MEDIA"); t_relay(); }
         exit;
     }

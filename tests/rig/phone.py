@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tests.rig.kamailio import DOMAIN
-from tests.rig.process import Peer, PeerError
+from tests.rig.process import STOP_LIMIT_S, Peer, PeerError
 
 EVENT_LIMIT_S = 8.0
 WORKER = Path(__file__).with_name("phone_worker.py")
@@ -64,8 +66,11 @@ class Phone(Peer):
         """Tells the phone to do something; returns the position after which its events are found."""
         assert self.process.stdin is not None
         position = self.output.mark()
-        self.process.stdin.write(json.dumps({"act": act, **more}).encode() + b"\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(json.dumps({"act": act, **more}).encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise PeerError(f"pjsua2 in {self.namespace} is gone: {self.output.tail(4)}") from None
         return position
 
     def until(self, event: str, *, since: int = 0, limit: float = EVENT_LIMIT_S, **fields: Any) -> dict[str, Any]:  # type: ignore[override]
@@ -113,6 +118,8 @@ class Phone(Peer):
 
     def stop(self) -> None:
         if self.process.stdin is not None and self.process.poll() is None:
-            self.process.stdin.close()  # the worker ends at the end of its input
-            self.process.wait(3)
+            with suppress(BrokenPipeError):
+                self.process.stdin.close()  # the worker ends at the end of its input
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_LIMIT_S)
         super().stop()

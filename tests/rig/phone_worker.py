@@ -10,14 +10,15 @@ import json
 import os
 import select
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pjsua2 as pj
 
 POLL_MS = 10
 ENDPOINT = pj.Endpoint()
-CALLS: dict[int, "Call"] = {}
-ACCOUNTS: dict[str, "Account"] = {}
+CALLS: dict[int, Call] = {}
+ACCOUNTS: dict[str, Account] = {}
 KEEP: list[object] = []  # pjsua2 frees what Python forgets, in the middle of its own callbacks
 
 
@@ -29,7 +30,7 @@ def tell(event: str, **fields: Any) -> None:
 class Call(pj.Call):
     """One call; calls are named by pjsua's own numbers."""
 
-    def __init__(self, account: "Account", number: int = pj.PJSUA_INVALID_ID) -> None:
+    def __init__(self, account: Account, number: int = pj.PJSUA_INVALID_ID) -> None:
         super().__init__(account, number)
         self.account = account
         self.hears: int | None = None
@@ -46,19 +47,18 @@ class Call(pj.Call):
                 tell("media", call=info.id, active=media.status == pj.PJSUA_CALL_MEDIA_ACTIVE, status=media.status)
 
     def onCallTransferRequest(self, prm: pj.OnCallTransferRequestParam) -> None:
-        prm.newCall = Call(self.account)
-        KEEP.append(prm.newCall)
+        new = Call(self.account)
+        KEEP.append(new)  # the one that Python made: what the attribute gives back is another
+        prm.newCall = new
         tell("refer", call=self.getId(), to=prm.dstUri)
 
     def onCallReplaceRequest(self, prm: pj.OnCallReplaceRequestParam) -> None:
-        prm.newCall = Call(self.account)
-        KEEP.append(prm.newCall)
+        new = Call(self.account)
+        KEEP.append(new)  # the one that Python made: what the attribute gives back is another
+        prm.newCall = new
         tell("replace", call=self.getId())
 
     def onCallReplaced(self, prm: pj.OnCallReplacedParam) -> None:
-        replaced = Call(self.account, prm.newCallId)
-        KEEP.append(replaced)
-        CALLS[prm.newCallId] = replaced
         tell("replaced", call=self.getId(), new=prm.newCallId)
 
     def onDtmfDigit(self, prm: pj.OnDtmfDigitParam) -> None:
@@ -110,9 +110,9 @@ def operation(more: dict[str, Any], status: int = 0) -> pj.CallOpParam:
     return made
 
 
-def account(user: str, sbc: str, domain: str, register: bool = True, transport: str = "udp", expires: int = 60,
+def account(*, user: str, sbc: str, domain: str, register: bool = True, transport: str = "udp", expires: int = 60,
             prack: bool = False, timer: int = 0, mwi: bool = False, rtp_port: int = 6000,
-            media: str = "", srtp: bool = False) -> None:  # fmt: skip
+            srtp: bool = False) -> None:  # fmt: skip
     settings = pj.AccountConfig()
     settings.idUri = f"sip:{user}@{domain}"
     settings.regConfig.registrarUri = f"sip:{domain}" if register else ""
@@ -143,6 +143,13 @@ def command(act: str, more: dict[str, Any]) -> None:
     match act:
         case "account":
             account(**more)
+        case "forget":
+            # Its calls are over, or are ended here: the next test finds the phone empty.
+            for call in [call for call in CALLS.values() if call.account.user == more["user"] and call.isActive()]:
+                with suppress(Exception):  # the other side was faster
+                    call.hangup(operation({}))
+            ACCOUNTS.pop(more["user"]).shutdown()
+            tell("forgotten", user=more["user"])
         case "unregister":
             ACCOUNTS[more["user"]].setRegistration(False)
         case "refresh":
@@ -206,6 +213,7 @@ def main(address: str) -> None:
     settings.medConfig.noVad = True
     settings.medConfig.hasIoqueue = False
     settings.medConfig.ecTailLen = 0
+    settings.medConfig.sndAutoCloseTime = -1  # its clock drives RTP; nothing is played, so it would stop in mid-call
     ENDPOINT.libCreate()
     ENDPOINT.libInit(settings)
     for kind in (pj.PJSIP_TRANSPORT_UDP, pj.PJSIP_TRANSPORT_TCP):

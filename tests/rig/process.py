@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -119,9 +120,9 @@ class Peer:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        for stream in (self.process.stdin,):
-            if stream is not None:
-                stream.close()
+        if self.process.stdin is not None:
+            with suppress(BrokenPipeError):  # it had ended by itself
+                self.process.stdin.close()
 
     def __enter__(self) -> Self:
         return self
