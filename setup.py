@@ -18,6 +18,7 @@ MODULES = {
     "hep": "mediation.access._hep",
     "linux": "mediation.access._linux",
     "ber": "mediation.core._ber",
+    "content": "mediation.delivery._content",
 }
 LIBRARIES = {"linux": ["bpf"]}
 
