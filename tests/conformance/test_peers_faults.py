@@ -85,8 +85,8 @@ def test_target_only_in(floor: Floor, header: str) -> None:
 
 
 def test_digits_are_extracted_with_a_real_phone(floor: Floor) -> None:
-    floor.order(dde="on")
     subject, other = floor.parties("subject", "alice")
+    floor.order(dde="on")
     going = subject.dial(other)
     answered = other.answers()
     going.until_up().until("media", active=True)

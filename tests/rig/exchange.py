@@ -11,7 +11,7 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -155,7 +155,7 @@ class Exchange:
             came = self.messages.wait(
                 lambda line, point=point: (line.get("case"), line.get("message")) == ("FENCE", "release")  # type: ignore[misc]
                 and line["fields"].get("iAPSystemId") == point,
-                EVENT_LIMIT_S, since=start,
+                limit, since=start,
             )  # fmt: skip
             assert came is not None, f"the fence's own call did not reach the agency from {point}: is the path up?"
 
@@ -217,6 +217,10 @@ class Floor:
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+
+    def closing(self, close: Callable[[], object]) -> None:
+        """What is to be done when the scenario is over."""
+        self._open.callback(close)
 
     def end(self, name: str, *, ipv6: bool = False) -> End:
         """A speaker of ladders at this scenario's address of "left", "right", "third" or "proxy"."""
