@@ -55,19 +55,22 @@ from typing import Final
 
 from mediation.core import cdc, sip
 from mediation.core.case import Capability
+from mediation.core.correlation import Correlator, Marks, marks
 from mediation.core.dialog import Call, State
 from mediation.core.digits import Dialing, Flash, Gathered, Tally
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.event import Event, Reading
 from mediation.core.minimisation import Minimiser
 from mediation.core.outbox import Outbox
 from mediation.core.party import Directory
-from mediation.core.reading import Event, Reader, Reading
+from mediation.core.reading import JOINING, Reader
 from mediation.core.report import Reporter
-from mediation.core.surveillance import COUNTERS, METHODS, SILENT_METHODS, Surveillance
+from mediation.core.surveillance import COUNTERS, METHODS, REPORTED_INSIDE, SILENT_METHODS, Surveillance
 from mediation.core.timers import Timers
 from mediation.core.transitions import TABLE, UP
 from mediation.core.x2 import Direction, PayloadFormat, Pdu
 
+MAX_ALIASES: Final = 16  # further keys of one call: the legs of its agents, REFERs to its conference. Ours
 MAX_CALLS: Final = 20_000  # of one task, a trunk group at its busiest: twice the 10,000 calls of the memory benchmark
 
 
@@ -79,9 +82,12 @@ class CallModel:
         self._order = surveillance
         self._directory = Directory(surveillance.subjects, surveillance.plan)
         self._reader = Reader(self._directory)
-        self._reporter = Reporter(surveillance.case_id, surveillance.iap_system_id, self._directory)
+        self._correlator = Correlator()
+        self._reporter = Reporter(surveillance, self._directory, self._correlator)
+        self._associations = self._reporter.associations
         self._minimiser = Minimiser(surveillance.authority, surveillance.capabilities)
         self._calls: OrderedDict[Hashable, Call] = OrderedDict()  # the one that was quiet longest first
+        self._aliases: dict[Hashable, Call] = {}  # further keys: legs of back-to-back agents, REFER to a conference
         self._lingering: OrderedDict[Hashable, Call] = OrderedDict()  # of them, those that are released
         self._timers: Timers[Call] = Timers(Call.deadline_ns)
         self._dde = surveillance.dde and Capability.DIGITS in surveillance.capabilities
@@ -100,6 +106,8 @@ class CallModel:
         """Numbers since the start; no name and no value identifies anybody."""
         return {
             **self._counters,
+            "legs_joined_call_id": self._reader.legs_of_one_call_id,
+            "conference_members_refused": self._associations.members_refused,
             "digits_copies": self._tally.copies,
             "digits_before_answer": self._tally.early,
             "events_ignored": self._tally.ignored,
@@ -118,8 +126,8 @@ class CallModel:
         self._flush_all()
         events = self._status(cdc.StatusEvent.DEACTIVATION, cdc.CurrentStatus.INACTIVE, now_ns)
         self._stopped = True
-        self._calls.clear()
-        self._lingering.clear()
+        for call in list(self._calls.values()):
+            self._forget(call)
         self._timers = Timers(Call.deadline_ns)
         return events
 
@@ -164,19 +172,24 @@ class CallModel:
             self._counters["unparsable"] += 1
             return
         method = message.method or message.cseq_method
-        if method not in METHODS:
-            self._reader.learn(message)
-            self._counters[f"unreported_{method}" if method in SILENT_METHODS else "unreported_other"] += 1
-            return
         key = pdu.correlation or message.call_id
-        call = self._find(key, pdu.stamp_ns)
+        inside = method in METHODS
+        call = self._find(key, pdu.stamp_ns) if inside or message.to.tag or method == "REFER" else None
+        if call is None and not inside:
+            call = self._conference(key, message)
+        if call is None and not inside and not (message.to.tag and message.method in JOINING):
+            self._outside(message, method)
+            return
+        if not inside:
+            self._count(method)
         if call is not None and call.state is State.RELEASED:
             if not self._reader.is_new_attempt(call, message):
                 return
             self._forget(call)
             call = None
         if call is None:
-            call = self._open(key, pdu, message)
+            told = marks(message)
+            call = self._leg(key, pdu, message, told) or self._open(key, pdu, message, told)
         if call is None:
             self._counters["unknown_call"] += 1
             return
@@ -187,17 +200,60 @@ class CallModel:
         else:
             self._timers.arm(call)
 
+    def _outside(self, message: sip.SipMessage, method: str) -> None:
+        """Signalling that is of no call."""
+        self._reader.learn(message)
+        self._count(method)
+
+    def _count(self, method: str) -> None:
+        if method not in REPORTED_INSIDE:
+            self._counters[f"unreported_{method}" if method in SILENT_METHODS else "unreported_other"] += 1
+
     def _find(self, key: Hashable, stamp_ns: int) -> Call | None:
         """A known call, brought up to the time of this packet."""
-        call = self._calls.get(key)
+        call = self._calls.get(key) or self._aliases.get(key)
         if call is None:
             return None
         self._expire(call, stamp_ns)
         call.last_ns = max(call.last_ns, stamp_ns)
-        self._calls.move_to_end(key)
+        self._calls.move_to_end(call.key)
         return call if call.state is not State.IDLE else None
 
-    def _open(self, key: Hashable, pdu: Pdu, message: sip.SipMessage) -> Call | None:
+    def _leg(self, key: Hashable, pdu: Pdu, message: sip.SipMessage, told: Marks) -> Call | None:
+        """The call that a back-to-back agent sends on under this new Call-ID; None: it is no leg of a known call."""
+        if message.method != "INVITE" or message.to.tag:
+            return None
+        found = self._correlator.leg(message, pdu, told)
+        if found is None:
+            return None
+        call, evidence = found
+        self._counters[f"legs_joined_{evidence.value}"] += 1
+        self._alias(call, key, message.call_id)
+        return call
+
+    def _conference(self, key: Hashable, message: sip.SipMessage) -> Call | None:
+        """The subject's call to the conference that a REFER or a NOTIFY outside of it is about (RFC 4579 5.5)."""
+        if message.method not in ("REFER", "NOTIFY"):
+            return None
+        about = message.request_uri if message.method == "REFER" else message.from_.uri
+        call = self._associations.conference(about)
+        if call is not None and message.method == "REFER":
+            self._alias(call, key, message.call_id)
+        return call
+
+    def _alias(self, call: Call, key: Hashable, call_id: str) -> None:
+        """The call is found by this key too."""
+        if key == call.key or key in call.aliases:
+            return
+        if len(call.aliases) >= MAX_ALIASES:
+            oldest, *_ = call.aliases
+            self._aliases.pop(oldest, None)
+            call.aliases = call.aliases[1:]
+        call.aliases += (key,)
+        self._aliases[key] = call
+        self._correlator.name(call, call_id)
+
+    def _open(self, key: Hashable, pdu: Pdu, message: sip.SipMessage, told: Marks) -> Call | None:
         """A call for its first message, or None when that message cannot begin or join one."""
         first = self._reader.first(pdu, message)
         if first is None:
@@ -213,8 +269,10 @@ class CallModel:
             since_ns=pdu.stamp_ns,
         )
         if first.joined:
+            call.joined = True
             self._reporter.introduce(call, message)
             self._counters["calls_joined"] += 1
+        self._correlator.add(call, message, pdu, told)
         self._counters["calls"] += 1
         self._calls[key] = call
         return call
@@ -229,11 +287,18 @@ class CallModel:
             self._flush(call)  # digits dialed before this event are told before it
         for word in say:
             for message in self._reporter.say(word, call, reading, stamp_ns):
+                for other in self._associations.named(message, call):
+                    self._flush(other)
                 self._send(message, stamp_ns, call)
         if to is not call.state:
+            if to in UP and call.state not in UP:
+                self._associations.enter(call)
             call.state, call.since_ns = to, stamp_ns
+        if call.focus and to in UP:
+            self._associations.note_focus(call)
         if to is State.RELEASED:
             self._flush(call)
+            self._associations.leave(call)
             call.close()
             self._lingering[call.key] = call
 
@@ -260,6 +325,10 @@ class CallModel:
 
     def _forget(self, call: Call) -> None:
         self._timers.disarm(call)
+        self._associations.leave(call)
+        self._correlator.forget(call)
+        for key in call.aliases:
+            self._aliases.pop(key, None)
         self._calls.pop(call.key, None)
         self._lingering.pop(call.key, None)
 
@@ -281,7 +350,7 @@ class CallModel:
         if call.dialing is None:
             call.dialing = Dialing(self._order.digit_timeout_ns, self._tally)
         try:
-            done = call.dialing.feed(pdu.payload, pdu.stamp_ns, cut_through=call.state in UP)
+            done = call.dialing.feed(pdu.payload, pdu.stamp_ns, cut_through=call.state in UP or call.answered)
         except RemoteProtocolError:
             self._counters["unparsable"] += 1
             return
@@ -312,4 +381,5 @@ class CallModel:
         return self._outbox.take()
 
     def _send(self, message: cdc.Message, received_ns: int, call: Call) -> None:
-        call.reported |= self._outbox.add(message, received_ns)
+        named = getattr(message, "call_id", call) is not None  # a service code that is no call names none
+        call.reported |= self._outbox.add(message, received_ns) and named

@@ -16,6 +16,8 @@ from mediation.core.identity import DialPlan, Plan
 METHODS: Final = ("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE")  # that make, change and end calls
 SILENT_METHODS: Final = ("REGISTER", "MESSAGE", "OPTIONS", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO", "REFER")
 
+REPORTED_INSIDE: Final = ("REFER",)  # that are reported when they belong to a call
+
 COUNTERS: Final = (
     "unparsable",  # PDUs whose SIP or RTP could not be read
     "unknown_format",  # PDUs that hold neither
@@ -23,6 +25,11 @@ COUNTERS: Final = (
     "calls",  # all that were opened
     "calls_joined",  # of them, already up when first seen
     "calls_timed_out",
+    "legs_joined_session_id",  # legs of back-to-back agents that were found to be of a known call, by the evidence
+    "legs_joined_icid",
+    "legs_joined_call_id",
+    "legs_joined_media",
+    "conference_members_refused",  # told, but not remembered: MAX_MEMBERS are
     "calls_evicted",
     "digits_off",  # packets not looked at, because extraction is off
     "digits_of_others",
