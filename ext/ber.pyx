@@ -40,7 +40,10 @@ cdef enum Kind:
     TIME
     ENUMERATED
     INTEGER
-    ADDRESS
+    OCTETS
+    NOTHING
+    ADDRESS      # constructed from here on
+    CONSTANTS
     SEQUENCE
     GROUP
     CHOICE
@@ -59,7 +62,10 @@ cdef dict KINDS = {
     syntax.Time: (TIME, 0x18),
     syntax.Enumerated: (ENUMERATED, 0x0A),
     syntax.Integer: (INTEGER, 0x02),
+    syntax.Octets: (OCTETS, 0x04),
+    syntax.Null: (NOTHING, 0x05),
     syntax.Address: (ADDRESS, 0x00),
+    syntax.Constants: (CONSTANTS, 0x00),
     syntax.Sequence: (SEQUENCE, 0x30),
     syntax.Group: (GROUP, 0x30),
     syntax.Choice: (CHOICE, 0x00),
@@ -83,7 +89,9 @@ cdef class Node:
     cdef uint8_t form            # BER_CONSTRUCTED or 0
     cdef int64_t low
     cdef int64_t high
+    cdef bint may_be_empty
     cdef object struct
+    cdef dict alternatives
     cdef tuple members
     cdef Node element
 
@@ -105,13 +113,15 @@ cdef Node compile_type(object source):
     node.low = getattr(source, "low", 0)
     node.high = getattr(source, "high", 0)
     node.struct = getattr(source, "struct", None)
+    node.alternatives = getattr(source, "alternatives", None)
+    node.may_be_empty = getattr(source, "may_be_empty", False)
     node.form = BER_CONSTRUCTED if node.kind >= ADDRESS else 0
     node.members = tuple([compile_member(member) for member in getattr(source, "members", ())])
     if node.kind >= SEQUENCE_OF:
         node.element = compile_type(source.element)
         node.high = syntax.MAX_ELEMENTS
-        if node.element.universal == 0:
-            raise LocalProtocolError("syntax: a list of untagged choices")
+        if node.element.universal == 0 or node.element.kind == NOTHING:
+            raise LocalProtocolError("syntax: a list of untagged choices or of nothing")
     return node
 
 
@@ -139,7 +149,7 @@ cdef class Encoder:
     """Encodes the messages of one table. Holds one buffer: not to be entered from two threads without the GIL.
 
     `messages` maps a struct class to its `syntax.Message`; `message_tag` wraps the alternative (EXPLICIT), and
-    `enhanced_tag` the SEQUENCE of protocol identifier and wrapped alternative.
+    `envelope` is the identifier octet of the SEQUENCE of protocol identifier and wrapped alternative.
     """
 
     cdef ber_writer writer
@@ -147,16 +157,16 @@ cdef class Encoder:
     cdef list trail
     cdef str reason
     cdef uint8_t message_identifier
-    cdef uint8_t enhanced_identifier
+    cdef uint8_t envelope
 
-    def __cinit__(self, messages, int message_tag, int enhanced_tag):
+    def __cinit__(self, messages, int message_tag, int envelope):
         self.writer.bound = syntax.MAX_MESSAGE_OCTETS
         self.messages = {
             struct: (message.name, BER_CONTEXT | BER_CONSTRUCTED | message.tag, compile_type(message.sequence))
             for struct, message in messages.items()
         }
         self.message_identifier = <uint8_t>(BER_CONTEXT | BER_CONSTRUCTED | message_tag)
-        self.enhanced_identifier = <uint8_t>(BER_CONTEXT | BER_CONSTRUCTED | enhanced_tag)
+        self.envelope = <uint8_t>envelope
         self.trail = []
         self.reason = ""
         if syntax.MAX_ELEMENTS > BER_MAX_ELEMENTS:
@@ -190,7 +200,7 @@ cdef class Encoder:
             status = self.full()
         if status == DONE and identifier is not None:
             if not (ber_octets(&self.writer, <const uint8_t *><const char *>identifier, <size_t>len(identifier))
-                    and ber_header(&self.writer, self.enhanced_identifier, 0)):
+                    and ber_header(&self.writer, self.envelope, 0)):
                 status = self.full()
         if status == DONE:
             return PyBytes_FromStringAndSize(<const char *>ber_front(&self.writer), <Py_ssize_t>self.writer.written)
@@ -227,8 +237,15 @@ cdef class Encoder:
         cdef Node node = component.node
         if node.kind == CHOICE:
             return self.put_choice(component, owner)
-        if node.kind == GROUP:
+        if node.kind == NOTHING:
+            status = DONE
+        elif node.kind == GROUP:
+            if component.attribute and not component.mandatory:
+                if PyObject_GetAttr(owner, component.attribute) is None:
+                    return DONE
             status = self.put_members(node, owner)
+            if status == DONE and not component.mandatory and self.writer.written == mark:
+                return DONE
         else:
             value = PyObject_GetAttr(owner, component.attribute)
             if value is None or (node.kind >= SEQUENCE_OF and not component.mandatory and not value):
@@ -262,6 +279,9 @@ cdef class Encoder:
                     return self.bug("two alternatives")
                 chosen = alternative
         if chosen is None:
+            if not component.node.may_be_empty:
+                self.trail.append(component.name)
+                return self.bug("no alternative")
             return self.put_headers(<Component>component.node.members[0], self.writer.written)
         return self.put_member(chosen, owner)
 
@@ -274,7 +294,28 @@ cdef class Encoder:
             return self.put_members(node, value)
         if node.kind == SEQUENCE_OF or node.kind == SET_OF:
             return self.put_list(node, value)
+        if node.kind == OCTETS:
+            return self.put_octets(node, value)
+        if node.kind == CONSTANTS:
+            return self.put_constant(node, value)
         return self.put_number(node, value)
+
+    cdef int put_octets(self, Node node, object value) except -1:
+        if type(value) is not bytes:
+            return self.bug("not octets")
+        if len(<bytes>value) > node.high:
+            return self.unfit(f"over {node.high} octets")
+        if not ber_octets(&self.writer, <const uint8_t *><const char *><bytes>value, <size_t>len(<bytes>value)):
+            return self.full()
+        return DONE
+
+    cdef int put_constant(self, Node node, object value) except -1:
+        cdef object octets = node.alternatives.get(value)
+        if octets is None:
+            return self.bug("not one of the constants")
+        if not ber_octets(&self.writer, <const uint8_t *><const char *><bytes>octets, <size_t>len(<bytes>octets)):
+            return self.full()
+        return DONE
 
     cdef int put_text(self, Node node, object value) except -1:
         cdef Py_ssize_t size = 0

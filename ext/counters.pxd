@@ -1,7 +1,7 @@
 # Everything that can happen to a frame between the ring and the matcher, counted by reason. Cython turns the struct
 # into a dict of its field names, so a counter exists in one place only.
 #
-# frames == to_signalling + to_media + every reason below that ends a frame, less the fragments that a whole datagram
+# frames == to_signalling + to_media + to_stream + every reason below that ends a frame, less the fragments that a whole datagram
 # was made of: `fragments` == fragment_* ends + `fragments_used`; tests hold the sum.
 from libc.stdint cimport uint64_t
 
@@ -14,7 +14,13 @@ cdef struct walk_counters:
     uint64_t link_type_unknown    # a capture's link type that the walker cannot read
     uint64_t link_malformed       # shorter than its link header, or too many VLAN tags
     uint64_t not_ip
-    uint64_t not_udp
+    uint64_t not_udp              # neither UDP nor TCP, nor a tunnel that is looked through
+    uint64_t to_stream            # segments handed to take_segment (ext/tcp.pxd)
+    uint64_t other_connection     # TCP between other ports
+    uint64_t tcp_malformed        # a header that is impossible
+    uint64_t tcp_checksum
+    uint64_t tunnels              # looked through; the packet inside ends for itself
+    uint64_t tunnel_malformed     # a tunnel's header that is impossible, or one more tunnel than the bound
     uint64_t truncated            # the capture holds less than the IP header promises
     uint64_t ip_malformed         # version, header length, total length or extension header impossible
     uint64_t ip_checksum

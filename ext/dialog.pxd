@@ -1,4 +1,5 @@
 # The calls of subjects: from the first matched request to 32 s behind its end, found by Call-ID (RFC 3261 section 12).
+# Subscriptions and single transactions outside of calls have an entry too.
 #
 # A Call-ID is compared by its length and two independent keyed 64-bit hashes, so a stranger cannot make two of them
 # meet; the second hash is also the call's handle, the same in every PDU of the call and after an eviction. The table
@@ -63,7 +64,8 @@ cdef struct call:
     host hosts[2][CALL_HOSTS]  # by party, where its signalling came from
     bint overflow              # more branches or dialogs than are remembered: only silence ends it
     bint answered
-    bint invite                # else a single transaction (REGISTER)
+    bint invite                # an INVITE was seen; else single transactions (REGISTER, MESSAGE, …)
+    bint subscription          # a dialog that SUBSCRIBE or REFER made (RFC 6665, RFC 3515)
     bint used
     bint has_media[2]
     media_address media[2]     # what each party announced
@@ -241,7 +243,7 @@ cdef inline uint32_t add_call(call_table *t, span call_id, const call_view *view
     c.flows[0] = c.flows[1] = NO_CALL
     c.tag_count = c.branch_count = c.dialog_count = c.ended_count = c.task_count = 0
     c.host_count[0] = c.host_count[1] = 0
-    c.overflow = c.answered = c.invite = False
+    c.overflow = c.answered = c.invite = c.subscription = False
     c.has_media[0] = c.has_media[1] = False
     c.used = True
     append_call(t, index)

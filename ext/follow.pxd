@@ -15,10 +15,13 @@ from match_table cimport (
     COUNT_CALLS_SILENT, COUNT_FLOWS_REFUSED, COUNT_OUTSIDE_IAP, COUNT_OUTSIDE_WINDOW, COUNT_PDUS, COUNT_SDP_UNKNOWN,
     MAX_FLOW_CHANGES, match_table,
 )
-from octets cimport find, make_span, span
+from octets cimport find, is_word, make_span, span, trim
 from packet cimport FLOW_ADD, FLOW_REMOVE, flow_change, packet_info
 from sdp cimport SDP_MEDIA, SDP_NONE, SDP_UNKNOWN, media_address, read_sdp, sdp_result
-from sip cimport METHOD_ACK, METHOD_BYE, METHOD_INVITE, METHOD_PRACK, METHOD_UPDATE, sip_message
+from sip cimport (
+    METHOD_ACK, METHOD_BYE, METHOD_INVITE, METHOD_NOTIFY, METHOD_PRACK, METHOD_REFER, METHOD_SUBSCRIBE, METHOD_UPDATE,
+    cut_header, next_line, sip_message,
+)
 from targets cimport task
 from x2 cimport (
     DIRECTION_FROM_TARGET, DIRECTION_TO_TARGET, DIRECTION_UNKNOWN, FORMAT_SIP, ROLE_CALLED, ROLE_CALLING, write_pdu,
@@ -237,12 +240,43 @@ cdef inline void follow_bye(match_table *t, uint32_t index, const sip_message *m
             set_over(&t.calls, index, 0)
 
 
+cdef inline bint says(const sip_message *m, const char *name, uint32_t length, const char *word,
+                      uint32_t word_length) noexcept nogil:
+    """Whether a header's first value is this word (both in lower case), parameters aside."""
+    cdef const uint8_t *at = m.headers.data
+    cdef const uint8_t *end = at + m.headers.length
+    cdef span line, found, value
+    while next_line(&at, end, &line):
+        if cut_header(line, &found, &value) and found.length == length and is_word(found, name, length):
+            value = trim(make_span(value.data, skip_value(value.data, value.data + value.length, 59)))
+            return value.length == word_length and is_word(value, word, word_length)
+    return False
+
+
+cdef inline bint follow_subscription(call *c, const sip_message *m) noexcept nogil:
+    """Subscriptions (RFC 6665): a 2xx to SUBSCRIBE or REFER makes one, Expires: 0 or a last NOTIFY ends it.
+
+    True when nothing of it stands. A call with an INVITE has its own end; so has a single transaction: it lingers from
+    its first message on, as long as its retransmissions can last.
+    """
+    if (m.method == METHOD_SUBSCRIBE or m.method == METHOD_REFER) and 200 <= m.status < 300:
+        c.subscription = not says(m, b"expires", 7, b"0", 1)
+    elif m.method == METHOD_NOTIFY and m.status == 0 and says(m, b"subscription-state", 18, b"terminated", 10):
+        c.subscription = False
+    return not c.subscription
+
+
 cdef inline void follow_call(match_table *t, uint32_t index, const sip_message *m, const message_parties *p,
                              bint initial, uint64_t now_ns) noexcept nogil:
     """One message's effect on its call. A call is over when no dialog stands and no INVITE waits for its answer."""
     cdef call *c = &t.calls.calls[index]
-    cdef bint ending = not c.invite
-    if c.invite:
+    cdef bint ending
+    if not c.invite:
+        ending = follow_subscription(c, m)
+        if not ending and c.over_ns:
+            set_over(&t.calls, index, 0)
+    else:
+        ending = False
         if m.method == METHOD_INVITE:
             follow_invite(t, index, m, p, initial)
             ending = m.status >= 300 and c.branch_count == 0

@@ -33,6 +33,7 @@ cdef struct fragment_entry:
     uint8_t protocol          # IPv4: part of the key; IPv6: of the fragment at offset 0
     bint used
     bint refused
+    bint busy                 # whole, and being walked: what is in it may be a fragment of its own (a tunnel)
     uint32_t total            # length of the datagram, 0 until its last fragment came
     uint32_t have             # octets present
     uint32_t part_count
@@ -87,7 +88,7 @@ cdef inline void fragments_expire(fragment_table *table, uint64_t clock_ns, walk
         return
     for i in range(FRAGMENT_ENTRIES):
         entry = &table.entries[i]
-        if not entry.used:
+        if not entry.used or entry.busy:
             continue
         if clock_ns >= entry.first_ns + limit:
             if not entry.refused:
@@ -111,6 +112,8 @@ cdef inline fragment_entry *fragment_find(
         if not entry.used:
             if free_entry == NULL:
                 free_entry = entry
+            continue
+        if entry.busy:
             continue
         if (entry.identification == part.identification and entry.family == info.family
                 and (info.family == 6 or entry.protocol == part.protocol)
@@ -199,6 +202,7 @@ cdef inline fragment_entry *fragment_add(
         entry.protocol = part.protocol
     if entry.total == 0 or entry.have != entry.total:
         return NULL
+    entry.busy = True
     counts.fragments_used += entry.part_count
     counts.datagrams_reassembled += 1
     return entry

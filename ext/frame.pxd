@@ -11,11 +11,19 @@ from counters cimport walk_counters
 from ethernet cimport NETWORK_MALFORMED, NETWORK_NOT_IP, link_network
 from fragment cimport entry_octets, fragment_add, fragment_entry, fragment_release, fragment_table
 from ip cimport (
-    IP_CHECKSUM, IP_MALFORMED, IP_OK, IP_TOO_MANY_HEADERS, IP_TRUNCATED, PROTOCOL_UDP, ip_payload, read_ipv4, read_ipv6,
+    IP_CHECKSUM, IP_MALFORMED, IP_OK, IP_TOO_MANY_HEADERS, IP_TRUNCATED, PROTOCOL_TCP, PROTOCOL_UDP, ip_payload,
+    read_ipv4, read_ipv6,
 )
 from linux cimport map_delete, map_update
 from match cimport match_datagram, match_media, match_table
+from octets cimport find
 from packet cimport FLOW_ADD, flow_change, packet_info
+from stream cimport is_http, is_start_line
+from tcp cimport (
+    NO_STREAM, TCP_CHECKSUM, TCP_MALFORMED, find_stream, make_key, read_tcp, stream_key, take_segment, tcp_segment,
+    tcp_table,
+)
+from tunnel cimport MAX_TUNNELS, NO_TUNNEL, behind_datagram, behind_protocol, is_tunnel, tunnel_settings
 from udp cimport UDP_CHECKSUM, UDP_HEADER, UDP_LENGTH, read_udp
 
 cdef enum:
@@ -27,6 +35,8 @@ cdef enum:
 cdef struct frame_walk:
     match_table *table
     fragment_table *fragments
+    tcp_table *tcp
+    tunnel_settings tunnels
     uint64_t[PORT_WORDS] signalling_ports
     bint by_form                 # captures only: what begins as SIP is signalling, whatever its port
     uint32_t error_us            # bound of the system clock's error; UNKNOWN_ERROR_US if nobody knows
@@ -64,23 +74,131 @@ cdef inline bint begins_as_sip(const uint8_t *octets, uint32_t length) noexcept 
     return False
 
 
+cdef inline void walk_inner(
+    frame_walk *walk, packet_info *info, int network, const uint8_t *packet, uint32_t length, bint verify,
+    uint64_t now_ns, int depth,
+) noexcept nogil:
+    """What a tunnel carries; `network` as `behind_protocol` said it."""
+    if depth == MAX_TUNNELS or network == NETWORK_MALFORMED:
+        walk.counts.tunnel_malformed += 1
+    elif network == NETWORK_NOT_IP:
+        walk.counts.not_ip += 1
+    else:
+        walk.counts.tunnels += 1
+        walk_packet(walk, info, network, packet, length, verify, now_ns, depth + 1)
+
+
 cdef inline void walk_datagram(
-    frame_walk *walk, packet_info *info, const uint8_t *data, uint32_t length, bint verify, uint64_t now_ns,
+    frame_walk *walk, packet_info *info, const uint8_t *data, uint32_t length, bint verify, uint64_t now_ns, int depth,
 ) noexcept nogil:
     """A whole UDP datagram, header included."""
     cdef uint32_t payload = 0
+    cdef uint32_t at = 0
+    cdef int network
     cdef int found = read_udp(data, length, verify, info, &payload)
     if found == UDP_LENGTH:
         walk.counts.udp_length += 1
-    elif found == UDP_CHECKSUM:
+        return
+    if found == UDP_CHECKSUM:
         walk.counts.udp_checksum += 1
-    elif is_signalling(walk, info.source_port) or is_signalling(walk, info.destination_port) or (
+        return
+    if is_signalling(walk, info.source_port) or is_signalling(walk, info.destination_port) or (
             walk.by_form and begins_as_sip(data + UDP_HEADER, payload)):
         walk.counts.to_signalling += 1
         match_datagram(walk.table, info, data + UDP_HEADER, payload, now_ns)
+        return
+    if walk.tunnels.kinds:
+        network = behind_datagram(&walk.tunnels, info.destination_port, data + UDP_HEADER, payload, &at)
+        if network != NO_TUNNEL:
+            walk_inner(walk, info, network, data + UDP_HEADER + at, payload - at, verify, now_ns, depth)
+            return
+    walk.counts.to_media += 1
+    match_media(walk.table, info, data + UDP_HEADER, payload, now_ns)
+
+
+cdef inline bint continues_or_begins(frame_walk *walk, const packet_info *info, const tcp_segment *s) noexcept nogil:
+    """Captures only: a segment of a stream that is followed, or one that begins as SIP or with a WebSocket's opening."""
+    cdef stream_key key
+    cdef uint32_t line
+    make_key(&key, info)
+    if find_stream(walk.tcp, walk.table, &key) != NO_STREAM:
+        return True
+    line = <uint32_t>(find(s.data, s.data + s.length, 10) - s.data)
+    return line < s.length and (is_start_line(s.data, line) or is_http(s.data, line))
+
+
+cdef inline void walk_segment(
+    frame_walk *walk, packet_info *info, const uint8_t *data, uint32_t length, bint verify, uint64_t now_ns,
+) noexcept nogil:
+    """A whole TCP segment, header included."""
+    cdef tcp_segment segment
+    cdef int found = read_tcp(data, length, verify, info, &segment)
+    if found == TCP_MALFORMED:
+        walk.counts.tcp_malformed += 1
+    elif found == TCP_CHECKSUM:
+        walk.counts.tcp_checksum += 1
+    elif is_signalling(walk, info.source_port) or is_signalling(walk, info.destination_port) or (
+            walk.by_form and continues_or_begins(walk, info, &segment)):
+        walk.counts.to_stream += 1
+        take_segment(walk.tcp, walk.table, info, &segment, now_ns)
     else:
-        walk.counts.to_media += 1
-        match_media(walk.table, info, data + UDP_HEADER, payload, now_ns)
+        walk.counts.other_connection += 1
+
+
+cdef inline void walk_transport(
+    frame_walk *walk, packet_info *info, uint8_t protocol, const uint8_t *data, uint32_t length, bint verify,
+    uint64_t now_ns, int depth,
+) noexcept nogil:
+    """A whole payload of IP."""
+    cdef uint32_t at = 0
+    cdef int network
+    if protocol == PROTOCOL_UDP:
+        walk_datagram(walk, info, data, length, verify, now_ns, depth)
+    elif protocol == PROTOCOL_TCP:
+        walk_segment(walk, info, data, length, verify, now_ns)
+    elif is_tunnel(&walk.tunnels, protocol):
+        network = behind_protocol(protocol, data, length, &at)
+        walk_inner(walk, info, network, data + at, length - at, verify, now_ns, depth)
+    else:
+        walk.counts.not_udp += 1
+
+
+cdef inline void walk_packet(
+    frame_walk *walk, packet_info *info, int network, const uint8_t *packet, uint32_t captured, bint verify,
+    uint64_t now_ns, int depth,
+) noexcept nogil:
+    """An IP packet of version `network`; `depth` tunnels are around it."""
+    cdef ip_payload payload
+    cdef fragment_entry *whole
+    cdef int found
+    if network == 4:
+        found = read_ipv4(packet, captured, verify, info, &payload)
+    else:
+        found = read_ipv6(packet, captured, info, &payload)
+    if found != IP_OK:
+        if found == IP_TRUNCATED:
+            walk.counts.truncated += 1
+        elif found == IP_CHECKSUM:
+            walk.counts.ip_checksum += 1
+        elif found == IP_TOO_MANY_HEADERS:
+            walk.counts.extension_headers += 1
+        else:
+            walk.counts.ip_malformed += 1
+        return
+    if not payload.fragment:
+        walk_transport(walk, info, payload.protocol, payload.data, payload.length, verify and not payload.routed,
+                       now_ns, depth)
+        return
+    if (payload.protocol != PROTOCOL_UDP and payload.protocol != PROTOCOL_TCP
+            and not is_tunnel(&walk.tunnels, payload.protocol) and (network == 4 or payload.offset == 0)):
+        walk.counts.not_udp += 1
+        return
+    whole = fragment_add(walk.fragments, info, &payload, &walk.counts)
+    if whole != NULL:
+        # A later IPv6 fragment does not say the protocol, the first one did.
+        walk_transport(walk, info, whole.protocol, entry_octets(walk.fragments, whole), whole.total,
+                       verify and not payload.routed, now_ns, depth)
+        fragment_release(walk.fragments, whole)
 
 
 cdef inline void walk_frame(
@@ -90,11 +208,8 @@ cdef inline void walk_frame(
     """`captured` octets at `frame` of a frame that had `on_wire`; stamp and now are UTC nanoseconds, `error_us` the
     bound of the stamp's error."""
     cdef packet_info info
-    cdef ip_payload payload
-    cdef fragment_entry *whole
     cdef uint32_t at = 0
     cdef int network
-    cdef int found
     walk.counts.frames += 1
     walk.counts.octets += on_wire
     network = link_network(link_type, frame, captured, &at)
@@ -111,35 +226,7 @@ cdef inline void walk_frame(
     info.error_us = error_us
     info.undisciplined = walk.undisciplined
     info.iap = walk.iap
-    if network == 4:
-        found = read_ipv4(frame + at, captured - at, verify, &info, &payload)
-    else:
-        found = read_ipv6(frame + at, captured - at, &info, &payload)
-    if found != IP_OK:
-        if found == IP_TRUNCATED:
-            walk.counts.truncated += 1
-        elif found == IP_CHECKSUM:
-            walk.counts.ip_checksum += 1
-        elif found == IP_TOO_MANY_HEADERS:
-            walk.counts.extension_headers += 1
-        else:
-            walk.counts.ip_malformed += 1
-        return
-    if payload.protocol != PROTOCOL_UDP and (network == 4 or payload.offset == 0):
-        walk.counts.not_udp += 1
-        return
-    if not payload.fragment:
-        walk_datagram(walk, &info, payload.data, payload.length, verify and not payload.routed, now_ns)
-        return
-    whole = fragment_add(walk.fragments, &info, &payload, &walk.counts)
-    if whole != NULL:
-        # A later IPv6 fragment does not say the protocol, the first one did.
-        if whole.protocol == PROTOCOL_UDP:
-            walk_datagram(walk, &info, entry_octets(walk.fragments, whole), whole.total,
-                          verify and not payload.routed, now_ns)
-        else:
-            walk.counts.not_udp += 1
-        fragment_release(walk.fragments, whole)
+    walk_packet(walk, &info, network, frame + at, captured - at, verify, now_ns, 0)
 
 
 cdef inline void apply_flow_changes(match_table *table, int media_map, walk_counters *counts) noexcept nogil:

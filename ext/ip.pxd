@@ -10,9 +10,13 @@ cdef enum:
     MAX_EXTENSION_HEADERS = 8  # RFC 8200 4.1 names six, destination options twice; ext/bpf/tap.bpf.c has the same
 
     PROTOCOL_HOP_BY_HOP = 0
+    PROTOCOL_IPV4 = 4
+    PROTOCOL_TCP = 6
     PROTOCOL_UDP = 17
+    PROTOCOL_IPV6 = 41
     PROTOCOL_ROUTING = 43
     PROTOCOL_FRAGMENT = 44
+    PROTOCOL_GRE = 47
     PROTOCOL_AUTHENTICATION = 51
     PROTOCOL_NONE = 59
     PROTOCOL_DESTINATION = 60

@@ -74,6 +74,7 @@ cdef extern from *:
     bpf_map *bpf_object__find_map_by_name(const bpf_object *object, const char *name)
     int bpf_map__fd(const bpf_map *map)
     int bpf_map__reuse_fd(bpf_map *map, int fd)
+    int bpf_map__set_initial_value(bpf_map *map, const void *data, size_t length)
     uint32_t bpf_map__key_size(const bpf_map *map)
     uint32_t bpf_map__value_size(const bpf_map *map)
     int bpf_map_freeze(int fd)
@@ -83,10 +84,12 @@ cdef extern from *:
     int stamp_all(int fd, const char *interface)
 
 
-def load_filter(bytes object_file, str program, dict reuse, tuple maps) -> tuple[int, dict[str, int]]:
+def load_filter(bytes object_file, str program, dict reuse, tuple maps,
+                dict constants=None) -> tuple[int, dict[str, int]]:
     """Loads a compiled eBPF object into the kernel. Returns new descriptors of the program and of the named maps.
 
-    `reuse` names maps to share with an object loaded before. Raises OSError with the kernel's reason.
+    `reuse` names maps to share with an object loaded before, `constants` sections of constants and their octets.
+    Raises OSError with the kernel's reason.
     """
     cdef bpf_object *loaded
     cdef bpf_map *map
@@ -104,6 +107,10 @@ def load_filter(bytes object_file, str program, dict reuse, tuple maps) -> tuple
             map = bpf_object__find_map_by_name(loaded, name.encode())
             if map == NULL or bpf_map__reuse_fd(map, fd) != 0:
                 raise OSError(errno, f"filter: map {name} cannot be shared")
+        for name, octets in (constants or {}).items():
+            map = bpf_object__find_map_by_name(loaded, name.encode())
+            if map == NULL or bpf_map__set_initial_value(map, <const char *>octets, len(octets)) != 0:
+                raise OSError(errno, f"filter: constants {name} cannot be set")
         if bpf_object__load(loaded) != 0:
             failed = errno
             words = log.decode(errors="replace").strip()[LAST_WORDS]

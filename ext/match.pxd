@@ -1,17 +1,18 @@
 # The heart of an access point: a datagram in, PDUs of the subjects' messages out; everything else is forgotten here.
 #
-# A request that can begin a call (INVITE, REGISTER without a To tag) is matched by the identities that count at its
-# access point; every later message passes because its Call-ID is that of a matched call (RFC 3261 section 12). An
+# A request that can begin something (without a To tag; REGISTER with any) is matched by the identities that count at
+# its access point; every later message passes because its Call-ID is that of a matched call (RFC 3261 section 12). An
 # INVITE or UPDATE inside of a dialog that is not known joins a call that was up before (armed in mid-call, restarted,
-# or a To tag that somebody invented and a lenient switch let pass: section 12.2.2). No task gets anything outside of
-# its window, its access points and its own calls. Runs on one thread without the GIL.
+# or a To tag that somebody invented and a lenient switch let pass: section 12.2.2), a SUBSCRIBE or NOTIFY joins a
+# subscription (RFC 6665). No task gets anything outside of its window, its access points and its own calls. Runs on
+# one thread without the GIL.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from datagram cimport next_message
 from dialog cimport (
     CALLEE, CALLER, CALL_DIALOGS, CALL_TAGS, CALL_TASKS, NO_CALL, add_call, call, call_task, call_view, find_call,
-    in_set, remember, touch_call, view_call,
+    in_set, remember, set_over, touch_call, view_call,
 )
 from follow cimport drop_call, emit_message, expire_calls, follow_call, may_see, message_parties, read_parties, to_tag
 from lookup cimport finding, findings, find_tasks
@@ -25,7 +26,8 @@ from media cimport match_media
 from packet cimport packet_info
 from sip cimport (
     IN_ASSERTED, IN_AUTHORIZATION, IN_DIVERSION, IN_FROM, IN_HISTORY, IN_PREFERRED, IN_REQUEST_URI, IN_TO,
-    METHOD_INVITE, METHOD_REGISTER, METHOD_UPDATE, scan_message, sip_message,
+    METHOD_INFO, METHOD_INVITE, METHOD_MESSAGE, METHOD_NOTIFY, METHOD_OPTIONS, METHOD_PUBLISH, METHOD_REFER,
+    METHOD_REGISTER, METHOD_SUBSCRIBE, METHOD_UPDATE, scan_message, sip_message,
 )
 from x2 cimport ROLE_CALLED, ROLE_CALLING
 
@@ -58,8 +60,28 @@ cdef inline uint8_t role_of(uint32_t headers, bint registering) noexcept nogil:
     return ROLE_CALLED
 
 
+# What an identified request is to the table. `BEGINS`: without a To tag; `JOINS`: inside of a dialog that is not known.
+cdef enum:
+    BEGINS = 1
+    JOINS = 2
+
+
+cdef inline uint32_t can_match(uint32_t method) noexcept nogil:
+    """How a request of this method may be matched by its identities; ACK, BYE, CANCEL, PRACK belong to a call."""
+    if method == METHOD_INVITE or method == METHOD_SUBSCRIBE or method == METHOD_NOTIFY:
+        return BEGINS | JOINS
+    if method == METHOD_UPDATE:
+        return JOINS
+    if (method == METHOD_REGISTER or method == METHOD_MESSAGE or method == METHOD_REFER or method == METHOD_INFO
+            or method == METHOD_OPTIONS or method == METHOD_PUBLISH):
+        return BEGINS
+    return 0
+
+
 cdef inline void join_call(match_table *t, call *c, const finding *f, bint registering) noexcept nogil:
-    """Give a task its part in the call. Who was called first and then stands in Diversion alone has left it."""
+    """Give a task its part in the call. Who was called first and then stands in Diversion alone has left it.
+
+    Where nobody calls anybody (`invite` is not set) each request says anew who sends it."""
     cdef uint8_t role = role_of(f.headers, registering)
     cdef bint diverted = role == ROLE_CALLED and f.headers & (IN_DIVERSION | IN_HISTORY) and not (
         f.headers & IN_REQUEST_URI)
@@ -70,6 +92,8 @@ cdef inline void join_call(match_table *t, call *c, const finding *f, bint regis
         if entry.task == f.task:
             if entry.generation == t.targets.tasks[f.task].generation:
                 entry.diverted = entry.diverted or (diverted and entry.role == ROLE_CALLED)
+                if not (c.invite or c.subscription):
+                    entry.role = role
                 return
             break
     else:
@@ -96,7 +120,6 @@ cdef inline uint32_t open_call(match_table *t, const sip_message *m, const call_
         t.counters[COUNT_CALLS_REFUSED] += 1
         return NO_CALL
     t.counters[COUNT_CALLS] += 1
-    t.calls.calls[index].invite = m.method != METHOD_REGISTER
     return index
 
 
@@ -129,12 +152,16 @@ cdef inline void match_message(match_table *t, const sip_message *m, const packe
     cdef call *c
     cdef bint initial = False
     cdef bint joining = False
+    cdef bint calling = m.method == METHOD_INVITE or m.method == METHOD_UPDATE
+    cdef uint32_t how = can_match(m.method) if m.status == 0 else 0
     view_call(&t.calls, m.call_id, &view)
-    if m.status == 0 and (m.method == METHOD_INVITE or m.method == METHOD_REGISTER or m.method == METHOD_UPDATE):
-        joining = m.method != METHOD_REGISTER and to_tag(m).length
-        initial = m.method != METHOD_UPDATE and not joining
+    if how:
+        if m.method != METHOD_REGISTER and to_tag(m).length:
+            joining = how & JOINS
+        else:
+            initial = how & BEGINS
     index = find_call(&t.calls, m.call_id, &view)
-    joining = joining and index == NO_CALL
+    joining = joining and (index == NO_CALL or (calling and not t.calls.calls[index].invite))
     if initial or joining:
         index = match_request(t, index, m, &view, info, now_ns)
     if index == NO_CALL:
@@ -142,10 +169,19 @@ cdef inline void match_message(match_table *t, const sip_message *m, const packe
         return
     c = &t.calls.calls[index]
     read_parties(t, m, &parties)
+    if calling and (initial or joining):
+        c.invite = True
     if joining:
         t.counters[COUNT_CALLS_JOINED] += 1
-        remember(c.dialogs, &c.dialog_count, CALL_DIALOGS, parties.to_tag)
-        c.answered = True
+        if calling:
+            remember(c.dialogs, &c.dialog_count, CALL_DIALOGS, parties.to_tag)
+            c.answered = True
+            if c.over_ns:
+                set_over(&t.calls, index, 0)
+        else:
+            c.subscription = True
+    if initial and not (c.invite or c.subscription):
+        c.tag_count = 0  # the newest request says who sends
     if initial or joining:
         remember(c.tags, &c.tag_count, CALL_TAGS, parties.from_tag)
     parties.sender = CALLER if in_set(c.tags, c.tag_count, parties.from_tag) == (m.status == 0) else CALLEE

@@ -1,6 +1,6 @@
 # The state of one access function's matching, its counters, and which headers count on which side of the network.
 #
-# | side          | sender        | headers of an initial INVITE that name a subject                                |
+# | side          | sender        | headers of a request without To tag that name a subject                         |
 # |---------------|---------------|---------------------------------------------------------------------------------|
 # | access        | anyone        | Request-URI, From, P-Asserted-Identity, P-Preferred-Identity, P-Called-Party-ID, |
 # |               |               | (Proxy-)Authorization username, Diversion, History-Info                         |
@@ -11,7 +11,9 @@
 # | trusted-trunk | anyone        | Request-URI, P-Asserted-Identity, P-Called-Party-ID, Diversion, History-Info,   |
 # |               |               | and From when there is no P-Asserted-Identity                                   |
 # REGISTER: To and From on all sides but for strangers on a trunk, on an access side the username as well.
-# To never counts in an INVITE: the caller writes what he likes there.
+# To never counts in any other request: the sender writes what he likes there. MESSAGE, SUBSCRIBE, NOTIFY, REFER,
+# PUBLISH, INFO and OPTIONS follow the table as INVITE does; so do INVITE, UPDATE, SUBSCRIBE and NOTIFY inside of
+# dialogs that are not known.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from dialog cimport call_table

@@ -24,6 +24,7 @@ from linux cimport (
 )
 from match cimport match_table
 from packet cimport octet_buffer
+from tcp cimport tcp_expire
 from packet_ring cimport packet_ring, ring_ahead, ring_frame, ring_prefetch, ring_ready, ring_release
 
 cdef extern from "<pthread.h>" nogil:
@@ -209,6 +210,7 @@ cdef inline uint32_t reader_round(reader *r) noexcept nogil:
     if wall - r.expired_ns >= <uint64_t>IDLE_MS * 1_000_000 or wall < r.expired_ns:
         for i in range(r.tap_count):
             fragments_expire(r.taps[i].walk.fragments, wall, &r.taps[i].walk.counts)
+            tcp_expire(r.taps[i].walk.tcp, r.table, r.taps[i].walk.iap, wall, now)
         r.expired_ns = wall
     x2_flush(r)
     r.counts.x2_lost = r.table.out.lost

@@ -14,14 +14,14 @@ cdef enum:
     UDP_CHECKSUM = 2
 
 
-cdef inline uint64_t pseudo_header(const packet_info *info, uint32_t length) noexcept nogil:
-    """The sum of the pseudo-header (RFC 768, RFC 8200 8.1), not yet folded."""
+cdef inline uint64_t pseudo_header(const packet_info *info, uint8_t protocol, uint32_t length) noexcept nogil:
+    """The sum of the pseudo-header (RFC 768, RFC 9293 3.1, RFC 8200 8.1), not yet folded."""
     cdef uint32_t octets = 4 if info.family == 4 else 16
     cdef uint8_t[4] tail
     cdef uint64_t running = checksum_add(0, info.source, octets)
     running = checksum_add(running, info.destination, octets)
     tail[0] = 0
-    tail[1] = PROTOCOL_UDP
+    tail[1] = protocol
     tail[2] = <uint8_t>(length >> 8)
     tail[3] = <uint8_t>length
     return checksum_add(running, tail, 4)
@@ -40,7 +40,7 @@ cdef inline int read_udp(
         return UDP_LENGTH
     memcpy(&checksum, data + 6, 2)
     if verify and checksum != 0:
-        if checksum_fold(checksum_add(pseudo_header(info, stated), data, stated)) != 0xffff:
+        if checksum_fold(checksum_add(pseudo_header(info, PROTOCOL_UDP, stated), data, stated)) != 0xffff:
             return UDP_CHECKSUM
     info.protocol = PROTOCOL_UDP
     info.source_port = be16(data)

@@ -8,7 +8,7 @@ A walker keeps the matcher alive that it feeds. While a Reader runs, tasks may c
 """
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -25,6 +25,9 @@ from reader cimport (
     x2_disconnect,
 )
 
+from tcp cimport tcp_expire, tcp_free, tcp_new
+from tunnel cimport TUNNEL_GRE, TUNNEL_GTP, TUNNEL_IP, TUNNEL_VXLAN
+
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct pthread_mutexattr_t:
         pass
@@ -37,6 +40,7 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_mutex_destroy(pthread_mutex_t *mutex)
 
 TAPS_AT_MOST = MAX_TAPS
+TUNNELS = {"ip": TUNNEL_IP, "gre": TUNNEL_GRE, "vxlan": TUNNEL_VXLAN, "gtp": TUNNEL_GTP}
 
 
 cdef class Walker:
@@ -62,12 +66,14 @@ cdef class Walker:
                 raise ValueError("walker: a port is 1 to 65535")
             self.tap.walk.signalling_ports[port >> 6] |= <uint64_t>1 << (port & 63)
         self.tap.walk.fragments = fragments_new()
-        if self.tap.walk.fragments == NULL:
-            raise MemoryError("walker: fragment table")
+        self.tap.walk.tcp = tcp_new()
+        if self.tap.walk.fragments == NULL or self.tap.walk.tcp == NULL:
+            raise MemoryError("walker: tables of fragments and streams")
 
     def __dealloc__(self):
         ring_unmap(&self.tap.ring)
         fragments_free(self.tap.walk.fragments)
+        tcp_free(self.tap.walk.tcp)
 
     def feed(self, const uint8_t[::1] frame, uint32_t link_type, uint64_t stamp_ns, uint64_t now_ns,
              uint32_t on_wire=0) -> None:
@@ -87,9 +93,17 @@ cdef class Walker:
         """For captures, which no kernel filter has narrowed: take what begins as SIP for signalling on any port."""
         self.tap.walk.by_form = True
 
-    def expire(self, uint64_t age_clock_ns) -> None:
-        """Give up fragments older than 30 s before `age_clock_ns` (of the same clock as the stamps)."""
+    def look_through(self, kinds, uint16_t vxlan_port=4789) -> None:
+        """The kinds of tunnels ("ip", "gre", "vxlan", "gtp") whose inner packets are walked from now on."""
+        self.tap.walk.tunnels.kinds = sum({TUNNELS[kind] for kind in kinds})
+        self.tap.walk.tunnels.vxlan_port = vxlan_port
+
+    def expire(self, uint64_t age_clock_ns, uint64_t now_ns) -> None:
+        """Give up fragments older than 30 s, and pass over gaps of TCP older than 2 s, before `age_clock_ns` (of the
+        same clock as the stamps); messages behind such a gap are matched at `now_ns`."""
         fragments_expire(self.tap.walk.fragments, age_clock_ns, &self.tap.walk.counts)
+        tcp_expire(self.tap.walk.tcp, self.tap.walk.table, self.tap.walk.iap, age_clock_ns, now_ns)
+        apply_flow_changes(self.tap.walk.table, -1, &self.tap.walk.counts)
 
     def set_stamp_quality(self, uint64_t error_ns, bint disciplined) -> None:
         """What every later event says of its time stamp: the bound of its error, and whether the clock is governed."""
@@ -98,8 +112,10 @@ cdef class Walker:
         self.tap.walk.undisciplined = not disciplined
 
     def counters(self) -> dict[str, int]:
-        """What became of every frame, by reason (ext/counters.pxd)."""
-        return self.tap.walk.counts
+        """What became of every frame (ext/counters.pxd) and of the streams in them (ext/stream.pxd)."""
+        cdef dict found = self.tap.walk.counts
+        found.update(self.tap.walk.tcp.counts)
+        return found
 
 
 cdef class RingWalker(Walker):

@@ -2,12 +2,13 @@
 // no communication that is not of an order is to be accessible). It decides on headers alone and keeps no octet.
 //
 // Passed whole:
-//   signalling  UDP whose source or destination port is in `signalling_ports` (set and frozen by the opener);
+//   signalling  UDP and TCP whose source or destination port is in `signalling_ports` (set and frozen by the opener);
 //   media       UDP to an (address, port) of `media_flows` whose RTP payload type is in the flow's set (RFC 4733
 //               events of a subject whose order has dialed digits; the set is the order's, so voice is never passed);
 //   fragments   later fragments of a datagram whose first fragment passed as signalling in the last 30 s.
 // Everything else returns 0, and each reason has a counter. Later fragments that come before their first one are
-// dropped and counted: passing them would open the ring to everybody's fragments.
+// dropped and counted: passing them would open the ring to everybody's fragments. In the tunnels that the site names
+// (network.bpf.h) the same rules hold for the packet inside.
 //
 // Link layer: Ethernet, 802.1Q and 802.1ad (the kernel keeps the outermost tag of a received frame beside the data,
 // further tags stand in it), PPPoE sessions (RFC 2516). Network layer: IPv4 with options (RFC 791), IPv6 with
@@ -74,6 +75,20 @@ static __always_inline int is_signalling(__u32 port)
 	return bits && (*bits >> (port & 63)) & 1;
 }
 
+// Lets the rest of a datagram pass whose first fragment did, and the rest of the tunnel's packet around it.
+static __always_inline void remember_fragments(const struct datagram *d)
+{
+	__u64 now;
+
+	if (!d->more && !d->around_more)
+		return;
+	now = bpf_ktime_get_ns();
+	if (d->more)
+		bpf_map_update_elem(&fragments, &d->fragment, &now, BPF_ANY);
+	if (d->around_more)
+		bpf_map_update_elem(&fragments, &d->around, &now, BPF_ANY);
+}
+
 SEC("socket")
 int tap(struct __sk_buff *skb)
 {
@@ -84,7 +99,9 @@ int tap(struct __sk_buff *skb)
 	__u32 type;
 	int failed;
 
-	failed = read_network(skb, &d);
+	failed = read_network(skb, 0, &d);
+	if (!failed && tunnels.kinds)
+		failed = look_through(skb, &d);
 	if (failed)
 		return count(failed, DROP);
 
@@ -95,16 +112,20 @@ int tap(struct __sk_buff *skb)
 			return count(PASSED_FRAGMENT, PASS);
 		return count(DROPPED_FRAGMENT, DROP);
 	}
+	if (d.protocol == NEXT_TCP) {
+		if (bpf_skb_load_bytes(skb, d.at, udp, 4) < 0)
+			return count(DROPPED_MALFORMED, DROP);
+		if (!is_signalling(udp[0] << 8 | udp[1]) && !is_signalling(udp[2] << 8 | udp[3]))
+			return count(DROPPED_OTHER_CONNECTION, DROP);
+		remember_fragments(&d);
+		return count(PASSED_TCP_SIGNALLING, PASS);
+	}
 	if (d.protocol != NEXT_UDP)
 		return count(DROPPED_NOT_UDP, DROP);
 	if (bpf_skb_load_bytes(skb, d.at, udp, 8) < 0)
 		return count(DROPPED_MALFORMED, DROP);
 	if (is_signalling(udp[0] << 8 | udp[1]) || is_signalling(udp[2] << 8 | udp[3])) {
-		if (d.more) {
-			__u64 now = bpf_ktime_get_ns();
-
-			bpf_map_update_elem(&fragments, &d.fragment, &now, BPF_ANY);
-		}
+		remember_fragments(&d);
 		return count(PASSED_SIGNALLING, PASS);
 	}
 

@@ -1,7 +1,11 @@
 """Typed face of ext/linux.pyx."""
 
 def load_filter(
-    object_file: bytes, program: str, reuse: dict[str, int], maps: tuple[str, ...]
+    object_file: bytes,
+    program: str,
+    reuse: dict[str, int],
+    maps: tuple[str, ...],
+    constants: dict[str, bytes] | None = None,
 ) -> tuple[int, dict[str, int]]: ...
 def update(map: int, key: bytes, value: bytes) -> None: ...
 def delete(map: int, key: bytes) -> None: ...

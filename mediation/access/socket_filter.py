@@ -34,14 +34,22 @@ FILTER_COUNTERS = (
     "dropped_other_flow",
     "dropped_payload_type",
     "dropped_fragment",
+    "passed_tcp_signalling",
+    "dropped_other_connection",
+    "dropped_tunnel",
 )
+# Kinds of tunnels that may be looked through: TUNNEL_ of ext/bpf/network.bpf.h and ext/tunnel.pxd.
+TUNNELS = {"ip": 1, "gre": 2, "vxlan": 4, "gtp": 8}
 
 
 class SocketFilter:
     """One loaded filter. The media map may be shared by several: a call's media can cross another interface."""
 
-    def __init__(self, ports: Iterable[int], *, media_flows: int = -1) -> None:
+    def __init__(
+        self, ports: Iterable[int], *, media_flows: int = -1, tunnels: Iterable[str] = (), vxlan_port: int = 4789
+    ) -> None:
         """Loads the object. Raises ConfigurationError when the kernel or the build does not have what it needs."""
+        settings = struct.pack("=IHxx", sum({TUNNELS[kind] for kind in tunnels}), vxlan_port)
         try:
             code = (files("mediation.access") / OBJECT).read_bytes()
         except OSError as error:
@@ -49,7 +57,7 @@ class SocketFilter:
         shared = {"media_flows": media_flows} if media_flows >= 0 else {}
         try:
             self.program, maps = _linux.load_filter(
-                code, PROGRAM, shared, ("signalling_ports", "media_flows", "counters")
+                code, PROGRAM, shared, ("signalling_ports", "media_flows", "counters"), {".rodata.tunnels": settings}
             )
         except OSError as error:
             reason = "CAP_BPF is missing" if error.errno == errno.EPERM else str(error)

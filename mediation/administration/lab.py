@@ -11,6 +11,7 @@ import hashlib
 import ipaddress
 import time
 from pathlib import Path
+from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mediation.administration.keys import PersonKey, new_person, read_person, write_person, write_private
-from mediation.core.case import Destination, Role
+from mediation.core.case import ContentDestination, Destination, Role
 from mediation.core.errors import ConfigurationError
 from mediation.core.trust import Key
 from mediation.runtime.config import Site
@@ -53,7 +54,7 @@ def person(site: Site, role: Role) -> PersonKey:
     return read_person(site.lab_dir / f"{role}.json")
 
 
-def destination(site: Site) -> Destination:
+def destination(site: Site, content: ContentDestination | None = None) -> Destination:
     """Where the lab's collection function takes delivery. Raises ConfigurationError."""
     if not site.lab:
         raise ConfigurationError("this is no lab site: it has no lab agency")
@@ -65,6 +66,17 @@ def destination(site: Site) -> Destination:
         host=site.lab_agency.collector_host,
         port=site.lab_agency.collector_port,
         certificate_sha256=hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
+        content=content,
+    )
+
+
+def content_destination(
+    site: Site, form: Literal["cc-apdu", "packetcable"], channels: Literal["combined", "separated"], maximum: int
+) -> ContentDestination:
+    """Where the lab's collection function takes content."""
+    agency = site.lab_agency
+    return ContentDestination(
+        host=agency.collector_host, port=agency.content_port, form=form, channels=channels, maximum=maximum
     )
 
 

@@ -14,7 +14,7 @@ from mediation.core.errors import AuthorizationError, EncodingError
 from mediation.runtime.config import Site
 
 # The one place that says what this release delivers: a capability or profile is added here when it is built.
-CAPABILITIES = frozenset({Capability.CALL_DATA, Capability.DIGITS})
+CAPABILITIES = frozenset({Capability.CALL_DATA, Capability.DIGITS, Capability.CONTENT})
 PROFILES = frozenset({"t1678"})
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from mediation.administration import client, drafting, lab
 from mediation.cli import order as order_commands
 from mediation.cli.options import Time, accepted, site_option
-from mediation.core import jws
+from mediation.core import authorization, jws
 from mediation.core.case import Act, Authority, Capability, LegalToken, Role
 from mediation.core.control import Filing, Submit
 from mediation.runtime import config
@@ -33,6 +34,17 @@ def group() -> None:
 @click.option("--target", "targets", multiple=True, required=True, help="A tel: or sip: URI; may be repeated.")
 @click.option("--authority", required=True, type=click.Choice([each.value for each in Authority]))
 @click.option("--content", is_flag=True, help="Ask for content as well.")
+@click.option("--content-form", type=click.Choice(["cc-apdu", "packetcable"]), default="cc-apdu", show_default=True)
+@click.option(
+    "--content-channels", type=click.Choice(["separated", "combined"]), default="separated", show_default=True
+)
+@click.option(
+    "--content-maximum",
+    type=click.IntRange(1, authorization.MAX_CHANNELS),
+    default=32,
+    show_default=True,
+    help="Calls whose content is delivered at once.",
+)
 @click.option("--no-digits", is_flag=True, help="Do not ask for the capability of dialed digit extraction.")
 @click.option("--dde", type=click.Choice(["on", "off"]), default="off", show_default=True, help="The toggle at first.")
 @click.option("--profile", type=click.Choice(["t1678", "pcesp"]), default="t1678", show_default=True)
@@ -41,17 +53,20 @@ def group() -> None:
 @click.option("--start", type=Time(), default="now", show_default=True)
 @click.option("--end", type=Time(), default="+30d", show_default=True)
 def order(
-    *, folder: Path, case: str, targets: tuple[str, ...], authority: str, content: bool, no_digits: bool, dde: str,
-    profile: str, agency: str, iaps: tuple[str, ...], start: int, end: int,
+    *, folder: Path, case: str, targets: tuple[str, ...], authority: str, content: bool,
+    content_form: Literal["cc-apdu", "packetcable"], content_channels: Literal["separated", "combined"],
+    content_maximum: int, no_digits: bool, dde: str, profile: str, agency: str, iaps: tuple[str, ...], start: int,
+    end: int,
 ) -> None:  # fmt: skip
     """Drafts an order, makes both tokens, activates it; prints the case identity."""
     site = config.load(folder)
     capabilities = [Capability.CALL_DATA]
     capabilities += [] if no_digits else [Capability.DIGITS]
     capabilities += [Capability.CONTENT] if content else []
+    where = lab.content_destination(site, content_form, content_channels, content_maximum) if content else None
     draft = LegalToken(
         type="legal", case=case, authority=Authority(authority), agency=agency, subjects=targets,
-        not_before_s=start, not_after_s=end, capabilities=tuple(capabilities), destination=lab.destination(site),
+        not_before_s=start, not_after_s=end, capabilities=tuple(capabilities), destination=lab.destination(site, where),
         profile="pcesp" if profile == "pcesp" else "t1678", court="LAB court", judge="LAB judge",
         presenting_officer="LAB presenting officer", document_sha256=hashlib.sha256(DOCUMENT).hexdigest(),
         issued_s=drafting.now_s(), nonce=drafting.nonce(), lab=True,

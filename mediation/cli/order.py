@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 import click
 import msgspec
@@ -31,7 +32,7 @@ from mediation.cli.options import (
     write_new,
 )
 from mediation.core import authorization, jws
-from mediation.core.case import Authority, Capability, Destination, LegalToken, Role
+from mediation.core.case import Authority, Capability, ContentDestination, Destination, LegalToken, Role
 from mediation.core.control import Cases, Filing, Revoke, Submit
 from mediation.core.errors import ConfigurationError
 from mediation.runtime import config
@@ -67,6 +68,19 @@ def key(role: str, person: str, years: int, out: Path) -> None:
 @click.option("--host", required=True, help="Where the agency takes delivery.")
 @click.option("--port", required=True, type=click.IntRange(1, 65535))
 @click.option("--certificate-sha256", required=True, help="Of the collection function's certificate (DER), hex.")
+@click.option("--content-host", help="Where the agency takes content; for an order with the capability content.")
+@click.option("--content-port", type=click.IntRange(1, 65535))
+@click.option("--content-form", type=click.Choice(["cc-apdu", "packetcable"]), default="cc-apdu", show_default=True)
+@click.option(
+    "--content-channels", type=click.Choice(["separated", "combined"]), default="separated", show_default=True
+)
+@click.option(
+    "--content-maximum",
+    type=click.IntRange(1, authorization.MAX_CHANNELS),
+    default=32,
+    show_default=True,
+    help="Channels that the agency procured: calls whose content is delivered at once.",
+)
 @click.option("--court", required=True)
 @click.option("--judge", required=True)
 @click.option("--officer", required=True, help="The law enforcement officer who presented it.")
@@ -76,15 +90,25 @@ def key(role: str, person: str, years: int, out: Path) -> None:
 @click.option("--out", required=True, type=NEW_FILE)
 def draft(
     *, folder: Path, case: str, targets: tuple[str, ...], authority: str, agency: str, capabilities: tuple[str, ...],
-    profile: str, host: str, port: int, certificate_sha256: str, court: str, judge: str, officer: str,
+    profile: str, host: str, port: int, certificate_sha256: str, content_host: str | None, content_port: int | None,
+    content_form: Literal["cc-apdu", "packetcable"], content_channels: Literal["separated", "combined"],
+    content_maximum: int, court: str, judge: str, officer: str,
     document: Path, start: int, end: int, out: Path,
 ) -> None:  # fmt: skip
     """Writes a draft for the legal reviewer."""
     site = config.load(folder)
+    content = None
+    if content_host is not None or content_port is not None:
+        content = ContentDestination(
+            host=host if content_host is None else content_host, port=port if content_port is None else content_port,
+            form=content_form, channels=content_channels, maximum=content_maximum,
+        )  # fmt: skip
     order = LegalToken(
         type="legal", case=case, authority=Authority(authority), agency=agency, subjects=targets,
         not_before_s=start, not_after_s=end, capabilities=tuple(Capability(each) for each in capabilities),
-        destination=Destination(host=host, port=port, certificate_sha256=certificate_sha256.lower()),
+        destination=Destination(
+            host=host, port=port, certificate_sha256=certificate_sha256.lower(), content=content
+        ),
         profile="pcesp" if profile == "pcesp" else "t1678", court=court, judge=judge, presenting_officer=officer,
         document_sha256=_sha256(document), issued_s=drafting.now_s(), nonce=drafting.nonce(), lab=site.lab,
     )  # fmt: skip

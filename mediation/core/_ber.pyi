@@ -1,9 +1,11 @@
 from collections.abc import Mapping
 
-from mediation.core import cdc, syntax
+import msgspec
+
+from mediation.core import syntax
 
 class Encoder:
     def __init__(
-        self, messages: Mapping[type[cdc.Message], syntax.Message], message_tag: int, enhanced_tag: int
+        self, messages: Mapping[type[msgspec.Struct], syntax.Message], message_tag: int, envelope: int
     ) -> None: ...
-    def encode(self, message: cdc.Message, identifier: bytes | None = None) -> bytes: ...
+    def encode(self, message: msgspec.Struct, identifier: bytes | None = None) -> bytes: ...

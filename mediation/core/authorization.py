@@ -44,6 +44,7 @@ MAX_COMMANDS = 1_024  # acts on one order: a toggle every hour for 42 days (ours
 MAX_SUBJECTS = 64
 MAX_SUBJECT_OCTETS = 255
 MAX_IAPS = 64
+MAX_CHANNELS = 10_000  # calls whose content one order delivers at once (ours)
 MAX_YEAR_S = 32_503_680_000  # the year 3000: beyond it a time is a slip of the pen
 
 CASE_IDENTITY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,23}[\x21-\x7e])?")  # VisibleString SIZE(1..25), no outer blanks
@@ -252,6 +253,10 @@ def check_legal(legal: LegalToken) -> None:
         raise AuthorizationError(Check.CAPABILITIES)
     if not FORBIDDEN[legal.authority].isdisjoint(legal.capabilities):
         raise AuthorizationError(Check.AUTHORITY)
+    if Capability.CONTENT in legal.capabilities and legal.destination.content is None:
+        raise AuthorizationError(Check.CONTENT_MISSING)
+    if legal.destination.content is not None and Capability.CONTENT not in legal.capabilities:
+        raise AuthorizationError(Check.CONTENT_UNORDERED)
     check_destination(legal.destination)
     if not 0 <= legal.not_before_s < legal.not_after_s < MAX_YEAR_S:
         raise AuthorizationError(Check.WINDOW_ORDER)
@@ -263,15 +268,27 @@ def check_legal(legal: LegalToken) -> None:
 
 
 def check_destination(destination: Destination) -> None:
+    _check_address(destination.host, destination.port)
+    if not SHA256.fullmatch(destination.certificate_sha256):
+        raise AuthorizationError(Check.DESTINATION)
+    content = destination.content
+    if content is None:
+        return
+    _check_address(content.host, content.port)
+    if not 0 < content.maximum <= MAX_CHANNELS or (content.host, content.port) == (destination.host, destination.port):
+        raise AuthorizationError(Check.DESTINATION)
+
+
+def _check_address(host: str, port: int) -> None:
     try:
-        address = ipaddress.ip_address(destination.host)
-        if "%" in destination.host or address.is_unspecified or address.is_multicast:
+        address = ipaddress.ip_address(host)
+        if "%" in host or address.is_unspecified or address.is_multicast:
             raise AuthorizationError(Check.DESTINATION)
     except ValueError:
         # What looks like a mistyped IPv4 address must not become a name to be looked up.
-        if not HOST.fullmatch(destination.host) or destination.host.rpartition(".")[2].isdigit():
+        if not HOST.fullmatch(host) or host.rpartition(".")[2].isdigit():
             raise AuthorizationError(Check.DESTINATION) from None
-    if not 0 < destination.port < 1 << 16 or not SHA256.fullmatch(destination.certificate_sha256):
+    if not 0 < port < 1 << 16:
         raise AuthorizationError(Check.DESTINATION)
 
 

@@ -11,10 +11,15 @@ How a message passes through:
                                   └────────── dialog.Call ──────────────┘
                                      what is remembered of the call
 
-    this file      the model that walks the table, and all calls that it has in memory
-    transitions    the TABLE: state × event -> state, words (`diagram` draws it)
+    this file      the model that walks the table
+    transitions    the TABLE: state × event -> state, words (`diagram` draws it); `word` lists the words
+    memory         all calls that are remembered
     dialog         the states, their time limits, and the memory of one call: legs (To tags), branches (hops), offers
-    reading        what a message means: copy or news, whose dialog, last word or not
+    reading        what a message means, as an `event`: copy or news, whose dialog, last word or not
+    exchange       of it, offers and answers; referring: of it, REFER and how far it has come
+    correlation    which Call-IDs are one call (legs of back-to-back agents)
+    association    what is said of several calls at once: waiting, mixed, moved, replaced, in conference
+    transfer       REFER, Replaces and Join; conference: the focus and its document; feature: service codes
     forwarding     does it go to somebody else, or to the subject's own phone
     media          offer and answer: hold, retrieve, what is a change
     party          PartyIdentity out of headers: the network's word apart from claims
@@ -49,17 +54,19 @@ leaves the call PENDING for PENDING_LIMIT: another INVITE continues it, a last w
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Final
 
 from mediation.core import cdc, sip
 from mediation.core.case import Capability
-from mediation.core.correlation import Correlator, Marks, marks
+from mediation.core.content import Binding
+from mediation.core.content_calls import WORDS, CallContent
+from mediation.core.correlation import Marks, marks
 from mediation.core.dialog import Call, State
 from mediation.core.digits import Dialing, Flash, Gathered, Tally
 from mediation.core.errors import RemoteProtocolError
 from mediation.core.event import Event, Reading
+from mediation.core.memory import Calls
 from mediation.core.minimisation import Minimiser
 from mediation.core.outbox import Outbox
 from mediation.core.party import Directory
@@ -68,9 +75,9 @@ from mediation.core.report import Reporter
 from mediation.core.surveillance import COUNTERS, METHODS, REPORTED_INSIDE, SILENT_METHODS, Surveillance
 from mediation.core.timers import Timers
 from mediation.core.transitions import TABLE, UP
+from mediation.core.word import Say
 from mediation.core.x2 import Direction, PayloadFormat, Pdu
 
-MAX_ALIASES: Final = 16  # further keys of one call: the legs of its agents, REFERs to its conference. Ours
 MAX_CALLS: Final = 20_000  # of one task, a trunk group at its busiest: twice the 10,000 calls of the memory benchmark
 
 
@@ -82,13 +89,11 @@ class CallModel:
         self._order = surveillance
         self._directory = Directory(surveillance.subjects, surveillance.plan)
         self._reader = Reader(self._directory)
-        self._correlator = Correlator()
-        self._reporter = Reporter(surveillance, self._directory, self._correlator)
+        self._calls = Calls()
+        self._reporter = Reporter(surveillance, self._directory, self._calls.correlator)
         self._associations = self._reporter.associations
+        self._content = CallContent(surveillance)
         self._minimiser = Minimiser(surveillance.authority, surveillance.capabilities)
-        self._calls: OrderedDict[Hashable, Call] = OrderedDict()  # the one that was quiet longest first
-        self._aliases: dict[Hashable, Call] = {}  # further keys: legs of back-to-back agents, REFER to a conference
-        self._lingering: OrderedDict[Hashable, Call] = OrderedDict()  # of them, those that are released
         self._timers: Timers[Call] = Timers(Call.deadline_ns)
         self._dde = surveillance.dde and Capability.DIGITS in surveillance.capabilities
         self._stopped = False
@@ -106,6 +111,7 @@ class CallModel:
         """Numbers since the start; no name and no value identifies anybody."""
         return {
             **self._counters,
+            **self._calls.counters,
             "legs_joined_call_id": self._reader.legs_of_one_call_id,
             "conference_members_refused": self._associations.members_refused,
             "digits_copies": self._tally.copies,
@@ -124,6 +130,8 @@ class CallModel:
         if self._stopped:
             return []
         self._flush_all()
+        for call in self._calls.values():
+            self._send_all(self._content.say(Say.CONTENT_END, call, now_ns), now_ns, call)
         events = self._status(cdc.StatusEvent.DEACTIVATION, cdc.CurrentStatus.INACTIVE, now_ns)
         self._stopped = True
         for call in list(self._calls.values()):
@@ -163,6 +171,26 @@ class CallModel:
             self._counters["unknown_format"] += 1
         return self._outbox.take()
 
+    # Content
+
+    def content_seen(self, key: Hashable, stamp_ns: int) -> list[cdc.CallEvent]:
+        """A content packet filed under `key` passed: the first, or the first since its binding said to watch."""
+        call = self._find(key, stamp_ns) if not self._stopped else None
+        if call is not None:
+            self._send_all(self._content.packet(call, key, stamp_ns), stamp_ns, call)
+            self._timers.arm(call)
+        return self._outbox.take()
+
+    def content_link(self, now_ns: int) -> list[cdc.CallEvent]:
+        """The order's content link was lost or came back, as `Surveillance.channels` says."""
+        for call, messages in self._content.link(self._calls.values(), now_ns):
+            self._send_all(messages, now_ns, call)
+        return self._outbox.take()
+
+    def bindings(self) -> list[Binding]:
+        """What the delivery function does with content packets from now on; to be asked after each of the above."""
+        return self._content.take()
+
     # Signalling
 
     def _sip(self, pdu: Pdu) -> None:
@@ -189,7 +217,7 @@ class CallModel:
             call = None
         if call is None:
             told = marks(message)
-            call = self._leg(key, pdu, message, told) or self._open(key, pdu, message, told)
+            call = self._calls.leg(key, pdu, message, told) or self._open(key, pdu, message, told)
         if call is None:
             self._counters["unknown_call"] += 1
             return
@@ -211,47 +239,22 @@ class CallModel:
 
     def _find(self, key: Hashable, stamp_ns: int) -> Call | None:
         """A known call, brought up to the time of this packet."""
-        call = self._calls.get(key) or self._aliases.get(key)
+        call = self._calls.get(key)
         if call is None:
             return None
         self._expire(call, stamp_ns)
         call.last_ns = max(call.last_ns, stamp_ns)
-        self._calls.move_to_end(call.key)
+        self._calls.touch(call)
         return call if call.state is not State.IDLE else None
-
-    def _leg(self, key: Hashable, pdu: Pdu, message: sip.SipMessage, told: Marks) -> Call | None:
-        """The call that a back-to-back agent sends on under this new Call-ID; None: it is no leg of a known call."""
-        if message.method != "INVITE" or message.to.tag:
-            return None
-        found = self._correlator.leg(message, pdu, told)
-        if found is None:
-            return None
-        call, evidence = found
-        self._counters[f"legs_joined_{evidence.value}"] += 1
-        self._alias(call, key, message.call_id)
-        return call
 
     def _conference(self, key: Hashable, message: sip.SipMessage) -> Call | None:
         """The subject's call to the conference that a REFER or a NOTIFY outside of it is about (RFC 4579 5.5)."""
         if message.method not in ("REFER", "NOTIFY"):
             return None
-        about = message.request_uri if message.method == "REFER" else message.from_.uri
-        call = self._associations.conference(about)
+        call = self._associations.conference(message.request_uri if message.method == "REFER" else message.from_.uri)
         if call is not None and message.method == "REFER":
-            self._alias(call, key, message.call_id)
+            self._calls.alias(call, key, message.call_id)  # how far it comes is told there
         return call
-
-    def _alias(self, call: Call, key: Hashable, call_id: str) -> None:
-        """The call is found by this key too."""
-        if key == call.key or key in call.aliases:
-            return
-        if len(call.aliases) >= MAX_ALIASES:
-            oldest, *_ = call.aliases
-            self._aliases.pop(oldest, None)
-            call.aliases = call.aliases[1:]
-        call.aliases += (key,)
-        self._aliases[key] = call
-        self._correlator.name(call, call_id)
 
     def _open(self, key: Hashable, pdu: Pdu, message: sip.SipMessage, told: Marks) -> Call | None:
         """A call for its first message, or None when that message cannot begin or join one."""
@@ -272,9 +275,8 @@ class CallModel:
             call.joined = True
             self._reporter.introduce(call, message)
             self._counters["calls_joined"] += 1
-        self._correlator.add(call, message, pdu, told)
         self._counters["calls"] += 1
-        self._calls[key] = call
+        self._calls.add(call, message, pdu, told)
         return call
 
     def _step(self, call: Call, reading: Reading, stamp_ns: int) -> None:
@@ -286,7 +288,8 @@ class CallModel:
         if say:
             self._flush(call)  # digits dialed before this event are told before it
         for word in say:
-            for message in self._reporter.say(word, call, reading, stamp_ns):
+            about = self._content.say(word, call, stamp_ns) if word in WORDS else None
+            for message in self._reporter.say(word, call, reading, stamp_ns) if about is None else about:
                 for other in self._associations.named(message, call):
                     self._flush(other)
                 self._send(message, stamp_ns, call)
@@ -300,12 +303,13 @@ class CallModel:
             self._flush(call)
             self._associations.leave(call)
             call.close()
-            self._lingering[call.key] = call
+            self._calls.linger(call)
 
     def _expire(self, call: Call, now_ns: int) -> None:
         """Whatever of this call is due; its timer is set anew."""
         if call.dialing is not None and (due := call.dialing.deadline_ns) is not None and due <= now_ns:
             self._flush(call)
+        self._send_all(self._content.due(call, now_ns), now_ns, call)
         while (limit := call.limit_ns()) is not None and limit <= now_ns:
             self._counters["calls_timed_out"] += call.state not in (State.PENDING, State.FORWARDING, State.RELEASED)
             self._step(call, Reading(Event.TIMEOUT), now_ns)
@@ -315,10 +319,9 @@ class CallModel:
             self._timers.arm(call)
 
     def _evict(self, now_ns: int) -> None:
-        """Makes room: the call that lingers longest, else the one that has been quiet longest."""
-        oldest = next(iter(self._lingering.values()), None)
-        if oldest is None:
-            oldest = next(iter(self._calls.values()))
+        """Makes room for a call."""
+        oldest, over = self._calls.oldest()
+        if not over:
             self._counters["calls_evicted"] += 1
             self._step(oldest, Reading(Event.EVICTED), now_ns)
         self._forget(oldest)
@@ -326,11 +329,7 @@ class CallModel:
     def _forget(self, call: Call) -> None:
         self._timers.disarm(call)
         self._associations.leave(call)
-        self._correlator.forget(call)
-        for key in call.aliases:
-            self._aliases.pop(key, None)
-        self._calls.pop(call.key, None)
-        self._lingering.pop(call.key, None)
+        self._calls.forget(call)
 
     # Digits
 
@@ -379,6 +378,10 @@ class CallModel:
         if self._order.status_messages:
             self._outbox.add(self._reporter.status(event, current, now_ns), now_ns)
         return self._outbox.take()
+
+    def _send_all(self, messages: Iterable[cdc.Message], received_ns: int, call: Call) -> None:
+        for message in messages:
+            self._send(message, received_ns, call)
 
     def _send(self, message: cdc.Message, received_ns: int, call: Call) -> None:
         named = getattr(message, "call_id", call) is not None  # a service code that is no call names none

@@ -1,7 +1,7 @@
 """Messages about the call content channels (CCC): that content starts, changes, ends, or cannot be had.
 
-They travel on the call data channel like all of `cdc`. Only an order for content has them (`minimisation`). A channel is
-of one call and one case: two orders on one subject have different identifiers and different destinations.
+They travel on the call data channel like all of `cdc`. Only an order for content has them (`minimisation`). A channel
+is of one call and one case: two orders on one subject have different identifiers and different destinations.
 """
 
 from __future__ import annotations

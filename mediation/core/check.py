@@ -51,6 +51,8 @@ class Check(enum.StrEnum):
     SUBJECTS = "subjects", "no subject, too many, a repeated one, or one that is no tel: or sip: URI"
     CAPABILITIES = "capabilities", "no capability, or one named twice"
     AUTHORITY = "authority", "a capability that this type of legal authorization cannot give"
+    CONTENT_MISSING = "content-missing", "the order is for content and does not say where to deliver it"
+    CONTENT_UNORDERED = "content-unordered", "a destination for content in an order that is not for content"
     DESTINATION = "destination", "the address or certificate of the collection function is not well formed"
     PARTICULARS = "particulars", "court, judge, officer, nonce or a document's hash is missing or malformed"
     IAPS = "iaps", "the list of intercept access points is not well formed"

@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from mediation.core import cdc
+from mediation.core.content import Content
 from mediation.core.digits import Dialing
 from mediation.core.feature import Code
 from mediation.core.media import Description, Exchange, Side
@@ -172,6 +173,7 @@ class Call(msgspec.Struct, kw_only=True):
     contacts: list[str] = msgspec.field(default_factory=lambda: ["", ""])  # Contact URI by Side
 
     dialing: Dialing | None = None  # the subject's keys, since extraction is on
+    content: Content = msgspec.field(default_factory=Content)
 
     reported: bool = False  # a message named this call since it was last released
     alerted: bool = False  # the subject heard ringback, or was alerted: once in an attempt, however many phones ring
@@ -255,10 +257,10 @@ class Call(msgspec.Struct, kw_only=True):
         return (self.last_ns if renewed else self.since_ns) + limit
 
     def deadline_ns(self) -> int | None:
-        """When something of this call is due: digits, or the limit of its state."""
-        limit = self.limit_ns()
+        """When something of this call is due: digits, content that does not come, or the limit of its state."""
         digits = self.dialing.deadline_ns if self.dialing is not None else None
-        return digits if digits is not None and (limit is None or digits < limit) else limit
+        due = (self.limit_ns(), digits, self.content.quiet_ns)
+        return min((each for each in due if each is not None), default=None)
 
     def close(self) -> None:
         """The call is over: only what tells late copies from a new attempt is kept."""

@@ -1,8 +1,8 @@
-"""Call events to octets of the call data channel: T1.678v2 LAESProtocol in BER, in the one form that is also DER.
+"""Call events to octets of the call data channel: T1.678v2 LAESProtocol or PCESP version 4 CdcPdu, as the order says.
 
-Answers for: exact tags, sizes and character sets (the tables of core/t1678.py), definite and shortest lengths, SET OF
-in order (X.690 11.6), GeneralizedTime in UTC to the microsecond (X.690 11.7). May not decide what an order is given:
-that is `minimisation`, before a message comes here.
+Answers for: exact tags, sizes and character sets (the tables of core/t1678.py and core/pcesp.py); BER in the one form
+that is also DER: definite and shortest lengths, SET OF in order (X.690 11.6), GeneralizedTime in UTC to the microsecond
+(X.690 11.7). May not decide what an order is given: that is `minimisation`, before a message comes here.
 
 Two promises. A case identity, system identity or subject that cannot be encoded refuses the order, when it is
 provisioned (`check_order`). Text that the network sent never loses a call: `encode` adapts it by the rules of
@@ -12,12 +12,12 @@ core/fitting.py and counts what it did in `ADAPTED`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from mediation.core import cdc, fitting, syntax, t1678
+from mediation.core import cdc, fitting, pcesp, pcesp_mapping, syntax, t1678
 from mediation.core._ber import Encoder
 from mediation.core.errors import EncodingError
 from mediation.core.fitting import Adapted
@@ -67,11 +67,12 @@ def _base128(arc: int) -> bytes:
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """How one agency wants its messages.
 
-    `oid` is the protocolIdentifier (its last arc is a version, so a site can follow a later edition); `bare` sends
-    the legacy `laesMessage [1]` without it. Raises EncodingError for an `oid` that is none.
+    `name` is the protocol. Of T1.678 only: `oid` is the protocolIdentifier (its last arc is a version, so a site can
+    follow a later edition); `bare` sends the legacy `laesMessage [1]` without it. Raises EncodingError for an `oid`
+    that is none.
     """
 
-    name: Literal["t1678"] = "t1678"
+    name: Literal["t1678", "pcesp"] = "t1678"
     oid: str = t1678.DEFAULT_OID
     bare: bool = False
 
@@ -80,30 +81,57 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_PROFILE: Final = Profile()
+PCESP: Final = Profile(name="pcesp")
+PROFILES: Final = {"t1678": DEFAULT_PROFILE, "pcesp": PCESP}
+"""Each profile that an order can name, as this release delivers it."""
 
-_encoder: Final = Encoder(t1678.MESSAGES, t1678.MESSAGE_TAG, t1678.ENHANCED_TAG)
+
+class Protocol(NamedTuple):
+    """One table with its compiled form."""
+
+    messages: Mapping[type[msgspec.Struct], syntax.Message]
+    encoder: Encoder
 
 
-def encode(message: cdc.Message, profile: Profile = DEFAULT_PROFILE, adapted: Adapted = ADAPTED) -> bytes:
-    """The octets of one message.
+_T1678: Final = Protocol(t1678.MESSAGES, Encoder(t1678.MESSAGES, t1678.MESSAGE_TAG, t1678.ENVELOPE))
+_PCESP: Final = Protocol(pcesp.MESSAGES, Encoder(pcesp.MESSAGES, pcesp.MESSAGE_TAG, pcesp.ENVELOPE))
+
+
+def encode(message: cdc.Message, profile: Profile = DEFAULT_PROFILE, adapted: Adapted = ADAPTED) -> bytes | None:
+    """The octets of one message; None when the profile has no message that could tell it.
 
     Raises EncodingError if a provisioned field does not fit (`check_order` says so before any call), and
     LocalProtocolError for a message no caller may make: a mandatory field missing, a wrong struct, two inputs.
     """
+    if profile.name == "pcesp":
+        pdu = pcesp_mapping.pdu_of(message)
+        return None if pdu is None else encode_pdu(pdu, adapted)
+    if type(message) is cdc.ServiceInstance:  # PCESP's alone
+        return None
     identifier = None if profile.bare else _identifiers.get(profile.oid) or _identifier(profile.oid)
+    return _encode(_T1678, message, identifier, adapted)
+
+
+def encode_pdu(pdu: pcesp.Pdu, adapted: Adapted = ADAPTED) -> bytes:
+    """The octets of one PCESP message, DER. Raises like `encode`."""
+    return _encode(_PCESP, pdu, pcesp.VERSION, adapted)
+
+
+def _encode(protocol: Protocol, message: msgspec.Struct, identifier: bytes | None, adapted: Adapted) -> bytes:
     try:
-        return _encoder.encode(message, identifier)
+        return protocol.encoder.encode(message, identifier)
     except EncodingError:
-        return _encode_fitted(message, identifier, adapted)
+        return _encode_fitted(protocol, message, identifier, adapted)
 
 
-def _encode_fitted(message: cdc.Message, identifier: bytes | None, adapted: Adapted) -> bytes:
+def _encode_fitted(protocol: Protocol, message: msgspec.Struct, identifier: bytes | None, adapted: Adapted) -> bytes:
+    sequence = protocol.messages[type(message)].sequence
     changes = Adapted(messages=1)
     try:
-        octets = _encoder.encode(fitting.fit(message, fitting.WIDE, changes), identifier)
+        octets = protocol.encoder.encode(fitting.fit(message, sequence, fitting.WIDE, changes), identifier)
     except EncodingError:
         changes = Adapted(messages=1, narrowed=1)
-        octets = _encoder.encode(fitting.fit(message, fitting.NARROW, changes), identifier)
+        octets = protocol.encoder.encode(fitting.fit(message, sequence, fitting.NARROW, changes), identifier)
     adapted.add(changes)
     return octets
 
@@ -116,7 +144,7 @@ def check_order(
     `iap_system_id` is one intercept access point's identity or those of all that the order covers. Raises
     EncodingError that names the field ("caseId", "iAPSystemId", "subjects[1]", "profile") and never its value.
     """
-    if profile != "t1678":
+    if profile not in PROFILES:
         raise EncodingError("profile: not one this release encodes")
     _provisioned("caseId", case_id, t1678.CASE_IDENTITY)
     for each in (iap_system_id,) if isinstance(iap_system_id, str) else iap_system_id:

@@ -15,7 +15,8 @@ are dialed digits: the call model makes them, 32 at most a message.
 | PartyIdentity dn, userProvided | over 15 or odd characters: moved whole to genericDigits |
 | PartyIdentity genericDigits | over 32 or odd characters: moved whole to uri, as `tel:` and escaped |
 | PartyIdentity ipAddress | brackets and zone removed; no address at all: moved to uri |
-| INTEGER | clipped to its range; below it: left out |
+| OCTET STRING | over the limit: cut |
+| INTEGER | clipped to its range; below a range that begins over 0: left out |
 | lists | elements past the limit are left out |
 
 Pure functions; raise nothing. The result is encodable for every message whose provisioned fields are.
@@ -33,9 +34,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from mediation.core import cdc, syntax, t1678
+from mediation.core import cdc, syntax
 
-MessageT = TypeVar("MessageT", bound=cdc.Message)
+MessageT = TypeVar("MessageT", bound=msgspec.Struct)
 
 NARROW_TEXT_OCTETS = 512
 NARROW_ELEMENTS = 4
@@ -73,9 +74,9 @@ WIDE = Limits(syntax.MAX_TEXT_OCTETS, syntax.MAX_ELEMENTS)
 NARROW = Limits(NARROW_TEXT_OCTETS, NARROW_ELEMENTS)
 
 
-def fit(message: MessageT, limits: Limits, adapted: Adapted) -> MessageT:
-    """`message` with every field within its syntax and `limits`; what changed is counted in `adapted`."""
-    fitted: MessageT = _struct(t1678.MESSAGES[type(message)].sequence, message, limits, adapted)
+def fit(message: MessageT, sequence: syntax.Sequence, limits: Limits, adapted: Adapted) -> MessageT:
+    """`message` with every field within `sequence` and `limits`; what changed is counted in `adapted`."""
+    fitted: MessageT = _struct(sequence, message, limits, adapted)
     return fitted
 
 
@@ -98,7 +99,7 @@ def flat(members: tuple[syntax.Member, ...]) -> Iterator[syntax.Member]:
     for member in members:
         if isinstance(member.type, syntax.Group | syntax.Choice):
             yield from flat(member.type.members)
-        else:
+        elif not isinstance(member.type, syntax.Null):
             yield member
 
 
@@ -108,6 +109,8 @@ def _value(kind: syntax.Type, value: Any, limits: Limits, adapted: Adapted) -> A
             return _visible(kind, value, limits, adapted)
         case syntax.Text():
             return _text(kind, value, limits, adapted)
+        case syntax.Octets():
+            return _octets(kind, value, limits, adapted)
         case syntax.Integer():
             return _integer(kind, value, adapted)
         case syntax.Sequence():
@@ -151,6 +154,12 @@ def _text(kind: syntax.Text, value: str, limits: Limits, adapted: Adapted) -> st
     return value
 
 
+def _octets(kind: syntax.Octets, value: bytes, limits: Limits, adapted: Adapted) -> bytes:
+    high = min(kind.high, limits.text)
+    adapted.cut += len(value) > high
+    return value[:high]
+
+
 def _cut(octets: bytes, high: int) -> str:
     """At most `high` octets, never in the middle of a character."""
     return octets[:high].decode(errors="ignore")
@@ -180,6 +189,9 @@ def _escapable(value: str) -> bool:
 
 
 def _integer(kind: syntax.Integer, value: int, adapted: Adapted) -> int | None:
+    if value < kind.low == 0:  # a time or a count: less than nothing is nothing
+        adapted.clipped += 1
+        return 0
     if value < kind.low:
         adapted.left_out += 1
         return None

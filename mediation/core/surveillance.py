@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from mediation.core.case import Authority, Capability
+from mediation.core.content import Channels
 from mediation.core.digits import INTER_DIGIT_TIMEOUT_NS
 from mediation.core.identity import DialPlan, Plan
 
@@ -29,6 +30,7 @@ COUNTERS: Final = (
     "legs_joined_icid",
     "legs_joined_call_id",
     "legs_joined_media",
+    "legs_refused",  # of calls that have more than MAX_ALIASES of them
     "conference_members_refused",  # told, but not remembered: MAX_MEMBERS are
     "calls_evicted",
     "digits_off",  # packets not looked at, because extraction is off
@@ -56,4 +58,5 @@ class Surveillance(msgspec.Struct, frozen=True, kw_only=True):
     profile: str = "t1678"
     plan: Plan = DialPlan()
     digit_timeout_ns: int = INTER_DIGIT_TIMEOUT_NS
+    channels: Channels | None = None  # of an order for content
     status_messages: bool = True  # SurveillanceStatus is sent by agreement only (FCC 99-230)

@@ -64,6 +64,22 @@ class Integer(Type, frozen=True):
     high: int
 
 
+class Octets(Type, frozen=True):
+    """OCTET STRING of at most `high` octets."""
+
+    high: int = MAX_TEXT_OCTETS
+
+
+class Null(Type, frozen=True):
+    """NULL. It has no attribute: where the letter of a module makes it mandatory, it is always put out."""
+
+
+class Constants(Type, frozen=True):
+    """CHOICE of which we know few alternatives, all constant: the value of the field to the whole TLV."""
+
+    alternatives: dict[Any, bytes]
+
+
 class Address(Type, frozen=True):
     """IpAddress CHOICE { ipV4 [1], ipV6 [2] OCTET STRING }, from the text form."""
 
@@ -76,15 +92,19 @@ class Sequence(Type, frozen=True):
 
 
 class Group(Type, frozen=True):
-    """SEQUENCE of fields that our struct holds side by side with the rest."""
+    """SEQUENCE of fields that our struct holds side by side with the rest.
+
+    An OPTIONAL one is left out when it is empty; a Member with an attribute also when that is None.
+    """
 
     members: tuple[Member, ...]
 
 
 class Choice(Type, frozen=True):
-    """Untagged CHOICE: exactly one of the members is set; none set is the first of them, empty."""
+    """Untagged CHOICE: exactly one of the members is set. When none is: the first, empty, if it `may_be_empty`."""
 
     members: tuple[Member, ...]
+    may_be_empty: bool = True
 
 
 class SequenceOf(Type, frozen=True):
@@ -100,7 +120,7 @@ class SetOf(Type, frozen=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One component: its ASN.1 name, tag path, type, and where our struct keeps it ("" for Group and Choice)."""
+    """One component: its ASN.1 name, tag path, type, and where our struct keeps it ("" for Group, Choice, Null)."""
 
     name: str
     tags: tuple[int, ...]

@@ -1,22 +1,27 @@
 """T1.678v2 (ATIS-1000678.2006) `LaesMessage` as tables: field, tags, type, size, character set. Data only.
 
 Each line reads like the standard's: `M` mandatory, `O` OPTIONAL; a path of tags where a CHOICE is tagged EXPLICIT.
-Only the fields that core/cdc.py has are here; everything in the source module is extensible, so what we leave out is
-legal. Another protocol (PCESP) has other numbers for the same messages and gets its own table, never a changed copy.
+Only the fields that core/cdc.py and core/ccc.py have are here; everything in the source module is extensible, so what
+we leave out is legal. Another protocol (PCESP) has other numbers for the same messages and gets its own table, never a
+changed copy.
 """
 
 from __future__ import annotations
 
-from mediation.core import cdc
+import msgspec
+
+from mediation.core import ccc, cdc
 from mediation.core.syntax import (
     MAX_IDENTITY_OCTETS,
     Address,
     Choice,
+    Constants,
     Enumerated,
     Group,
     Integer,
     Member,
     Message,
+    Octets,
     Sequence,
     SequenceOf,
     SetOf,
@@ -39,6 +44,7 @@ def O(name: str, tags: tuple[int, ...], type: Type, attribute: str) -> Member:  
 
 TEXTS = SetOf(Text())
 PHRASE = Visible(1, 128)  # one kind of SubjectSignal.signal
+MAX_EXPIRES = (1 << 32) - 1  # delta-seconds, RFC 3261 20.19
 DISPLAY = Visible(1, 40)  # one number or name on a terminal's display
 
 CALL_IDENTITY = Sequence(
@@ -106,6 +112,37 @@ FORKED_CALL = Sequence(
         M("calledParty", (1,), PARTY, "called_party"),
     ),
 )
+ADDRESS_BINDING = Sequence(
+    cdc.AddressBinding,
+    (
+        M("address", (0,), PARTY, "address"),
+        M("expirationPeriod", (1,), Integer(0, MAX_EXPIRES), "expiration_period"),
+    ),
+)
+SIGNALING_MESSAGE = Sequence(
+    cdc.SignalingMessage,
+    (
+        M("signalingProt", (0,), Text(), "protocol"),
+        M("sigMsg", (1,), Octets(), "octets"),
+    ),
+)
+CCC = Visible(1, 20, exact=True)
+CHANNEL = Sequence(  # cccId [0]× of DeliveryIdentifier: a CHOICE under an EXPLICIT tag has a SEQUENCE's form
+    ccc.Channel,
+    (
+        M("cccId", (), Choice((
+            O("combCCC", (0,), CCC, "combined"),
+            O("sepCCCpair", (1,), Group((
+                M("sepXmitCCC", (0,), CCC, "transmit"),
+                M("sepRecvCCC", (1,), CCC, "receive"),
+            )), "transmit"),
+        ), may_be_empty=False)),
+    ),
+)  # fmt: skip
+FORM = Constants({
+    ccc.Form.CC_APDU: bytes.fromhex("800b2a864886f8490201000101"),  # cc-APDU [0] 1.2.840.113737.2.1.0.1.1
+    ccc.Form.PACKETCABLE: b"\x81\x0aSCTE 24-13",  # scte [1]
+})  # fmt: skip
 CALL_IDENTITIES = SequenceOf(CALL_IDENTITY)
 PARTIES = SequenceOf(PARTY)
 
@@ -184,6 +221,7 @@ DIALED_DIGIT_EXTRACTION = (
     *PREFIX,
     M("callId", (3,), CALL_IDENTITY, "call_id"),
     M("digits", (4,), DIGITS, "digits"),
+    O("protocolSpecificParameters", (5, 0, 0), TEXTS, "sip_headers"),
 )
 NETWORK_SIGNAL = (
     *PREFIX,
@@ -193,6 +231,7 @@ NETWORK_SIGNAL = (
     O("subjectAudibleSignal", (9,), Enumerated(max(cdc.AudibleSignal)), "subject_audible_signal"),
     O("terminalDisplayInfo", (10,), TERMINAL_DISPLAY, "terminal_display_info"),
     O("other", (11,), Text(), "other"),
+    O("refer", (12, 0), TEXTS, "refer"),  # [12]× CHOICE, sip [0]
 )
 SUBJECT_SIGNAL = (
     *PREFIX,
@@ -205,6 +244,7 @@ SUBJECT_SIGNAL = (
         O("dialedDigits", (1,), PHRASE, "dialed_digits"),
         O("featureKey", (2,), PHRASE, "feature_key"),
         O("otherSignalingInformation", (3,), PHRASE, "other_signaling_information"),
+        O("refer", (4, 0), TEXTS, "refer"),
     ))),
 )  # fmt: skip
 MEDIA_AND_ADDRESS_REPORTING = (
@@ -215,6 +255,88 @@ MEDIA_AND_ADDRESS_REPORTING = (
     O("subjectContactAddresses", (7,), PARTY, "subject_contact_addresses"),
     O("associateContactAddresses", (8,), PARTY, "associate_contact_addresses"),
 )
+CHANGE = (
+    *PREFIX,
+    M("previous", (3, 0), CALL_IDENTITIES, "previous"),  # call-identities [0]
+    M("resulting", (4, 0), CALL_IDENTITIES, "resulting"),
+)
+CONF_PARTY_CHANGE = (
+    *PREFIX,
+    M("callId", (3,), CALL_IDENTITIES, "call_ids"),
+    O("communicatingParties", (4,), PARTIES, "communicating_parties"),
+    O("removedParties", (5,), PARTIES, "removed_parties"),
+    O("joinedParties", (6,), PARTIES, "joined_parties"),
+)
+SERVING_SYSTEM = (
+    *PREFIX,
+    O("systemIdentity", (3,), Visible(1, 15), "system_identity"),
+    O("networkAddress", (4,), Visible(1, 15), "network_address"),
+    O("requestId", (5,), CALL_IDENTITY, "request_id"),
+    O("registrationType", (6,), Enumerated(max(cdc.RegistrationType)), "registration_type"),
+    O("registering", (7,), PARTY, "registering"),
+    O("requesting", (8,), PARTY, "requesting"),
+    O("registrar", (9,), PARTY, "registrar"),
+    O("requestAddressInfo", (10, 0), SequenceOf(ADDRESS_BINDING), "request_address_info"),  # [10]×, generic [0]
+    O("responseAddressInfo", (11, 0), SequenceOf(ADDRESS_BINDING), "response_address_info"),
+    O("failureReason", (12,), CAUSE, "failure_reason"),
+    O("expirationPeriod", (13, 0), Integer(0, MAX_EXPIRES), "expiration_period"),  # [13]×, generic [0]
+)
+CONNECTION_TEST = (
+    O("caseId", (0,), CASE_IDENTITY, "case_id"),
+    O("iAPSystemId", (1,), SYSTEM_IDENTITY, "iap_system_id"),
+    M("timestamp", (2,), Time(), "timestamp_ns"),
+    O("memo", (3,), Visible(1, 255), "memo"),
+)
+DIRECT_SIGNAL_REPORTING = (
+    *PREFIX,
+    M("correlationID", (3,), Octets(), "correlation_id"),
+    M("signalingMsg", (5,), SetOf(SIGNALING_MESSAGE), "signaling"),
+)
+FEATURE_MANAGEMENT = (
+    *PREFIX,
+    O("subscriberId", (3,), PARTY, "subscriber_id"),
+    M("featureId", (4,), Text(), "feature_id"),
+    M("managementType", (5,), Enumerated(max(cdc.ManagementType)), "management_type"),
+    O("activationInfo", (6,), Text(), "activation_info"),
+    O("failureReason", (7,), Text(), "failure_reason"),
+)
+UU_CONTENT = (
+    *PREFIX,
+    M("callId", (3,), CALL_IDENTITY, "call_id"),
+    O("content", (4, 0), Group((  # [4]× ProtocolSpecificParameters, sip [0] SET
+        O("sipHeader", (0,), TEXTS, "sip_headers"),
+        O("sipBody", (1,), Group((
+            M("sipBodyHeader", (0,), TEXTS, "body_headers"),
+            M("sipBodyContents", (1,), Octets(), "body"),
+        )), "body"),
+    )), ""),
+)  # fmt: skip
+
+# Of call content. contentIdentifier [3]× CHOICE, callID [1]; deliveryIdentifier [4]× CHOICE, cccId [0]×
+
+CONTENT_AND_CHANNEL = (
+    M("contentIdentifier", (3, 1), CALL_IDENTITY, "call_id"),
+    M("deliveryIdentifier", (4, 0), CHANNEL, "channel"),
+)
+CC_OPEN = (
+    *PREFIX,
+    *CONTENT_AND_CHANNEL,
+    M("ccDeliveryFormat", (5,), FORM, "form"),
+    O("subjectMedia", (6,), MEDIA, "subject_media"),
+    O("associateMedia", (7,), MEDIA, "associate_media"),
+)
+CC_CLOSE = (*PREFIX, *CONTENT_AND_CHANNEL)
+CC_CHANGE = (
+    *PREFIX,
+    *CONTENT_AND_CHANNEL,
+    O("subjectMedia", (5,), MEDIA, "subject_media"),
+    O("associateMedia", (6,), MEDIA, "associate_media"),
+)
+CC_UNAVAILABLE = (
+    *PREFIX,
+    M("callId", (3,), CALL_IDENTITY, "call_id"),
+    O("unavailabilityReason", (4,), Visible(), "unavailability_reason"),
+)
 SURVEILLANCE_STATUS = (
     M("caseId", (0,), CASE_IDENTITY, "case_id"),
     O("reportingSystemId", (1,), SYSTEM_IDENTITY, "iap_system_id"),  # in place of iAPSystemId
@@ -223,21 +345,32 @@ SURVEILLANCE_STATUS = (
     M("currentStatus", (4,), Enumerated(max(cdc.CurrentStatus)), "current_status"),
 )
 
-MESSAGES: dict[type[cdc.Message], Message] = {
+MESSAGES: dict[type[msgspec.Struct], Message] = {
     struct: Message(struct.name, tag, Sequence(struct, members))
     for struct, tag, members in (
         (cdc.Answer, 1, ANSWER),
+        (ccc.CCClose, 2, CC_CLOSE),
+        (ccc.CCOpen, 3, CC_OPEN),
+        (cdc.Change, 4, CHANGE),
         (cdc.Origination, 5, ORIGINATION),
         (cdc.Redirection, 7, REDIRECTION),
         (cdc.Release, 8, RELEASE),
+        (cdc.ServingSystem, 9, SERVING_SYSTEM),
         (cdc.TerminationAttempt, 10, TERMINATION_ATTEMPT),
+        (cdc.ConnectionTest, 11, CONNECTION_TEST),
+        (cdc.ConfPartyChange, 12, CONF_PARTY_CHANGE),
         (cdc.Connection, 13, CONNECTION),
         (cdc.ConnectionBreak, 14, CONNECTION_BREAK),
         (cdc.DialedDigitExtraction, 15, DIALED_DIGIT_EXTRACTION),
         (cdc.NetworkSignal, 16, NETWORK_SIGNAL),
         (cdc.SubjectSignal, 17, SUBJECT_SIGNAL),
+        (cdc.DirectSignalReporting, 18, DIRECT_SIGNAL_REPORTING),
         (cdc.MediaAndAddressReporting, 19, MEDIA_AND_ADDRESS_REPORTING),
+        (ccc.CCChange, 20, CC_CHANGE),
+        (ccc.CCUnavailable, 21, CC_UNAVAILABLE),
         (cdc.SurveillanceStatus, 22, SURVEILLANCE_STATUS),
+        (cdc.FeatureManagement, 23, FEATURE_MANAGEMENT),
+        (cdc.UuContent, 24, UU_CONTENT),
     )
 }
 """Struct to its alternative of `LaesMessage`."""
@@ -247,6 +380,6 @@ DEFAULT_OID = "1.2.840.113737.2.1.0.0.0.1"
 
 PROTOCOL_IDENTIFIER_TAG = 0
 MESSAGE_TAG = 1
-ENHANCED_TAG = 0
+ENVELOPE = 0xA0  # enhancedProtocol [0]
 """LAESProtocol ::= CHOICE { enhancedProtocol [0] { protocolIdentifier [0] OID, laesMessage [1]× },
 laesMessage [1]× }."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from mediation.core.content_calls import with_content
 from mediation.core.dialog import State
 from mediation.core.event import Event
 from mediation.core.word import Say
@@ -96,7 +97,10 @@ CALLED: Final = (
     Row((State.FORWARDING,), Event.BYE, State.RELEASED, (Say.REDIRECTION, Say.RELEASE)),
 )
 
-ROWS: Final = {Role.CALLING: (*BOTH, *CALLING), Role.CALLED: (*BOTH, *CALLED)}
+ROWS: Final = {
+    role: tuple(row._replace(say=with_content(row.say)) for row in rows)
+    for role, rows in ((Role.CALLING, (*BOTH, *CALLING)), (Role.CALLED, (*BOTH, *CALLED)))
+}
 
 
 def _expand(rows: Iterable[Row]) -> Iterator[tuple[tuple[State, Event], tuple[State, tuple[Say, ...]]]]:

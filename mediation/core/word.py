@@ -36,6 +36,9 @@ class Say(enum.Enum):
     ROSTER = "ConfPartyChange if somebody came or went"
     LEAVE = "ConnectionBreak or ConfPartyChange if others stay connected"
     RELEASE = "Release"
+    CONTENT_OPEN = "CCOpen unless open"
+    CONTENT = "CCOpen, CCChange or CCUnavailable as the media want"
+    CONTENT_END = "CCClose if open"
 
     __hash__ = object.__hash__  # members are singletons; Enum's own hash is Python, and the table asks for it often
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import trio
+from msgspec import structs
 
 from mediation.core.case import Destination, Task
 from mediation.core.link import MAX_LINK_ID_OCTETS
@@ -57,7 +58,7 @@ class Links:
         Raises ConfigurationError or OSError when there is no identity or no place to spool: then the order cannot be
         carried out and must not be armed.
         """
-        key = (task.agency, task.destination)
+        key = _key(task)
         link = self._links.get(key)
         if link is None or link.state is LinkState.CLOSED:
             spool = link.spool if link is not None else self._open(key)
@@ -70,7 +71,7 @@ class Links:
 
     def leave(self, task: Task) -> None:
         """The task has ended; the last one lets its link deliver the rest and end."""
-        key = (task.agency, task.destination)
+        key = _key(task)
         users = self._users.get(key, set())
         users.discard(task.xid)
         if not users and key in self._links:
@@ -80,7 +81,7 @@ class Links:
         """One append and one send for each link that has a part in it."""
         batches: dict[tuple[str, Destination], list[Outgoing]] = {}
         for one in outgoing:
-            batches.setdefault((one.task.agency, one.task.destination), []).append(one)
+            batches.setdefault(_key(one.task), []).append(one)
         for key, batch in batches.items():
             link = self._links[key]
             try:
@@ -111,6 +112,12 @@ class Links:
         """What both ends call the link: no address, and no case."""
         agency, destination = key
         return f"{self._site_name}/{agency}/{_short(destination)}"[:MAX_LINK_ID_OCTETS]
+
+
+def _key(task: Task) -> tuple[str, Destination]:
+    """Orders that take their call data at one place have one link, wherever their content goes."""
+    destination = task.destination
+    return task.agency, destination if destination.content is None else structs.replace(destination, content=None)
 
 
 def _short(destination: Destination) -> str:

@@ -19,9 +19,13 @@ from mediation.core.errors import ConfigurationError
 
 FILE = "config.toml"
 LAB_COLLECTOR_PORT = 41800  # the port of historic call data channels (OpenCALEA's sample configuration)
+LAB_CONTENT_OFFSET = 10  # its sample has the content channels ten above, 41810
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Side = Literal["access", "trunk", "trusted-trunk"]
+Tunnel = Literal["ip", "gre", "vxlan", "gtp"]
+Name = Annotated[str, Meta(min_length=1, max_length=15)]  # iAPSystemId: VisibleString SIZE(1..15)
+GTP_PORT = 2152  # 3GPP TS 29.281 4.4.2
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,15 +50,42 @@ class Iap(_Section, frozen=True, kw_only=True):
     from, so that on an untrusted trunk its word is told from a stranger's.
     """
 
-    name: Annotated[str, Meta(min_length=1, max_length=15)]  # iAPSystemId: VisibleString SIZE(1..15)
+    name: Name
     interface: str
     namespace: str = ""  # a named network namespace (/run/netns/NAME); empty: the daemon's own
     side: Side = "access"
     own: tuple[str, ...] = ()
     ports: tuple[Port, ...] = (5060,)
+    tunnels: tuple[Tunnel, ...] = ()  # looked through to the packet inside; none keeps the kernel's filter shortest
+    vxlan_port: Port = 4789
     promiscuous: bool = True
     hardware_stamps: bool = True  # where the card has them
     ring_mib: Annotated[int, Meta(ge=1, le=4096)] = 64
+
+
+class Hep(_Section, frozen=True, kw_only=True):
+    """An access point that is fed by the switch itself with HEP3: signalling that is encrypted on the wire.
+
+    HEP has no integrity and sends its key in the clear: the interface must be isolated, or protected by IPsec.
+    """
+
+    name: Name
+    interface: str  # datagrams are taken from this one alone
+    listen: str  # an address of that interface
+    port: Port = 9060
+    namespace: str = ""
+    side: Side = "access"
+    own: tuple[str, ...] = ()
+    key: Annotated[str, Meta(max_length=64)] = ""  # chunk 14 must say the same; empty: it is not looked at
+
+
+class InterceptionPoint(_Section, frozen=True, kw_only=True):
+    """A third party's point of interception that sends us X2 and X3 (ETSI TS 103 221-2) over mutual TLS 1.3."""
+
+    name: Name
+    listen: str
+    port: Port
+    certificate_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]  # of its client certificate
 
 
 class Clock(_Section, frozen=True, kw_only=True):
@@ -87,6 +118,7 @@ class Lab(_Section, frozen=True, kw_only=True):
 
     collector_host: str = "127.0.0.1"
     collector_port: Port = LAB_COLLECTOR_PORT
+    content_port: Port = LAB_COLLECTOR_PORT + LAB_CONTENT_OFFSET  # content: TCP for CC-APDU, UDP for PacketCable
 
 
 class _File(_Section, frozen=True, kw_only=True):
@@ -94,6 +126,8 @@ class _File(_Section, frozen=True, kw_only=True):
     lab: bool = False
     dial_plan: DialPlan = DialPlan()
     iap: tuple[Iap, ...] = ()
+    hep: tuple[Hep, ...] = ()
+    interception_point: tuple[InterceptionPoint, ...] = ()
     clock: Clock = Clock()
     access: Access = Access()
     delivery: Delivery = Delivery()
@@ -108,10 +142,22 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     lab: bool
     dial_plan: DialPlan
     iaps: tuple[Iap, ...]
+    heps: tuple[Hep, ...] = ()
+    interception_points: tuple[InterceptionPoint, ...] = ()
     clock: Clock
     access: Access
     delivery: Delivery
     lab_agency: Lab
+
+    @property
+    def access_points(self) -> tuple[Iap | Hep, ...]:
+        """Those of the access process, in the order of their index there: taps, then feeds."""
+        return (*self.iaps, *self.heps)
+
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        """Every access point that an order may name, third parties' included."""
+        return tuple(point.name for point in (*self.iaps, *self.heps, *self.interception_points))
 
     @property
     def run_dir(self) -> Path:
@@ -157,21 +203,41 @@ def load(path: Path | str) -> Site:
         file = msgspec.toml.decode(text, type=_File)
     except msgspec.MsgspecError as error:
         raise ConfigurationError(f"{FILE}: {error}") from error
-    names = [iap.name for iap in file.iap]
-    if len(set(names)) != len(names):
+    _check_points(file)
+    return Site(
+        path=root, name=file.name, lab=file.lab, dial_plan=file.dial_plan, iaps=file.iap, heps=file.hep,
+        interception_points=file.interception_point, clock=file.clock, access=file.access,
+        delivery=file.delivery, lab_agency=file.lab_agency,
+    )  # fmt: skip
+
+
+def _check_points(file: _File) -> None:
+    """What the types cannot say of access points. Raises ConfigurationError naming the setting."""
+    points = (*file.iap, *file.hep, *file.interception_point)
+    if len({point.name for point in points}) != len(points):
         raise ConfigurationError(f"{FILE}: two intercept access points share a name")
-    for iap in file.iap:
-        if not re.fullmatch(r"[\x21-\x7e]{1,15}", iap.name):
+    for point in points:
+        if not re.fullmatch(r"[\x21-\x7e]{1,15}", point.name):
             raise ConfigurationError(f"{FILE}: iap name: visible characters, 1 to 15")
-        for address in iap.own:
+    for tap in (*file.iap, *file.hep):
+        for address in tap.own:
             try:
                 ipaddress.ip_address(address)
             except ValueError as error:
-                raise ConfigurationError(f"{FILE}: iap {iap.name}: own: not an address") from error
-    return Site(
-        path=root, name=file.name, lab=file.lab, dial_plan=file.dial_plan, iaps=file.iap, clock=file.clock,
-        access=file.access, delivery=file.delivery, lab_agency=file.lab_agency,
-    )  # fmt: skip
+                raise ConfigurationError(f"{FILE}: iap {tap.name}: own: not an address") from error
+    for iap in file.iap:
+        taken = {GTP_PORT for kind in iap.tunnels if kind == "gtp"} | {
+            iap.vxlan_port for kind in iap.tunnels if kind == "vxlan"
+        }
+        if taken & set(iap.ports):
+            raise ConfigurationError(f"{FILE}: iap {iap.name}: a tunnel's port cannot be a signalling port")
+    for listener in (*file.hep, *file.interception_point):
+        try:
+            unspecified = ipaddress.ip_address(listener.listen).is_unspecified
+        except ValueError as error:
+            raise ConfigurationError(f"{FILE}: {listener.name}: listen: not an address") from error
+        if unspecified:
+            raise ConfigurationError(f"{FILE}: {listener.name}: listen: one address, not all")
 
 
 _TEMPLATE = """\
@@ -184,6 +250,7 @@ accept_undisciplined = {lab}
 
 [lab_agency]
 collector_port = {port}
+content_port = {content_port}
 """
 
 
@@ -191,8 +258,13 @@ def write_default(
     path: Path, *, lab: bool, name: str | None = None, collector_port: int = LAB_COLLECTOR_PORT, iaps: str = ""
 ) -> None:
     """Writes DIR/config.toml for a new site; `iaps` is TOML text of [[iap]] tables. Never overwrites."""
+    offset = LAB_CONTENT_OFFSET if collector_port + LAB_CONTENT_OFFSET < 1 << 16 else -LAB_CONTENT_OFFSET
     text = _TEMPLATE.format(
-        name=name or ("LAB" if lab else path.name), lab=str(lab).lower(), iaps=iaps, port=collector_port
+        name=name or ("LAB" if lab else path.name),
+        lab=str(lab).lower(),
+        iaps=iaps,
+        port=collector_port,
+        content_port=collector_port + offset,
     )
     with (path / FILE).open("x") as file:
         file.write(text)

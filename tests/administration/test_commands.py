@@ -99,11 +99,18 @@ def test_lab_order_says_the_case_and_nothing_else(lab: str) -> None:
     assert [line[1] for line in lines] == ["deactivated", "revoked"] and all(line[-1] == "LAB" for line in lines)
 
 
+def test_an_order_for_content_says_where_it_goes(lab: str) -> None:
+    form = ("--content-form", "packetcable", "--content-channels", "combined", "--content-maximum", "4")
+    assert done(*order(lab, "CASE-1", "--authority", "title3", "--content", *form)) == "CASE-1\n"
+    shown = json.loads(done("case", "show", "CASE-1", "--site", lab))
+    assert "content" in shown["capabilities"]
+
+
 @pytest.mark.parametrize(
     ("check", "more"),
     [
         ("authority", ("--content",)),
-        ("not-provided", ("--authority", "title3", "--content")),
+        ("authority", ("--authority", "trap-and-trace", "--content")),
         ("not-provided", ("--profile", "pcesp")),
         ("dde-capability", ("--no-digits", "--dde", "on")),
         ("unmatchable", ("--target", "tel:5550100")),

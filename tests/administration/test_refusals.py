@@ -24,8 +24,8 @@ from tests.core.mutations import ROWS
 # --- refused by name --------------------------------------------------------------------------------------------------
 
 PROVISIONING: dict[str, tuple[Check, dict[str, Any]]] = {
-    "content": (
-        Check.NOT_PROVIDED,
+    "content that goes nowhere": (
+        Check.CONTENT_MISSING,
         {"authority": Authority.TITLE_III, "capabilities": (Capability.CALL_DATA, Capability.CONTENT)},
     ),
     "location": (

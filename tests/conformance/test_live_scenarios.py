@@ -9,13 +9,14 @@ from __future__ import annotations
 import pytest
 
 from tests.rig.report import play
-from tests.rig.scenarios import SCENARIOS, Scenario
+from tests.rig.scenario import Scenario
+from tests.rig.scenarios import scenario as table
 from tests.rig.stage import Rig
 
 pytestmark = [pytest.mark.rig, pytest.mark.root]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS])
+@pytest.mark.parametrize("scenario", table.ready(), ids=lambda scenario: scenario.name)
 def test_scenario(rig: Rig, scenario: Scenario) -> None:
     outcome = play(rig, scenario)
     assert outcome.passed, "\n" + outcome.table()

@@ -1,214 +1,12 @@
-"""Messages to encode, and what a reader must find in them: names written by hand, apart from the encoder's tables."""
+"""Messages to encode: every message of T1.678, every field that it can hold."""
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
-from typing import Any
-
-import msgspec
-
-from mediation.core import cdc
+from mediation.core import ccc, cdc
 
 STAMP_NS = 1_795_278_005_123_000_000
 """2026-11-21T16:20:05.123Z, the time of the golden vectors."""
 
-# Struct field -> the ASN.1 name a reader finds, T1.678v2. A tuple is a path; "=" marks the alternative of a CHOICE.
-PREFIX = {"case_id": "caseId", "iap_system_id": "iAPSystemId", "timestamp_ns": "timestamp"}
-SIP_HEADERS = ("protocolSpecificParameters", "=sip", "sipHeader")
-NAMES: dict[type[msgspec.Struct], dict[str, str | tuple[str, ...]]] = {
-    cdc.CallIdentity: {"main": "main", "leg": "leg"},
-    cdc.Party: {
-        "dn": "dn",
-        "user_provided": "userProvided",
-        "ip_address": "ipAddress",
-        "port": "port",
-        "trunk_id": "trunkId",
-        "generic_digits": "genericDigits",
-        "generic_name": "genericName",
-        "context": "context",
-        "uri": "uri",
-        "sip_header": "sipHeader",
-    },
-    cdc.Media: {"sdp": ("characteristics", "=sdp"), "status": "status"},
-    cdc.Cause: {"signaling_type": "signalingType", "sip": ("cause", "=sip")},
-    cdc.RedirectedFrom: {
-        "last_redirecting": "lastRedirecting",
-        "original_called": "originalCalled",
-        "num_redirections": "numRedirections",
-    },
-    cdc.TerminalDisplay: {
-        "general_display": "generalDisplay",
-        "called_number": "calledNumber",
-        "calling_number": "callingNumber",
-        "calling_name": "callingName",
-        "original_called_number": "originalCalledNumber",
-        "last_redirecting_number": "lastRedirectingNumber",
-        "redirecting_name": "redirectingName",
-        "redirecting_reason": "redirectingReason",
-        "message_waiting_notif": "messageWaitingNotif",
-    },
-    cdc.ForkedCall: {"forked_call_id": "forkedCallID", "called_party": "calledParty"},
-    cdc.Answer: PREFIX | {"call_id": "callId", "answering": "answering", "answering_media": "answeringMedia"},
-    cdc.Origination: PREFIX
-    | {
-        "call_id": "callId",
-        "calling": "calling",
-        "called": "called",
-        "user_input": ("input", "=userInput", "=generic"),
-        "translation_input": ("input", "=translationInput", "=generic"),
-        "subject_media": "subjectMedia",
-        "origination_cause": "originationCause",
-        "sip_headers": SIP_HEADERS,
-        "forked_calls": "forkedCalls",
-    },
-    cdc.TerminationAttempt: PREFIX
-    | {
-        "call_id": "callId",
-        "calling": "calling",
-        "called": "called",
-        "associate_media": "associateMedia",
-        "redirected_from_info": "redirectedFromInfo",
-        "sip_headers": SIP_HEADERS,
-    },
-    cdc.Release: PREFIX | {"call_id": "callId", "cause": "cause", "contact_addresses": "contactAddresses"},
-    cdc.Redirection: PREFIX
-    | {
-        "call_id": "callId",
-        "new_call_id": "newCallId",
-        "redirected_from": "redirectedFrom",
-        "redirected_to": "redirectedTo",
-        "subject_media": "subjectMedia",
-        "associate_media": "associateMedia",
-    },
-    cdc.NetworkSignal: PREFIX
-    | {
-        "call_id": "callId",
-        "signaled_to_party_id": "signaledToPartyId",
-        "alerting_signal": "alertingSignal",
-        "subject_audible_signal": "subjectAudibleSignal",
-        "terminal_display_info": "terminalDisplayInfo",
-        "other": "other",
-    },
-    cdc.DialedDigitExtraction: PREFIX | {"call_id": "callId", "digits": "digits"},
-    cdc.Connection: PREFIX
-    | {
-        "call_ids": "callId",
-        "connected_parties": "connectedParties",
-        "new_parties": "newParties",
-        "connected_media": "connectedMedia",
-    },
-    cdc.ConnectionBreak: PREFIX
-    | {
-        "call_ids": "callId",
-        "removed_parties": "removedParties",
-        "remaining_parties": "remainingParties",
-        "dropped_parties": "droppedParties",
-        "suspended_media": "suspendedMedia",
-    },
-    cdc.MediaAndAddressReporting: PREFIX
-    | {
-        "call_id": "callId",
-        "subject_media": "subjectMedia",
-        "associate_media": "associateMedia",
-        "subject_contact_addresses": "subjectContactAddresses",
-        "associate_contact_addresses": "associateContactAddresses",
-    },
-    cdc.SubjectSignal: PREFIX
-    | {
-        "call_id": "callId",
-        "signaling_party_id": "signalingPartyId",
-        "signaled_party_id": "signaledPartyId",
-        "user_input": ("input", "=userInput", "=generic"),
-        "switchhook_flash": ("signal", "switchhookFlash"),
-        "dialed_digits": ("signal", "dialedDigits"),
-        "feature_key": ("signal", "featureKey"),
-        "other_signaling_information": ("signal", "otherSignalingInformation"),
-    },
-    cdc.SurveillanceStatus: {
-        "case_id": "caseId",
-        "iap_system_id": "reportingSystemId",
-        "timestamp_ns": "timestamp",
-        "status_event_type": "statusEventType",
-        "current_status": "currentStatus",
-    },
-}
-SETS = {"uri", "sip_header", "sip", "sip_headers", "forked_calls", "associate_media"}
-"""Fields that are SET OF: a reader may find their elements in another order. MediaInformation alone is also a field."""
-
-ENUMERATIONS: dict[type, tuple[str, ...]] = {
-    cdc.MediaStatus: ("requested", "granted", "rejected", "relayed"),
-    cdc.StatusEvent: ("activation", "deactivation", "change", "scheduledReport"),
-    cdc.CurrentStatus: ("fullyActive", "partiallyActive", "inactive"),
-    cdc.AlertingSignal: (
-        *("notUsed", "alertingPattern0", "alertingPattern1", "alertingPattern2", "alertingPattern3"),
-        *("alertingPattern4", "callWaitingPattern1", "callWaitingPattern2", "callWaitingPattern3"),
-        *("callWaitingPattern4", "bargeInTone"),
-    ),
-    cdc.AudibleSignal: (
-        *("notUsed", "dialTone", "recallDialTone", "ringbackTone", "reorderTone", "busyTone", "confirmationTone"),
-        *("expensiveRouteTone", "messageWaitingTone", "receiverOffHookTone", "specialInfoTone", "denialTone"),
-        *("interceptTone", "answerTone", "tonesOff"),
-    ),
-}
-
-
-def expected(value: Any) -> Any:
-    """The tree that a reader must find in `value`, SET OFs sorted by their text."""
-    tree: dict[str, Any] = {}
-    for attribute, path in NAMES[type(value)].items():
-        content = getattr(value, attribute)
-        if content is None or content == ():
-            continue
-        leaf = _leaf(attribute, content)
-        names = (path,) if isinstance(path, str) else path
-        _place(tree, names, leaf)
-    if isinstance(value, cdc.SubjectSignal):
-        tree.setdefault("signal", {})
-    return tree
-
-
-def _leaf(attribute: str, content: Any) -> Any:
-    if attribute == "timestamp_ns":
-        epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-        return epoch + datetime.timedelta(microseconds=content // 1000)
-    if attribute == "ip_address":
-        address = ipaddress.ip_address(content)
-        return (f"ipV{address.version}", address.packed)
-    if type(content) in ENUMERATIONS:
-        return ENUMERATIONS[type(content)][content]
-    if isinstance(content, tuple):
-        elements = [_leaf("", each) for each in content]
-        return sorted(elements, key=repr) if attribute in SETS else elements
-    return expected(content) if isinstance(content, msgspec.Struct) else content
-
-
-def _place(tree: dict[str, Any], path: tuple[str, ...], leaf: Any) -> None:
-    head, *rest = path
-    for name in reversed(rest):
-        leaf = (name[1:], leaf) if name.startswith("=") else {name: leaf}
-    if isinstance(leaf, dict) and isinstance(tree.get(head), dict):
-        tree[head] |= leaf
-    else:
-        tree[head] = leaf
-
-
-def arranged(name: str, value: Any) -> Any:
-    """A reader's tree with its SET OFs sorted like `expected`'s."""
-    if isinstance(value, dict):
-        return {key: arranged(key, each) for key, each in value.items()}
-    if isinstance(value, tuple):
-        alternative, content = value
-        inner = name if name == "cause" else alternative  # Release.cause.sip is a SET OF, the sip of others a SET
-        return (alternative, arranged(inner, content))
-    if isinstance(value, list):
-        elements = [arranged("", each) for each in value]
-        sets = {"uri", "sipHeader", "cause", "forkedCalls", "associateMedia"}
-        return sorted(elements, key=repr) if name in sets else elements
-    return value
-
-
-# Full messages -------------------------------------------------------------------------------------------------------
 
 CALL = cdc.CallIdentity(main="a84b4c76e66710@pc33.example.com", leg="1928301774.a6c85cf")
 OTHER_CALL = cdc.CallIdentity(main="f81d4fae-7dec-11d0@192.0.2.4")
@@ -291,6 +89,7 @@ FULL: tuple[cdc.Message, ...] = (
             message_waiting_notif="2 new",
         ),
         other="182 Queued",
+        refer=("Referred-By: <sip:b@example.com>", "Refer-To: <tel:+12025550144>"),
     ),
     cdc.DialedDigitExtraction(**_prefix, call_id=CALL, digits="0123456789*#ABCD"),
     cdc.Connection(
@@ -326,7 +125,79 @@ FULL: tuple[cdc.Message, ...] = (
         dialed_digits="*72",
         feature_key="hold",
         other_signaling_information="sendonly",
+        refer=("Refer-To: <sip:b@example.com?Replaces=1%3Bto-tag%3D2>", "Referred-By: <sip:a@example.com>"),
     ),
+    cdc.DialedDigitExtraction(
+        **_prefix, call_id=CALL, digits="1", sip_headers=("Content-Type: audio/telephone-event", "Call-ID: c")
+    ),
+    cdc.Change(**_prefix, previous=(OTHER_CALL, CALL), resulting=(CALL,)),
+    cdc.ConfPartyChange(
+        **_prefix,
+        call_ids=(OTHER_CALL, CALL),
+        communicating_parties=(PARTY, IPV6_PARTY),
+        removed_parties=(cdc.Party(dn="3"),),
+        joined_parties=(IPV6_PARTY, cdc.Party()),
+    ),
+    cdc.ServingSystem(
+        **_prefix,
+        system_identity="visited.example",
+        network_address="192.0.2.9",
+        request_id=CALL,
+        registration_type=cdc.RegistrationType.REGISTRATION_AND_DEREGISTRATION,
+        registering=PARTY,
+        requesting=IPV6_PARTY,
+        registrar=cdc.Party(uri=("sip:registrar.example.com",)),
+        request_address_info=(
+            cdc.AddressBinding(address=PARTY, expiration_period=3600),
+            cdc.AddressBinding(address=IPV6_PARTY, expiration_period=0),
+        ),
+        response_address_info=(cdc.AddressBinding(address=IPV6_PARTY, expiration_period=4294967295),),
+        failure_reason=cdc.Cause(sip=("SIP/2.0 403 Forbidden",)),
+        expiration_period=128,
+    ),
+    cdc.ConnectionTest(**_prefix, memo="link test"),
+    cdc.DirectSignalReporting(
+        **_prefix,
+        correlation_id=b"a84b4c76e66710@pc33.example.com",
+        signaling=(
+            cdc.SignalingMessage(octets=b"SUBSCRIBE sip:b@example.com SIP/2.0\r\n\r\n\x00\xff"),
+            cdc.SignalingMessage(protocol="H.323", octets=b""),
+        ),
+    ),
+    cdc.FeatureManagement(
+        **_prefix,
+        feature_id="call-forwarding",
+        management_type=cdc.ManagementType.DEACTIVATION,
+        subscriber_id=PARTY,
+        activation_info="tel:+12025550155",
+        failure_reason="not provisioned",
+    ),
+    cdc.UuContent(
+        **_prefix,
+        call_id=CALL,
+        sip_headers=("From: <sip:a@example.com>;tag=1", "Call-ID: c"),
+        body_headers=("Content-Type: text/plain", "Content-Language: en"),
+        body=b"see you at \xe2\x82\xac\x00",
+    ),
+    cdc.UuContent(**_prefix, call_id=CALL),
+    ccc.CCOpen(
+        **_prefix,
+        call_id=CALL,
+        channel=ccc.Channel(transmit="0A0B0C0D", receive="0A0B0C0E"),
+        form=ccc.Form.CC_APDU,
+        subject_media=MEDIA,
+        associate_media=OTHER_MEDIA,
+    ),
+    ccc.CCOpen(**_prefix, call_id=OTHER_CALL, channel=ccc.Channel(combined="FFFFFFFF"), form=ccc.Form.PACKETCABLE),
+    ccc.CCChange(
+        **_prefix,
+        call_id=CALL,
+        channel=ccc.Channel(transmit="0A0B0C0D", receive="0A0B0C0E"),
+        subject_media=MEDIA,
+        associate_media=OTHER_MEDIA,
+    ),
+    ccc.CCClose(**_prefix, call_id=CALL, channel=ccc.Channel(combined="00000001")),
+    ccc.CCUnavailable(**_prefix, call_id=CALL, unavailability_reason="no free call content channel"),
     cdc.SurveillanceStatus(
         **_prefix, status_event_type=cdc.StatusEvent.SCHEDULED_REPORT, current_status=cdc.CurrentStatus.INACTIVE
     ),

@@ -19,6 +19,7 @@ from tests.core import authority as a
 from tests.core.authority import KEYS, KIDS, LEGAL, NOW_NS, NOW_S, PERSONS
 from tests.core.mutation import GOOD, edit, edited, replace, with_commands
 from tests.core.mutations import ROWS
+from tests.core.mutations_content import CONTENT
 from tests.core.mutations_signed import signed_anew
 
 
@@ -165,8 +166,10 @@ def test_the_memory_of_checkpoints_is_bounded() -> None:
 @pytest.mark.parametrize("authority", [Authority.TITLE_III, Authority.FISA])
 def test_content_under_an_authority_that_gives_it(authority: Authority) -> None:
     capabilities = (Capability.CALL_DATA, Capability.CONTENT)
-    task = authorization.admit(a.good(authority=authority, capabilities=capabilities), a.trust(), NOW_NS)
-    assert Capability.CONTENT in task.capabilities
+    where = msgspec.structs.replace(LEGAL.destination, content=CONTENT)
+    order = a.good(authority=authority, capabilities=capabilities, destination=where)
+    task = authorization.admit(order, a.trust(), NOW_NS)
+    assert Capability.CONTENT in task.capabilities and task.destination.content == CONTENT
 
 
 def test_the_signature_covers_the_text_as_stored() -> None:

@@ -111,7 +111,7 @@ def test_the_end_of_the_order_forgets_everything(wire: Wire) -> None:
     wire.connect()
     wire.bye()
     wire.model.stop(wire.now_ns)
-    assert (wire.model.calls, len(wire.model._lingering), wire.model.next_deadline_ns()) == (0, 0, None)
+    assert (wire.model.calls, wire.model.next_deadline_ns()) == (0, None)
 
 
 # The table

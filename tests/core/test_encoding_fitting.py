@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mediation.collection import decoder
 from mediation.collection.tlv import walk
-from mediation.core import cdc, encoding, fitting, syntax, t1678
+from mediation.core import ccc, cdc, encoding, fitting, syntax, t1678
 from mediation.core.errors import EncodingError
 from mediation.core.fitting import Adapted
 from tests.core.encoding_samples import FULL, STAMP_NS
@@ -52,7 +52,7 @@ def test_a_message_that_fits_is_not_touched() -> None:
     adapted = Adapted()
     for message in FULL:
         encoding.encode(message, encoding.DEFAULT_PROFILE, adapted)
-        assert fitting.fit(message, fitting.WIDE, adapted) == message
+        assert fitting.fit(message, t1678.MESSAGES[type(message)].sequence, fitting.WIDE, adapted) == message
     assert adapted == Adapted()
 
 
@@ -173,6 +173,10 @@ def largest(kind: Any, size: int, count: int) -> Any:
             return "1" * kind.high
         case syntax.Visible() | syntax.Text():
             return "\x00" * size
+        case syntax.Octets():
+            return bytes(size)
+        case syntax.Constants():
+            return next(iter(kind.alternatives))
         case syntax.Time():
             return STAMP_NS
         case syntax.Enumerated() | syntax.Integer():
@@ -184,8 +188,15 @@ def largest(kind: Any, size: int, count: int) -> Any:
         case syntax.Sequence():
             members = fitting.flat(kind.members)
             return kind.struct(
-                **{m.attribute: largest(m.type, size, count) for m in members if m.attribute != "translation_input"}
+                **{m.attribute: largest(m.type, size, count) for m in members if m.attribute not in SECOND_CHOICES}
             )
+
+
+SECOND_CHOICES = ("translation_input", "combined")
+SHORT = (
+    cdc.DialedDigitExtraction, cdc.SurveillanceStatus, cdc.ConnectionTest, ccc.CCOpen, ccc.CCChange, ccc.CCClose,
+    ccc.CCUnavailable,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("struct", t1678.MESSAGES, ids=lambda struct: struct.name)
@@ -196,7 +207,7 @@ def test_the_largest_message_there_can_be_is_sent(struct: type[cdc.Message]) -> 
     assert len(octets) <= syntax.MAX_MESSAGE_OCTETS
     assert decoder.decode(octets).message == struct.name
     assert len(octets) < 90_000 or not adapted.narrowed
-    assert adapted.narrowed == (struct not in (cdc.DialedDigitExtraction, cdc.SurveillanceStatus))
+    assert adapted.narrowed == (struct not in SHORT)
 
 
 # Generated messages --------------------------------------------------------------------------------------------------
@@ -207,8 +218,12 @@ EXACT = st.text(fitting.VISIBLE_CHARACTERS, min_size=1, max_size=15)
 
 
 def _strategy(attribute: str, hint: Any) -> st.SearchStrategy[Any]:
-    if attribute in ("case_id", "iap_system_id", "digits"):
+    if attribute in ("case_id", "iap_system_id", "digits", "transmit", "receive"):
         return EXACT
+    if hint is bytes or attribute == "body":  # the headers of a body go with it, and not without
+        return st.binary(max_size=60)
+    if attribute == "expiration_period":
+        return st.integers(-(1 << 70), 1 << 70)
     if attribute == "timestamp_ns":
         return st.integers(0, (1 << 63) - 1)
     if attribute == "num_redirections":
@@ -228,7 +243,8 @@ def _strategy(attribute: str, hint: Any) -> st.SearchStrategy[Any]:
 
 def _messages(struct: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
     hints = {name: hint for name, hint in get_type_hints(struct).items() if name in struct.__struct_fields__}
-    hints.pop("translation_input", None)
+    for name in SECOND_CHOICES:
+        hints.pop(name, None)
     return st.builds(struct, **{name: _strategy(name, hint) for name, hint in hints.items()})
 
 
@@ -245,4 +261,4 @@ def test_any_message_can_be_encoded_and_read(message: cdc.Message) -> None:
     decoder.specification("ber").decode("LAESProtocol", octets, check_constraints=True)
     assert len(walk(octets)) < 2_000
     if adapted == Adapted():
-        assert fitting.fit(message, fitting.WIDE, Adapted()) == message
+        assert fitting.fit(message, t1678.MESSAGES[type(message)].sequence, fitting.WIDE, Adapted()) == message

@@ -15,13 +15,14 @@ import pytest
 from mediation.collection import decoder
 from mediation.core import _ber, cdc, encoding, syntax, t1678
 from mediation.core.errors import EncodingError, LocalProtocolError, MediationError
-from tests.core.encoding_samples import FULL, PARTY, STAMP_NS, arranged, expected
+from tests.core.encoding_names import arranged, expected
+from tests.core.encoding_samples import FULL, PARTY, STAMP_NS
 
 Tables = dict[type[cdc.Message], syntax.Message]
 
 
 def encoder(tables: Tables) -> _ber.Encoder:
-    return _ber.Encoder(tables, t1678.MESSAGE_TAG, t1678.ENHANCED_TAG)
+    return _ber.Encoder(tables, t1678.MESSAGE_TAG, t1678.ENVELOPE)
 
 
 def reads_back(tables: Tables, message: cdc.Message) -> bool:

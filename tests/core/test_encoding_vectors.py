@@ -8,7 +8,8 @@ import pytest
 
 from mediation.collection import decoder
 from mediation.core import cdc, encoding, t1678
-from tests.core.encoding_samples import FULL, STAMP_NS, arranged, expected
+from tests.core.encoding_names import arranged, expected
+from tests.core.encoding_samples import FULL, STAMP_NS
 
 VECTORS = [
     tuple(line.split())

@@ -55,6 +55,10 @@ def value(kind: Any, source: Source) -> Any:
             return "C" * (1 + source.number(kind.high))
         case syntax.Visible() | syntax.Text() | syntax.Address():
             return source.text()
+        case syntax.Octets():
+            return source.take(source.number(200))
+        case syntax.Constants():
+            return list(kind.alternatives)[source.number(len(kind.alternatives))]
         case syntax.Time():
             return int.from_bytes(source.take(8), "big", signed=True)
         case syntax.Enumerated():
@@ -64,9 +68,9 @@ def value(kind: Any, source: Source) -> Any:
         case syntax.SequenceOf() | syntax.SetOf():
             return tuple(value(kind.element, source) for _ in range(source.number(4 if source.number(9) else 80)))
         case syntax.Sequence():
-            given: dict[str, Any] = {"iap_system_id": None} if issubclass(kind.struct, cdc.Message) else {}
+            given: dict[str, Any] = {"case_id": "C", "iap_system_id": None} if issubclass(kind.struct, cdc.Message) else {}
             for member in fitting.flat(kind.members):
-                if member.attribute != "translation_input" and (member.mandatory or source.number(2)):
+                if member.attribute not in ("translation_input", "combined") and (member.mandatory or source.number(2)):
                     given[member.attribute] = value(member.type, source)
             return kind.struct(**given)
 

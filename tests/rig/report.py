@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
-from mediation.cli.demo_network import possible
+from mediation.cli import demo_network
 from mediation.core.errors import MediationError
-from tests.rig.scenarios import SCENARIOS, Scenario, second_case
-from tests.rig.stage import Rig, Stage, built
+from tests.rig import exchange, scenarios, scenarios_phones, stage
+from tests.rig.scenario import Scenario, Table, second_case
 
 WIDTH = 48
 
@@ -40,41 +43,83 @@ class Outcome:
         return "\n".join([*rows, *([f"! {self.error}"] if self.error else [])])
 
 
-def play(rig: Rig, scenario: Scenario) -> Outcome:
-    """One scenario from order to comparison."""
+def play(rig: Any, scenario: Scenario) -> Outcome:
+    """One scenario from order to comparison. `rig` is a `stage.Rig` or an `exchange.Exchange`."""
     began = time.monotonic()
-    stage = Stage(rig, scenario.name)
     error = ""
-    try:
-        scenario.play(stage)
-        rig.fence()
-    except (AssertionError, MediationError) as problem:
-        error = " ".join(str(problem).split())
-    expected, received = list(scenario.expected), stage.received()
-    lines = stage.lines()
-    if scenario.second is not None:
-        case = second_case(stage)
-        lines += stage.lines(case)
-        expected += [f"B: {text}" for text in scenario.second]
-        received += [f"B: {text}" for text in stage.received(case)]
+    with rig.stage(scenario.name) as floor:
+        try:
+            scenario.play(floor)
+            rig.fence()
+        except (AssertionError, MediationError, OSError) as problem:
+            error = " ".join(str(problem).split()) or repr(problem)
+        expected, received = list(scenario.expected), floor.received()
+        lines = floor.lines()
+        for point in scenario.points[1:]:
+            expected += [f"{point}: {text}" for text in scenario.expected]
+            received += [f"{point}: {text}" for text in floor.received(point=point)]
+        if scenario.second is not None:
+            case = second_case(floor)
+            lines += floor.lines(case)
+            expected += [f"B: {text}" for text in scenario.second]
+            received += [f"B: {text}" for text in floor.received(case)]
     longest = max((int(line.get("latency_us") or 0) for line in lines), default=0)
     return Outcome(scenario, expected, received, error, time.monotonic() - began, longest)
 
 
-def main(numbers: list[str]) -> int:
-    """Plays the scenarios whose number or name is given (all without one); 0 when every one matched."""
-    missing = possible()
-    if missing:
-        print(f"live scenarios cannot be played: {missing}", file=sys.stderr)
-        return 1
-    chosen = [s for s in SCENARIOS if not numbers or s.number in numbers or s.name in numbers]
+@dataclass(frozen=True)
+class Part:
+    """One rig and the tables that are played on it."""
+
+    missing: str  # empty when the rig can be built here
+    built: Any
+    tables: tuple[Table, ...]
+
+    def rows(self) -> Iterable[Scenario]:
+        for table in self.tables:
+            yield from table.rows
+
+
+def parts() -> list[Part]:
+    """Everything there is to play."""
+    return [
+        Part(demo_network.possible(), stage.built, (scenarios.scenario,)),
+        Part(exchange.possible(), exchange.built, (scenarios_phones.scenario,)),
+    ]
+
+
+def report(part: Part, chosen: list[Scenario]) -> list[Outcome]:
+    """Plays and prints the chosen rows of one part."""
     outcomes = []
-    with tempfile.TemporaryDirectory(prefix="mediation-rig-") as folder, built(Path(folder)) as rig:
-        for scenario in chosen:
-            outcome = play(rig, scenario)
-            outcomes.append(outcome)
-            mark = "pass" if outcome.passed else "FAIL"
-            print(f"{mark} {outcome.seconds:5.1f} s  longest {outcome.latency_us} us\n{outcome.table()}\n", flush=True)
+    with tempfile.TemporaryDirectory(prefix="mediation-rig-") as folder:
+        rig: AbstractContextManager[Any] = part.built(Path(folder))
+        with rig as up:
+            for scenario in chosen:
+                outcome = play(up, scenario)
+                outcomes.append(outcome)
+                mark = "pass" if outcome.passed else "FAIL"
+                print(
+                    f"{mark} {outcome.seconds:5.1f} s  longest {outcome.latency_us} us\n{outcome.table()}\n", flush=True
+                )
+    return outcomes
+
+
+def main(words: list[str]) -> int:
+    """Plays the scenarios whose number or name is given (all without one); 0 when every one matched."""
+    waiting = "--all" in words  # also the rows that wait for a part of the product
+    names = [word for word in words if not word.startswith("-")]
+    outcomes: list[Outcome] = []
+    for part in parts():
+        chosen = [row for row in part.rows() if not names or row.number in names or row.name in names]
+        for row in chosen:
+            if row.needs and not (waiting or names):
+                print(f"wait  needs {row.needs}: {row.number}: {row.title}\n")
+        chosen = [row for row in chosen if not row.needs or waiting or names]
+        if chosen and part.missing:
+            print(f"these scenarios cannot be played: {part.missing}", file=sys.stderr)
+            return 1
+        if chosen:
+            outcomes += report(part, chosen)
     failed = [outcome.scenario.number for outcome in outcomes if not outcome.passed]
     print(f"{len(outcomes) - len(failed)} of {len(outcomes)} scenarios as expected; not: {', '.join(failed) or 'none'}")
     return 1 if failed else 0

@@ -1,59 +1,23 @@
 """The live acceptance scenarios: who does what, and the messages that the agency must then get, in order.
 
 Numbers are those of docs/CONFORMANCE.md. Each scenario is one function that places its call with real clients; the
-table `SCENARIOS` is the order of the functions. S is the subject, A and B are others.
+table `scenario` has the order of the functions. S is the subject, A and B are others.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from mediation.cli.demo_media import Speech
 from mediation.cli.demo_sipp import Called, Caller, session
 from mediation.cli.demo_site import texts
 from tests.rig.forwarder import Diversion
+from tests.rig.scenario import ALERT, IN, OUT, RINGBACK, Table, second_case
 from tests.rig.stage import Stage
 
-RINGBACK = "networkSignal ringbackTone"
-ALERT = "networkSignal alertingPattern0"
-OUT = ("origination", RINGBACK, "answer")
-IN = ("termAttempt", ALERT, "answer")
 ENDED = ("surveillanceStatus deactivation at span", "surveillanceStatus deactivation at trunk")  # each point its own
 
-
-@dataclass(frozen=True)
-class Scenario:
-    """One row. `expected` is compared as a whole; `second` is what a second case must get ("" is a case of none)."""
-
-    number: str
-    title: str
-    expected: tuple[str, ...]
-    play: Callable[[Stage], None]
-    second: tuple[str, ...] | None = None
-
-    @property
-    def name(self) -> str:
-        return f"{self.number}-{self.play.__name__.replace('_', '-')}"
-
-
-SCENARIOS: list[Scenario] = []
-
-
-def scenario(
-    number: str, title: str, *expected: str, second: tuple[str, ...] | None = None
-) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
-    def add(play: Callable[[Stage], None]) -> Callable[[Stage], None]:
-        SCENARIOS.append(Scenario(number, title, expected, play, second))
-        return play
-
-    return add
-
-
-def second_case(stage: Stage) -> str:
-    """The name of a scenario's second case."""
-    return f"{stage.case[:23]}-B"
+scenario = Table()
 
 
 def usual() -> Called:

@@ -108,6 +108,11 @@ class Rig:
         )
         assert came is not None, "the fence's own call did not reach the agency: is the path up?"
 
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        """What the next scenario may use."""
+        yield Stage(self, name)
+
 
 class Stage:
     """What one scenario may use: its subject, its other parties, their addresses, its case and what came of it."""

@@ -1,0 +1,390 @@
+"""Scenarios with real phones (pjsua2) and a real SBC (Kamailio): every message of theirs is their own doing.
+
+Both access points must report the same: "sbc" hears the proxy's two sides on one interface, "span" the whole bridge.
+"""
+
+from __future__ import annotations
+
+from mediation.cli.demo_site import texts
+from tests.rig.exchange import Floor
+from tests.rig.scenario import ALERT, IN, OUT, RINGBACK, Table, second_case
+
+BOTH = ("span", "sbc")
+FORWARDED = ("termAttempt", "redirection", "answer", "release")
+scenario = Table()
+
+
+def parties_of(line: object) -> str:
+    return " ".join(texts(line["fields"]))  # type: ignore[index]
+
+
+@scenario("R1", "S calls A through the SBC, A hangs up", *OUT, "release", points=BOTH)
+def outgoing(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.parties("subject", "alice")
+    call = subject.dial(other)
+    answered = other.answers()
+    call.until_up()
+    answered.hangup()
+    call.until_over()
+
+
+@scenario("R5", "A calls S through the SBC, S hangs up", *IN, "release", points=BOTH)
+def incoming(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.parties("subject", "alice")
+    call = other.dial(subject)
+    answered = subject.answers()
+    call.until_up()
+    answered.until_up().hangup()
+    call.until_over()
+
+
+@scenario("R2", "S calls A, A's phone is busy", "origination", RINGBACK, "networkSignal busyTone", "release 486",
+          points=BOTH)  # fmt: skip
+def busy(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.parties("subject", "alice")
+    call = subject.dial(other)
+    other.answers(486)
+    call.until_over()
+
+
+@scenario("R3", "S gives up while A's phone rings", "origination", RINGBACK, "release 487", points=BOTH)
+def given_up(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.parties("subject", "alice")
+    call = subject.dial(other)
+    ringing = other.incoming()
+    ringing.do("answer", status=180)
+    call.until("state", state="EARLY")
+    call.hangup()
+    ringing.until_over()
+
+
+@scenario("R4", "S calls a number that the SBC does not know", "origination", "networkSignal specialInfoTone",
+          "release 404", points=BOTH)  # fmt: skip
+def unknown_number(floor: Floor) -> None:
+    floor.order()
+    subject = floor.party("subject")
+    subject.dial(floor.other).until_over()
+
+
+@scenario("R7", "A calls S and withholds its number; the SBC asserts it", *IN, "release", points=BOTH)
+def withheld(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.parties("subject", "alice")
+    call = other.dial(subject, headers={"Privacy": "id"})
+    subject.answers()
+    call.until_up().hangup()
+    call.until_over()
+    assert floor.other[1:] in parties_of(floor.wait("termAttempt")), "the network-asserted number is missing"
+
+
+def _forwarded(floor: Floor, table: str, status: int) -> None:
+    """A's call to S is forwarded to B by the SBC; `status` is what S's phone says meanwhile (0: it is not asked)."""
+    floor.order()
+    subject, other, third = floor.parties("subject", "alice", "bob")
+    floor.kamailio.service(table, floor.subject, floor.third)
+    call = other.dial(subject)
+    if status:
+        subject.incoming().do("answer", status=status)
+    third.answers()
+    call.until_up().hangup()
+    call.until_over()
+    assert floor.third[1:] in parties_of(floor.wait("redirection")), "to whom the call went is missing"
+
+
+@scenario("R8", "A calls S, the SBC forwards all calls to B", *FORWARDED, points=BOTH)
+def forward_unconditional(floor: Floor) -> None:
+    _forwarded(floor, "cfu", 0)
+
+
+@scenario("R9a", "A calls S, busy, the SBC forwards to B", *FORWARDED, points=BOTH)
+def forward_busy(floor: Floor) -> None:
+    _forwarded(floor, "cfb", 486)
+
+
+@scenario("R9b", "A calls S, no answer, the SBC forwards to B", "termAttempt", ALERT, *FORWARDED[1:], points=BOTH)
+def forward_no_answer(floor: Floor) -> None:
+    _forwarded(floor, "cfnr", 180)
+
+
+@scenario("11", "A calls S, S's phone answers 302 to B", *FORWARDED, points=BOTH)
+def redirected_by_phone(floor: Floor) -> None:
+    floor.order()
+    subject, other, third = floor.parties("subject", "alice", "bob")
+    call = other.dial(subject)
+    subject.incoming().do("answer", status=302, headers={"Contact": f"<sip:{floor.third}@carrier.example>"})
+    third.answers()
+    call.until_up().hangup()
+    call.until_over()
+    assert floor.third[1:] in parties_of(floor.wait("redirection")), "to whom the call went is missing"
+
+
+@scenario("R12", "S's phone holds A and takes A back", *OUT, "subjectSignal hold", "connectionBreak",
+          "subjectSignal retrieve", "connection", "release", points=BOTH)  # fmt: skip
+def hold(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.parties("subject", "alice")
+    call = subject.dial(other)
+    other.answers()
+    call.until_up().until("media", active=True)
+    call.do("hold")
+    floor.wait("connectionBreak")
+    call.do("retrieve")
+    floor.wait("connection")
+    call.hangup()
+    call.until_over()
+
+
+@scenario("R13", "A's phone holds S and takes S back", *IN, "connectionBreak", "connection", "release", points=BOTH)
+def held(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.parties("subject", "alice")
+    call = other.dial(subject)
+    subject.answers()
+    call.until_up().until("media", active=True)
+    call.do("hold")
+    floor.wait("connectionBreak")
+    call.do("retrieve")
+    floor.wait("connection")
+    call.hangup()
+    call.until_over()
+
+
+@scenario("14", "B calls S while S talks to A; S takes B's call and goes back to A", *OUT, "termAttempt",
+          "networkSignal callWaitingPattern1", "subjectSignal hold", "connectionBreak", "answer", "subjectSignal hold",
+          "connectionBreak", "subjectSignal retrieve", "connection", "release", "release", needs="call",
+          points=BOTH)  # fmt: skip
+def call_waiting(floor: Floor) -> None:
+    floor.order()
+    subject, other, third = floor.parties("subject", "alice", "bob")
+    first = subject.dial(other)
+    other.answers()
+    first.until_up().until("media", active=True)
+    second = third.dial(subject)
+    waiting = subject.incoming()
+    waiting.do("answer", status=180)
+    second.until("state", state="EARLY")
+    first.do("hold")
+    floor.wait("connectionBreak")
+    waiting.do("answer")
+    second.until_up()
+    floor.wait("answer", count=2)
+    waiting.do("hold")
+    floor.wait("connectionBreak", count=2)
+    first.do("retrieve")
+    floor.wait("connection")
+    waiting.hangup()
+    second.until_over()
+    first.hangup()
+    first.until_over()
+
+
+@scenario("18", "blind transfer: S sends A to B and leaves", *OUT, "subjectSignal refer", "redirection", "release",
+          needs="call", points=BOTH)  # fmt: skip
+def blind_transfer(floor: Floor) -> None:
+    floor.order()
+    subject, other, third = floor.parties("subject", "alice", "bob")
+    call = subject.dial(other)
+    transferee = other.answers()
+    call.until_up().until("media", active=True)
+    since = other.phone.mark()
+    call.do("refer", to=f"sip:{floor.third}@carrier.example")
+    taken = third.answers()
+    transferee.until("refer")
+    taken.until_up()
+    call.hangup()
+    call.until_over()
+    other.phone.until("state", since=since, state="CONFIRMED")
+    taken.hangup()
+    taken.until_over()
+    assert floor.third[1:] in parties_of(floor.wait("redirection")), "to whom the call went is missing"
+
+
+@scenario("19", "attended transfer: S holds A, calls B, and joins them (REFER with Replaces)", *OUT,
+          "subjectSignal hold", "connectionBreak", *OUT, "subjectSignal refer", "change", "release", "release",
+          needs="call", points=BOTH)  # fmt: skip
+def attended_transfer(floor: Floor) -> None:
+    floor.order()
+    subject, other, third = floor.parties("subject", "alice", "bob")
+    first = subject.dial(other)
+    other.answers()
+    first.until_up().until("media", active=True)
+    first.do("hold")
+    floor.wait("connectionBreak")
+    second = subject.dial(third)
+    third.answers()
+    second.until_up().until("media", active=True)
+    floor.wait("answer", count=2)
+    first.do("replace", other=second.number)
+    second.until_over()  # B's phone ends the call that was replaced
+    first.hangup()
+    first.until_over()
+    other.phone.do("hangup", call=1)
+    floor.wait("release", count=2)
+
+
+@scenario("R20", "S's phone sends keys as RFC 4733", *OUT, "dialedDgtExtrn 1123#", "release", points=("span",))
+def digits_events(floor: Floor) -> None:
+    floor.order(dde="on")
+    subject, other = floor.parties("subject", "alice")
+    call = subject.dial(other)
+    answered = other.answers()
+    call.until_up().until("media", active=True)
+    call.do("digits", digits="1123#")
+    answered.until("digit", digit="#")
+    floor.wait("dialedDgtExtrn")
+    call.hangup()
+    call.until_over()
+
+
+@scenario("R21", "S's phone sends keys as SIP INFO", *OUT, "dialedDgtExtrn 42", "release", needs="service", points=BOTH)
+def digits_info(floor: Floor) -> None:
+    floor.order(dde="on")
+    subject, other = floor.parties("subject", "alice")
+    call = subject.dial(other)
+    answered = other.answers()
+    call.until_up().until("media", active=True)
+    for digit in "42":
+        call.do("digits", digits=digit, method="info")
+        answered.until("digit", digit=digit)
+    floor.wait("dialedDgtExtrn")
+    call.hangup()
+    call.until_over()
+
+
+@scenario("R23", "A's phone sends keys, not S", *OUT, "release", points=BOTH)
+def digits_of_other(floor: Floor) -> None:
+    floor.order(dde="on")
+    subject, other = floor.parties("subject", "alice")
+    call = subject.dial(other)
+    answered = other.answers()
+    call.until_up().until("media", active=True)
+    answered.do("digits", digits="7")
+    call.until("digit", digit="7")
+    answered.do("digits", digits="8", method="info")
+    call.until("digit", digit="8")
+    call.hangup()
+    call.until_over()
+
+
+@scenario("R30", "the SBC forks S's call to two phones of A", *OUT[:2], "answer", "release of a leg", "release",
+          needs="call", points=BOTH)  # fmt: skip
+def forked(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.parties("subject", "alice")
+    twin = floor.party("bob", floor.other)
+    call = subject.dial(other)
+    losing = twin.incoming()
+    losing.do("answer", status=180)
+    winning = other.incoming()
+    winning.do("answer", status=180)
+    call.until("state", state="EARLY")
+    winning.do("answer", status=200)
+    call.until_up()
+    losing.until_over()
+    call.hangup()
+    call.until_over()
+
+
+@scenario("31a", "S's phone registers, refreshes, and leaves", "servingSystem registration",
+          "servingSystem deregistration", needs="service", points=BOTH)  # fmt: skip
+def registration(floor: Floor) -> None:
+    floor.order()
+    subject = floor.party("subject")
+    since = subject.phone.do("refresh", user=floor.subject)
+    subject.phone.until("registered", since=since, user=floor.subject, status=200)
+    since = subject.phone.do("unregister", user=floor.subject)
+    subject.phone.until("registered", since=since, user=floor.subject)
+
+
+@scenario("32", "S calls S2, both subjects of different cases", *OUT, "release", second=(*IN, "release"), points=BOTH)
+def subjects_of_two_cases(floor: Floor) -> None:
+    floor.order()
+    floor.order(second_case(floor), f"tel:{floor.other}", agency="LAB-OTHER-AGENCY")
+    subject, other = floor.parties("subject", "alice")
+    call = subject.dial(other)
+    other.answers()
+    call.until_up().hangup()
+    call.until_over()
+    floor.wait("release", case=second_case(floor))
+    floor.wait("release", case=second_case(floor), point="sbc")
+    for own, strange in ((floor.case, second_case(floor)), (second_case(floor), floor.case)):
+        octets = [bytes.fromhex(line["ber"]) for line in floor.lines(own)]
+        assert octets
+        assert not any(f"{strange}\0".encode() in octet + b"\0" for octet in octets if len(strange) > len(own))
+
+
+@scenario("prack", "reliable provisional responses (RFC 3262) in both phones", *OUT, "release", points=BOTH)
+def reliable(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.party("subject", prack=True), floor.party("alice", prack=True)
+    call = subject.dial(other)
+    answered = other.incoming()
+    answered.do("answer", status=180)
+    call.until("state", state="EARLY")
+    answered.do("answer", status=200)
+    call.until_up().hangup()
+    call.until_over()
+
+
+@scenario("delayed", "S's phone calls without SDP; A offers, S answers in ACK (RFC 3264)", *OUT, "release", points=BOTH)
+def delayed_offer(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.parties("subject", "alice")
+    call = subject.dial(other, offerless=True)
+    other.answers()
+    call.until_up().until("media", active=True)
+    call.hangup()
+    call.until_over()
+
+
+@scenario("empty", "S's phone sends a re-INVITE without SDP in mid-call", *OUT, "release", points=BOTH)
+def empty_reinvite(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.parties("subject", "alice")
+    call = subject.dial(other)
+    answered = other.answers()
+    call.until_up().until("media", active=True)
+    since = other.phone.mark()
+    call.do("reinvite", offerless=True)
+    other.phone.until("media", since=since, call=answered.number, active=True)
+    call.hangup()
+    call.until_over()
+
+
+@scenario("update", "S's phone sends UPDATE with SDP (RFC 3311), media unchanged", *OUT, "release", points=BOTH)
+def update(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.parties("subject", "alice")
+    call = subject.dial(other)
+    answered = other.answers()
+    call.until_up().until("media", active=True)
+    since = other.phone.mark()
+    call.do("update")
+    other.phone.until("media", since=since, call=answered.number, active=True)
+    call.hangup()
+    call.until_over()
+
+
+@scenario("message", "S's phone sends MESSAGE (pen register: no text)", "directSignalReporting", needs="service",
+          points=BOTH)  # fmt: skip
+def instant_message(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.parties("subject", "alice")
+    since = other.phone.mark()
+    subject.phone.do("message", user=floor.subject, to=f"sip:{floor.other}@carrier.example", text="meet at nine")
+    other.phone.until("message", since=since, user=floor.other)
+    assert not any(b"meet at nine" in bytes.fromhex(line["ber"]) for line in floor.lines()), "text in a pen register"
+
+
+@scenario("tcp", "S's phone speaks SIP over TCP", *OUT, "release", needs="transport", points=BOTH)
+def over_tcp(floor: Floor) -> None:
+    floor.order()
+    subject, other = floor.party("subject", transport="tcp"), floor.party("alice")
+    call = subject.dial(other)
+    other.answers()
+    call.until_up().hangup()
+    call.until_over()
