@@ -384,5 +384,6 @@ class CallModel:
             self._send(message, received_ns, call)
 
     def _send(self, message: cdc.Message, received_ns: int, call: Call) -> None:
-        named = getattr(message, "call_id", call) is not None  # a service code that is no call names none
+        # A service code that is no call names none.
+        named = type(message) is not cdc.FeatureManagement and getattr(message, "call_id", call) is not None
         call.reported |= self._outbox.add(message, received_ns) and named
