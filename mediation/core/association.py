@@ -31,6 +31,7 @@ from mediation.core.dialog import Call, State
 from mediation.core.event import Reading
 from mediation.core.forwarding import contact_key
 from mediation.core.party import Directory
+from mediation.core.sip import SipMessage
 from mediation.core.transfer import Referral, refer_lines
 from mediation.core.word import Prefix
 from mediation.core.x2 import Role
@@ -104,6 +105,12 @@ class Associations:
     def conference(self, uri: str) -> Call | None:
         """The subject's call to this conference."""
         return self._focuses.get(contact_key(uri)) if self._focuses else None
+
+    def asked(self, message: SipMessage) -> Call | None:
+        """The subject's call to the conference that a REFER or a NOTIFY outside of it is about (RFC 4579 5.5)."""
+        if message.method not in ("REFER", "NOTIFY"):
+            return None
+        return self.conference(message.request_uri if message.method == "REFER" else message.from_.uri)
 
     def note_focus(self, call: Call) -> None:
         """The other end of the call turned out to be a conference."""

@@ -78,6 +78,9 @@ class Correlator:
         call.names += (call_id,)
         self._named[call_id] = call
 
+    def named(self, call_id: str) -> Call | None:
+        return self._named.get(call_id)
+
     def leg(self, message: SipMessage, pdu: Pdu, told: Marks) -> tuple[Call, Evidence] | None:
         """The call that an initial INVITE with a new Call-ID belongs to; None: it begins one."""
         for mark in told.marks:

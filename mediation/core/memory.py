@@ -37,6 +37,10 @@ class Calls:
     def get(self, key: Hashable) -> Call | None:
         return self._calls.get(key) or self._aliases.get(key)
 
+    def named(self, call_id: str) -> Call | None:
+        """The call that has this Call-ID."""
+        return self.correlator.named(call_id)
+
     def add(self, call: Call, message: SipMessage, pdu: Pdu, told: Marks) -> None:
         """A call's first message."""
         self.correlator.add(call, message, pdu, told)

@@ -16,6 +16,7 @@ from typing import Final
 
 from mediation.core import cdc, signal
 from mediation.core.association import CALL_FORWARDING, CALL_WAITING, Associations
+from mediation.core.codes import Codes
 from mediation.core.correlation import Correlator
 from mediation.core.dialog import Call, Leg, Target
 from mediation.core.event import Reading
@@ -41,9 +42,10 @@ class Reporter:
         self._client_hold = surveillance.profile == PCESP
         several = Associations(self._at, directory, correlator, services=surveillance.profile == PCESP)
         self.associations = several
+        codes = Codes(self._at, directory, several)
         self._words: dict[Say, Callable[[Call, Reading, int], list[cdc.Message]]] = {
-            Say.DIALED: self._dialed,
-            Say.FEATURE: self._feature,
+            Say.DIALED: codes.dialed,
+            Say.FEATURE: codes.managed,
             Say.ORIGINATION: self._origination,
             Say.TERMINATION_ATTEMPT: self._termination_attempt,
             Say.RINGBACK: self._ringback,
@@ -89,11 +91,12 @@ class Reporter:
             current_status=current,
         )
 
-    def digits(self, call: Call, digits: str, stamp_ns: int) -> cdc.Message:
+    def digits(self, call: Call, digits: str, label: str, stamp_ns: int) -> cdc.Message:
         return cdc.DialedDigitExtraction(
             **self._at(stamp_ns),
             call_id=call.identity(call.winner),
             digits=digits,
+            sip_headers=(label,),
         )
 
     def flash(self, call: Call, stamp_ns: int) -> cdc.Message:
@@ -103,35 +106,6 @@ class Reporter:
         call.line = self._directory.key(call.subject.uri[0]) if call.subject.uri else ""
 
     # Set-up
-
-    def _dialed(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
-        code = call.code
-        if code is None:
-            return []
-        call.subject = self._directory.calling(_message(reading))
-        call.associate = self._directory.vouched(_message(reading).request_uri)
-        signal_ = cdc.SubjectSignal(
-            **self._at(stamp_ns),
-            call_id=call.identity() if code.is_call else None,
-            signaling_party_id=call.subject,
-            dialed_digits=code.digits + code.number,
-        )
-        return [signal_, *(self.associations.service(code.service, call, None, stamp_ns) if code.service else ())]
-
-    def _feature(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
-        code = call.code
-        if code is None or code.management is None:
-            return []
-        return [
-            cdc.FeatureManagement(
-                **self._at(stamp_ns),
-                feature_id=code.feature,
-                management_type=code.management,
-                subscriber_id=call.subject,
-                activation_info=code.number or None,
-                failure_reason=call.cause.sip[0] if call.cause is not None and call.cause.sip else None,
-            )
-        ]
 
     def _origination(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
         message = _message(reading)
@@ -334,6 +308,7 @@ class Reporter:
                 removed_parties=(call.party(holder.other),),
                 remaining_parties=(call.party(holder), *(each.associate for each in others)),
                 suspended_media=_granted(call.media.descriptions[holder]),
+                media_of_subject=None if call.subject_side is None else holder is call.subject_side,
             )
         ]
 
@@ -350,6 +325,7 @@ class Reporter:
                 connected_parties=(call.party(first), call.party(first.other)),
                 new_parties=(call.party(call.media.removed_by.other),),
                 connected_media=_granted(call.media.descriptions[call.media.changed_by]),
+                media_of_subject=None if call.subject_side is None else call.media.changed_by is call.subject_side,
             )
         ]
 

@@ -82,6 +82,14 @@ def dialog_id(value: str | None) -> DialogId | None:
     return DialogId(call_id, tags["to-tag"], tags["from-tag"])
 
 
+def is_about_call(message: SipMessage) -> bool:
+    """REFER, the answer to it, and NOTIFY of how far it has come or who is in a conference (RFC 3515, RFC 4575)."""
+    if "REFER" in (message.method, message.cseq_method):
+        return True
+    package = (message.first("event") or "").partition(";")[0].strip().lower() if message.method == "NOTIFY" else ""
+    return package in ("refer", "conference")
+
+
 def referred_as(message: SipMessage) -> tuple[str, int | None] | None:
     """(id parameter, status) of a NOTIFY about a REFER; the status is None when its body is no sipfrag. None for any
     other NOTIFY. The id is the CSeq of the REFER (RFC 3515 2.4.6), "" when there is none."""

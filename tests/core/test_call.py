@@ -294,7 +294,7 @@ def test_any_request_inside_shows_a_call_that_was_up(wire: Wire, method: str, fr
     assert wire.model.counters["calls_joined"] == 1
     if method != "BYE":
         wire.bye()
-    assert wire.story == ["release"]
+    assert [line for line in wire.story if line != "directSignalReporting"] == ["release"]  # which MESSAGE makes
 
 
 @pytest.mark.parametrize("method", ["ACK", "PRACK", "NOTIFY", "SUBSCRIBE", "CANCEL"])
