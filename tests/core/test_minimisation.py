@@ -10,7 +10,7 @@ import pytest
 
 from mediation.core import ccc, cdc
 from mediation.core.case import Authority, Capability
-from mediation.core.minimisation import FIELDS, VERDICTS, WHOLE, Kind, Minimiser, table
+from mediation.core.minimisation import FIELDS, VERDICTS, WHOLE, Kind, Minimiser, kind_of_line, table
 
 PEN = (Authority.PEN_REGISTER, Authority.TRAP_AND_TRACE)
 EVERYTHING = frozenset(Capability)
@@ -241,3 +241,20 @@ def test_keys_of_the_media_go_only_to_content_orders() -> None:
         assert given.answering_media.sdp == end.join(("v=0", "m=audio 1 RTP/SAVP 0", "a=sendrecv", ""))
         assert (given.answering_media.status, minimiser.removed) == (cdc.MediaStatus.GRANTED, 6)
         assert Minimiser(Authority.TITLE_III, EVERYTHING).apply(answer) is answer
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("f: <sip:a@h>", Kind.CALL),
+        ("FROM : <sip:a@h>", Kind.CALL),
+        ("s: words", Kind.TEXT),
+        ("Refer-To: <sip:b@h?Replaces=c>", Kind.CALL),
+        ("r: <sip:b@h?Replaces=c&Subject=words>", Kind.TEXT),
+        ("X-Unheard-Of: 1", Kind.TEXT),
+        ("no header at all", Kind.TEXT),
+        ("Cellular-Network-Info: 3GPP", Kind.LOCATION),
+    ],
+)
+def test_a_header_line_is_judged_by_its_long_name(line: str, kind: Kind) -> None:
+    assert kind_of_line(line) is kind
