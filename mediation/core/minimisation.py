@@ -157,10 +157,12 @@ FIELDS: Final[dict[type[cdc.Record], dict[str, Kind]]] = {
     cdc.Connection: {
         **_PREFIX,
         **_all(Kind.PARTS, "call_ids", "connected_parties", "new_parties", "connected_media"),
+        "media_of_subject": Kind.CALL,
     },
     cdc.ConnectionBreak: {
         **_PREFIX,
         **_all(Kind.PARTS, "call_ids", "removed_parties", "remaining_parties", "dropped_parties", "suspended_media"),
+        "media_of_subject": Kind.CALL,
     },
     cdc.MediaAndAddressReporting: {
         **_PREFIX,
@@ -293,6 +295,10 @@ class Minimiser:
         }
         self.removed = 0
         self.withheld = 0
+
+    def gives(self, kind: Kind) -> bool:
+        """Whether the order may be given what is of this kind."""
+        return self._given[kind]
 
     def _judge(self, field: str, kind: Kind) -> tuple[str, Callable[[Any], Any]]:
         match kind:

@@ -101,11 +101,12 @@ class Reporter:
             current_status=current,
         )
 
-    def digits(self, call: Call, digits: str, stamp_ns: int) -> cdc.Message:
+    def digits(self, call: Call, digits: str, label: str, stamp_ns: int) -> cdc.Message:
         return cdc.DialedDigitExtraction(
             **self._at(stamp_ns),
             call_id=_identity(call, call.winner),
             digits=digits,
+            sip_headers=(label,),
         )
 
     def flash(self, call: Call, stamp_ns: int) -> cdc.Message:
@@ -297,6 +298,7 @@ class Reporter:
                 removed_parties=(call.party(holder.other),),
                 remaining_parties=(call.party(holder),),
                 suspended_media=_granted(call.media.descriptions[holder]),
+                media_of_subject=None if call.subject_side is None else holder is call.subject_side,
             )
         ]
 
@@ -309,6 +311,7 @@ class Reporter:
                 connected_parties=(call.party(first), call.party(first.other)),
                 new_parties=(call.party(call.media.removed_by.other),),
                 connected_media=_granted(call.media.descriptions[call.media.changed_by]),
+                media_of_subject=None if call.subject_side is None else call.media.changed_by is call.subject_side,
             )
         ]
 

@@ -14,7 +14,15 @@ from typing import Any
 
 from mediation.cli import demo_network
 from mediation.core.errors import MediationError
-from tests.rig import exchange, scenarios, scenarios_phones, stage
+from tests.rig import (
+    exchange,
+    scenarios,
+    scenarios_dialogs,
+    scenarios_phones,
+    scenarios_services,
+    scenarios_transport,
+    stage,
+)
 from tests.rig.scenario import Scenario, Table, second_case
 
 WIDTH = 48
@@ -50,6 +58,7 @@ def play(rig: Any, scenario: Scenario) -> Outcome:
     with rig.stage(scenario.name) as floor:
         try:
             scenario.play(floor)
+            floor.settle(scenario)
             rig.fence()
         except (AssertionError, MediationError, OSError) as problem:
             error = " ".join(str(problem).split()) or repr(problem)
@@ -80,11 +89,17 @@ class Part:
             yield from table.rows
 
 
+def exchange_tables() -> tuple[Table, ...]:
+    """What is played on the exchange of real peers."""
+    modules = (scenarios_phones, scenarios_dialogs, scenarios_services, scenarios_transport)
+    return tuple(module.scenario for module in modules)
+
+
 def parts() -> list[Part]:
     """Everything there is to play."""
     return [
         Part(demo_network.possible(), stage.built, (scenarios.scenario,)),
-        Part(exchange.possible(), exchange.built, (scenarios_phones.scenario,)),
+        Part(exchange.possible(), exchange.built, exchange_tables()),
     ]
 
 
