@@ -164,7 +164,7 @@ def test_a_media_flow_passes_its_payload_types_only(wire: Wire) -> None:
     key = struct.pack("=BB2s16s", 4, 0, struct.pack("!H", 20000), socket.inet_aton(B4))
     wire.send(rtp(101))
     settled(tap, 1)
-    _linux.update(tap.filter.media_flows, key, struct.pack("=QQ", 1 << 13, 1 << (101 - 64)))
+    _linux.update(tap.filter.media_flows, key, struct.pack("=QQQ", 1 << 13, 1 << (101 - 64), 0))
     wire.send(rtp(101), rtp(101 | 128), rtp(13), rtp(0), rtp(100), rtp(101, dport=20002))
     wire.send(make.fragments(A4, B4, make.udp(A4, B4, 30000, 20000, b"\x80\x65" + bytes(2000)), 1000)[0])
     found = settled(tap, 8)

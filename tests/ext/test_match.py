@@ -160,17 +160,28 @@ def test_other_methods_begin_nothing(method: str) -> None:
     assert rig.send(Dialog().request(method, to_tag=False)) == []
 
 
-@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE", "PRACK", "INFO", "REFER"])
 def test_a_call_that_was_up_before_is_joined(method: str) -> None:
-    """Armed in mid-call: the next re-INVITE or session refresh brings the call in, and it ends like any other."""
+    """Armed in mid-call: the next request with an identity that counts brings the call in, and it ends like any other."""
     rig = Rig().arm()
     d = Dialog()
-    assert rig.send(d.response(200), d.request("INFO")) == []
+    assert rig.send(d.response(200), d.request("ACK"), d.request("OPTIONS"), d.request("MESSAGE")) == []
+    stranger = Dialog(caller="sip:+13125550123@x", callee="sip:+13125550124@x", call_id="other")
+    assert rig.send(stranger.request(method)) == []
     pdus = rig.send(d.request(method, cseq=5), d.response(488, method=method, cseq=5), d.request("BYE", by_callee=True))
     assert [(p.role, p.direction) for p in pdus] == [
         (Role.CALLING, Direction.FROM_TARGET), (Role.CALLING, Direction.TO_TARGET), (Role.CALLING, Direction.TO_TARGET),
     ]  # fmt: skip
     assert (rig.count("calls"), rig.count("calls_joined")) == (1, 1)
+    rig.now += 32_000_000_000
+    rig.send(b"")
+    assert rig.matcher.gauges()["calls"] == 0
+
+
+def test_the_bye_of_a_call_that_was_up_before_joins_and_ends_it() -> None:
+    rig = Rig().arm()
+    d = Dialog()
+    assert len(rig.send(d.request("BYE"), d.response(200, method="BYE"))) == 2
     rig.now += 32_000_000_000
     rig.send(b"")
     assert rig.matcher.gauges()["calls"] == 0
@@ -316,7 +327,9 @@ def test_a_removed_task_gets_nothing_of_its_calls_that_are_up() -> None:
     assert rig.matcher.remove_task(XID)
     assert not rig.matcher.remove_task(XID)
     assert rig.send(d.response(200)) == []
-    assert rig.matcher.gauges() == {"tasks": 0, "keys": 0, "calls": 0, "flows": 0, "out_octets": 0}
+    assert rig.matcher.gauges() == {
+        "tasks": 0, "keys": 0, "calls": 0, "flows": 0, "out_octets": 0, "content_octets": 0,
+    }  # fmt: skip
     rig.arm()  # the same task place, another task: the old call is not its call
     assert rig.send(d.response(200)) == []
 
