@@ -16,6 +16,7 @@ MODULES = {
     "matcher": "mediation.access._matcher",
     "walker": "mediation.access._walker",
     "linux": "mediation.access._linux",
+    "dtmf": "mediation.access._dtmf",
     "ber": "mediation.core._ber",
 }
 LIBRARIES = {"linux": ["bpf"]}
