@@ -18,6 +18,7 @@ MODULES = {
     "linux": "mediation.access._linux",
     "dtmf": "mediation.access._dtmf",
     "ber": "mediation.core._ber",
+    "content": "mediation.delivery._content",
 }
 LIBRARIES = {"linux": ["bpf"]}
 

@@ -4,14 +4,13 @@
 # A Call-ID is compared by its length and two independent keyed 64-bit hashes, so a stranger cannot make two of them
 # meet; the second hash is also the call's handle, the same in every PDU of the call and after an eviction. The table
 # is bounded: when it is full the call that was silent longest makes room, and a counter says so.
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
 from keyed_hash cimport hash_octets, hash_secret
 from memory cimport __builtin_prefetch, table_memory
 from octets cimport span
-from sdp cimport media_address
 
 cdef enum:
     NO_CALL = 0xffffffff
@@ -22,6 +21,7 @@ cdef enum:
     CALL_HOSTS = 4             # addresses that a party's messages came from: its own, and proxies that passed them on
     FIRST_PLACES = 1024
     LINGER_S = 32              # 64*T1: retransmissions of the end still belong to the call (section 17.1.1.2)
+    CONTENT_TAIL_MS = 100      # packets under way when the call ended are still its own: nothing behind that
     SILENT_S = 86400           # a call without a message for a day is over: its end was not seen
 
 
@@ -46,15 +46,18 @@ cdef struct call:
     uint64_t key
     uint64_t handle
     uint64_t last_ns
-    uint64_t over_ns           # when it lingers: until when; else 0
+    uint64_t over_ns           # when it has ended: until when it stays in its list; else 0
     uint64_t tags[CALL_TAGS]
     uint64_t branches[CALL_BRANCHES]
     uint64_t dialogs[CALL_DIALOGS]
     uint64_t ended[CALL_DIALOGS]   # dialogs that a BYE ended: a late copy of their 200 does not revive them
     uint32_t id_length
-    uint32_t previous          # in the list of live or of lingering calls
+    uint32_t previous          # in the list of live, ending or lingering calls
     uint32_t following
-    uint32_t flows[2]          # by party whose address it is; NO_CALL when there is none
+    uint32_t first_description  # ext/description.pxd
+    uint32_t first_flow        # ext/flows.pxd
+    uint16_t description_count
+    uint16_t flow_count
     uint8_t tag_count
     uint8_t branch_count
     uint8_t dialog_count
@@ -67,8 +70,7 @@ cdef struct call:
     bint invite                # an INVITE was seen; else single transactions (REGISTER, MESSAGE, …)
     bint subscription          # a dialog that SUBSCRIBE or REFER made (RFC 6665, RFC 3515)
     bint used
-    bint has_media[2]
-    media_address media[2]     # what each party announced
+    bint ending                # over, but its content goes on for CONTENT_TAIL_MS
     call_task tasks[CALL_TASKS]
 
 
@@ -88,6 +90,7 @@ cdef struct call_table:
     uint32_t count             # live and lingering
     uint32_t free_call
     call_list live
+    call_list ending
     call_list over
 
 
@@ -121,7 +124,7 @@ cdef inline bint calls_init(call_table *t, uint32_t capacity) noexcept nogil:
     """`t` must be zeroed and have its secrets."""
     t.capacity = capacity
     t.free_call = NO_CALL
-    t.live.first = t.live.last = t.over.first = t.over.last = NO_CALL
+    t.live.first = t.live.last = t.over.first = t.over.last = t.ending.first = t.ending.last = NO_CALL
     t.mask = FIRST_PLACES - 1
     t.places = <uint64_t *>table_memory(FIRST_PLACES * sizeof(uint64_t))
     t.calls = <call *>calloc(capacity, sizeof(call))
@@ -162,9 +165,15 @@ cdef inline uint32_t find_call(const call_table *t, span call_id, call_view *vie
         at = (at + 1) & t.mask
 
 
+cdef inline call_list *list_of(call_table *t, const call *c) noexcept nogil:
+    if c.over_ns == 0:
+        return &t.live
+    return &t.ending if c.ending else &t.over
+
+
 cdef inline void unlink_call(call_table *t, uint32_t index) noexcept nogil:
     cdef call *c = &t.calls[index]
-    cdef call_list *ends = &t.over if c.over_ns else &t.live
+    cdef call_list *ends = list_of(t, c)
     if c.previous == NO_CALL:
         ends.first = c.following
     else:
@@ -177,7 +186,7 @@ cdef inline void unlink_call(call_table *t, uint32_t index) noexcept nogil:
 
 cdef inline void append_call(call_table *t, uint32_t index) noexcept nogil:
     cdef call *c = &t.calls[index]
-    cdef call_list *ends = &t.over if c.over_ns else &t.live
+    cdef call_list *ends = list_of(t, c)
     c.previous = ends.last
     c.following = NO_CALL
     if ends.last == NO_CALL:
@@ -194,10 +203,11 @@ cdef inline void touch_call(call_table *t, uint32_t index, uint64_t now_ns) noex
         append_call(t, index)
 
 
-cdef inline void set_over(call_table *t, uint32_t index, uint64_t over_ns) noexcept nogil:
-    """Linger until `over_ns`, or live again with 0."""
+cdef inline void set_over(call_table *t, uint32_t index, uint64_t over_ns, bint ending=False) noexcept nogil:
+    """Linger (or end, if its content has a tail) until `over_ns`, or live again with 0."""
     unlink_call(t, index)
     t.calls[index].over_ns = over_ns
+    t.calls[index].ending = ending and over_ns
     append_call(t, index)
 
 
@@ -240,11 +250,12 @@ cdef inline uint32_t add_call(call_table *t, span call_id, const call_view *view
     c.id_length = view.length
     c.last_ns = now_ns
     c.over_ns = 0
-    c.flows[0] = c.flows[1] = NO_CALL
+    c.first_description = c.first_flow = NO_CALL
+    c.description_count = c.flow_count = 0
+    c.ending = False
     c.tag_count = c.branch_count = c.dialog_count = c.ended_count = c.task_count = 0
     c.host_count[0] = c.host_count[1] = 0
     c.overflow = c.answered = c.invite = c.subscription = False
-    c.has_media[0] = c.has_media[1] = False
     c.used = True
     append_call(t, index)
     at = view.key & t.mask
@@ -256,7 +267,7 @@ cdef inline uint32_t add_call(call_table *t, span call_id, const call_view *view
 
 
 cdef inline void remove_call(call_table *t, uint32_t index) noexcept nogil:
-    """Forget a call. Its flows must be gone."""
+    """Forget a call. Its flows and descriptions must be gone."""
     cdef uint64_t hole = t.calls[index].key & t.mask
     cdef uint64_t at, home
     while <uint32_t>t.places[hole] != index + 1:
@@ -276,6 +287,13 @@ cdef inline void remove_call(call_table *t, uint32_t index) noexcept nogil:
     t.calls[index].following = t.free_call
     t.free_call = index
     t.count -= 1
+
+
+cdef inline uint32_t oldest_call(const call_table *t) noexcept nogil:
+    """The call that makes room in a full table: one that is over, else the one that was silent longest."""
+    if t.over.first != NO_CALL:
+        return t.over.first
+    return t.ending.first if t.ending.first != NO_CALL else t.live.first
 
 
 cdef inline bint remember(uint64_t *values, uint8_t *count, uint8_t most, uint64_t value) noexcept nogil:

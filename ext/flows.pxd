@@ -1,10 +1,14 @@
-# Media flows that are looked at for dialed digits: where a subject sends to, found by destination address and port.
-# There is none while dialed digit extraction is off.
+# Media flows: where a call's parties want to receive, found by destination address and port. There is a flow only while
+# a task of the call may have its content, or the digits in it.
 #
-# The destination alone proves nothing: others may send there too (a media server's port, a call whose end was not seen
-# and whose port is in use again). A packet is the subject's only if it comes from where the subject's side announced
-# its own media, or, behind a NAT (RFC 4961, symmetric RTP), from an address that its signalling came from; the first
-# source that passes is kept, and no other passes beside it.
+# The destination alone proves nothing: who writes a description may name any address in it. A packet is the call's only
+# if its source fits too (ext/media.pxd):
+#   announced   it comes from where the other party announced media of its own (RFC 4961, symmetric RTP);
+#   likely      the other party is behind a NAT: none of its signalling comes from the address that it announced. Then
+#               the first source at an address that its signalling does come from is kept, and no other beside it;
+#   early       the other party has announced nothing yet, and the destination is at an address that its owner's own
+#               signalling comes from: the first source at an address of the other party's signalling is kept.
+# What goes back to a likely source is a flow as well, from this one destination alone.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset
@@ -16,16 +20,25 @@ from sdp cimport media_address
 cdef enum:
     NO_FLOW = 0xffffffff
     FIRST_FLOWS = 64
+    CALL_FLOWS = 64            # of one call
 
 
 cdef struct flow:
-    media_address at           # destination; `events` are the payload types that pass
+    media_address at           # destination; `events` are the payload types of digits that may be looked at
     uint32_t bucket
     uint32_t following         # in the bucket, or in the list of free places
+    uint32_t of_call           # the next flow of the same call
     uint32_t call
+    uint32_t back              # the flow back to a likely source; of such a flow, the one that it answers
     uint8_t party              # whose address it is: the other one sends
     bint used
+    bint wanted                # while the flows of a call are gone through
+    bint content               # a task of the call may have it whole
+    bint digits                # a task of the call may have its events
+    bint rtcp                  # control packets alone pass
+    bint learned               # goes back to a likely source
     bint settled               # `source` is known
+    bint likely                # and was never announced
     media_address source       # the one source whose packets pass
 
 
@@ -121,11 +134,12 @@ cdef inline uint32_t add_flow(flow_table *t, const media_address *at, uint32_t c
         index = t.used
         t.used += 1
     f = &t.flows[index]
+    memset(f, 0, sizeof(flow))
     f.at = at[0]
+    f.of_call = f.back = NO_FLOW
     f.call = call
     f.party = party
     f.used = True
-    f.settled = False
     f.bucket = flow_bucket(t, at.family, at.address, at.port)
     f.following = t.buckets[f.bucket]
     t.buckets[f.bucket] = index + 1

@@ -1,30 +1,25 @@
 # What a matched call's messages do to it: who sent them, which dialogs stand, where media goes, when it is over, and
 # who gets a PDU. The call model of the mediator decides what they mean; this only keeps a call together.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport realloc
-from libc.string cimport memcpy
 
 from address cimport name_addr, next_name_addr, parameter, skip_value
+from call_flows cimport end_flows, has_content, refresh_flows
+from description cimport remove_descriptions
 from dialog cimport (
-    CALLEE, CALLER, CALL_BRANCHES, CALL_DIALOGS, LINGER_S, NO_CALL, SILENT_S, call, call_table, call_task, forget,
-    in_set, note_host, remember, remove_call, set_over,
+    CALLER, CALL_BRANCHES, CALL_DIALOGS, CONTENT_TAIL_MS, LINGER_S, NO_CALL, SILENT_S, call, call_table, call_task,
+    forget, in_set, note_host, remember, remove_call, set_over,
 )
-from flows cimport NO_FLOW, add_flow, first_flow, is_at, next_flow, remove_flow
 from keyed_hash cimport hash_octets
-from match_table cimport (
-    COUNT_CALLS_SILENT, COUNT_FLOWS_REFUSED, COUNT_OUTSIDE_IAP, COUNT_OUTSIDE_WINDOW, COUNT_PDUS, COUNT_SDP_UNKNOWN,
-    MAX_FLOW_CHANGES, match_table,
-)
+from match_table cimport COUNT_CALLS_SILENT, COUNT_OUTSIDE_IAP, COUNT_OUTSIDE_WINDOW, COUNT_PDUS, match_table
 from octets cimport find, is_word, make_span, span, trim
-from packet cimport FLOW_ADD, FLOW_REMOVE, flow_change, packet_info
-from sdp cimport SDP_MEDIA, SDP_NONE, SDP_UNKNOWN, media_address, read_sdp, sdp_result
+from offer_answer cimport take_media
+from packet cimport packet_info
 from sip cimport (
-    METHOD_ACK, METHOD_BYE, METHOD_INVITE, METHOD_NOTIFY, METHOD_PRACK, METHOD_REFER, METHOD_SUBSCRIBE, METHOD_UPDATE,
-    cut_header, next_line, sip_message,
+    METHOD_BYE, METHOD_INVITE, METHOD_NOTIFY, METHOD_REFER, METHOD_SUBSCRIBE, cut_header, next_line, sip_message,
 )
 from targets cimport task
 from x2 cimport (
-    DIRECTION_FROM_TARGET, DIRECTION_TO_TARGET, DIRECTION_UNKNOWN, FORMAT_SIP, ROLE_CALLED, ROLE_CALLING, write_pdu,
+    DIRECTION_FROM_TARGET, DIRECTION_TO_TARGET, DIRECTION_UNKNOWN, FORMAT_SIP, ROLE_CALLING, write_pdu,
 )
 
 
@@ -85,123 +80,42 @@ cdef inline bint may_see(match_table *t, const call_task *entry, const packet_in
     return True
 
 
-# ---- media flows ----------------------------------------------------------------------------------------------
-
-cdef inline void ask_kernel(match_table *t, const media_address *at) noexcept nogil:
-    """Bring the kernel's entry for one destination to what the flows to it need: FLOW_ADD sets, FLOW_REMOVE ends."""
-    cdef flow_change *change
-    cdef void *bigger
-    cdef uint32_t capacity
-    cdef uint32_t index = first_flow(&t.flows, at.family, at.address, at.port)
-    if t.flow_change_count == t.flow_change_capacity:
-        capacity = t.flow_change_capacity * 2 if t.flow_change_capacity else 64
-        bigger = NULL
-        if capacity <= MAX_FLOW_CHANGES:
-            bigger = realloc(t.flow_changes, capacity * sizeof(flow_change))
-        if bigger == NULL:
-            t.counters[COUNT_FLOWS_REFUSED] += 1
-            return
-        t.flow_changes = <flow_change *>bigger
-        t.flow_change_capacity = capacity
-    change = &t.flow_changes[t.flow_change_count]
-    t.flow_change_count += 1
-    change.operation = FLOW_REMOVE if index == NO_FLOW else FLOW_ADD
-    change.family = at.family
-    change.port = at.port
-    memcpy(change.address, at.address, 16)
-    change.payload_types[0] = change.payload_types[1] = 0
-    while index != NO_FLOW:
-        change.payload_types[0] |= t.flows.flows[index].at.events[0]
-        change.payload_types[1] |= t.flows.flows[index].at.events[1]
-        index = next_flow(&t.flows, t.flows.flows[index].following, at.family, at.address, at.port)
-
-
-cdef inline void end_flow(match_table *t, call *c, uint32_t whose) noexcept nogil:
-    cdef media_address at
-    if c.flows[whose] != NO_CALL:
-        at = t.flows.flows[c.flows[whose]].at
-        remove_flow(&t.flows, c.flows[whose])
-        c.flows[whose] = NO_CALL
-        ask_kernel(t, &at)
-
-
-cdef inline bint sends_digits(const match_table *t, const call *c, const call_task *entry,
-                              uint32_t whose) noexcept nogil:
-    """Whether a task may have the digits that go to the address of party `whose`: its subject is the other party."""
-    cdef const task *k = &t.targets.tasks[entry.task]
-    if k.generation != entry.generation or not k.dde or entry.diverted or c.over_ns:
-        return False
-    return entry.role == (ROLE_CALLING if whose == CALLEE else ROLE_CALLED)
-
-
-cdef inline void refresh_flows(match_table *t, uint32_t index) noexcept nogil:
-    """Make the flows of a call what its tasks, descriptions and state ask for."""
-    cdef call *c = &t.calls.calls[index]
-    cdef media_address wanted
-    cdef const media_address *have
-    cdef uint32_t whose, i
-    cdef bint any_task
-    for whose in range(2):
-        any_task = False
-        for i in range(c.task_count):
-            any_task |= sends_digits(t, c, &c.tasks[i], whose)
-        if any_task and c.has_media[whose]:
-            wanted = c.media[whose]
-            wanted.events[0] |= c.media[1 - whose].events[0] if c.has_media[1 - whose] else 0
-            wanted.events[1] |= c.media[1 - whose].events[1] if c.has_media[1 - whose] else 0
-            any_task = wanted.events[0] != 0 or wanted.events[1] != 0
-        else:
-            any_task = False
-        if any_task and c.flows[whose] != NO_CALL:
-            have = &t.flows.flows[c.flows[whose]].at
-            if (is_at(have, wanted.family, wanted.address, wanted.port) and have.events[0] == wanted.events[0]
-                    and have.events[1] == wanted.events[1]):
-                continue
-        end_flow(t, c, whose)
-        if any_task:
-            c.flows[whose] = add_flow(&t.flows, &wanted, index, <uint8_t>whose)
-            if c.flows[whose] == NO_FLOW:
-                t.counters[COUNT_FLOWS_REFUSED] += 1
-            else:
-                ask_kernel(t, &wanted)
-
-
-cdef inline void take_media(match_table *t, call *c, const sip_message *m, uint32_t sender) noexcept nogil:
-    """Remember the description in a message of the offer/answer exchange (RFC 3264, RFC 3262, RFC 3311)."""
-    cdef media_address found
-    cdef sdp_result result
-    if m.body.length == 0 or not (m.method == METHOD_INVITE or m.method == METHOD_ACK or m.method == METHOD_PRACK
-                                  or m.method == METHOD_UPDATE):
-        return
-    if m.status >= 300 or (m.status and m.status < 200 and m.method == METHOD_INVITE and c.answered):
-        return  # a refusal describes nothing; after the answer, another branch's early media is not the call's
-    result = read_sdp(m.body, &found)
-    if result == SDP_NONE:
-        return
-    if result == SDP_UNKNOWN:
-        t.counters[COUNT_SDP_UNKNOWN] += 1
-    c.has_media[sender] = result == SDP_MEDIA
-    if result == SDP_MEDIA:
-        c.media[sender] = found
-
-
-# ---- the call -------------------------------------------------------------------------------------------------
-
 cdef inline void drop_call(match_table *t, uint32_t index) noexcept nogil:
-    end_flow(t, &t.calls.calls[index], CALLER)
-    end_flow(t, &t.calls.calls[index], CALLEE)
+    end_flows(t, &t.calls.calls[index])
+    remove_descriptions(&t.descriptions, &t.calls.calls[index])
     remove_call(&t.calls, index)
 
 
 cdef inline void expire_calls(match_table *t, uint64_t now_ns) noexcept nogil:
-    """Forget what has lingered long enough, and what was silent for a day. Cheap: both lists are in order."""
+    """End the tails of content, forget what has lingered long enough, and what was silent for a day. Cheap: all lists
+    are in order."""
     cdef call_table *calls = &t.calls
+    cdef uint32_t index
+    while calls.ending.first != NO_CALL and calls.calls[calls.ending.first].over_ns <= now_ns:
+        index = calls.ending.first
+        set_over(calls, index, calls.calls[index].over_ns + <uint64_t>LINGER_S * 1000000000)
+        refresh_flows(t, index)
     while calls.over.first != NO_CALL and calls.calls[calls.over.first].over_ns <= now_ns:
         drop_call(t, calls.over.first)
     while (calls.live.first != NO_CALL
            and calls.calls[calls.live.first].last_ns + <uint64_t>SILENT_S * 1000000000 <= now_ns):
         t.counters[COUNT_CALLS_SILENT] += 1
         drop_call(t, calls.live.first)
+
+
+cdef inline void end_call(match_table *t, uint32_t index, uint64_t now_ns) noexcept nogil:
+    """No dialog stands, none is being made: it lingers, and if a task has its content, that has a tail."""
+    cdef call *c = &t.calls.calls[index]
+    cdef bint content = False
+    cdef uint32_t i
+    if c.over_ns:
+        return
+    for i in range(c.task_count):
+        content |= has_content(t, c, &c.tasks[i])
+    if content:
+        set_over(&t.calls, index, now_ns + <uint64_t>CONTENT_TAIL_MS * 1000000, True)
+    else:
+        set_over(&t.calls, index, now_ns + <uint64_t>LINGER_S * 1000000000)
 
 
 cdef inline void follow_invite(match_table *t, uint32_t index, const sip_message *m, const message_parties *p,
@@ -284,9 +198,10 @@ cdef inline void follow_call(match_table *t, uint32_t index, const sip_message *
             follow_bye(t, index, m, p)
             ending = m.status == 0
         ending = ending and c.dialog_count == 0 and not c.overflow
-        take_media(t, c, m, p.sender)
+        take_media(t, c, m, p.sender, p.to_tag if in_set(c.tags, c.tag_count, p.from_tag) else p.from_tag,
+                   p.to_tag != 0)
     if ending:
-        set_over(&t.calls, index, now_ns + <uint64_t>LINGER_S * 1000000000)
+        end_call(t, index, now_ns)
     refresh_flows(t, index)
 
 

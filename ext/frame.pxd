@@ -11,8 +11,8 @@ from counters cimport walk_counters
 from ethernet cimport NETWORK_MALFORMED, NETWORK_NOT_IP, link_network
 from fragment cimport entry_octets, fragment_add, fragment_entry, fragment_release, fragment_table
 from ip cimport (
-    IP_CHECKSUM, IP_MALFORMED, IP_OK, IP_TOO_MANY_HEADERS, IP_TRUNCATED, PROTOCOL_TCP, PROTOCOL_UDP, ip_payload,
-    read_ipv4, read_ipv6,
+    IP_CHECKSUM, IP_MALFORMED, IP_OK, IP_TOO_MANY_HEADERS, IP_TRUNCATED, PROTOCOL_TCP, PROTOCOL_UDP, checksum_add,
+    checksum_fold, ip_payload, read_ipv4, read_ipv6,
 )
 from linux cimport map_delete, map_update
 from match cimport match_datagram, match_media, match_table
@@ -30,6 +30,9 @@ cdef enum:
     PORT_WORDS = 1024          # 65,536 ports as bits
     FIRST_LINE_AT_MOST = 2048  # octets looked at for a start line; longer URIs are not worth a guess
     UNKNOWN_ERROR_US = 0xffffffff  # ext/packet.pxd
+    IPV4_HEADER = 20
+    IPV6_HEADER = 40
+    WHOLE_OCTETS = 65536 + 40
 
 
 cdef struct frame_walk:
@@ -43,6 +46,7 @@ cdef struct frame_walk:
     uint8_t undisciplined
     uint8_t iap                  # index of the intercept access point
     walk_counters counts
+    uint8_t[WHOLE_OCTETS] whole  # the IP packet of a reassembled datagram
 
 
 # The key and value of `media_flows` in ext/bpf/tap.bpf.c.
@@ -51,6 +55,10 @@ cdef struct media_key:
     uint8_t zero
     uint8_t[2] port
     uint8_t[16] address
+
+cdef struct media_value:
+    uint64_t[2] payload_types
+    uint64_t whole
 
 
 cdef inline bint is_signalling(const frame_walk *walk, uint16_t port) noexcept nogil:
@@ -91,7 +99,7 @@ cdef inline void walk_inner(
 cdef inline void walk_datagram(
     frame_walk *walk, packet_info *info, const uint8_t *data, uint32_t length, bint verify, uint64_t now_ns, int depth,
 ) noexcept nogil:
-    """A whole UDP datagram, header included."""
+    """A whole UDP datagram, header included; `info.network` is the IP packet that it came in."""
     cdef uint32_t payload = 0
     cdef uint32_t at = 0
     cdef int network
@@ -163,6 +171,33 @@ cdef inline void walk_transport(
         walk.counts.not_udp += 1
 
 
+cdef inline bint make_whole(frame_walk *walk, packet_info *info, const uint8_t *header, const uint8_t *datagram,
+                            uint32_t length) noexcept nogil:
+    """The IP packet of a reassembled datagram, as if it had not been fragmented: the header of the fragment that came
+    last without options, extension headers and anything of fragments. 0: longer than an IP packet can be."""
+    cdef uint16_t checksum
+    cdef uint32_t size = IPV4_HEADER if info.family == 4 else IPV6_HEADER
+    if length > 65535 - (size if info.family == 4 else 0):
+        return False
+    memcpy(walk.whole, header, size)
+    if info.family == 4:
+        walk.whole[0] = 0x45
+        walk.whole[2] = <uint8_t>((size + length) >> 8)
+        walk.whole[3] = <uint8_t>(size + length)
+        memset(walk.whole + 6, 0, 2)
+        memset(walk.whole + 10, 0, 2)
+        checksum = <uint16_t>~checksum_fold(checksum_add(0, walk.whole, size))
+        memcpy(walk.whole + 10, &checksum, 2)
+    else:
+        walk.whole[4] = <uint8_t>(length >> 8)
+        walk.whole[5] = <uint8_t>length
+        walk.whole[6] = PROTOCOL_UDP
+    memcpy(walk.whole + size, datagram, length)
+    info.network = walk.whole
+    info.network_length = size + length
+    return True
+
+
 cdef inline void walk_packet(
     frame_walk *walk, packet_info *info, int network, const uint8_t *packet, uint32_t captured, bint verify,
     uint64_t now_ns, int depth,
@@ -185,6 +220,8 @@ cdef inline void walk_packet(
         else:
             walk.counts.ip_malformed += 1
         return
+    info.network = packet
+    info.network_length = <uint32_t>(payload.data + payload.length - packet)
     if not payload.fragment:
         walk_transport(walk, info, payload.protocol, payload.data, payload.length, verify and not payload.routed,
                        now_ns, depth)
@@ -196,8 +233,12 @@ cdef inline void walk_packet(
     whole = fragment_add(walk.fragments, info, &payload, &walk.counts)
     if whole != NULL:
         # A later IPv6 fragment does not say the protocol, the first one did.
-        walk_transport(walk, info, whole.protocol, entry_octets(walk.fragments, whole), whole.total,
-                       verify and not payload.routed, now_ns, depth)
+        if whole.protocol == PROTOCOL_UDP and not make_whole(
+                walk, info, packet, entry_octets(walk.fragments, whole), whole.total):
+            walk.counts.udp_length += 1
+        else:
+            walk_transport(walk, info, whole.protocol, entry_octets(walk.fragments, whole), whole.total,
+                           verify and not payload.routed, now_ns, depth)
         fragment_release(walk.fragments, whole)
 
 
@@ -229,10 +270,13 @@ cdef inline void walk_frame(
     walk_packet(walk, &info, network, frame + at, captured - at, verify, now_ns, 0)
 
 
-cdef inline void apply_flow_changes(match_table *table, int media_map, walk_counters *counts) noexcept nogil:
-    """Carry out what the matcher asked of the kernel's media filter; without a map (replay) the asking is forgotten."""
+cdef inline bint apply_flow_changes(match_table *table, int media_map, walk_counters *counts) noexcept nogil:
+    """Carry out what the matcher asked of the kernel's media filter; without a map (replay) the asking is forgotten.
+    Whether anything more passes now."""
+    cdef bint any_more = False
     cdef flow_change *change
     cdef media_key key
+    cdef media_value value
     cdef uint32_t i
     for i in range(table.flow_change_count):
         change = &table.flow_changes[i]
@@ -244,8 +288,12 @@ cdef inline void apply_flow_changes(match_table *table, int media_map, walk_coun
         key.port[1] = <uint8_t>change.port
         memcpy(key.address, change.address, 16 if change.family == 6 else 4)
         if change.operation == FLOW_ADD:
-            if map_update(media_map, &key, change.payload_types) == 0:
+            value.payload_types[0] = change.payload_types[0]
+            value.payload_types[1] = change.payload_types[1]
+            value.whole = change.whole
+            if map_update(media_map, &key, &value) == 0:
                 counts.flows_added += 1
+                any_more = True
             else:
                 counts.flows_failed += 1
         elif map_delete(media_map, &key) == 0:
@@ -253,3 +301,4 @@ cdef inline void apply_flow_changes(match_table *table, int media_map, walk_coun
         else:
             counts.flows_failed += 1
     table.flow_change_count = 0
+    return any_more

@@ -20,6 +20,7 @@ cdef extern from "<linux/if_packet.h>" nogil:
         PACKET_STATISTICS
         TP_STATUS_KERNEL
         TP_STATUS_USER
+        TP_STATUS_COPY
         TP_STATUS_CSUMNOTREADY
         TP_STATUS_CSUM_VALID
     uint32_t TP_STATUS_TS_SOFTWARE
@@ -34,6 +35,7 @@ cdef extern from "<sys/socket.h>" nogil:
         MSG_NOSIGNAL
     int getsockopt(int fd, int level, int name, void *value, uint32_t *length)
     ssize_t send(int fd, const void *data, size_t length, int flags)
+    ssize_t recv(int fd, void *data, size_t length, int flags)
 
 cdef extern from "<sys/mman.h>" nogil:
     enum:

@@ -2,17 +2,17 @@
 #
 # A request that can begin something (without a To tag; REGISTER with any) is matched by the identities that count at
 # its access point; every later message passes because its Call-ID is that of a matched call (RFC 3261 section 12). An
-# INVITE or UPDATE inside of a dialog that is not known joins a call that was up before (armed in mid-call, restarted,
-# or a To tag that somebody invented and a lenient switch let pass: section 12.2.2), a SUBSCRIBE or NOTIFY joins a
-# subscription (RFC 6665). No task gets anything outside of its window, its access points and its own calls. Runs on
-# one thread without the GIL.
+# INVITE, UPDATE, PRACK, INFO, REFER or BYE inside of a dialog that is not known joins a call that was up before (armed
+# in mid-call, restarted, or a To tag that somebody invented and a lenient switch let pass: section 12.2.2), if an
+# identity that counts is in it; a SUBSCRIBE or NOTIFY joins a subscription (RFC 6665). No task gets anything outside
+# of its window, its access points and its own calls. Runs on one thread without the GIL.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from datagram cimport next_message
 from dialog cimport (
     CALLEE, CALLER, CALL_DIALOGS, CALL_TAGS, CALL_TASKS, NO_CALL, add_call, call, call_task, call_view, find_call,
-    in_set, remember, set_over, touch_call, view_call,
+    in_set, oldest_call, remember, set_over, touch_call, view_call,
 )
 from follow cimport drop_call, emit_message, expire_calls, follow_call, may_see, message_parties, read_parties, to_tag
 from lookup cimport finding, findings, find_tasks
@@ -25,9 +25,9 @@ from match_table cimport (
 from media cimport match_media
 from packet cimport packet_info
 from sip cimport (
-    IN_ASSERTED, IN_AUTHORIZATION, IN_DIVERSION, IN_FROM, IN_HISTORY, IN_PREFERRED, IN_REQUEST_URI, IN_TO,
-    METHOD_INFO, METHOD_INVITE, METHOD_MESSAGE, METHOD_NOTIFY, METHOD_OPTIONS, METHOD_PUBLISH, METHOD_REFER,
-    METHOD_REGISTER, METHOD_SUBSCRIBE, METHOD_UPDATE, scan_message, sip_message,
+    IN_ASSERTED, IN_AUTHORIZATION, IN_DIVERSION, IN_FROM, IN_HISTORY, IN_PREFERRED, IN_REQUEST_URI, IN_TO, METHOD_BYE,
+    METHOD_INFO, METHOD_INVITE, METHOD_MESSAGE, METHOD_NOTIFY, METHOD_OPTIONS, METHOD_PRACK, METHOD_PUBLISH,
+    METHOD_REFER, METHOD_REGISTER, METHOD_SUBSCRIBE, METHOD_UPDATE, scan_message, sip_message,
 )
 from x2 cimport ROLE_CALLED, ROLE_CALLING
 
@@ -67,15 +67,24 @@ cdef enum:
 
 
 cdef inline uint32_t can_match(uint32_t method) noexcept nogil:
-    """How a request of this method may be matched by its identities; ACK, BYE, CANCEL, PRACK belong to a call."""
-    if method == METHOD_INVITE or method == METHOD_SUBSCRIBE or method == METHOD_NOTIFY:
+    """How a request of this method may be matched by its identities; ACK and CANCEL belong to a call.
+
+    Not into a call: MESSAGE and OPTIONS, which stand in dialogs of any kind. With a BYE a call joins and ends.
+    """
+    if (method == METHOD_INVITE or method == METHOD_SUBSCRIBE or method == METHOD_NOTIFY or method == METHOD_REFER
+            or method == METHOD_INFO):
         return BEGINS | JOINS
-    if method == METHOD_UPDATE:
+    if method == METHOD_UPDATE or method == METHOD_PRACK or method == METHOD_BYE:
         return JOINS
-    if (method == METHOD_REGISTER or method == METHOD_MESSAGE or method == METHOD_REFER or method == METHOD_INFO
-            or method == METHOD_OPTIONS or method == METHOD_PUBLISH):
+    if (method == METHOD_REGISTER or method == METHOD_MESSAGE or method == METHOD_OPTIONS
+            or method == METHOD_PUBLISH):
         return BEGINS
     return 0
+
+
+cdef inline bint is_of_call(uint32_t method) noexcept nogil:
+    """Whether the dialog of a request with a To tag is an INVITE's, if nothing else is known of it."""
+    return method != METHOD_SUBSCRIBE and method != METHOD_NOTIFY
 
 
 cdef inline void join_call(match_table *t, call *c, const finding *f, bint registering) noexcept nogil:
@@ -114,7 +123,7 @@ cdef inline uint32_t open_call(match_table *t, const sip_message *m, const call_
     cdef uint32_t index = add_call(&t.calls, m.call_id, view, now_ns)
     if index == NO_CALL and t.calls.count == t.calls.capacity:
         t.counters[COUNT_CALLS_EVICTED] += 1
-        drop_call(t, t.calls.over.first if t.calls.over.first != NO_CALL else t.calls.live.first)
+        drop_call(t, oldest_call(&t.calls))
         index = add_call(&t.calls, m.call_id, view, now_ns)
     if index == NO_CALL:
         t.counters[COUNT_CALLS_REFUSED] += 1
@@ -162,6 +171,7 @@ cdef inline void match_message(match_table *t, const sip_message *m, const packe
             initial = how & BEGINS
     index = find_call(&t.calls, m.call_id, &view)
     joining = joining and (index == NO_CALL or (calling and not t.calls.calls[index].invite))
+    calling = calling or (joining and is_of_call(m.method))
     if initial or joining:
         index = match_request(t, index, m, &view, info, now_ns)
     if index == NO_CALL:

@@ -16,6 +16,7 @@
 # dialogs that are not known.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from description cimport description_table
 from dialog cimport call_table
 from flows cimport flow_table
 from identity cimport dial_plan
@@ -61,16 +62,19 @@ cdef enum:
     COUNT_OUTSIDE_WINDOW       # messages and packets of a task whose order is not in force at that time
     COUNT_OUTSIDE_IAP          # messages and packets of a task whose order does not cover the access point
     COUNT_SDP_UNKNOWN          # descriptions with an address that cannot be read
-    COUNT_MEDIA
-    COUNT_MEDIA_MATCHED
+    COUNT_SDP_STREAMS_REFUSED  # streams of a description beyond SDP_STREAMS
+    COUNT_DESCRIPTIONS_REFUSED  # descriptions of a call beyond CALL_DESCRIPTIONS, or no memory
+    COUNT_MEDIA                # packets that passed the kernel's media filter
+    COUNT_MEDIA_MATCHED        # of them: became a PDU
+    COUNT_CONTENT              # X3 PDUs
     COUNT_MEDIA_NO_FLOW        # passed the kernel's filter, but nobody's
-    COUNT_MEDIA_OTHER_TYPE
+    COUNT_MEDIA_OTHER_TYPE     # neither content nor digits of a task: another payload type, or no RTCP beside RTP
     COUNT_MEDIA_MALFORMED
     COUNT_MEDIA_EVENT_LENGTH
     COUNT_MEDIA_OTHER_SOURCE   # sent to a subject's destination by somebody else
     COUNT_MEDIA_AMBIGUOUS      # two calls share the destination, and the source may be either's
     COUNT_MEDIA_OFF            # no task of the call may have it (any more)
-    COUNT_FLOWS_REFUSED        # no memory, or changes that nobody took
+    COUNT_FLOWS_REFUSED        # of a call beyond CALL_FLOWS, no memory, or changes that nobody took
     COUNTERS
 
 
@@ -88,7 +92,8 @@ cdef struct access_point:
 
 
 cdef struct match_table:
-    octet_buffer out
+    octet_buffer out           # X2
+    octet_buffer content_out   # X3
     flow_change *flow_changes
     uint32_t flow_change_count
     uint32_t flow_change_capacity
@@ -97,6 +102,7 @@ cdef struct match_table:
     dial_plan plan
     target_table targets
     call_table calls
+    description_table descriptions
     flow_table flows
     uint32_t iap_count
     access_point iaps[MAX_IAPS]

@@ -5,6 +5,7 @@ come and go between the drains of the ring, on the ring's own thread.
 """
 import ipaddress
 import os
+import struct
 
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_New, PyCapsule_SetContext
@@ -13,9 +14,11 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from call_flows cimport refresh_flows
+from description cimport descriptions_free, descriptions_init
 from dialog cimport calls_free, calls_init
 from flows cimport flows_free, flows_init
-from follow cimport refresh_flows
+from follow cimport expire_calls
 from identity cimport IDENTITY_NONE, IDENTITY_NUMBER, identity, identity_of, pack_digits
 from keyed_hash cimport hash_secret
 from match cimport match_datagram, match_media
@@ -40,7 +43,8 @@ COUNTER_NAMES = (
     "tolerated_identities",
     "initial", "no_match", "matched", "pdus", "calls", "calls_joined", "calls_evicted", "calls_silent",
     "calls_refused", "tasks_refused", "lookups_refused", "outside_window", "outside_iap", "sdp_unknown",
-    "media", "media_matched", "media_no_flow", "media_other_type", "media_malformed", "media_event_length",
+    "sdp_streams_refused", "descriptions_refused",
+    "media", "media_matched", "content", "media_no_flow", "media_other_type", "media_malformed", "media_event_length",
     "media_other_source", "media_ambiguous", "media_off", "flows_refused",
 )
 assert len(COUNTER_NAMES) == COUNTERS
@@ -57,12 +61,13 @@ cdef class Matcher:
     cdef dict tasks            # xid -> index
     cdef object __weakref__
 
-    def __cinit__(self, iaps, plan, *, uint32_t call_capacity=65536, size_t out_bound=64 << 20, bint live=True,
-                  bytes secret=None):
+    def __cinit__(self, iaps, plan, *, uint32_t call_capacity=65536, size_t out_bound=64 << 20,
+                  size_t content_bound=64 << 20, bint live=True, bytes secret=None):
         cdef match_table *t = &self.table
         self.tasks = {}
         t.live = live
         t.out.bound = out_bound
+        t.content_out.bound = content_bound
         secret = os.urandom(64) if secret is None else secret
         if len(secret) != 64:
             raise LocalProtocolError("matcher: the secret has 64 octets")
@@ -74,6 +79,7 @@ cdef class Matcher:
         memcpy(&t.flows.secret, PyBytes_AsString(secret) + 48, sizeof(hash_secret))
         if not (targets_init(&t.targets) and calls_init(&t.calls, call_capacity) and flows_init(&t.flows)):
             raise MemoryError
+        descriptions_init(&t.descriptions)
         self._set_plan(plan)
         self._set_iaps(list(iaps))
 
@@ -82,7 +88,9 @@ cdef class Matcher:
         targets_free(&self.table.targets)
         calls_free(&self.table.calls)
         flows_free(&self.table.flows)
+        descriptions_free(&self.table.descriptions)
         free(self.table.out.data)
+        free(self.table.content_out.data)
         free(self.table.flow_changes)
         for i in range(self.table.iap_count):
             free(self.table.iaps[i].own)
@@ -131,8 +139,8 @@ cdef class Matcher:
         return capsule
 
     def add_task(self, bytes xid not None, keys, uint64_t not_before_ns, uint64_t not_after_ns, bint dde=False,
-                 uint64_t iap_mask=0xFFFFFFFFFFFFFFFF):
-        """Arm a task from now on.
+                 uint64_t iap_mask=0xFFFFFFFFFFFFFFFF, bint content=False):
+        """Arm a task from now on; `content` only for an order with Capability.CONTENT.
 
         Raises LocalProtocolError when the XID is armed already, is not 16 octets, or a key is not in canonical form;
         MemoryError when there is no room. Nothing is armed then.
@@ -151,6 +159,7 @@ cdef class Matcher:
         t.targets.tasks[index].not_after_ns = not_after_ns
         t.targets.tasks[index].iap_mask = iap_mask
         t.targets.tasks[index].dde = dde
+        t.targets.tasks[index].content = content
         try:
             for key in keys:
                 self._add_key(index, key)
@@ -160,11 +169,12 @@ cdef class Matcher:
         self.tasks[xid] = index
 
     def add_tasks(self, tasks):
-        """`add_task` for each (xid, keys, not_before_ns, not_after_ns, dde, iap_mask) of a sequence, room made once."""
+        """`add_task` for each (xid, keys, not_before_ns, not_after_ns, dde, iap_mask[, content]) of a sequence, room
+        made once."""
         if not reserve_keys(&self.table.targets, self.table.targets.count + <uint64_t>len(tasks)):
             raise MemoryError
-        for xid, keys, not_before_ns, not_after_ns, dde, iap_mask in tasks:
-            self.add_task(xid, keys, not_before_ns, not_after_ns, dde, iap_mask)
+        for xid, keys, not_before_ns, not_after_ns, *options in tasks:
+            self.add_task(xid, keys, not_before_ns, not_after_ns, *options)
 
     cdef _add_key(self, uint32_t index, str key):
         cdef match_table *t = &self.table
@@ -237,11 +247,14 @@ cdef class Matcher:
     def media(self, const uint8_t[::1] payload not None, *, source=("192.0.2.1", 10000), destination,
               uint64_t stamp_ns, uint64_t now_ns, uint8_t iap=0, uint32_t error_us=UNKNOWN_ERROR_US,
               bint disciplined=False):
-        """One UDP payload that passed the media filter, for feeds and tests."""
+        """One UDP payload that passed the media filter, for feeds and tests; its IP packet is made for it."""
         cdef packet_info info
         cdef const uint8_t *start = &payload[0] if payload.shape[0] else NULL
         cdef uint32_t length = <uint32_t>payload.shape[0]
+        cdef bytes packet = ip_packet(source, destination, bytes(payload))
         fill_info(&info, source, destination, stamp_ns, iap, error_us, disciplined)
+        info.network = <const uint8_t *>PyBytes_AsString(packet)
+        info.network_length = <uint32_t>len(packet)
         with nogil:
             match_media(&self.table, &info, start, length, now_ns)
 
@@ -288,8 +301,20 @@ cdef class Matcher:
         self.table.out.length = 0
         return found
 
+    def take_content(self):
+        """The X3 PDUs that were written since the last take; the buffer is empty then."""
+        cdef bytes found = PyBytes_FromStringAndSize(<const char *>self.table.content_out.data,
+                                                     self.table.content_out.length)
+        self.table.content_out.length = 0
+        return found
+
+    def expire(self, uint64_t now_ns):
+        """What time alone does: the ends of calls that are over, or were silent for a day."""
+        expire_calls(&self.table, now_ns)
+
     def take_flow_changes(self):
-        """[(add, address, port, payload types)] since the last take, in order; `add` False removes the destination."""
+        """[(add, address, port, payload types)] since the last take, in order; `add` False removes the destination,
+        payload types of None let everything pass."""
         cdef match_table *t = &self.table
         cdef uint32_t i, k
         found = []
@@ -297,7 +322,7 @@ cdef class Matcher:
             packed = (<char *>t.flow_changes[i].address)[:4 if t.flow_changes[i].family == 4 else 16]
             types = tuple([k for k in range(128) if t.flow_changes[i].payload_types[k >> 6] >> (k & 63) & 1])
             found.append((t.flow_changes[i].operation == FLOW_ADD, str(ipaddress.ip_address(packed)),
-                          t.flow_changes[i].port, types))
+                          t.flow_changes[i].port, None if t.flow_changes[i].whole else types))
         t.flow_change_count = 0
         return found
 
@@ -306,6 +331,7 @@ cdef class Matcher:
         cdef uint32_t i
         found = {name: self.table.counters[i] for i, name in enumerate(COUNTER_NAMES)}
         found["out_lost"] = self.table.out.lost
+        found["content_lost"] = self.table.content_out.lost
         return found
 
     def gauges(self):
@@ -313,6 +339,7 @@ cdef class Matcher:
         return {
             "tasks": len(self.tasks), "keys": self.table.targets.count, "calls": self.table.calls.count,
             "flows": self.table.flows.count, "out_octets": self.table.out.length,
+            "content_octets": self.table.content_out.length,
         }
 
 
@@ -322,6 +349,21 @@ cdef uint32_t digits_into(uint8_t *out, uint32_t most, str digits) except? 99:
         raise LocalProtocolError("matcher: a prefix of the dial plan is not digits or too long")
     memcpy(out, PyBytes_AsString(text), len(text))
     return <uint32_t>len(text)
+
+
+cdef bytes ip_packet(source, destination, bytes payload):
+    """A UDP datagram over IPv4 (without checksum, RFC 768) or IPv6, for octets that came without their headers."""
+    cdef bytes here = ipaddress.ip_address(source[0]).packed
+    cdef bytes there = ipaddress.ip_address(destination[0]).packed
+    length = 8 + len(payload)
+    datagram = struct.pack("!HHHH", source[1], destination[1], length, 0) + payload
+    if len(here) == 16:
+        return struct.pack("!IHBB", 6 << 28, length, 17, 64) + here + there + datagram
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, 17, 0) + here + there
+    total = sum(struct.unpack("!10H", header))
+    total = (total & 0xFFFF) + (total >> 16)
+    total = (total & 0xFFFF) + (total >> 16)
+    return header[:10] + struct.pack("!H", total ^ 0xFFFF) + header[12:] + datagram
 
 
 cdef int fill_info(packet_info *info, source, destination, uint64_t stamp_ns, uint8_t iap, uint32_t error_us,

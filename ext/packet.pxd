@@ -15,6 +15,8 @@ cdef struct packet_info:
     uint16_t destination_port
     uint8_t source[16]       # network order; IPv4 in the first four octets
     uint8_t destination[16]
+    const uint8_t *network   # the IP packet, from its header; of a reassembled datagram with a header that fits it
+    uint32_t network_length
 
 
 # Bounded, growing output. `lost` counts appends that the bound refused: the caller reports it, never drops in silence.
@@ -49,8 +51,8 @@ cdef inline bint buffer_reserve(octet_buffer *buffer, size_t more) noexcept nogi
 
 
 # A change to the kernel's media filter, asked for by the matcher, carried out on the ring's own thread by the walker.
-# Key: where the subject sends media to (the address the other party announced). Only packets whose RTP payload type
-# is in `payload_types` pass the kernel.
+# Key: an address that media of a subject's call is sent to. Of what goes there RTP and RTCP with a payload type (of
+# RTCP: the packet type without its highest bit) in `payload_types` passes the kernel, or everything if it is `whole`.
 cdef enum:
     FLOW_ADD = 1
     FLOW_REMOVE = 2
@@ -58,6 +60,7 @@ cdef enum:
 cdef struct flow_change:
     uint8_t operation
     uint8_t family           # 4 or 6
+    uint8_t whole
     uint16_t port            # host order
     uint8_t address[16]
     uint64_t payload_types[2]   # bit set of RTP payload types 0..127

@@ -1,4 +1,4 @@
-# The tap's own thread: waits for frames, walks them, applies changes of the media filter, sends what matched.
+# The tap's own thread: waits for frames, walks them, applies changes of the media filter, sends what matched: X2 first.
 #
 # No interpreter in it: a lone message goes from the kernel's wake-up to the mediator's socket without a Python call
 # (the trio hop it saves is worth more than all parsing). The trio thread changes tasks only while it holds `lock`,
@@ -9,21 +9,20 @@
 # polling, nobody sleeps on the socket, and the kernel's per-packet wake-up falls away. Measured, sender at full
 # speed on the other of two busy cores, 700-octet INVITEs, 1,000 targets: this thread 0.5 µs a message instead of 0.8 to
 # 1.1, the sending core 2.1 µs instead of 2.4 to 2.7, rate 205,000 to 260,000 instead of 116,000 to 164,000 a second.
-from libc.errno cimport EAGAIN, ECONNRESET, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memmove
 
 from counters cimport walk_counters
 from fragment cimport fragments_expire
 from frame cimport UNKNOWN_ERROR_US, apply_flow_changes, frame_walk, walk_frame
-from ethernet cimport LINK_ETHERNET, be32
+from ethernet cimport LINK_ETHERNET
+from follow cimport expire_calls
 from linux cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, MSG_NOSIGNAL, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, SO_ERROR,
-    SOL_SOCKET, TP_STATUS_CSUMNOTREADY, TP_STATUS_CSUM_VALID, TP_STATUS_TS_RAW_HARDWARE, clock_ns, close, getsockopt,
-    nap, poll, pollfd, read, send, tpacket2_hdr,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, SO_ERROR, SOL_SOCKET,
+    TP_STATUS_CSUMNOTREADY, TP_STATUS_CSUM_VALID, TP_STATUS_TS_RAW_HARDWARE, clock_ns, getsockopt, nap, poll, pollfd,
+    read, tpacket2_hdr,
 )
 from match cimport match_table
-from packet cimport octet_buffer
+from outlet cimport outlet, outlet_disconnect, outlet_flush
 from tcp cimport tcp_expire
 from packet_ring cimport packet_ring, ring_ahead, ring_frame, ring_prefetch, ring_ready, ring_release
 
@@ -41,7 +40,7 @@ cdef enum:
     PREFETCH_AHEAD = 2      # frames; 1 to 4 measure alike, without it a frame costs 1.75 times as much
     IDLE_MS = 1000          # how often an idle thread looks at fragments' ages
     CARD_CLOCK_US = 100_000  # a card's clock further from the time of reading is not believed (PTP's TAI is 37 s off)
-    X2_HEADER = 40
+    OUTLETS = 2             # X2 and X3
 
 
 cdef struct tap:
@@ -60,10 +59,6 @@ cdef struct reader_counters:
     uint64_t wakeups             # returns from poll
     uint64_t naps
     uint64_t ring_errors         # the kernel reported an error of a packet socket: its interface went down
-    uint64_t x2_octets           # taken by the mediator's socket
-    uint64_t x2_disconnects      # the mediator's end closed
-    uint64_t x2_torn             # of these, how often it had not read all that its socket had taken: that is lost
-    uint64_t x2_lost             # appends that the bound of the output buffer refused, one for each PDU
 
 
 cdef struct reader:
@@ -73,9 +68,7 @@ cdef struct reader:
     int tap_count
     int media_map                # descriptor of the filter's media_flows, -1: none
     int wake                     # eventfd
-    int x2                       # the mediator's connection, -1: none
-    size_t sent                  # octets at the head of table.out that the socket has taken
-    size_t boundary              # start of the first PDU that it has not taken whole
+    outlet[OUTLETS] outlets      # X2, X3
     bint stop
     authority_clock clock
     uint64_t expired_ns          # when fragments were last aged
@@ -126,6 +119,7 @@ cdef inline uint32_t tap_drain(tap *t, uint64_t now_ns, uint32_t limit, int medi
     cdef uint32_t status
     cdef uint32_t error_us = 0
     cdef uint32_t done = 0
+    cdef uint64_t window
     while done < limit and ring_ready(ring, ring.head):
         ring_prefetch(ring, ring_ahead(ring, PREFETCH_AHEAD))
         frame = ring_frame(ring, ring.head)
@@ -135,59 +129,16 @@ cdef inline uint32_t tap_drain(tap *t, uint64_t now_ns, uint32_t limit, int medi
             &t.walk, LINK_ETHERNET, <const uint8_t *>frame + frame.tp_mac, frame.tp_snaplen, frame.tp_len,
             stamp, error_us, now_ns, (status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID)) == 0,
         )
-        if table.flow_change_count != 0:
-            apply_flow_changes(table, media_map, counts)
+        if table.flow_change_count != 0 and apply_flow_changes(table, media_map, counts):
+            window = clock_ns(CLOCK_REALTIME)
+            window = (window - stamp) // 1000 if window > stamp else 0
+            counts.content_windows += 1
+            counts.content_window_us += window
+            if window > counts.content_window_us_max:
+                counts.content_window_us_max = window
         ring_release(ring)
         done += 1
     return done
-
-
-cdef inline void x2_compact(reader *r) noexcept nogil:
-    """Drop the PDUs that the socket took whole, once they are half of the buffer or all of it."""
-    cdef octet_buffer *out = &r.table.out
-    if r.boundary == 0 or r.boundary * 2 < out.length:
-        return
-    memmove(out.data, out.data + r.boundary, out.length - r.boundary)
-    out.length -= r.boundary
-    r.sent -= r.boundary
-    r.boundary = 0
-
-
-cdef inline void x2_disconnect(reader *r, int failed) noexcept nogil:
-    """Forget the connection; `failed` is what send(2) said, or 0. The next one starts with the PDU that this one did
-    not take whole."""
-    cdef int error = 0
-    cdef uint32_t size = sizeof(error)
-    # A Unix socket whose peer died with unread octets says ECONNRESET (unix(7)), else EPIPE or nothing.
-    if failed == ECONNRESET or (getsockopt(r.x2, SOL_SOCKET, SO_ERROR, &error, &size) == 0 and error == ECONNRESET):
-        r.counts.x2_torn += 1
-    close(r.x2)
-    r.x2 = -1
-    r.counts.x2_disconnects += 1
-    r.sent = r.boundary
-
-
-cdef inline void x2_flush(reader *r) noexcept nogil:
-    """Give the socket what it takes; what it does not take waits in the buffer, which is bounded."""
-    cdef octet_buffer *out = &r.table.out
-    cdef ssize_t taken
-    cdef size_t size
-    while r.x2 >= 0 and r.sent < out.length:
-        taken = send(r.x2, out.data + r.sent, out.length - r.sent, MSG_DONTWAIT | MSG_NOSIGNAL)
-        if taken < 0:
-            if errno == EINTR:
-                continue
-            if errno != EAGAIN:
-                x2_disconnect(r, errno)
-            break
-        r.sent += <size_t>taken
-        r.counts.x2_octets += <uint64_t>taken
-    while r.boundary + X2_HEADER <= r.sent:
-        size = <size_t>be32(out.data + r.boundary + 4) + be32(out.data + r.boundary + 8)
-        if r.boundary + size > r.sent:
-            break
-        r.boundary += size
-    x2_compact(r)
 
 
 cdef inline uint32_t reader_round(reader *r) noexcept nogil:
@@ -201,8 +152,9 @@ cdef inline uint32_t reader_round(reader *r) noexcept nogil:
     r.counts.rounds += 1
     now = authority_now(&r.clock)
     wall = clock_ns(CLOCK_REALTIME)
+    expire_calls(r.table, now)  # a tail of content ends, whether another message comes or not
     if r.table.flow_change_count != 0 and r.tap_count != 0:
-        apply_flow_changes(r.table, r.media_map, &r.taps[0].walk.counts)  # asked for by the trio thread
+        apply_flow_changes(r.table, r.media_map, &r.taps[0].walk.counts)  # asked for here or by the trio thread
     for i in range(r.tap_count):
         found = tap_drain(r.taps[i], now, ROUND_FRAMES, r.media_map)
         if found > most:
@@ -212,15 +164,16 @@ cdef inline uint32_t reader_round(reader *r) noexcept nogil:
             fragments_expire(r.taps[i].walk.fragments, wall, &r.taps[i].walk.counts)
             tcp_expire(r.taps[i].walk.tcp, r.table, r.taps[i].walk.iap, wall, now)
         r.expired_ns = wall
-    x2_flush(r)
-    r.counts.x2_lost = r.table.out.lost
+    for i in range(OUTLETS):
+        outlet_flush(&r.outlets[i])
     pthread_mutex_unlock(&r.lock)
     return most
 
 
 cdef inline void reader_wait(reader *r) noexcept nogil:
     """Sleep until a frame, a wake-up by the trio thread, room in the mediator's socket, or a second."""
-    cdef pollfd[MAX_TAPS + 2] fds
+    cdef pollfd[MAX_TAPS + 1 + OUTLETS] fds
+    cdef outlet *o
     cdef uint64_t drained
     cdef int count = r.tap_count
     cdef int error = 0
@@ -231,9 +184,11 @@ cdef inline void reader_wait(reader *r) noexcept nogil:
         fds[i].events = POLLIN
     fds[count].fd = r.wake
     fds[count].events = POLLIN
-    fds[count + 1].fd = r.x2  # poll(2) skips a negative descriptor
-    fds[count + 1].events = POLLOUT if r.sent < r.table.out.length else 0
-    if poll(fds, count + 2, IDLE_MS) <= 0:
+    for i in range(OUTLETS):
+        o = &r.outlets[i]
+        fds[count + 1 + i].fd = o.fd  # poll(2) skips a negative descriptor
+        fds[count + 1 + i].events = POLLOUT if o.sent < o.out.length else 0
+    if poll(fds, count + 1 + OUTLETS, IDLE_MS) <= 0:
         return
     r.counts.wakeups += 1
     for i in range(r.tap_count):
@@ -244,11 +199,13 @@ cdef inline void reader_wait(reader *r) noexcept nogil:
             r.counts.ring_errors += 1
     if fds[count].revents & POLLIN:
         read(r.wake, &drained, sizeof(drained))
-    if r.x2 >= 0 and fds[count + 1].revents & (POLLHUP | POLLERR | POLLNVAL):
-        pthread_mutex_lock(&r.lock)
-        if r.x2 == fds[count + 1].fd:
-            x2_disconnect(r, 0)
-        pthread_mutex_unlock(&r.lock)
+    for i in range(OUTLETS):
+        o = &r.outlets[i]
+        if o.fd >= 0 and fds[count + 1 + i].revents & (POLLHUP | POLLERR | POLLNVAL):
+            pthread_mutex_lock(&r.lock)
+            if o.fd == fds[count + 1 + i].fd:
+                outlet_disconnect(o, 0)
+            pthread_mutex_unlock(&r.lock)
 
 
 cdef inline void reader_run(reader *r) noexcept nogil:

@@ -1,10 +1,16 @@
-# An RTP packet that may carry RFC 4733 named events: header checks of RFC 3550 section 5.1, nothing more is read.
+# RTP packets that may carry RFC 4733 named events: header checks of RFC 3550 section 5.1, nothing more is read. And
+# what tells RTCP from RTP (RFC 5761 section 4).
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef enum:
     RTP_HEADER = 12
     EVENT_OCTETS = 4         # RFC 4733 section 2.3
     MAX_EVENTS = 16          # events in one packet (section 2.5.1.5 allows several); more is not telephone-event
+
+    RTCP_HEADER = 8          # RFC 3550 section 6.4.2: an empty receiver report
+    RTCP_FIRST = 192         # packet types 192 to 223; as RTP they would be payload types 64 to 95 with a marker
+    RTCP_LAST = 223
+    RTCP_TYPES_MASKED = 0xffffffff  # the same in the second word of a bit set of payload types 0 to 127
 
 cdef enum rtp_result:
     RTP_EVENT = 0
@@ -37,3 +43,8 @@ cdef inline rtp_result check_event(const uint8_t *p, uint32_t length, const uint
     if length < EVENT_OCTETS or length & 3 or length > EVENT_OCTETS * MAX_EVENTS:
         return RTP_EVENT_LENGTH
     return RTP_EVENT
+
+
+cdef inline bint is_rtcp(const uint8_t *p, uint32_t length) noexcept nogil:
+    """Whether a packet is a control packet by its form."""
+    return length >= RTCP_HEADER and p[0] >> 6 == 2 and RTCP_FIRST <= p[1] <= RTCP_LAST

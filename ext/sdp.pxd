@@ -1,6 +1,9 @@
-# The first audio stream of a session description (RFC 8866), read from the octets of a SIP body: where its sender wants
-# media, and which payload types carry RFC 4733 events. A multipart body is read the same way: no part header looks
-# like an SDP line. mediation/core/sdp.py reads everything else for the call model.
+# Where a session description wants media (RFC 8866), read from the octets of a SIP body: of every m= line over UDP the
+# address and port (session- and media-level c=), where its RTCP goes (RFC 3550 section 11, RFC 3605, RFC 5761), and
+# which payload types carry RFC 4733 events. A multipart body is read the same way: no part header looks like an SDP
+# line. mediation/core/sdp.py reads everything else for the call model.
+#
+# It says where somebody wants to receive, nothing of who may send there: that is decided in ext/flows.pxd.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -12,18 +15,50 @@ cdef extern from "<arpa/inet.h>" nogil:
         AF_INET
         AF_INET6
 
+cdef enum:
+    SDP_STREAMS = 8            # streams of a description that are followed; what is beyond is counted
+    RTCP_NONE = 0              # no RTCP: UDPTL and other protocols
+    RTCP_BESIDE = 1            # at an address of its own, as a rule the next port
+    RTCP_WITH = 2              # on the port of the media, if both sides say so (rtcp-mux)
+
 cdef enum sdp_result:
-    SDP_NONE = 0       # no description, or no audio stream in it
-    SDP_MEDIA = 1      # an address and a port that media can be sent to
-    SDP_NOWHERE = 2    # audio refused (port 0), or on hold by a null address: media has no destination
-    SDP_UNKNOWN = 3    # a host name, or an address that cannot be read
+    SDP_NONE = 0       # no description
+    SDP_MEDIA = 1      # one stream at least has an address and a port that media can be sent to
+    SDP_NOWHERE = 2    # every stream is refused (port 0), on hold by a null address, or not over UDP
+    SDP_UNKNOWN = 3    # the same, and one of them for a host name, or an address that cannot be read
 
 
 cdef struct media_address:
-    uint8_t family             # 4 or 6
+    uint8_t family             # 4 or 6; 0: nowhere
     uint16_t port              # host order
     uint8_t address[16]        # network order; IPv4 in the first four octets
     uint64_t events[2]         # bit set of the payload types of telephone-event
+
+
+cdef struct media_stream:
+    media_address at           # RTP, UDPTL
+    media_address rtcp         # when `rtcp_place` is not RTCP_NONE; family 0: nowhere
+    uint8_t rtcp_place
+    bint audio
+
+
+cdef struct session_media:
+    uint32_t count             # of the streams that have a destination
+    media_stream streams[SDP_STREAMS]
+
+
+cdef struct sdp_reading:       # what is known half-way through a description
+    media_stream stream        # of the m= line that is read
+    media_address session      # of the session-level c=
+    span media_connection      # the c= of this m= line; empty: none
+    span rtcp_address          # of a=rtcp:
+    uint32_t rtcp_port
+    uint64_t formats[2]        # payload types of the m= line
+    bint session_known         # there is a readable session-level c=
+    bint any_media
+    bint inside                # in the section of a stream that is read
+    uint32_t unknown           # streams whose address cannot be read
+    uint32_t beyond            # streams that are not followed for want of room
 
 
 cdef inline bint read_address(span text, media_address *out) noexcept nogil:
@@ -101,22 +136,102 @@ cdef inline void take_formats(span rest, uint64_t *formats) noexcept nogil:
             formats[payload_type >> 6] |= <uint64_t>1 << (payload_type & 63)
 
 
-cdef inline sdp_result read_sdp(span body, media_address *out) noexcept nogil:
-    """The first audio stream with a port, or what became of the first one without."""
+cdef inline bint take_stream_line(span value, sdp_reading *r) noexcept nogil:
+    """`m=audio 49170/2 RTP/AVP 0 101`: whether it asks for media over UDP."""
+    cdef span kind = next_word(&value)
+    cdef span port = next_word(&value)
+    cdef span transport = value
+    cdef const uint8_t *slash
+    cdef uint64_t number
+    transport = next_word(&transport)
+    port = make_span(port.data, find(port.data, port.data + port.length, 47))
+    if not read_decimal(port, &number) or number == 0 or number > 65535:
+        return False
+    if transport.length >= 3 and same_folded(transport.data, b"tcp", 3):
+        return False  # RFC 4145, RFC 4975: no media in datagrams
+    memset(&r.stream, 0, sizeof(media_stream))
+    r.media_connection = r.rtcp_address = make_span(NULL, NULL)
+    r.rtcp_port = 0
+    r.formats[0] = r.formats[1] = 0
+    r.stream.at.port = <uint16_t>number
+    r.stream.audio = kind.length == 5 and same_folded(kind.data, b"audio", 5)
+    slash = transport.data
+    while slash < transport.data + transport.length:  # RTP/AVP, RTP/SAVPF, UDP/TLS/RTP/SAVPF
+        if transport.data + transport.length - slash >= 4 and same_folded(slash, b"rtp/", 4):
+            r.stream.rtcp_place = RTCP_BESIDE
+            break
+        slash += 1
+    take_formats(value, r.formats)
+    return True
+
+
+cdef inline void take_attribute(span value, sdp_reading *r) noexcept nogil:
+    """a= of a stream: rtpmap, rtcp (RFC 3605: `rtcp:53020 IN IP6 2001:db8::1`), rtcp-mux."""
+    cdef span port
+    cdef uint64_t number
+    take_rtpmap(value, &r.stream.at)
+    if r.stream.rtcp_place == RTCP_NONE:
+        return
+    if value.length == 8 and same_folded(value.data, b"rtcp-mux", 8):
+        r.stream.rtcp_place = RTCP_WITH
+    elif value.length > 5 and same_folded(value.data, b"rtcp:", 5):
+        value = make_span(value.data + 5, value.data + value.length)
+        port = next_word(&value)
+        if read_decimal(port, &number) and 0 < number < 65536:
+            r.rtcp_port = <uint32_t>number
+            r.rtcp_address = connection_address(value)
+
+
+cdef inline void end_stream(sdp_reading *r, session_media *out) noexcept nogil:
+    """The stream's section is read: it is kept if its media has a destination."""
+    cdef media_address *at = &r.stream.at
+    cdef media_address *rtcp = &r.stream.rtcp
+    if not r.inside:
+        return
+    r.inside = False
+    at.events[0] &= r.formats[0]  # a map of a type that the stream does not use means nothing
+    at.events[1] &= r.formats[1]
+    if r.media_connection.length:
+        if not read_address(r.media_connection, at):
+            r.unknown += 1
+            return
+    elif r.session_known:
+        at.family = r.session.family
+        memcpy(at.address, r.session.address, 16)
+    else:
+        r.unknown += 1
+        return
+    if is_null_address(at):
+        return
+    if out.count == SDP_STREAMS:
+        r.beyond += 1
+        return
+    if r.stream.rtcp_place != RTCP_NONE:
+        rtcp.port = <uint16_t>r.rtcp_port
+        if r.rtcp_address.length and not read_address(r.rtcp_address, rtcp):
+            rtcp.family = 0
+        elif r.rtcp_address.length == 0:
+            rtcp.family = at.family
+            memcpy(rtcp.address, at.address, 16)
+        if r.rtcp_port == 0:
+            rtcp.port = <uint16_t>(at.port + 1)
+        if rtcp.port == 0 or is_null_address(rtcp):
+            rtcp.family = 0
+    out.streams[out.count] = r.stream
+    out.count += 1
+
+
+cdef inline sdp_result read_sdp(span body, session_media *out, uint32_t *beyond) noexcept nogil:
+    """Every stream over UDP with a destination, in order; `beyond` is how many more there are than room is for."""
     cdef const uint8_t *p = body.data
     cdef const uint8_t *end = p + body.length
     cdef const uint8_t *stop
-    cdef span line, value, port, word
-    cdef span of_session = make_span(NULL, NULL)
-    cdef span of_media = make_span(NULL, NULL)
-    cdef bint any_media = False
-    cdef bint any_audio = False
-    cdef bint inside = False     # in the section of the stream that is read
-    cdef uint64_t number = 0
-    cdef uint64_t formats[2]
+    cdef span line, value, word
+    cdef sdp_reading r
     cdef uint8_t key
-    formats[0] = formats[1] = 0
-    memset(out, 0, sizeof(media_address))
+    memset(&r, 0, sizeof(sdp_reading))
+    out.count = 0
+    beyond[0] = 0
     while p < end:
         stop = find(p, end, 10)
         line = trim(make_span(p, stop))
@@ -129,30 +244,21 @@ cdef inline sdp_result read_sdp(span body, media_address *out) noexcept nogil:
             continue
         value = trim(make_span(value.data + 1, value.data + value.length))
         if key == 109:  # m=
-            if inside:
-                break
-            any_media = True
-            if value.length > 6 and same_folded(value.data, b"audio", 5) and is_blank(value.data[5]):
-                any_audio = True
-                next_word(&value)
-                port = next_word(&value)
-                port = make_span(port.data, find(port.data, port.data + port.length, 47))
-                if read_decimal(port, &number) and 0 < number < 65536:
-                    inside = True
-                    take_formats(value, formats)
+            end_stream(&r, out)
+            r.any_media = True
+            r.inside = take_stream_line(value, &r)
         elif key == 99:  # c=
             word = connection_address(value)
-            if inside and word.length:
-                of_media = word
-            elif not any_media and word.length:
-                of_session = word
-        elif key == 97 and inside:  # a=
-            take_rtpmap(value, out)
-    if not inside:
-        return SDP_NOWHERE if any_audio else SDP_NONE
-    out.port = <uint16_t>number
-    out.events[0] &= formats[0]  # a map of a type that the stream does not use means nothing
-    out.events[1] &= formats[1]
-    if not read_address(of_media if of_media.length else of_session, out):
+            if r.inside and word.length:
+                r.media_connection = word
+            elif not r.any_media and word.length:
+                r.session_known = read_address(word, &r.session)
+        elif key == 97 and r.inside:  # a=
+            take_attribute(value, &r)
+    end_stream(&r, out)
+    beyond[0] = r.beyond
+    if out.count:
+        return SDP_MEDIA
+    if r.unknown:
         return SDP_UNKNOWN
-    return SDP_NOWHERE if is_null_address(out) else SDP_MEDIA
+    return SDP_NOWHERE if r.any_media else SDP_NONE

@@ -46,10 +46,12 @@ cdef struct task:
     uint64_t not_after_ns
     uint64_t iap_mask          # bit set of IAP indexes
     uint32_t generation        # odd while the task lives; a reused place has another one
-    uint32_t sequence          # of its PDUs
+    uint32_t sequence          # of its X2 PDUs
+    uint32_t content_sequence  # of its X3 PDUs
     uint32_t first_link
     uint32_t next_free
     bint dde
+    bint content               # Capability.CONTENT: it may have what is said in its calls
 
 
 cdef struct target_table:
@@ -255,7 +257,8 @@ cdef inline uint32_t new_task(target_table *t) noexcept nogil:
         t.tasks[index].generation = 0
     t.tasks[index].generation += 1
     t.tasks[index].first_link = NO_INDEX
-    t.tasks[index].sequence = 0
+    t.tasks[index].sequence = t.tasks[index].content_sequence = 0
+    t.tasks[index].dde = t.tasks[index].content = False
     return index
 
 

@@ -30,6 +30,7 @@ cdef enum:
     GAP_NS = 2_000_000_000     # two repetitions at the 1 s of RFC 6298 2.4, and well below the 8 s of 47 CFR 1.20007
     CHUNK = 16384              # taken at once, so that what waits in order and one of these fit into a window
     NO_STREAM = 0xffffffff
+    UNKNOWN_ERROR_US = 0xffffffff  # ext/packet.pxd
 
     TCP_OK = 0
     TCP_MALFORMED = 1
@@ -386,13 +387,29 @@ cdef inline void tcp_expire(tcp_table *t, match_table *table, uint8_t iap, uint6
     t.gap_ns = oldest
 
 
+cdef inline bint extend_piece(piece *p, uint32_t offset, uint32_t length, const packet_info *info) noexcept nogil:
+    """One piece of two that touch. Its stamp is the newer one, and its error as much more as they are apart."""
+    cdef uint64_t apart_us = 0
+    cdef uint64_t error_us
+    if p.offset + p.length != offset:
+        return False
+    p.length += length
+    if info.stamp_ns > p.stamp_ns:
+        apart_us = (info.stamp_ns - p.stamp_ns + 999) // 1000
+        p.stamp_ns = info.stamp_ns
+    error_us = apart_us + (info.error_us if info.error_us > p.error_us else p.error_us)
+    p.error_us = <uint32_t>error_us if error_us < UNKNOWN_ERROR_US else UNKNOWN_ERROR_US
+    p.undisciplined |= info.undisciplined
+    return True
+
+
 cdef inline bint add_piece(tcp_window *w, uint32_t i, uint32_t offset, uint32_t length,
                            const packet_info *info) noexcept nogil:
     if offset == w.have:
         w.have += length  # in order: no piece of its own
         return True
     if w.count == WINDOW_PIECES:
-        return False
+        return i > 0 and extend_piece(&w.pieces[i - 1], offset, length, info)
     memmove(&w.pieces[i + 1], &w.pieces[i], (w.count - i) * sizeof(piece))
     w.pieces[i].offset = offset
     w.pieces[i].length = length
@@ -461,7 +478,7 @@ cdef inline void add_octets(tcp_table *t, uint32_t index, stream_sink *sink, uin
             have = t.windows[s.window].have if s.window >= 0 else 0
             t.counts.stream_gaps += 1
             t.counts.stream_gap_octets += <uint32_t>ahead - have
-            frame_gap(&s.framing, sink, window_octets(t, s) if have else data, have, <uint32_t>ahead - have)
+            frame_gap(&s.framing, sink, window_octets(t, s) if have else t.scratch, have, <uint32_t>ahead - have)
             release_window(t, s)
             s.next += <uint32_t>ahead
         ahead -= <int32_t>(s.next - done)

@@ -15,14 +15,14 @@ from libc.string cimport memset
 from fragment cimport fragments_expire, fragments_free, fragments_new
 from frame cimport UNKNOWN_ERROR_US, apply_flow_changes, walk_frame
 from linux cimport (
-    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, PACKET_STATISTICS, POLLERR, POLLHUP, SOL_PACKET,
-    clock_ns, close, eventfd, getsockopt, map_lookup, poll, pollfd, tpacket_stats, write,
+    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, PACKET_STATISTICS, SOL_PACKET, clock_ns, close, eventfd, getsockopt,
+    map_lookup, tpacket_stats, write,
 )
 from match cimport match_table
+from outlet cimport outlet, outlet_connect
 from packet_ring cimport ring_map, ring_unmap
 from reader cimport (
-    MAX_TAPS, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock, reader, reader_run, tap, tap_drain,
-    x2_disconnect,
+    MAX_TAPS, OUTLETS, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock, reader, reader_run, tap, tap_drain,
 )
 
 from tcp cimport tcp_expire, tcp_free, tcp_new
@@ -40,6 +40,8 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_mutex_destroy(pthread_mutex_t *mutex)
 
 TAPS_AT_MOST = MAX_TAPS
+OUTLET_NAMES = ("x2", "x3")
+assert len(OUTLET_NAMES) == OUTLETS
 TUNNELS = {"ip": TUNNEL_IP, "gre": TUNNEL_GRE, "vxlan": TUNNEL_VXLAN, "gtp": TUNNEL_GTP}
 
 
@@ -160,7 +162,8 @@ cdef class Reader:
     """The tap's thread: `run` in a thread of its own, everything else from the thread that owns the tasks.
 
     `now_ns` is AuthorityClock's at the start; the thread's own clock goes on from there and never back. Output is the
-    matcher's buffer of X2 PDUs; it goes to the connection that `connect` was given, and waits, bounded, for one.
+    matcher's buffers of X2 and of X3 PDUs; each goes to the connection that `connect` was given for it, and waits,
+    bounded, for one.
     """
 
     cdef reader reader
@@ -171,7 +174,7 @@ cdef class Reader:
         cdef RingWalker walker
         cdef pthread_mutexattr_t attributes
         memset(&self.reader, 0, sizeof(reader))
-        self.reader.x2 = -1
+        self.reader.outlets[0].fd = self.reader.outlets[1].fd = -1
         self.reader.wake = -1
         self.matcher = matcher
         self.walkers = list(walkers)
@@ -179,6 +182,8 @@ cdef class Reader:
             raise ValueError(f"reader: more than {MAX_TAPS} intercept access points")
         self.reader.table = <match_table *>PyCapsule_GetPointer(
             getattr(matcher, "capsule", matcher), b"mediation.match_table")
+        self.reader.outlets[0].out = &self.reader.table.out
+        self.reader.outlets[1].out = &self.reader.table.content_out
         for walker in self.walkers:
             if walker.tap.walk.table != self.reader.table:
                 raise ValueError("reader: a walker feeds another matcher")
@@ -196,8 +201,10 @@ cdef class Reader:
         pthread_mutexattr_destroy(&attributes)
 
     def __dealloc__(self):
-        if self.reader.x2 >= 0:
-            close(self.reader.x2)
+        cdef int i
+        for i in range(OUTLETS):
+            if self.reader.outlets[i].fd >= 0:
+                close(self.reader.outlets[i].fd)
         if self.reader.wake >= 0:
             close(self.reader.wake)
             pthread_mutex_destroy(&self.reader.lock)
@@ -225,34 +232,36 @@ cdef class Reader:
         self.reader.stop = True
         self.wake()
 
-    def connect(self, int fd) -> bool:
-        """Takes over the descriptor of the mediator's connection. False (and the caller keeps it) while another is
-        alive: the output has one reader."""
-        cdef pollfd old
-        cdef bint taken = False
+    cdef outlet *_outlet(self, str name) except NULL:
+        return &self.reader.outlets[OUTLET_NAMES.index(name)]
+
+    def connect(self, int fd, str name="x2") -> bool:
+        """Takes over the descriptor of the mediator's connection for "x2" or "x3". False (and the caller keeps it)
+        while another is alive: each output has one reader."""
+        cdef outlet *o = self._outlet(name)
+        cdef bint taken
         with nogil:
             pthread_mutex_lock(&self.reader.lock)
-            if self.reader.x2 >= 0:
-                old.fd = self.reader.x2
-                old.events = 0
-                old.revents = 0
-                poll(&old, 1, 0)
-                if old.revents & (POLLHUP | POLLERR):
-                    x2_disconnect(&self.reader, 0)
-            if self.reader.x2 < 0:
-                self.reader.x2 = fd
-                taken = True
+            taken = outlet_connect(o, fd)
             pthread_mutex_unlock(&self.reader.lock)
             self.wake()
         return taken
 
+    def is_connected(self, str name="x2") -> bool:
+        return self._outlet(name).fd >= 0
+
     @property
     def connected(self) -> bool:
-        return self.reader.x2 >= 0
+        return self.is_connected()
 
     def counters(self) -> dict[str, int]:
+        """The thread's own, and of each outlet `octets`, `disconnects`, `torn`, `lost`, `waiting` under its name."""
         cdef dict found = self.reader.counts
-        found["x2_waiting"] = self.reader.table.out.length - self.reader.sent
+        cdef outlet *o
+        for name in OUTLET_NAMES:
+            o = self._outlet(name)
+            found |= {f"{name}_{counter}": value for counter, value in (<dict>o.counts).items()}
+            found[f"{name}_waiting"] = o.out.length - o.sent
         return found
 
 

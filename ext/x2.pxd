@@ -1,4 +1,5 @@
-# Writes X2 PDUs (ETSI TS 103 221-2) into an octet_buffer: the layout that mediation/core/x2.py reads and documents.
+# Writes X2 and X3 PDUs (ETSI TS 103 221-2) into an octet_buffer: the layout that mediation/core/x2.py reads and
+# documents.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -6,9 +7,12 @@ from packet cimport buffer_reserve, octet_buffer, packet_info
 
 cdef enum:
     X2_VERSION = 0x0005
-    X2_PDU = 1
+    X2_PDU = 1                 # call-identifying information
+    X3_PDU = 2                 # content
     X2_HEADER = 40
     X2_MOST = 144              # octets before the payload, at most: 40 + 8 + 12 + 2 * (20 + 6) + 19 + 12 = 143
+    FORMAT_IPV4 = 5
+    FORMAT_IPV6 = 6
     FORMAT_RTP = 8
     FORMAT_SIP = 9
     DIRECTION_UNKNOWN = 1
@@ -47,9 +51,9 @@ cdef inline uint8_t *put_endpoint(uint8_t *p, uint32_t which, uint8_t family, co
     return put16(put16(p, 2), port)
 
 
-cdef inline bint write_pdu(octet_buffer *out, const uint8_t *xid, uint64_t correlation, uint32_t payload_format,
-                           uint32_t direction, uint32_t role, uint32_t sequence, const packet_info *info,
-                           const uint8_t *iap_name, uint32_t iap_name_length,
+cdef inline bint write_any(octet_buffer *out, uint32_t pdu_type, const uint8_t *xid, uint64_t correlation,
+                           uint32_t payload_format, uint32_t direction, uint32_t role, uint32_t sequence,
+                           const packet_info *info, const uint8_t *iap_name, uint32_t iap_name_length,
                            const uint8_t *payload, uint32_t length) noexcept nogil:
     """One PDU at the end of `out`; 0 when its bound refuses (and out.lost is one higher).
 
@@ -77,10 +81,27 @@ cdef inline bint write_pdu(octet_buffer *out, const uint8_t *xid, uint64_t corre
     p[0] = 1 if info.undisciplined else 0
     p[1] = <uint8_t>role
     p = put16(p + 2, 0)
-    put32(put16(put16(start, X2_VERSION), X2_PDU), <uint32_t>(p - start))
+    put32(put16(put16(start, X2_VERSION), pdu_type), <uint32_t>(p - start))
     put16(put16(put32(start + 8, length), payload_format), direction)
     memcpy(start + 16, xid, 16)
     put32(put32(start + 32, <uint32_t>(correlation >> 32)), <uint32_t>correlation)
     memcpy(p, payload, length)
     out.length += <size_t>(p - start) + length
     return True
+
+
+cdef inline bint write_pdu(octet_buffer *out, const uint8_t *xid, uint64_t correlation, uint32_t payload_format,
+                           uint32_t direction, uint32_t role, uint32_t sequence, const packet_info *info,
+                           const uint8_t *iap_name, uint32_t iap_name_length,
+                           const uint8_t *payload, uint32_t length) noexcept nogil:
+    """One X2 PDU."""
+    return write_any(out, X2_PDU, xid, correlation, payload_format, direction, role, sequence, info, iap_name,
+                     iap_name_length, payload, length)
+
+
+cdef inline bint write_content(octet_buffer *out, const uint8_t *xid, uint64_t correlation, uint32_t direction,
+                               uint32_t role, uint32_t sequence, const packet_info *info, const uint8_t *iap_name,
+                               uint32_t iap_name_length) noexcept nogil:
+    """One X3 PDU: the IP packet that `info` describes."""
+    return write_any(out, X3_PDU, xid, correlation, FORMAT_IPV4 if info.family == 4 else FORMAT_IPV6, direction, role,
+                     sequence, info, iap_name, iap_name_length, info.network, info.network_length)

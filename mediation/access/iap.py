@@ -4,8 +4,8 @@ Answers for: giving up every privilege before the first frame is read (user, cap
 call it does not need: runtime/confine.py); judging each task itself (tasking.py); time stamps whose error is known;
 every loss counted. May not: open, bind or connect anything once it is sealed, send a frame, or know a case.
 
-Two threads. The reader's thread waits on the rings, walks, matches and sends X2 without the interpreter
-(ext/reader.pxd); the trio thread answers X1, ends tasks to the second and measures the clock. Both sockets were bound
+Two threads. The reader's thread waits on the rings, walks, matches and sends X2 and X3 without the interpreter
+(ext/reader.pxd); the trio thread answers X1, ends tasks to the second and measures the clock. All sockets were bound
 before the seal: the process can accept, but not connect, so the mediator comes to it.
 
 Settings with a measured effect ([access] in config.toml; docs/OPERATING.md has the figures): hold_cpu_latency keeps
@@ -34,14 +34,15 @@ from mediation.runtime.config import Site
 from mediation.runtime.systemd import Notifier
 from mediation.runtime.x1_server import X1Server
 
-X1_SOCKET, X2_SOCKET = "iap.x1", "iap.x2"
+X1_SOCKET = "iap.x1"
+OUTPUT_SOCKETS = {"x2": "iap.x2", "x3": "iap.x3"}  # call-identifying information; content
 CLOCK_FILE, STOPPED_FILE = "iap.clock", "iap.stopped"
 TICK_S = 1.0  # how often the clock is measured and saved, and losses are looked for
 # Counters that mean a loss or an attack: said in the log when they grow.
 LOSSES = frozenset(
     {
         "kernel_drops", "truncated", "fragment_overlap", "fragment_table_full", "flows_failed", "stamp_implausible",
-        "ring_errors", "x2_lost", "x2_torn",
+        "ring_errors", "x2_lost", "x2_torn", "x3_lost", "x3_torn",
     }
 )  # fmt: skip
 
@@ -73,9 +74,12 @@ class AccessFunction:
         self._x1 = X1Server(
             sockets.listen(site.run_dir, X1_SOCKET, owner=_owner_of(site.path)), self._handle, self._log
         )
-        self._x2 = sockets.listen(site.run_dir, X2_SOCKET, owner=_user(site.delivery.user))
+        self._outputs = {
+            name: sockets.listen(site.run_dir, file, owner=_user(site.delivery.user))
+            for name, file in OUTPUT_SOCKETS.items()
+        }
         self._thread = threading.Thread(target=self.reader.run, name="reader", daemon=True)
-        self._x2_refused = 0
+        self._refused = dict.fromkeys(OUTPUT_SOCKETS, 0)
         self._said: dict[str, int] = {}
         self._alarm = False
 
@@ -104,7 +108,8 @@ class AccessFunction:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._x1.run)
-                nursery.start_soon(self._accept_x2)
+                for name, listener in self._outputs.items():
+                    nursery.start_soon(self._accept, name, listener)
                 nursery.start_soon(self._tick)
                 if notifier is not None:
                     notifier.ready()
@@ -115,14 +120,15 @@ class AccessFunction:
     def _handle(self, request: x1.Request) -> x1.Answer:
         return self.tasking.handle(request, self.clock.now_ns(), self.report)
 
-    async def _accept_x2(self) -> None:
+    async def _accept(self, name: str, listener: trio.SocketListener) -> None:
+        """The mediator's connections for one output, one at a time."""
         while True:
-            stream = await self._x2.accept()
+            stream = await listener.accept()
             descriptor = stream.socket.detach()
-            if not self.reader.connect(descriptor):
+            if not self.reader.connect(descriptor, name):
                 os.close(descriptor)
-                self._x2_refused += 1
-                self._log.warning("x2_refused", reason="another mediator is connected")
+                self._refused[name] += 1
+                self._log.warning(f"{name}_refused", reason="another mediator is connected")
 
     async def _tick(self) -> None:
         """Once a second, and at each end of a window."""
@@ -192,8 +198,8 @@ class AccessFunction:
             ],
             "reader": {
                 **reader,
-                "x2_connected": self.reader.connected,
-                "x2_refused": self._x2_refused,
+                **{f"{name}_connected": self.reader.is_connected(name) for name in OUTPUT_SOCKETS},
+                **{f"{name}_refused": count for name, count in self._refused.items()},
             },
             "matcher": matcher,
             "x1_malformed": self._x1.malformed,

@@ -1,4 +1,4 @@
-"""What the access function holds of an order: which keys to look for, between when, and whether with dialed digits.
+"""What the access function holds of an order: which keys to look for, between when, with dialed digits, with content.
 
 Answers for: every request is judged here, by `core.authorization` and by this function's own clock, whoever sent it;
 nothing is armed otherwise, and a task that was stopped is never armed again, not after a restart either. May not: keep
@@ -17,7 +17,7 @@ import msgspec
 
 from mediation.access._matcher import Matcher
 from mediation.core import x1
-from mediation.core.case import Capability, Destination, Task
+from mediation.core.case import Authority, Capability, Destination, Task
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, EncodingError
 from mediation.core.target import match_keys
@@ -61,6 +61,14 @@ class StoppedTasks:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def may_have_content(task: Task) -> bool:
+    """Whether the order covers what is said, and is of a kind that can (18 U.S.C. 2511(2)(a)(ii), 3121(c)).
+
+    `authorization` refuses an order that says otherwise; the process that could take content asks once more.
+    """
+    return Capability.CONTENT in task.capabilities and task.authority in (Authority.TITLE_III, Authority.FISA)
 
 
 def _kept(task: Task) -> Task:
@@ -134,7 +142,10 @@ class Tasking:
         try:
             keys = [key for uri in task.subjects for key in match_keys(uri, self._site.dial_plan)]
             with self._hold():
-                self._matcher.add_task(task.xid, keys, task.not_before_ns, task.not_after_ns, dde=dde, iap_mask=mask)
+                self._matcher.add_task(
+                    task.xid, keys, task.not_before_ns, task.not_after_ns,
+                    dde=dde, iap_mask=mask, content=may_have_content(task),
+                )  # fmt: skip
         except EncodingError:
             raise AuthorizationError(Check.UNMATCHABLE) from None
         except MemoryError:

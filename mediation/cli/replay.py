@@ -27,8 +27,8 @@ from mediation.core.x2 import Framer
 from mediation.delivery.tracker import Outgoing, Tracker
 from mediation.runtime import clock, config, keys
 
-# Where a site names no access point: all SIP of the capture, on any port, seen as on an access side.
-CAPTURE_IAP = config.Iap(name="capture", interface="")
+# Where a site names no access point: all SIP of the capture, on any port and in any tunnel, seen as on an access side.
+CAPTURE_IAP = config.Iap(name="capture", interface="", tunnels=("ip", "gre", "vxlan", "gtp"))
 SETTLE_NS = 10_000_000_000  # after the last packet: what timers still hold back (digits) is due well within
 
 
@@ -40,6 +40,7 @@ class Replay:
         self._clock = clock.AuthorityClock()
         self._matcher = Matcher((iap,), site.dial_plan, call_capacity=site.access.calls, live=False)
         self._walker = Walker(self._matcher, 0, iap.ports)
+        self._walker.look_through(iap.tunnels, iap.vxlan_port)
         if iap is CAPTURE_IAP:
             self._walker.recognise_by_form()
         self._framer = Framer()
@@ -97,8 +98,9 @@ class Replay:
         except OSError as error:
             raise ConfigurationError(f"{path.name}: {error.strerror}") from error
         finally:
+            self._walker.expire(stamp_ns + SETTLE_NS, self._clock.now_ns())
+            self._show(self._tracker.observe(self._framer.feed(self._matcher.take()), self._live))
             self._show(self._tracker.advance(stamp_ns + SETTLE_NS))
-            self._walker.expire(stamp_ns + SETTLE_NS)
 
     def _show(self, found: Iterable[Outgoing]) -> None:
         for task, message in found:

@@ -21,7 +21,8 @@ How a message passes through:
     report         the messages
     timers         when something is due
     signal         status code -> tone, Alert-Info -> ringing pattern
-    digits         RFC 4733 -> digits
+    service        what the subject does beside calls: registration, messages, message waiting, transfer
+    extraction     may keys be heard, and whose; `keypad` finds them, `digits` makes each one digit
     minimisation   what this order may be given of it (`outbox` lets nothing pass it by)
     surveillance   what the model is told of the order, and the names of its counters
 
@@ -50,27 +51,30 @@ leaves the call PENDING for PENDING_LIMIT: another INVITE continues it, a last w
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from itertools import islice
 from typing import Final
 
 from mediation.core import cdc, sip
-from mediation.core.case import Capability
 from mediation.core.content import Binding
 from mediation.core.content_calls import WORDS, CallContent
 from mediation.core.dialog import Call, State
-from mediation.core.digits import Dialing, Flash, Gathered, Tally
+from mediation.core.digits import Flash, Gathered
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.extraction import FORMATS, Extraction
 from mediation.core.minimisation import Minimiser
 from mediation.core.outbox import Outbox
 from mediation.core.party import Directory
 from mediation.core.reading import Event, Reader, Reading
 from mediation.core.report import Reporter, Say
-from mediation.core.surveillance import COUNTERS, METHODS, SILENT_METHODS, Surveillance
+from mediation.core.service import Service
+from mediation.core.surveillance import COUNTERS, Surveillance
 from mediation.core.timers import Timers
 from mediation.core.transitions import TABLE, UP
-from mediation.core.x2 import Direction, PayloadFormat, Pdu
+from mediation.core.x2 import PayloadFormat, Pdu
 
 MAX_CALLS: Final = 20_000  # of one task, a trunk group at its busiest: twice the 10,000 calls of the memory benchmark
+MAX_SEARCHED: Final = 1_024  # of them, the liveliest, in which a KPML subscription's call is looked for; ours
 
 
 class CallModel:
@@ -87,11 +91,11 @@ class CallModel:
         self._calls: OrderedDict[Hashable, Call] = OrderedDict()  # the one that was quiet longest first
         self._lingering: OrderedDict[Hashable, Call] = OrderedDict()  # of them, those that are released
         self._timers: Timers[Call] = Timers(Call.deadline_ns)
-        self._dde = surveillance.dde and Capability.DIGITS in surveillance.capabilities
+        self._service = Service(surveillance, self._directory, self._minimiser)
+        self._extraction = Extraction(surveillance)
         self._stopped = False
         self._outbox = Outbox(self._minimiser)
         self._counters = dict.fromkeys(COUNTERS, 0)
-        self._tally = Tally()
 
     @property
     def calls(self) -> int:
@@ -103,15 +107,15 @@ class CallModel:
         """Numbers since the start; no name and no value identifies anybody."""
         return {
             **self._counters,
-            "digits_copies": self._tally.copies,
-            "digits_before_answer": self._tally.early,
-            "events_ignored": self._tally.ignored,
+            **self._service.counters,
+            **self._extraction.counters,
             "fields_minimised": self._minimiser.removed,
             "messages_withheld": self._minimiser.withheld,
         }
 
     def start(self, now_ns: int) -> list[cdc.CallEvent]:
         """The order begins."""
+        self._service.start(now_ns)
         return self._status(cdc.StatusEvent.ACTIVATION, cdc.CurrentStatus.FULLY_ACTIVE, now_ns)
 
     def stop(self, now_ns: int) -> list[cdc.CallEvent]:
@@ -126,13 +130,14 @@ class CallModel:
         self._calls.clear()
         self._lingering.clear()
         self._timers = Timers(Call.deadline_ns)
+        self._service.stop()
         return events
 
     def set_dde(self, on: bool, now_ns: int) -> list[cdc.CallEvent]:
         """The toggle (1.20007(b)(6)); takes effect in mid-call. Off: what was dialed while it was on is sent now, and
         no packet is looked at any more."""
-        self._dde = on and Capability.DIGITS in self._order.capabilities
-        if not self._dde:
+        self._extraction.set(on)
+        if not self._extraction.on:
             self._flush_all()
         return self._outbox.take()
 
@@ -140,11 +145,13 @@ class CallModel:
         """Everything that is due at `now_ns`."""
         for call in self._timers.due(now_ns):
             self._expire(call, now_ns)
+        self._report(self._service.advance(now_ns))
         return self._outbox.take()
 
     def next_deadline_ns(self) -> int | None:
         """When `advance` is wanted at the latest; None: not before something was observed."""
-        return self._timers.next_ns()
+        due = (self._timers.next_ns(), self._service.next_deadline_ns())
+        return min((each for each in due if each is not None), default=None)
 
     def observe(self, pdu: Pdu) -> list[cdc.CallEvent]:
         """The messages that one PDU of this task makes."""
@@ -154,8 +161,8 @@ class CallModel:
         self._outbox.note_quality(pdu)
         if pdu.payload_format == PayloadFormat.SIP:
             self._sip(pdu)
-        elif pdu.payload_format == PayloadFormat.RTP:
-            self._rtp(pdu)
+        elif pdu.payload_format in FORMATS:
+            self._keys(pdu)
         else:
             self._counters["unknown_format"] += 1
         return self._outbox.take()
@@ -188,10 +195,8 @@ class CallModel:
         except RemoteProtocolError:
             self._counters["unparsable"] += 1
             return
-        method = message.method or message.cseq_method
-        if method not in METHODS:
-            self._reader.learn(message)
-            self._counters[f"unreported_{method}" if method in SILENT_METHODS else "unreported_other"] += 1
+        if self._service.takes(message):
+            self._beside(pdu, message)
             return
         key = pdu.correlation or message.call_id
         call = self._find(key, pdu.stamp_ns)
@@ -211,6 +216,18 @@ class CallModel:
             self._forget(call)
         else:
             self._timers.arm(call)
+
+    def _beside(self, pdu: Pdu, message: sip.SipMessage) -> None:
+        """What makes no call: keys belong to the call that they are dialed in, all else is the service's."""
+        self._reader.learn(message)
+        if self._extraction.tells_keys(message):
+            self._keys(pdu, message)
+            return
+        if message.status:
+            call = self._calls.get(pdu.correlation or message.call_id)
+            if call is not None and self._extraction.answered(call, message):
+                return
+        self._report(self._service.observe(pdu, message))
 
     def _find(self, key: Hashable, stamp_ns: int) -> Call | None:
         """A known call, brought up to the time of this packet."""
@@ -292,23 +309,17 @@ class CallModel:
 
     # Digits
 
-    def _rtp(self, pdu: Pdu) -> None:
-        if not self._dde:
-            self._counters["digits_off"] += 1
+    def _keys(self, pdu: Pdu, message: sip.SipMessage | None = None) -> None:
+        if not self._extraction.admits(pdu):
             return
-        if pdu.direction != Direction.FROM_TARGET:
-            self._counters["digits_of_others"] += 1
-            return
-        call = self._find(pdu.correlation, pdu.stamp_ns)
+        call = self._dialed_in(pdu, message)
         if call is None:
             self._counters["unknown_call"] += 1
             return
         if call.state is State.RELEASED:
             return
-        if call.dialing is None:
-            call.dialing = Dialing(self._order.digit_timeout_ns, self._tally)
         try:
-            done = call.dialing.feed(pdu.payload, pdu.stamp_ns, cut_through=call.state in UP)
+            done = self._extraction.hear(call, pdu, message, cut_through=call.state in UP)
         except RemoteProtocolError:
             self._counters["unparsable"] += 1
             return
@@ -318,6 +329,17 @@ class CallModel:
             else:
                 self._dialed(call, each)
         self._timers.arm(call)
+
+    def _dialed_in(self, pdu: Pdu, message: sip.SipMessage | None) -> Call | None:
+        """The call that keys belong to; a KPML subscription beside it names its Call-ID."""
+        if message is None:
+            return self._find(pdu.correlation, pdu.stamp_ns)
+        main = self._extraction.call_id(message)
+        if main == message.call_id:
+            return self._find(pdu.correlation or main, pdu.stamp_ns)
+        liveliest = islice(reversed(self._calls.values()), MAX_SEARCHED)
+        call = next((each for each in liveliest if each.main == main), None)
+        return self._find(call.key, pdu.stamp_ns) if call is not None else None
 
     def _flush(self, call: Call) -> None:
         for due in call.dialing.flush() if call.dialing is not None else ():
@@ -329,9 +351,13 @@ class CallModel:
 
     def _dialed(self, call: Call, due: Gathered) -> None:
         """The message is stamped with its last digit; its eight seconds run from its first."""
-        self._send(self._reporter.digits(call, due.digits, due.last_ns), due.first_ns, call)
+        self._send(self._reporter.digits(call, due.digits, due.source.label, due.last_ns), due.first_ns, call)
 
     # Out
+
+    def _report(self, messages: list[cdc.Message]) -> None:
+        for message in messages:
+            self._outbox.add(message, message.timestamp_ns)
 
     def _status(self, event: cdc.StatusEvent, current: cdc.CurrentStatus, now_ns: int) -> list[cdc.CallEvent]:
         if self._order.status_messages:

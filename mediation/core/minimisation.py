@@ -294,6 +294,10 @@ class Minimiser:
         self.removed = 0
         self.withheld = 0
 
+    def gives(self, kind: Kind) -> bool:
+        """Whether the order may be given what is of this kind."""
+        return self._given[kind]
+
     def _judge(self, field: str, kind: Kind) -> tuple[str, Callable[[Any], Any]]:
         match kind:
             case Kind.PARTS:

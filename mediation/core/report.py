@@ -101,11 +101,12 @@ class Reporter:
             current_status=current,
         )
 
-    def digits(self, call: Call, digits: str, stamp_ns: int) -> cdc.Message:
+    def digits(self, call: Call, digits: str, label: str, stamp_ns: int) -> cdc.Message:
         return cdc.DialedDigitExtraction(
             **self._at(stamp_ns),
             call_id=_identity(call, call.winner),
             digits=digits,
+            sip_headers=(label,),
         )
 
     def flash(self, call: Call, stamp_ns: int) -> cdc.Message:

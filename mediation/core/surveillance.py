@@ -15,6 +15,7 @@ from mediation.core.digits import INTER_DIGIT_TIMEOUT_NS
 from mediation.core.identity import DialPlan, Plan
 
 METHODS: Final = ("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE")  # that make, change and end calls
+# Beside calls, for `service`; their counters say how many of them were reported by nothing.
 SILENT_METHODS: Final = ("REGISTER", "MESSAGE", "OPTIONS", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO", "REFER")
 
 COUNTERS: Final = (
@@ -25,15 +26,19 @@ COUNTERS: Final = (
     "calls_joined",  # of them, already up when first seen
     "calls_timed_out",
     "calls_evicted",
-    "digits_off",  # packets not looked at, because extraction is off
+    "digits_off",  # packets, tones and requests with keys not looked at, because extraction is off
     "digits_of_others",
-    "digits_copies",  # packets that repeated a key press
+    "digits_copies",  # packets and requests that repeated a key press
+    "digits_again",  # presses that another source told as well
+    "digits_refused",  # requests with keys that the network did not accept
     "digits_before_answer",  # presses before cut-through
     "events_ignored",  # telephone-events that are neither digit nor flash
     "fields_minimised",
     "messages_withheld",  # nothing of them was left after minimisation
     "after_stop",  # PDUs that came after the order ended
-    "unreported_other",  # methods that are not listed by name
+    "registrations_forgotten",  # subscribers, bindings and requests for which there was no more room
+    "mailboxes_forgotten",
+    "unreported_other",  # responses, and copies, of methods that are not listed by name
     *(f"unreported_{method}" for method in SILENT_METHODS),
 )
 

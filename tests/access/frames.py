@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import struct
 
-UDP, FRAGMENT = 17, 44
+TCP, UDP, FRAGMENT = 6, 17, 44
+FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 MAC = bytes.fromhex("020000000002 020000000001")
 
 
@@ -26,6 +27,20 @@ def udp(source: str, destination: str, sport: int, dport: int, payload: bytes) -
     return header[:6] + struct.pack("!H", value) + payload
 
 
+def tcp(
+    source: str, destination: str, sport: int, dport: int, payload: bytes = b"", *, sequence: int = 0, flags: int = ACK,
+    options: bytes = b"",
+) -> bytes:  # fmt: skip
+    header = struct.pack(
+        "!HHIIBBHHH", sport, dport, sequence & 0xFFFFFFFF, 1, (20 + len(options)) // 4 << 4, flags, 65535, 0, 0
+    )
+    segment = header + options + payload
+    a, b = ipaddress.ip_address(source).packed, ipaddress.ip_address(destination).packed
+    size = len(segment)
+    pseudo = a + b + (struct.pack("!IxxxB", size, TCP) if len(a) == 16 else struct.pack("!xBH", TCP, size))
+    return segment[:16] + struct.pack("!H", checksum(pseudo + segment)) + segment[18:]
+
+
 def ipv4(
     source: str, destination: str, body: bytes, *, protocol: int = UDP, options: bytes = b"", ident: int = 7,
     offset: int = 0, more: bool = False,
@@ -39,10 +54,12 @@ def ipv4(
     return header[:10] + struct.pack("!H", value) + header[12:] + options + body
 
 
-def ipv6(source: str, destination: str, body: bytes, *, extensions: tuple[tuple[int, bytes], ...] = ()) -> bytes:
+def ipv6(
+    source: str, destination: str, body: bytes, *, extensions: tuple[tuple[int, bytes], ...] = (), protocol: int = UDP
+) -> bytes:
     """`extensions` are (type, header without its next-header octet, which is filled in)."""
     chain = b""
-    kinds = [kind for kind, _ in extensions] + [UDP]
+    kinds = [kind for kind, _ in extensions] + [protocol]
     for (_, octets), following in zip(extensions, kinds[1:], strict=True):
         chain += bytes([following]) + octets
     return (

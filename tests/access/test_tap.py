@@ -78,7 +78,7 @@ SIGNALLING = [
 
 OTHERS = {
     "dropped_not_ip": make.ethernet(datagram4()[14:])[:12] + b"\x08\x06" + bytes(28),
-    "dropped_not_udp": make.ethernet(make.ipv4(A4, B4, struct.pack("!HH", 5060, 5060) + bytes(16), protocol=6)),
+    "dropped_not_udp": make.ethernet(make.ipv4(A4, B4, struct.pack("!HH", 5060, 5060) + bytes(16), protocol=132)),
     "dropped_malformed": make.ethernet(b"\x43" + make.ipv4(A4, B4, make.udp(A4, B4, 5060, 5060, b"x"))[1:]),
     "dropped_other_flow": datagram4(16384, b"\x80\x00" + bytes(170)),
     "dropped_fragment": make.fragments(A4, B4, make.udp(A4, B4, 16384, 16386, bytes(2000)), 1000, ident=3)[1],
@@ -164,7 +164,7 @@ def test_a_media_flow_passes_its_payload_types_only(wire: Wire) -> None:
     key = struct.pack("=BB2s16s", 4, 0, struct.pack("!H", 20000), socket.inet_aton(B4))
     wire.send(rtp(101))
     settled(tap, 1)
-    _linux.update(tap.filter.media_flows, key, struct.pack("=QQ", 1 << 13, 1 << (101 - 64)))
+    _linux.update(tap.filter.media_flows, key, struct.pack("=QQQ", 1 << 13, 1 << (101 - 64), 0))
     wire.send(rtp(101), rtp(101 | 128), rtp(13), rtp(0), rtp(100), rtp(101, dport=20002))
     wire.send(make.fragments(A4, B4, make.udp(A4, B4, 30000, 20000, b"\x80\x65" + bytes(2000)), 1000)[0])
     found = settled(tap, 8)

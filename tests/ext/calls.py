@@ -113,13 +113,14 @@ class Rig:
     def __init__(self, *points: Point, **options: object) -> None:
         self.matcher = Matcher(points or (Point(),), PLAN, **options)
         self.now = NOW
+        self.passing: dict[tuple[str, int], tuple[int, ...] | None] = {}
 
     def arm(
         self, xid: bytes = XID, *subjects: str, start: int = NOW - HOUR, end: int = NOW + HOUR, dde: bool = False,
-        iap_mask: int = 2**64 - 1,
+        iap_mask: int = 2**64 - 1, content: bool = False,
     ) -> Rig:  # fmt: skip
         keys = [key for subject in subjects or (S,) for key in match_keys(subject, PLAN)]
-        self.matcher.add_task(xid, keys, start, end, dde, iap_mask)
+        self.matcher.add_task(xid, keys, start, end, dde, iap_mask, content)
         return self
 
     def send(
@@ -150,10 +151,27 @@ class Rig:
     def pdus(self) -> list[Pdu]:
         return Framer().feed(self.matcher.take())
 
+    def x3(self, packet: bytes, source: tuple[str, int], destination: tuple[str, int], iap: int = 0) -> list[Pdu]:
+        """A packet that passed the kernel's filter; what goes out as content."""
+        self.matcher.media(packet, source=source, destination=destination, stamp_ns=self.now, now_ns=self.now, iap=iap)
+        return self.content()
+
+    def content(self) -> list[Pdu]:
+        return Framer().feed(self.matcher.take_content())
+
+    def open(self) -> dict[tuple[str, int], tuple[int, ...] | None]:
+        """What the kernel passes now: the payload types of each destination, None for everything."""
+        for add, address, port, types in self.flows():
+            if add:
+                self.passing[address, port] = types
+            else:
+                del self.passing[address, port]  # taken away once, and nothing that was not there
+        return self.passing
+
     def count(self, name: str) -> int:
         return self.matcher.counters()[name]
 
-    def flows(self) -> list[tuple[bool, str, int, tuple[int, ...]]]:
+    def flows(self) -> list[tuple[bool, str, int, tuple[int, ...] | None]]:
         return self.matcher.take_flow_changes()
 
 

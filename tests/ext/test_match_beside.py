@@ -86,7 +86,7 @@ def test_unsubscribing_ends_a_subscription() -> None:
 def test_a_subscription_from_before_is_joined(method: str) -> None:
     rig = Rig().arm()
     d = Dialog()
-    assert rig.send(d.response(200, method="SUBSCRIBE"), d.request("MESSAGE"), d.request("REFER")) == []
+    assert rig.send(d.response(200, method="SUBSCRIBE"), d.request("MESSAGE"), d.request("OPTIONS")) == []
     pdus = rig.send(d.request(method, cseq=5), d.response(200, method=method, cseq=5))
     assert [p.direction for p in pdus] == [Direction.FROM_TARGET, Direction.TO_TARGET]
     rig.now += 1800_000_000_000

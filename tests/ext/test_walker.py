@@ -19,8 +19,9 @@ ETHERNET = 1
 
 # Ends of a frame; together with the fragments that were used or wait they are all frames.
 ENDS = (
-    "to_signalling", "to_media", "link_type_unknown", "link_malformed", "not_ip", "not_udp", "truncated",
-    "ip_malformed", "ip_checksum", "extension_headers", "udp_length", "udp_checksum",
+    "to_signalling", "to_media", "to_stream", "link_type_unknown", "link_malformed", "not_ip", "not_udp", "truncated",
+    "ip_malformed", "ip_checksum", "extension_headers", "udp_length", "udp_checksum", "other_connection",
+    "tcp_malformed", "tcp_checksum", "tunnel_malformed",
 )  # fmt: skip
 FRAGMENT_ENDS = (
     "fragments_used", "fragment_malformed", "fragment_duplicate", "fragment_overlap", "fragment_table_full",
@@ -109,7 +110,7 @@ EIGHT = tuple((60, b"\0" + bytes(6)) for _ in range(8))
         (make.MAC, "link_malformed"),
         (make.ethernet(sip4(), tags=(0x8100,) * 5), "link_malformed"),
         (make.ethernet(sip4())[:12] + b"\x08\x06" + bytes(28), "not_ip"),
-        (make.ethernet(sip4(protocol=6)), "not_udp"),
+        (make.ethernet(sip4(protocol=132)), "not_udp"),
         (make.ethernet(sip4())[:-1], "truncated"),
         (make.ethernet(sip4())[:20], "truncated"),
         (make.ethernet(b"\x44" + sip4()[1:]), "ip_malformed"),  # header of 16 octets
@@ -197,9 +198,9 @@ def test_the_same_place_with_other_octets_is_an_overlap(walker: Walker) -> None:
 def test_what_is_never_completed_times_out(walker: Walker) -> None:
     for frame in PARTS[:3]:
         feed(walker, frame)
-    walker.expire(NOW + 30 * S - 1)
+    walker.expire(NOW + 30 * S - 1, NOW)
     assert "fragment_timed_out" not in counted(walker)
-    walker.expire(NOW + 30 * S)
+    walker.expire(NOW + 30 * S, NOW)
     assert counted(walker) == {"fragments": 3, "fragment_timed_out": 3}
     feed(walker, PARTS[3], stamp=NOW + 30 * S)  # too late: it begins anew
     assert "to_signalling" not in counted(walker)
@@ -254,7 +255,7 @@ def test_many_tiny_fragments_are_bounded(walker: Walker) -> None:
 
 
 def test_fragments_of_something_else_are_not_udp(walker: Walker) -> None:
-    feed(walker, make.ethernet(make.ipv4(A4, B4, bytes(16), protocol=6, more=True)))
+    feed(walker, make.ethernet(make.ipv4(A4, B4, bytes(16), protocol=132, more=True)))
     assert counted(walker) == {"not_udp": 1}
 
 

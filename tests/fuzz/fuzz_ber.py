@@ -68,7 +68,9 @@ def value(kind: Any, source: Source) -> Any:
         case syntax.SequenceOf() | syntax.SetOf():
             return tuple(value(kind.element, source) for _ in range(source.number(4 if source.number(9) else 80)))
         case syntax.Sequence():
-            given: dict[str, Any] = {"case_id": "C", "iap_system_id": None} if issubclass(kind.struct, cdc.Message) else {}
+            given: dict[str, Any] = (
+                {"case_id": "C", "iap_system_id": None} if issubclass(kind.struct, cdc.Message) else {}
+            )
             for member in fitting.flat(kind.members):
                 if member.attribute not in ("translation_input", "combined") and (member.mandatory or source.number(2)):
                     given[member.attribute] = value(member.type, source)

@@ -27,8 +27,9 @@ A4, B4, A6, B6 = "192.0.2.1", "198.51.100.2", "2001:db8::1", "2001:db8:ffff::2"
 NOW = 1_700_000_000_000_000_000
 LINK_TYPES = (0, 1, 12, 14, 101, 108, 113, 228, 229, 276, 147)
 ENDS = (
-    "to_signalling", "to_media", "link_type_unknown", "link_malformed", "not_ip", "not_udp", "truncated",
-    "ip_malformed", "ip_checksum", "extension_headers", "udp_length", "udp_checksum", "fragments",
+    "to_signalling", "to_media", "to_stream", "link_type_unknown", "link_malformed", "not_ip", "not_udp", "truncated",
+    "ip_malformed", "ip_checksum", "extension_headers", "udp_length", "udp_checksum", "other_connection",
+    "tcp_malformed", "tcp_checksum", "tunnel_malformed", "fragments",
 )  # fmt: skip
 FRAGMENT_ENDS = (
     "fragments_used", "fragment_malformed", "fragment_duplicate", "fragment_overlap", "fragment_table_full",

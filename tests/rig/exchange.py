@@ -18,13 +18,15 @@ from typing import Any, Self
 
 from mediation.cli import demo_network
 from mediation.cli.demo_network import SPAN, Network
-from mediation.cli.demo_site import LabSite, Line, Lines
+from mediation.cli.demo_site import Line, Lines
 from tests.rig import phone
 from tests.rig.kamailio import DOMAIN, SIP_PORT, Kamailio
 from tests.rig.labels import label
 from tests.rig.ladder import End, udp_end
 from tests.rig.phone import Phone, PhoneCall
 from tests.rig.rtpengine import Rtpengine
+from tests.rig.scenario import Scenario
+from tests.rig.site import RigSite
 from tests.rig.wire import datagram_socket
 
 SBC, SBC6 = "10.79.0.1", "fd79::1"
@@ -35,6 +37,7 @@ ENDS_AT_MOST = 60
 POINTS = ("span", "sbc")
 FENCE = "+12025559998"
 EVENT_LIMIT_S = 8.0  # 47 CFR 1.20007(a)(14)
+SETTLE_LIMIT_S = 1.5
 COUNTER = itertools.count(1)
 
 
@@ -108,9 +111,9 @@ class Exchange:
             self._phone(name).until_ready()
         return self.phones[name]
 
-    def _site(self, switch: str, sbc: str) -> LabSite:
+    def _site(self, switch: str, sbc: str) -> RigSite:
         point = '[[iap]]\nname = "%s"\ninterface = "%s"\nnamespace = "%s"\nside = "access"\nports = [5060, 8080]\n'
-        site = LabSite(self.folder / "site", iaps=point % ("span", SPAN, switch) + point % ("sbc", "eth0", sbc))
+        site = RigSite(self.folder / "site", iaps=point % ("span", SPAN, switch) + point % ("sbc", "eth0", sbc))
         self._open.callback(site.stop)
         site.order("FENCE", f"tel:{FENCE}")
         site.collect()
@@ -242,6 +245,14 @@ class Floor:
         line = self.exchange.messages.wait(is_it, limit, since=self._start)
         assert line is not None, f"no {wanted} for {for_case}; it got {self.received(case)}"
         return line
+
+    def settle(self, scenario: Scenario) -> None:
+        """A phone says that a call is over when it sends BYE: waits for what is still under way, if it is expected."""
+        for point in scenario.points:
+            self.exchange.messages.wait(
+                lambda _, point=point: len(self.received(point=point)) >= len(scenario.expected),  # type: ignore[misc]
+                SETTLE_LIMIT_S, since=self._start,
+            )  # fmt: skip
 
     @staticmethod
     def point(line: Line) -> str:

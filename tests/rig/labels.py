@@ -23,8 +23,11 @@ def label(line: Line) -> str:
         case "subjectSignal":
             signal = fields.get("signal") or {}
             name = next((name for name in ("refer", "switchhookFlash", "dialedDigits") if signal.get(name)), "")
+            if name == "dialedDigits":  # a code and the number behind it: the number is somebody's
+                dialed = str(signal[name])
+                return f"subjectSignal dialedDigits {dialed[:3]}{'+' if len(dialed) > 3 else ''}"
             if name:
-                return " ".join(["subjectSignal", name, *([signal[name]] if name == "dialedDigits" else [])])
+                return f"subjectSignal {name}"
         case "confPartyChange":
             for name, word in (("joinedParties", "joined"), ("removedParties", "removed")):
                 if fields.get(name):

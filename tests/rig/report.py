@@ -14,7 +14,7 @@ from typing import Any
 
 from mediation.cli import demo_network
 from mediation.core.errors import MediationError
-from tests.rig import exchange, scenarios, scenarios_phones, stage
+from tests.rig import exchange, scenarios, scenarios_dialogs, scenarios_phones, scenarios_services, stage
 from tests.rig.scenario import Scenario, Table, second_case
 
 WIDTH = 48
@@ -50,6 +50,7 @@ def play(rig: Any, scenario: Scenario) -> Outcome:
     with rig.stage(scenario.name) as floor:
         try:
             scenario.play(floor)
+            floor.settle(scenario)
             rig.fence()
         except (AssertionError, MediationError, OSError) as problem:
             error = " ".join(str(problem).split()) or repr(problem)
@@ -80,11 +81,20 @@ class Part:
             yield from table.rows
 
 
+def exchange_tables() -> tuple[Table, ...]:
+    """What is played on the exchange of real peers."""
+    return scenarios_phones.scenario, scenarios_dialogs.scenario, scenarios_services.scenario
+
+
 def parts() -> list[Part]:
     """Everything there is to play."""
     return [
         Part(demo_network.possible(), stage.built, (scenarios.scenario,)),
-        Part(exchange.possible(), exchange.built, (scenarios_phones.scenario,)),
+        Part(
+            exchange.possible(),
+            exchange.built,
+            (scenarios_phones.scenario, scenarios_dialogs.scenario, scenarios_services.scenario),
+        ),
     ]
 
 

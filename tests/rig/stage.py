@@ -21,6 +21,7 @@ from mediation.cli.demo_network import SPAN, Network, open_socket
 from mediation.cli.demo_sipp import SIP_PORT, Called, Caller, Running
 from mediation.cli.demo_site import LabSite, Line, label
 from tests.rig.forwarder import Diversion, Forwarder
+from tests.rig.scenario import Scenario
 
 SCENARIOS_AT_MOST = 60  # addresses given to each peer
 EVENT_LIMIT_S = 8.0  # 47 CFR 1.20007(a)(14)
@@ -223,6 +224,10 @@ class Stage:
         """The same as labels, without the case's own activation (its order is part of every scenario)."""
         labels = [label(line) for line in self.lines(case)]
         return [text for text in labels if not text.startswith("surveillanceStatus activation")]
+
+    def settle(self, scenario: Scenario) -> None:
+        """Nothing: sipp's processes have ended, so that all their messages had passed the tap."""
+        assert scenario.points == ("span",)
 
     def in_seconds(self, seconds: float) -> tuple[str, float]:
         """A whole second of UTC at least `seconds` ahead, as RFC 3339 and as seconds since 1970."""

@@ -1,0 +1,117 @@
+"""The lab site of the rig: as `LabSite`, with an agency that can go away and functions that can be killed.
+
+Orders are made in this process, by the same commands that people type: a tenth of the time of a new interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import click
+from click.testing import CliRunner
+
+from mediation.cli.demo_site import LabSite, Lines
+from mediation.cli.main import group
+from mediation.core.errors import MediationError
+
+STOP_LIMIT_S = 10.0
+
+
+class Journal(Lines):
+    """What came to the agency, over all runs of its collection function."""
+
+    def __init__(self) -> None:
+        self._lines, self._ended, self._changed = [], False, threading.Condition()
+
+    def follow(self, stream: IO[str]) -> None:
+        """Reads another run's output behind what there is; its end ends nothing."""
+
+        def read() -> None:
+            for text in stream:
+                line = json.loads(text)
+                with self._changed:
+                    self._lines.append(line)
+                    self._changed.notify_all()
+
+        threading.Thread(target=read, daemon=True).start()
+
+
+class RigSite(LabSite):
+    """One lab site under test."""
+
+    def try_command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        runner = CliRunner()
+        done = runner.invoke(group, list(words), standalone_mode=False)
+        error = done.exception
+        status, complaint = 0, done.stderr
+        if isinstance(error, MediationError):
+            status, complaint = 1, f"mediation: {error}"
+        elif isinstance(error, click.ClickException):
+            status, complaint = 2, error.format_message()
+        elif error is not None and not isinstance(error, SystemExit):
+            raise error
+        elif done.exit_code:
+            status = done.exit_code
+        return subprocess.CompletedProcess(words, status, done.stdout, complaint)
+
+    def order(self, case: str, *targets: str, authority: str = "pen-register", **options: str) -> None:
+        """As the commands have it; an option with an empty value is a flag."""
+        words = ["lab", "order", "--site", str(self.path), "--case", case, "--authority", authority]
+        for target in targets:
+            words += ["--target", target]
+        for name, value in options.items():
+            words += [f"--{name}", *([value] if value else [])]
+        self.command(*words)
+
+    def collect(self) -> None:
+        self._collector = self._start("collect")
+        assert self._collector.stdout is not None
+        if self.messages is None:
+            self.messages = Journal()
+        assert isinstance(self.messages, Journal)
+        self.messages.follow(self._collector.stdout)
+
+    @contextmanager
+    def agency_away(self) -> Iterator[None]:
+        """The collection function is down inside the context and up again behind it."""
+        self._collector = self._end(self._collector)
+        try:
+            yield
+        finally:
+            self.collect()
+
+    def pid(self, function: str) -> int:
+        """Which process is a function of this site ("iap", "mediator")."""
+        assert self._functions is not None
+        children = Path(f"/proc/{self._functions.pid}/task/{self._functions.pid}/children").read_text().split()
+        for child in map(int, children):
+            words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+            if function.encode() in words:
+                return child
+        raise AssertionError(f"no process of the {function}")
+
+    def kill(self, function: str) -> None:
+        """SIGKILL; returns when the process is gone. The parent starts another."""
+        pid = self.pid(function)
+        handle = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGKILL)
+        try:  # it is the parent's child, not ours: the handle tells when it has ended
+            assert select.select([handle], [], [], STOP_LIMIT_S)[0], f"the {function} lives on"
+        finally:
+            os.close(handle)
+
+    def freeze(self, function: str) -> None:
+        """The function stands still and keeps its sockets (SIGSTOP)."""
+        os.kill(self.pid(function), signal.SIGSTOP)
+
+    def thaw(self, function: str) -> None:
+        os.kill(self.pid(function), signal.SIGCONT)
