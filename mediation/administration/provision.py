@@ -15,7 +15,7 @@ from mediation.runtime.config import Site
 
 # The one place that says what this release delivers: a capability or profile is added here when it is built.
 CAPABILITIES = frozenset({Capability.CALL_DATA, Capability.DIGITS, Capability.CONTENT})
-PROFILES = frozenset({"t1678"})
+PROFILES = frozenset(encoding.PROFILES)
 
 
 def check(order: Order, site: Site) -> None:

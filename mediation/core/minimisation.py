@@ -157,10 +157,12 @@ FIELDS: Final[dict[type[cdc.Record], dict[str, Kind]]] = {
     cdc.Connection: {
         **_PREFIX,
         **_all(Kind.PARTS, "call_ids", "connected_parties", "new_parties", "connected_media"),
+        "media_of_subject": Kind.CALL,
     },
     cdc.ConnectionBreak: {
         **_PREFIX,
         **_all(Kind.PARTS, "call_ids", "removed_parties", "remaining_parties", "dropped_parties", "suspended_media"),
+        "media_of_subject": Kind.CALL,
     },
     cdc.MediaAndAddressReporting: {
         **_PREFIX,

@@ -298,6 +298,7 @@ class Reporter:
                 removed_parties=(call.party(holder.other),),
                 remaining_parties=(call.party(holder),),
                 suspended_media=_granted(call.media.descriptions[holder]),
+                media_of_subject=None if call.subject_side is None else holder is call.subject_side,
             )
         ]
 
@@ -310,6 +311,7 @@ class Reporter:
                 connected_parties=(call.party(first), call.party(first.other)),
                 new_parties=(call.party(call.media.removed_by.other),),
                 connected_media=_granted(call.media.descriptions[call.media.changed_by]),
+                media_of_subject=None if call.subject_side is None else call.media.changed_by is call.subject_side,
             )
         ]
 

@@ -26,7 +26,7 @@ from mediation.core.surveillance import Surveillance
 from mediation.core.x2 import Pdu, PduType
 from mediation.delivery.spool import MAX_U32, Message
 
-PROFILES: Final = {"t1678": encoding.Profile(name="t1678")}
+PROFILES: Final = encoding.PROFILES
 
 
 class TrackerCounters(msgspec.Struct):
@@ -36,6 +36,7 @@ class TrackerCounters(msgspec.Struct):
     not_x2: int = 0  # content and other PDU types
     events: int = 0
     unencodable: int = 0
+    not_in_profile: int = 0  # messages that the order's profile has no form for; nothing is missing at the far side
     faults: int = 0  # PDUs that our own call model could not take: reported to the agency as a loss
 
 
@@ -191,6 +192,10 @@ class Tracker:
             except EncodingError:
                 octets = None  # takes a number, and the far side is told that it is lost
                 self.counters.unencodable += 1
+            else:
+                if octets is None:
+                    self.counters.not_in_profile += 1
+                    continue
             error_us = min(-(-event.error_ns // 1000), MAX_U32)
             found.append(Outgoing(task, Message(event.received_ns, error_us, event.disciplined, octets)))
         self.counters.events += len(found)

@@ -57,6 +57,8 @@ def value_of(name: str, kind: object) -> object:
         return (value_of(name, first),)
     if isinstance(first, type) and issubclass(first, cdc.Record):
         return PARTY if first is cdc.Party else SDP if first is cdc.Media else full(first)
+    if first is bool:
+        return True
     if isinstance(first, type) and issubclass(first, int) and first is not int:
         return next(iter(first))  # an enumeration
     if first is ccc.Form:

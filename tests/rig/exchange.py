@@ -113,7 +113,9 @@ class Exchange:
 
     def _site(self, switch: str, sbc: str) -> RigSite:
         point = '[[iap]]\nname = "%s"\ninterface = "%s"\nnamespace = "%s"\nside = "access"\nports = [5060, 8080]\n'
-        site = RigSite(self.folder / "site", iaps=point % ("span", SPAN, switch) + point % ("sbc", "eth0", sbc))
+        tunnels = 'tunnels = ["ip", "gre", "vxlan", "gtp"]\n'
+        points = point % ("span", SPAN, switch) + tunnels + point % ("sbc", "eth0", sbc)
+        site = RigSite(self.folder / "site", iaps=points)
         self._open.callback(site.stop)
         site.order("FENCE", f"tel:{FENCE}")
         site.collect()
