@@ -66,7 +66,7 @@ VERDICTS: Final[dict[Authority, dict[Kind, bool | Capability]]] = {
         Kind.TEXT: Capability.CONTENT,
         Kind.DIGITS: Capability.DIGITS,
     },
-    # An order under FISA may be for content (50 USC 1805) or a pen register (50 USC 1842): its capabilities say which.
+    # Under FISA for content (50 USC 1805) or a pen register (50 USC 1842): the capabilities say which.
     Authority.FISA: {
         Kind.CALL: True,
         Kind.CONTENT: Capability.CONTENT,
@@ -258,7 +258,7 @@ ESSENTIAL: Final[dict[type[cdc.Record], tuple[str, ...]]] = {
         "subject_media", "associate_media", "subject_contact_addresses", "associate_contact_addresses",
     ),
 }  # fmt: skip
-# A struct that says nothing by itself goes with the field that it carries.
+# A struct that says nothing by itself goes with this field.
 CARRIERS: Final[dict[type[cdc.Record], str]] = {cdc.Media: "sdp", cdc.SignalingMessage: "octets"}
 
 
@@ -306,7 +306,6 @@ class Minimiser:
         return self._given[kind]
 
     def _passes(self, kind: Kind) -> bool:
-        """Whether a field of this kind needs no look at all."""
         return self._given.get(kind, False) and (kind is not Kind.SESSION or self._given[Kind.CONTENT])
 
     def _judge(self, field: str, kind: Kind) -> tuple[str, Callable[[Any], Any]]:
