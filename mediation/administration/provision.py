@@ -25,7 +25,7 @@ def check(order: Order, site: Site) -> None:
         raise AuthorizationError(Check.NOT_PROVIDED, f"{Check.NOT_PROVIDED.sentence}: {', '.join(missing)}")
     if legal.profile not in PROFILES:
         raise AuthorizationError(Check.NOT_PROVIDED, f"profile not provided by this release: {legal.profile}")
-    names = [iap.name for iap in site.iaps]
+    names = list(site.point_names)
     if unknown := set(carrier.iaps) - set(names):
         raise AuthorizationError(Check.IAP_UNKNOWN, ", ".join(sorted(unknown)))
     for subject in legal.subjects:

@@ -97,6 +97,13 @@ def test_scenario_21_the_same_keys_by_telephone_event_and_info(wire: Wire) -> No
     assert wire.model.counters["digits_again"] == 4
 
 
+def test_a_held_key_whose_end_packets_are_lost(wire: Wire) -> None:
+    wire.play(press("7", 0)[:1])
+    wire.now_ns += 2000 * MS
+    wire.request("INFO", cseq=20, headers=(f"Content-Type: {RELAY}",), body="Signal=7\r\nDuration=2000\r\n")
+    assert [digits for digits, _ in dialed(wire)] == ["7"]
+
+
 def test_the_toggle_holds_for_every_source(wire: Wire) -> None:
     wire.events += wire.model.set_dde(False, wire.now_ns)
     relay(wire, "1", 20)
@@ -185,6 +192,7 @@ def test_digits_by_info_outside_of_any_dialog() -> None:
         (DTMF, "5\r\n", ("5", 0)),
         (DTMF, "16", (FLASH, 0)),
         (DTMF, "17", ("17", 0)),
+        (DTMF, "05", ("05", 0)),
         (DTMF, "2015550199", ("2015550199", 0)),
         (DTMF, "Signal=3\r\nDuration=5\r\n", ("3", 5)),
         ("application/hook-flash", "anything", (FLASH, 0)),
