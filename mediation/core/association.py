@@ -290,8 +290,6 @@ class Associations:
         return found if found is not None and found is not call and found.state in UP else None
 
     def _change(self, stamp_ns: int, previous: tuple[Call, ...], resulting: cdc.CallIdentity) -> cdc.Message:
-        for each in previous:
-            each.reported = True
         return cdc.Change(
             **self._at(stamp_ns), previous=tuple(each.identity() for each in previous), resulting=(resulting,)
         )
@@ -302,7 +300,6 @@ class Associations:
         if moved is not None:
             party, moved.transferred = moved.associate, True
             changes.append(self._change(stamp_ns, (moved,), conference.identity()))
-        conference.reported = True
         self._remember(conference, self._key(party), party)
         return [
             *changes,

@@ -236,7 +236,7 @@ class CallModel:
         if call is not None and message.method == "REFER":
             self._calls.alias(call, key, message.call_id)  # how far it comes is told there
         if call is None and message.method in JOINING and message.to.tag:
-            call = self._open(key, pdu, message, NOTHING)
+            call = self._calls.leg(key, pdu, message, NOTHING) or self._open(key, pdu, message, NOTHING)
         if call is None or call.state is State.RELEASED:
             return False
         for reading in self._reader.read(call, message):

@@ -11,7 +11,8 @@ Origination or TerminationAttempt and one Release. Evidence in this order, the f
      caller, and from another host than the first leg: a phone that dials anew sends from its own.
 
 Only a call of the same role that has not been answered yet can get a further leg, and only by an INVITE that asks for
-the same (both with Replaces or Join, or neither): a new call in the same session is a call of its own.
+the same (both with Replaces or Join, or neither): a new call in the same session is a call of its own. Of a call that
+was up before it was first seen, a further leg shows itself by the pair of UUIDs alone: both ends are the same.
 """
 
 from __future__ import annotations
@@ -92,6 +93,18 @@ class Correlator:
             return call, Evidence.MEDIA
         return None
 
+    def joined_leg(self, message: SipMessage, pdu: Pdu) -> Call | None:
+        """The call, up before it was first seen, that a request inside another dialog is of as well."""
+        call = self._marked.get((Evidence.SESSION_ID, session_pair(message)))
+        return call if call is not None and call.joined and call.role is pdu.role else None
+
+    def mark_pair(self, call: Call, message: SipMessage) -> None:
+        """A call that was up before: `joined_leg` finds it by this."""
+        pair = session_pair(message)
+        if pair:
+            call.marks += ((Evidence.SESSION_ID, pair),)
+            self._marked[Evidence.SESSION_ID, pair] = call
+
     def dialog(self, wanted: DialogId | None) -> Call | None:
         """The call that has this dialog; None when no call of the task has it."""
         call = self._named.get(wanted.call_id) if wanted is not None else None
@@ -138,6 +151,16 @@ def marks(message: SipMessage) -> Marks:
     if icid and len(icid) <= MAX_MARK:
         found.append((Evidence.ICID, icid))
     return Marks(tuple(found), replaces, joins)
+
+
+def session_pair(message: SipMessage) -> str:
+    """Both UUIDs of a Session-ID inside a dialog (RFC 7989 section 6), in one order whoever sends; "" without both."""
+    local, _, rest = (message.first("session-id") or "").partition(";")
+    remote = next((part.strip()[7:] for part in rest.split(";") if part.strip().lower().startswith("remote=")), "")
+    pair = sorted((local.strip().lower(), remote.strip().lower()))
+    if not pair[0] or _NOBODY in pair or len(pair[0]) + len(pair[1]) >= MAX_MARK:
+        return ""
+    return " ".join(pair)
 
 
 def _icid(value: str) -> str:

@@ -44,13 +44,17 @@ class Calls:
     def add(self, call: Call, message: SipMessage, pdu: Pdu, told: Marks) -> None:
         """A call's first message."""
         self.correlator.add(call, message, pdu, told)
+        if call.joined:
+            self.correlator.mark_pair(call, message)
         self._calls[call.key] = call
 
     def leg(self, key: Hashable, pdu: Pdu, message: SipMessage, told: Marks) -> Call | None:
         """The call that a back-to-back agent sends on under a new Call-ID; None: it is no leg of a known call."""
-        if message.method != "INVITE" or message.to.tag:
-            return None
-        found = self.correlator.leg(message, pdu, told)
+        if message.to.tag:
+            joined = self.correlator.joined_leg(message, pdu)
+            found = (joined, Evidence.SESSION_ID) if joined is not None else None
+        else:
+            found = self.correlator.leg(message, pdu, told) if message.method == "INVITE" else None
         if found is None:
             return None
         call, evidence = found

@@ -223,6 +223,24 @@ def test_a_transfer_that_the_agent_carries_out_itself() -> None:
         assert near.story[3:] == ["subjectSignal refer", "redirection", "release"]
 
 
+@pytest.mark.parametrize("methods", [("UPDATE", "UPDATE"), ("INFO", "OPTIONS"), ("INVITE", "BYE")])
+def test_two_legs_of_a_call_that_was_up_have_one_end(methods: tuple[str, str]) -> None:
+    """The pair of UUIDs is the same on both, whoever sends; one UUID alone says nothing."""
+    other = UUID[::-1]
+    near, far = two_legs()
+    near.request(methods[0], cseq=10, headers=(f"Session-ID: {UUID};remote={other}",))
+    far.request(methods[1], cseq=10, from_caller=False, headers=(f"Session-ID: {other};remote={UUID}",))
+    third = Wire(near.model, call_id="third", events=near.events)
+    third.request("UPDATE", cseq=10, headers=(f"Session-ID: {UUID};remote={UUID[1:]}a",))
+    near.bye()
+    far.bye()
+    counters = near.model.counters
+    assert (counters["calls_joined"], counters["legs_joined_session_id"]) == (2, 1)
+    assert near.story == ["release"]
+    third.bye()
+    assert near.story == ["release", "release"]
+
+
 def test_legs_without_end_are_bounded() -> None:
     near, _ = two_legs()
     near.invite(headers=SESSION)
