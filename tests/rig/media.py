@@ -1,4 +1,4 @@
-"""Media of ladders, and what became of it: RTP and RTCP that every packet of can be told apart, and the delivered copies.
+"""Media of ladders, and what became of it: RTP and RTCP that can all be told apart, and the delivered copies.
 
 `Delivered` listens where the agency takes PacketCable content (a UDP port of the loopback) with a packet socket of its
 own, and at the tapped bridge with another: the two are compared octet by octet, from the IP header on.
