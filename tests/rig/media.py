@@ -1,4 +1,4 @@
-"""Media of ladders, and what became of it: RTP and RTCP that every packet of can be told apart, and the delivered copies.
+"""Media of ladders, and what became of it: RTP and RTCP that can all be told apart, and the delivered copies.
 
 `Delivered` listens where the agency takes PacketCable content (a UDP port of the loopback) with a packet socket of its
 own, and at the tapped bridge with another: the two are compared octet by octet, from the IP header on.
@@ -7,10 +7,11 @@ own, and at the tapped bridge with another: the two are compared octet by octet,
 from __future__ import annotations
 
 import itertools
+import socket
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from mediation.cli.demo_network import SPAN
 from mediation.runtime import config
@@ -79,6 +80,15 @@ class Delivered:
 
 
 @contextmanager
+def listening(port: int) -> Iterator[None]:
+    """Somebody takes the datagrams, unless the collection function does: an agency that is there refuses none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taking:
+        with suppress(OSError):
+            taking.bind(("127.0.0.1", port))
+        yield
+
+
+@contextmanager
 def delivered(exchange: Exchange) -> Iterator[Delivered]:
     """Records inside the context."""
     port = config.load(exchange.site.path).lab_agency.content_port
@@ -88,6 +98,7 @@ def delivered(exchange: Exchange) -> Iterator[Delivered]:
         return not signalling & {each.source[1], each.destination[1]}
 
     with (
+        listening(port),
         Recorder("", "lo", lambda each: each.destination[1] == port) as recorder,
         Recorder(exchange.network.namespace("switch"), SPAN, is_media) as passed,
     ):

@@ -155,7 +155,7 @@ def held(floor: Floor) -> None:
 
 @scenario("14", "B calls S while S talks to A; S takes B's call and goes back to A", *OUT, "termAttempt",
           "networkSignal callWaitingPattern1", "subjectSignal hold", "connectionBreak", "answer", "subjectSignal hold",
-          "connectionBreak", "subjectSignal retrieve", "connection", "release", "release", needs="call",
+          "connectionBreak", "subjectSignal retrieve", "connection", "release", "release",
           points=BOTH)  # fmt: skip
 def call_waiting(floor: Floor) -> None:
     subject, other, third = floor.parties("subject", "alice", "bob")
@@ -183,7 +183,7 @@ def call_waiting(floor: Floor) -> None:
 
 
 @scenario("18", "blind transfer: S sends A to B and leaves", *OUT, "subjectSignal refer", "redirection", "release",
-          needs="call", points=BOTH)  # fmt: skip
+          points=BOTH)  # fmt: skip
 def blind_transfer(floor: Floor) -> None:
     subject, other, third = floor.parties("subject", "alice", "bob")
     floor.order()
@@ -205,7 +205,7 @@ def blind_transfer(floor: Floor) -> None:
 
 @scenario("19", "attended transfer: S holds A, calls B, and joins them (REFER with Replaces)", *OUT,
           "subjectSignal hold", "connectionBreak", *OUT, "subjectSignal refer", "change", "release", "release",
-          needs="call", points=BOTH)  # fmt: skip
+          points=BOTH)  # fmt: skip
 def attended_transfer(floor: Floor) -> None:
     subject, other, third = floor.parties("subject", "alice", "bob")
     floor.order()

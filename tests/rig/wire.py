@@ -21,6 +21,7 @@ CLONE_NEWNET = 0x40000000  # sched.h
 ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 263, 1, 1  # linux/if_packet.h
 PACKET_OUTGOING = 4
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 UDP = 17
 RECORDER_BUFFER = 64 << 20
 
@@ -115,7 +116,7 @@ class Recorder:
         self._socket = inside_of(
             namespace, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         )
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUFFORCE, RECORDER_BUFFER)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECORDER_BUFFER)
         self._socket.bind((interface, ETH_P_ALL))
         index = inside_of(namespace, lambda: socket.if_nametoindex(interface))
         self._socket.setsockopt(
