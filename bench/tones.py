@@ -135,7 +135,7 @@ class Law:
         nearest = self._nearest
         return bytes([nearest[s & 0xFFFF] for s in samples])
 
-    def decode(self, codes: bytes) -> Samples:
+    def decode(self, codes: bytes | bytearray) -> Samples:
         expand = self.expand
         return array("h", [expand[code] for code in codes])
 

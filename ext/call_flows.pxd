@@ -7,14 +7,17 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
 from description cimport FORMER, NO_DESCRIPTION, description
-from dialog cimport CALLEE, call, call_task, in_set
+from dialog cimport call, call_task, in_set
+from entitled cimport dials
 from flows cimport CALL_FLOWS, NO_FLOW, add_flow, first_flow, flow, is_at, next_flow, remove_flow
+from inband cimport quiet_flow
 from match_table cimport COUNT_FLOWS_REFUSED, MAX_FLOW_CHANGES, match_table
 from packet cimport FLOW_ADD, FLOW_REMOVE, flow_change
 from rtp cimport RTCP_TYPES_MASKED
-from sdp cimport RTCP_BESIDE, RTCP_NONE, RTCP_WITH, media_address, media_stream
+from sdp cimport (
+    RTCP_BESIDE, RTCP_NONE, RTCP_WITH, add_types, any_type, media_address, media_stream, no_types, same_types,
+)
 from targets cimport task
-from x2 cimport ROLE_CALLED, ROLE_CALLING
 
 
 cdef inline void ask_kernel(match_table *t, const media_address *at) noexcept nogil:
@@ -22,7 +25,7 @@ cdef inline void ask_kernel(match_table *t, const media_address *at) noexcept no
     cdef flow_change *change
     cdef const flow *f
     cdef void *bigger
-    cdef uint32_t capacity
+    cdef uint32_t capacity, i
     cdef uint32_t index = first_flow(&t.flows, at.family, at.address, at.port)
     if t.flow_change_count == t.flow_change_capacity:
         capacity = t.flow_change_capacity * 2 if t.flow_change_capacity else 64
@@ -49,8 +52,8 @@ cdef inline void ask_kernel(match_table *t, const media_address *at) noexcept no
         elif f.content:
             change.whole = True
         if f.digits:
-            change.payload_types[0] |= f.at.events[0]
-            change.payload_types[1] |= f.at.events[1]
+            for i in range(2):
+                change.payload_types[i] |= f.at.events[i] | f.at.ulaw[i] | f.at.alaw[i]
         index = next_flow(&t.flows, f.following, at.family, at.address, at.port)
 
 
@@ -65,6 +68,7 @@ cdef inline void end_flow(match_table *t, call *c, uint32_t index) noexcept nogi
         place = &t.flows.flows[place[0]].of_call
     place[0] = f.of_call
     c.flow_count -= 1
+    quiet_flow(t, index)
     remove_flow(&t.flows, index)
     ask_kernel(t, &at)
     if back == NO_FLOW:
@@ -99,10 +103,7 @@ cdef inline uint32_t make_flow(match_table *t, call *c, uint32_t index, const me
 cdef inline bint sends_digits(const match_table *t, const call *c, const call_task *entry,
                               uint32_t whose) noexcept nogil:
     """Whether a task may have the digits that go to the address of party `whose`: its subject is the other party."""
-    cdef const task *k = &t.targets.tasks[entry.task]
-    if k.generation != entry.generation or not k.dde or entry.diverted or c.over_ns:
-        return False
-    return entry.role == (ROLE_CALLING if whose == CALLEE else ROLE_CALLED)
+    return c.over_ns == 0 and dials(t, c, entry, whose)
 
 
 cdef inline bint has_content(const match_table *t, const call *c, const call_task *entry) noexcept nogil:
@@ -178,21 +179,17 @@ cdef inline void want_flow(match_table *t, call *c, uint32_t index, const media_
     f = &t.flows.flows[found]
     if f.wanted:  # a second stream of the same destination (RFC 8843), or another fork's
         changed = (content and not f.content) or (digits and not f.digits) or (f.rtcp and not rtcp)
-        changed |= (f.at.events[0] | at.events[0]) != f.at.events[0]
-        changed |= (f.at.events[1] | at.events[1]) != f.at.events[1]
+        changed |= add_types(&f.at, at)
         f.content |= content
         f.digits |= digits
         f.rtcp &= rtcp
-        f.at.events[0] |= at.events[0]
-        f.at.events[1] |= at.events[1]
     else:
         changed = f.content != content or f.digits != digits or f.rtcp != rtcp
-        changed |= f.at.events[0] != at.events[0] or f.at.events[1] != at.events[1]
+        changed |= not same_types(&f.at, at)
         f.content = content
         f.digits = digits
         f.rtcp = rtcp
-        f.at.events[0] = at.events[0]
-        f.at.events[1] = at.events[1]
+        f.at = at[0]
         f.wanted = True
     if changed:
         ask_kernel(t, at)
@@ -205,11 +202,11 @@ cdef inline void want_stream(match_table *t, call *c, uint32_t index, const medi
     if digits and s.audio:
         at.events[0] |= events[0]
         at.events[1] |= events[1]
-        digits = at.events[0] != 0 or at.events[1] != 0
+        digits = any_type(&at)
     else:
         digits = False
     if not digits:
-        at.events[0] = at.events[1] = 0
+        no_types(&at)
     if content or digits:
         want_flow(t, c, index, &at, party, content, digits, False)
     if not content or s.rtcp_place == RTCP_NONE or s.rtcp.family == 0:

@@ -16,6 +16,7 @@ from libc.string cimport memcmp, memcpy, memset
 from keyed_hash cimport hash_octets, hash_secret
 from memory cimport table_memory
 from sdp cimport media_address
+from voice cimport NO_VOICE
 
 cdef enum:
     NO_FLOW = 0xffffffff
@@ -40,6 +41,7 @@ cdef struct flow:
     bint settled               # `source` is known
     bint likely                # and was never announced
     media_address source       # the one source whose packets pass
+    uint32_t voice             # the channel that listens for digits, or NO_VOICE
 
 
 cdef struct flow_table:
@@ -137,6 +139,7 @@ cdef inline uint32_t add_flow(flow_table *t, const media_address *at, uint32_t c
     memset(f, 0, sizeof(flow))
     f.at = at[0]
     f.of_call = f.back = NO_FLOW
+    f.voice = NO_VOICE
     f.call = call
     f.party = party
     f.used = True

@@ -9,8 +9,9 @@ from dialog cimport (
     CALLER, CALL_BRANCHES, CALL_DIALOGS, CONTENT_TAIL_MS, LINGER_S, NO_CALL, SILENT_S, call, call_table, call_task,
     forget, in_set, note_host, remember, remove_call, set_over,
 )
+from entitled cimport may_see
 from keyed_hash cimport hash_octets
-from match_table cimport COUNT_CALLS_SILENT, COUNT_OUTSIDE_IAP, COUNT_OUTSIDE_WINDOW, COUNT_PDUS, match_table
+from match_table cimport COUNT_CALLS_SILENT, COUNT_PDUS, match_table
 from octets cimport find, is_word, make_span, span, trim
 from offer_answer cimport take_media
 from packet cimport packet_info
@@ -60,24 +61,6 @@ cdef inline void read_parties(const match_table *t, const sip_message *m, messag
     rest = make_span(find(m.via.data, stop, 59), stop)
     tag = parameter(rest, b"branch", 6)
     out.branch = hash_span(t, tag if tag.length else m.via)
-
-
-cdef inline bint may_see(match_table *t, const call_task *entry, const packet_info *info,
-                         uint64_t now_ns) noexcept nogil:
-    """Whether a task is armed, in force at this moment, and entitled to this access point."""
-    cdef const task *k = &t.targets.tasks[entry.task]
-    if k.generation != entry.generation:
-        return False
-    if now_ns < k.not_before_ns or now_ns >= k.not_after_ns:
-        t.counters[COUNT_OUTSIDE_WINDOW] += 1
-        return False
-    if t.live and (info.stamp_ns < k.not_before_ns or info.stamp_ns >= k.not_after_ns):
-        t.counters[COUNT_OUTSIDE_WINDOW] += 1
-        return False
-    if not k.iap_mask >> info.iap & 1:
-        t.counters[COUNT_OUTSIDE_IAP] += 1
-        return False
-    return True
 
 
 cdef inline void drop_call(match_table *t, uint32_t index) noexcept nogil:

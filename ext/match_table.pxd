@@ -26,6 +26,7 @@ from sip cimport (
     IN_TO,
 )
 from targets cimport target_table
+from voice cimport voice_table
 
 cdef enum:
     MAX_IAP_NAME = 15          # octets: VisibleString SIZE(1..15)
@@ -75,6 +76,12 @@ cdef enum:
     COUNT_MEDIA_AMBIGUOUS      # two calls share the destination, and the source may be either's
     COUNT_MEDIA_OFF            # no task of the call may have it (any more)
     COUNT_FLOWS_REFUSED        # of a call beyond CALL_FLOWS, no memory, or changes that nobody took
+    COUNT_VOICE                # packets of G.711 that were listened to for digits, and of them nothing else was kept
+    COUNT_VOICE_LATE           # copies, and packets later than one behind their turn
+    COUNT_VOICE_LOST           # packets missing in the sender's numbers
+    COUNT_VOICE_MALFORMED
+    COUNT_VOICE_REFUSED        # packets of flows beyond the number that may be listened to at once
+    COUNT_INBAND_DIGITS        # digits heard in the voice band, each once whoever gets them
     COUNTERS
 
 
@@ -104,6 +111,7 @@ cdef struct match_table:
     call_table calls
     description_table descriptions
     flow_table flows
+    voice_table voices
     uint32_t iap_count
     access_point iaps[MAX_IAPS]
 

@@ -29,6 +29,7 @@ from targets cimport (
     NO_INDEX, add_key, drop_task, key_view, new_task, reserve_keys, targets_free, targets_init, view_number,
     view_prefix, view_text,
 )
+from voice cimport voices_free, voices_init
 
 from mediation.core.errors import LocalProtocolError
 
@@ -46,6 +47,7 @@ COUNTER_NAMES = (
     "sdp_streams_refused", "descriptions_refused",
     "media", "media_matched", "content", "media_no_flow", "media_other_type", "media_malformed", "media_event_length",
     "media_other_source", "media_ambiguous", "media_off", "flows_refused",
+    "voice", "voice_late", "voice_lost", "voice_malformed", "voice_refused", "inband_digits",
 )
 assert len(COUNTER_NAMES) == COUNTERS
 
@@ -62,7 +64,7 @@ cdef class Matcher:
     cdef object __weakref__
 
     def __cinit__(self, iaps, plan, *, uint32_t call_capacity=65536, size_t out_bound=64 << 20,
-                  size_t content_bound=64 << 20, bint live=True, bytes secret=None):
+                  size_t content_bound=64 << 20, uint32_t voice_capacity=4096, bint live=True, bytes secret=None):
         cdef match_table *t = &self.table
         self.tasks = {}
         t.live = live
@@ -77,7 +79,8 @@ cdef class Matcher:
         memcpy(&t.calls.secret, PyBytes_AsString(secret) + 16, sizeof(hash_secret))
         memcpy(&t.calls.handle_secret, PyBytes_AsString(secret) + 32, sizeof(hash_secret))
         memcpy(&t.flows.secret, PyBytes_AsString(secret) + 48, sizeof(hash_secret))
-        if not (targets_init(&t.targets) and calls_init(&t.calls, call_capacity) and flows_init(&t.flows)):
+        if not (targets_init(&t.targets) and calls_init(&t.calls, call_capacity) and flows_init(&t.flows)
+                and voices_init(&t.voices, voice_capacity)):
             raise MemoryError
         descriptions_init(&t.descriptions)
         self._set_plan(plan)
@@ -88,6 +91,7 @@ cdef class Matcher:
         targets_free(&self.table.targets)
         calls_free(&self.table.calls)
         flows_free(&self.table.flows)
+        voices_free(&self.table.voices)
         descriptions_free(&self.table.descriptions)
         free(self.table.out.data)
         free(self.table.content_out.data)
@@ -338,7 +342,7 @@ cdef class Matcher:
         """What is held now: tasks, keys, calls (those that linger included), flows, octets waiting to be taken."""
         return {
             "tasks": len(self.tasks), "keys": self.table.targets.count, "calls": self.table.calls.count,
-            "flows": self.table.flows.count, "out_octets": self.table.out.length,
+            "flows": self.table.flows.count, "voices": self.table.voices.count, "out_octets": self.table.out.length,
             "content_octets": self.table.content_out.length,
         }
 

@@ -1,14 +1,16 @@
 # Packets that passed the kernel's media filter: content of calls of tasks that may have it becomes X3 PDUs (47 CFR
 # 1.20003(b)(4), TS 103 221-2 section 5.3: the IP packet from its header), RFC 4733 events of subjects whose order has
-# dialed digit extraction on become X2 PDUs (47 CFR 1.20007(b)(6)); everything else is counted and forgotten.
+# dialed digit extraction on become X2 PDUs (47 CFR 1.20007(b)(6)), their G.711 is listened to for digits in the voice
+# band (ext/inband.pxd); everything else is counted and forgotten.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from call_flows cimport ask_kernel, end_flow, has_content, make_flow, sends_digits
 from description cimport NO_DESCRIPTION, description
 from dialog cimport CALLEE, call, is_host, touch_call
+from entitled cimport may_see
 from flows cimport NO_FLOW, first_flow, flow, is_at, next_flow
-from follow cimport may_see
+from inband cimport hear_voice, is_voice_packet, pass_number
 from match_table cimport (
     COUNT_CONTENT, COUNT_MEDIA, COUNT_MEDIA_AMBIGUOUS, COUNT_MEDIA_EVENT_LENGTH, COUNT_MEDIA_MALFORMED,
     COUNT_MEDIA_MATCHED, COUNT_MEDIA_NO_FLOW, COUNT_MEDIA_OFF, COUNT_MEDIA_OTHER_SOURCE, COUNT_MEDIA_OTHER_TYPE,
@@ -16,7 +18,7 @@ from match_table cimport (
 )
 from packet cimport packet_info
 from rtp cimport RTP_EVENT, RTP_MALFORMED, RTP_OTHER_TYPE, check_event, is_rtcp, rtp_result
-from sdp cimport media_address, media_stream
+from sdp cimport media_address, media_stream, no_types
 from targets cimport task
 from x2 cimport (
     DIRECTION_FROM_TARGET, DIRECTION_TO_TARGET, FORMAT_RTP, ROLE_CALLING, write_content, write_pdu,
@@ -69,7 +71,7 @@ cdef inline void open_back(match_table *t, uint32_t index) noexcept nogil:
     cdef uint32_t back
     if not f.content:
         return
-    source.events[0] = source.events[1] = 0
+    no_types(&source)
     back = make_flow(t, &t.calls.calls[f.call], f.call, &source, 1 - f.party)
     if back == NO_FLOW:
         return
@@ -186,9 +188,12 @@ cdef inline void match_media(match_table *t, const packet_info *info, const uint
     f = &t.flows.flows[index]
     if f.content:
         any_task = emit_content(t, index, info, now_ns)
-    if f.digits:
+    if f.digits and is_voice_packet(f, payload, length):
+        any_task |= hear_voice(t, index, info, payload, length, now_ns)
+    elif f.digits:
         result = check_event(payload, length, f.at.events)
         if result == RTP_EVENT:
+            pass_number(t, f, payload)
             any_task |= emit_digits(t, index, info, payload, length, now_ns)
         elif result == RTP_OTHER_TYPE:
             refused = COUNT_MEDIA_OTHER_TYPE

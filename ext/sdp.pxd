@@ -5,7 +5,7 @@
 #
 # It says where somebody wants to receive, nothing of who may send there: that is decided in ext/flows.pxd.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from octets cimport find, is_blank, is_digit, make_span, read_decimal, same_folded, span, trim
 
@@ -33,6 +33,8 @@ cdef struct media_address:
     uint16_t port              # host order
     uint8_t address[16]        # network order; IPv4 in the first four octets
     uint64_t events[2]         # bit set of the payload types of telephone-event
+    uint64_t ulaw[2]           # of PCMU, one channel of 8 kHz: digits may be heard in it
+    uint64_t alaw[2]           # of PCMA
 
 
 cdef struct media_stream:
@@ -107,6 +109,43 @@ cdef inline span connection_address(span value) noexcept nogil:
     return make_span(word.data, find(word.data, word.data + word.length, 47))
 
 
+cdef inline void mark(uint64_t *types, uint64_t payload_type, bint on) noexcept nogil:
+    types[payload_type >> 6] &= ~(<uint64_t>1 << (payload_type & 63))
+    types[payload_type >> 6] |= <uint64_t>on << (payload_type & 63)
+
+
+cdef inline bint is_voice(span encoding, const char *name) noexcept nogil:
+    """`PCMU/8000` or `PCMU/8000/1` (RFC 3551 section 4.5.14)"""
+    return (encoding.length == 9 or (encoding.length == 11 and same_folded(encoding.data + 9, b"/1", 2))) and (
+        same_folded(encoding.data, name, 9))
+
+
+cdef inline bint same_types(const media_address *a, const media_address *b) noexcept nogil:
+    return (memcmp(a.events, b.events, sizeof(a.events)) == 0 and memcmp(a.ulaw, b.ulaw, sizeof(a.ulaw)) == 0
+            and memcmp(a.alaw, b.alaw, sizeof(a.alaw)) == 0)
+
+
+cdef inline bint add_types(media_address *a, const media_address *b) noexcept nogil:
+    """Those of `b` as well; whether there is any new."""
+    cdef media_address before = a[0]
+    cdef uint32_t i
+    for i in range(2):
+        a.events[i] |= b.events[i]
+        a.ulaw[i] |= b.ulaw[i]
+        a.alaw[i] |= b.alaw[i]
+    return not same_types(&before, a)
+
+
+cdef inline bint any_type(const media_address *a) noexcept nogil:
+    return (a.events[0] | a.events[1] | a.ulaw[0] | a.ulaw[1] | a.alaw[0] | a.alaw[1]) != 0
+
+
+cdef inline void no_types(media_address *a) noexcept nogil:
+    cdef uint32_t i
+    for i in range(2):
+        a.events[i] = a.ulaw[i] = a.alaw[i] = 0
+
+
 cdef inline void take_rtpmap(span value, media_address *out) noexcept nogil:
     """`rtpmap:101 telephone-event/8000`"""
     cdef span number
@@ -119,11 +158,10 @@ cdef inline void take_rtpmap(span value, media_address *out) noexcept nogil:
     encoding = next_word(&value)
     if not read_decimal(number, &payload_type) or payload_type > 127:
         return
-    if (encoding.length >= 15 and same_folded(encoding.data, b"telephone-event", 15)
-            and (encoding.length == 15 or encoding.data[15] == 47)):
-        out.events[payload_type >> 6] |= <uint64_t>1 << (payload_type & 63)
-    else:
-        out.events[payload_type >> 6] &= ~(<uint64_t>1 << (payload_type & 63))
+    mark(out.events, payload_type, encoding.length >= 15 and same_folded(encoding.data, b"telephone-event", 15)
+         and (encoding.length == 15 or encoding.data[15] == 47))
+    mark(out.ulaw, payload_type, is_voice(encoding, b"pcmu/8000"))
+    mark(out.alaw, payload_type, is_voice(encoding, b"pcma/8000"))
 
 
 cdef inline void take_formats(span rest, uint64_t *formats) noexcept nogil:
@@ -154,6 +192,8 @@ cdef inline bint take_stream_line(span value, sdp_reading *r) noexcept nogil:
     r.rtcp_port = 0
     r.formats[0] = r.formats[1] = 0
     r.stream.at.port = <uint16_t>number
+    mark(r.stream.at.ulaw, 0, True)  # types that need no map (RFC 3551 section 6)
+    mark(r.stream.at.alaw, 8, True)
     r.stream.audio = kind.length == 5 and same_folded(kind.data, b"audio", 5)
     slash = transport.data
     while slash < transport.data + transport.length:  # RTP/AVP, RTP/SAVPF, UDP/TLS/RTP/SAVPF
@@ -186,11 +226,14 @@ cdef inline void end_stream(sdp_reading *r, session_media *out) noexcept nogil:
     """The stream's section is read: it is kept if its media has a destination."""
     cdef media_address *at = &r.stream.at
     cdef media_address *rtcp = &r.stream.rtcp
+    cdef uint32_t i
     if not r.inside:
         return
     r.inside = False
-    at.events[0] &= r.formats[0]  # a map of a type that the stream does not use means nothing
-    at.events[1] &= r.formats[1]
+    for i in range(2):
+        at.events[i] &= r.formats[i]  # a map of a type that the stream does not use means nothing
+        at.ulaw[i] &= r.formats[i]
+        at.alaw[i] &= r.formats[i]
     if r.media_connection.length:
         if not read_address(r.media_connection, at):
             r.unknown += 1

@@ -16,9 +16,10 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from dtmf cimport (
-    DTMF_BRIDGE_MS, DTMF_FOUND, VOICE_CHUNK, VOICE_STEP, dtmf_bridge, dtmf_channel, dtmf_end, dtmf_press, dtmf_reset,
+    DTMF_FOUND, VOICE_ALAW, VOICE_CHUNK, VOICE_ULAW, dtmf_bridge, dtmf_channel, dtmf_end, dtmf_press, dtmf_reset,
     dtmf_samples, voice_expand,
 )
+from packet cimport packet_info
 
 cdef enum:
     NO_VOICE = 0xffffffff
@@ -73,6 +74,8 @@ cdef struct voice_channel:
     uint64_t stamps[STAMPS]
     voice_view waiting         # `codes` is not used; count 0: none waits
     uint8_t held[HELD_MOST]
+    packet_info info           # of the newest packet, and when it was taken: the owner's
+    uint64_t now_ns
     uint32_t next_free         # in the table
 
 
@@ -265,7 +268,9 @@ cdef inline voice_result hear_packet(voice_channel *c, const voice_view *v, voic
     return VOICE_HEARD
 
 
-cdef inline void skip_packet(voice_channel *c, uint16_t sequence) noexcept nogil:
-    """A packet of the same source that is no voice (RFC 4733) took this number."""
-    if c.started and sequence == c.sequence and c.waiting.count == 0:
+cdef inline void skip_packet(voice_channel *c, const uint8_t *p) noexcept nogil:
+    """A packet of the same source that is no voice took a number; its header is whole."""
+    cdef uint16_t sequence = <uint16_t>(<uint32_t>p[2] << 8 | p[3])
+    cdef uint32_t ssrc = <uint32_t>p[8] << 24 | <uint32_t>p[9] << 16 | <uint32_t>p[10] << 8 | p[11]
+    if c.started and ssrc == c.ssrc and sequence == c.sequence and c.waiting.count == 0:
         c.sequence += 1

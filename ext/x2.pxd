@@ -11,6 +11,7 @@ cdef enum:
     X3_PDU = 2                 # content
     X2_HEADER = 40
     X2_MOST = 144              # octets before the payload, at most: 40 + 8 + 12 + 2 * (20 + 6) + 19 + 12 = 143
+    FORMAT_PROPRIETARY = 4     # a digit heard in the voice band: INBAND_DIGIT of mediation/core/x2.py
     FORMAT_IPV4 = 5
     FORMAT_IPV6 = 6
     FORMAT_RTP = 8

@@ -23,6 +23,7 @@ class Matcher:
         call_capacity: int = ...,
         out_bound: int = ...,
         content_bound: int = ...,
+        voice_capacity: int = ...,
         live: bool = ...,
         secret: bytes | None = ...,
     ) -> None: ...

@@ -19,7 +19,7 @@ def answered(rig: Rig, d: Dialog | None = None, event: int = 101) -> Dialog:
 def test_the_subject_s_digits() -> None:
     rig = Rig().arm(dde=True)
     d = answered(rig)
-    assert rig.flows() == [(True, *OTHER, (101,))]
+    assert rig.flows() == [(True, *OTHER, (0, 101))]
     (pdu,) = rig.rtp(event_packet(), OTHER)
     assert (pdu.payload, pdu.payload_format, pdu.direction) == (
         event_packet(),
@@ -43,7 +43,7 @@ def test_the_other_party_s_digits_are_not_the_subject_s() -> None:
 def test_a_called_subject_sends_to_the_caller() -> None:
     rig = Rig().arm(dde=True)
     answered(rig, Dialog(caller="sip:+13125550123@x", callee=SUBJECT))
-    assert rig.flows() == [(True, *NEAR, (101,))]
+    assert rig.flows() == [(True, *NEAR, (0, 101))]
     (pdu,) = rig.rtp(event_packet(), NEAR, source=OTHER)
     assert (pdu.role, pdu.direction) == (Role.CALLED, Direction.FROM_TARGET)
 
@@ -60,7 +60,7 @@ def test_the_toggle_acts_in_mid_call() -> None:
     rig = Rig().arm(dde=False)
     answered(rig)
     rig.matcher.set_dde(XID, True)
-    assert rig.flows() == [(True, *OTHER, (101,))]
+    assert rig.flows() == [(True, *OTHER, (0, 101))]
     assert len(rig.rtp(event_packet(), OTHER)) == 1
     rig.matcher.set_dde(XID, False)
     assert rig.flows() == [(False, *OTHER, ())]
@@ -111,17 +111,18 @@ def test_the_window_holds_for_media() -> None:
 def test_payload_types_of_both_descriptions() -> None:
     rig = Rig().arm(dde=True)
     answered(rig, event=96)
-    assert rig.flows() == [(True, *OTHER, (96, 101))]
+    assert rig.flows() == [(True, *OTHER, (0, 96, 101))]
     assert len(rig.rtp(event_packet(96), OTHER)) == 1
     assert len(rig.rtp(event_packet(101 | 0x80), OTHER)) == 1  # the marker bit is no part of the type
     assert rig.rtp(event_packet(97), OTHER) == []
     assert rig.count("media_other_type") == 1
 
 
-def test_no_events_offered_no_flow() -> None:
+def test_neither_events_nor_voice_that_is_understood_no_flow() -> None:
     rig = Rig().arm(dde=True)
     d = Dialog()
-    rig.send(d.invite(body=sdp(event=None)), d.response(200, body=sdp(*OTHER, event=None)))
+    offer, answer = (sdp(*at, event=None).replace("RTP/AVP 0", "RTP/AVP 18") for at in (NEAR, OTHER))
+    rig.send(d.invite(body=offer), d.response(200, body=answer))
     assert rig.flows() == []
 
 
@@ -170,7 +171,7 @@ def test_media_that_moves(method: str) -> None:
     rig.flows()
     at = ("203.0.113.6", 50002)
     rig.send(d.request(method, by_callee=True, cseq=2, body=sdp(*at)))
-    assert rig.flows() == [(True, *at, (101,))]
+    assert rig.flows() == [(True, *at, (0, 101))]
     assert len(rig.rtp(event_packet(), at)) == len(rig.rtp(event_packet(), OTHER)) == 1
     rig.send(d.response(200, method=method, by_caller=True, cseq=2, body=sdp()))
     assert rig.flows() == [(False, *OTHER, ())]
@@ -202,7 +203,7 @@ def test_delayed_offer() -> None:
     rig = Rig().arm(dde=True)
     d = Dialog(caller="sip:+13125550123@x", callee=SUBJECT)
     rig.send(d.invite(), d.response(200, body=sdp(*OTHER)), d.request("ACK", body=sdp(*NEAR)))
-    assert rig.flows() == [(True, *NEAR, (101,))]
+    assert rig.flows() == [(True, *NEAR, (0, 101))]
 
 
 def test_early_media_then_the_answer_elsewhere() -> None:
@@ -250,7 +251,7 @@ def test_ipv6_media() -> None:
     rig = Rig().arm(dde=True)
     d = Dialog()
     rig.send(d.invite(body=sdp("2001:db8::10")), d.response(200, body=sdp("2001:DB8:0::5", 50000)))
-    assert rig.flows() == [(True, "2001:db8::5", 50000, (101,))]
+    assert rig.flows() == [(True, "2001:db8::5", 50000, (0, 101))]
     assert len(rig.rtp(event_packet(), ("2001:db8::5", 50000), source=("2001:db8::10", 40000))) == 1
 
 
@@ -332,13 +333,13 @@ def test_two_calls_to_one_destination_are_told_apart_by_source() -> None:
     two = Dialog(call_id="two", caller="sip:+12125550199@x")
     rig.send(one.invite(body=sdp("192.0.2.10", 40000)), one.response(200, body=sdp(*OTHER, event=96)))
     rig.send(two.invite(body=sdp("192.0.2.20", 40000)), two.response(200, body=sdp(*OTHER, event=97)))
-    assert rig.flows()[-1] == (True, *OTHER, (96, 97, 101))  # the kernel passes what either of them needs
+    assert rig.flows()[-1] == (True, *OTHER, (0, 96, 97, 101))  # the kernel passes what either of them needs
     assert [p.xid for p in rig.rtp(event_packet(), OTHER, source=("192.0.2.10", 40000))] == [XID]
     assert [p.xid for p in rig.rtp(event_packet(), OTHER, source=("192.0.2.20", 40000))] == [XID2]
     assert rig.rtp(event_packet(), OTHER, source=("192.0.2.30", 40000)) == []
     assert rig.count("media_other_source") == 1
     rig.send(one.request("BYE"))
-    assert rig.flows() == [(True, *OTHER, (97, 101))]
+    assert rig.flows() == [(True, *OTHER, (0, 97, 101))]
     rig.send(two.request("BYE"))
     assert rig.flows() == [(False, *OTHER, ())]
 
@@ -360,7 +361,7 @@ def test_an_evicted_call_loses_its_flow() -> None:
     rig = Rig(call_capacity=1).arm(dde=True)
     answered(rig)
     rig.send(Dialog(call_id="next").invite())
-    assert rig.flows() == [(True, *OTHER, (101,)), (False, *OTHER, ())]
+    assert rig.flows() == [(True, *OTHER, (0, 101)), (False, *OTHER, ())]
 
 
 def test_multipart_body() -> None:
@@ -368,4 +369,4 @@ def test_multipart_body() -> None:
     d = Dialog()
     parts = "--b1\r\nContent-Type: application/isup\r\n\r\n\x01\x02\r\n--b1\r\nContent-Type: application/sdp\r\n\r\n"
     rig.send(d.invite(body=sdp()), d.response(200, body=parts + sdp(*OTHER) + "--b1--\r\n"))
-    assert rig.flows() == [(True, *OTHER, (101,))]
+    assert rig.flows() == [(True, *OTHER, (0, 101))]

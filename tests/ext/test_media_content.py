@@ -42,7 +42,7 @@ def test_a_called_subject_s_directions() -> None:
 def test_a_task_without_content_gets_none() -> None:
     rig = Rig().arm(dde=True)
     up(rig)
-    assert rig.open() == {FAR: (101,)}
+    assert rig.open() == {FAR: (0, 101)}
     assert rig.x3(RTP, NEAR, FAR) == []
     assert rig.x3(event_packet(), NEAR, FAR) == []
     assert len(rig.pdus()) == 1  # the digit
@@ -56,7 +56,7 @@ def test_one_call_of_two_cases_of_which_one_has_content() -> None:
     assert [p.xid for p in rig.x3(event_packet(), NEAR, FAR)] == [XID]
     assert [p.xid for p in rig.pdus()] == [XID2]
     rig.matcher.remove_task(XID)
-    assert rig.open() == {FAR: (101,)}
+    assert rig.open() == {FAR: (0, 101)}
     assert rig.x3(RTP, NEAR, FAR) == []
 
 
