@@ -1,4 +1,3 @@
-
 class Queue:
     sent: int
     lost_full: int
