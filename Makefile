@@ -27,7 +27,7 @@ BUILD_PACKAGES := python3-venv python3-dev gcc libc6-dev clang libbpf-dev libelf
 LIVE_PACKAGES := iproute2 sip-tester
 # Independent readers of what we write, the real switches and phones of the rig (tests/rig), and what other detectors
 # of digits are compared with; tests that need one are skipped, visibly, without it.
-TEST_PACKAGES := tshark kamailio kamailio-extra-modules kamailio-utils-modules rtpengine-daemon baresip-core tcpdump \
+TEST_PACKAGES := tshark kamailio kamailio-websocket-modules rtpengine-daemon baresip-core tcpdump \
     multimon-ng libspandsp-dev sox
 
 EXT_SOURCES := setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h ext/*.c)

@@ -15,7 +15,9 @@ MODULES = {
     "sip": "mediation.core._sip",
     "matcher": "mediation.access._matcher",
     "walker": "mediation.access._walker",
+    "hep": "mediation.access._hep",
     "linux": "mediation.access._linux",
+    "dtmf": "mediation.access._dtmf",
     "ber": "mediation.core._ber",
     "content": "mediation.delivery._content",
 }

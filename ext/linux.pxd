@@ -4,6 +4,68 @@
 # seccomp filter allows no more), and those are one system call each.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+cdef extern from *:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE 1
+    #endif
+    #include <stdint.h>
+    #include <stdlib.h>
+    #include <string.h>
+    #include <sys/socket.h>
+    #include <time.h>
+
+    /* Datagrams of one recvmmsg(2), with the kernel's time stamp of each (SO_TIMESTAMPNS). */
+    #define BATCH_AT_MOST 32
+    struct datagram_batch {
+        uint32_t lengths[BATCH_AT_MOST];
+        uint64_t stamps[BATCH_AT_MOST];     /* UTC ns, 0 when there is none */
+        int truncated[BATCH_AT_MOST];
+        struct mmsghdr headers[BATCH_AT_MOST];
+        struct iovec vectors[BATCH_AT_MOST];
+        union { char octets[CMSG_SPACE(sizeof(struct timespec))]; struct cmsghdr align; } control[BATCH_AT_MOST];
+    };
+    static inline struct datagram_batch *batch_new(uint8_t *octets, size_t each) {
+        struct datagram_batch *batch = (struct datagram_batch *)calloc(1, sizeof *batch);
+        for (int i = 0; batch && i < BATCH_AT_MOST; i++) {
+            batch->vectors[i].iov_base = octets + i * each;
+            batch->vectors[i].iov_len = each;
+            batch->headers[i].msg_hdr.msg_iov = &batch->vectors[i];
+            batch->headers[i].msg_hdr.msg_iovlen = 1;
+            batch->headers[i].msg_hdr.msg_control = batch->control[i].octets;
+        }
+        return batch;
+    }
+    /* How many came, or what recvmmsg(2) says. Never waits. */
+    static inline int receive_batch(int fd, struct datagram_batch *batch, unsigned count) {
+        int found;
+        for (unsigned i = 0; i < count; i++) {
+            batch->headers[i].msg_hdr.msg_controllen = sizeof batch->control[i].octets;
+            batch->headers[i].msg_hdr.msg_flags = 0;
+        }
+        found = recvmmsg(fd, batch->headers, count, MSG_DONTWAIT, NULL);
+        for (int i = 0; i < found; i++) {
+            struct msghdr *header = &batch->headers[i].msg_hdr;
+            struct cmsghdr *control = CMSG_FIRSTHDR(header);
+            batch->lengths[i] = batch->headers[i].msg_len;
+            batch->truncated[i] = (header->msg_flags & MSG_TRUNC) != 0;
+            batch->stamps[i] = 0;
+            if (control && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SO_TIMESTAMPNS) {
+                struct timespec stamp;
+                memcpy(&stamp, CMSG_DATA(control), sizeof stamp);
+                batch->stamps[i] = (uint64_t)stamp.tv_sec * 1000000000 + (uint64_t)stamp.tv_nsec;
+            }
+        }
+        return found;
+    }
+    """
+    cdef struct datagram_batch:
+        uint32_t *lengths
+        uint64_t *stamps
+        int *truncated
+    datagram_batch *batch_new(uint8_t *octets, size_t each) noexcept nogil
+    int receive_batch(int fd, datagram_batch *batch, unsigned count) noexcept nogil
+
 cdef extern from "<linux/if_packet.h>" nogil:
     cdef struct tpacket2_hdr:
         uint32_t tp_status

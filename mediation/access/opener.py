@@ -47,9 +47,7 @@ def open_tap(iap: Iap, media_flows: int) -> tuple[handover.Tap, socket.socket, S
     """One filtered, locked, bound packet socket with its ring. Raises ConfigurationError naming the step."""
     with interface.inside(iap.namespace):
         link = interface.bring_up(iap.interface)
-        socket_filter = SocketFilter(
-            iap.ports, media_flows=media_flows, tunnels=iap.tunnels, vxlan_port=iap.vxlan_port
-        )
+        socket_filter = SocketFilter(iap.ports, media_flows=media_flows, tunnels=iap.tunnels, vxlan_port=iap.vxlan_port)
         frame_size, frame_count = geometry(link.mtu, iap.ring_mib)
         step = "packet socket"
         try:

@@ -15,7 +15,7 @@ from mediation.runtime.config import Site
 
 # The one place that says what this release delivers: a capability or profile is added here when it is built.
 CAPABILITIES = frozenset({Capability.CALL_DATA, Capability.DIGITS, Capability.CONTENT})
-PROFILES = frozenset({"t1678"})
+PROFILES = frozenset(encoding.PROFILES)
 
 
 def check(order: Order, site: Site) -> None:
@@ -25,7 +25,7 @@ def check(order: Order, site: Site) -> None:
         raise AuthorizationError(Check.NOT_PROVIDED, f"{Check.NOT_PROVIDED.sentence}: {', '.join(missing)}")
     if legal.profile not in PROFILES:
         raise AuthorizationError(Check.NOT_PROVIDED, f"profile not provided by this release: {legal.profile}")
-    names = [iap.name for iap in site.iaps]
+    names = list(site.point_names)
     if unknown := set(carrier.iaps) - set(names):
         raise AuthorizationError(Check.IAP_UNKNOWN, ", ".join(sorted(unknown)))
     for subject in legal.subjects:

@@ -31,14 +31,14 @@ class LinkFacts(msgspec.Struct, frozen=True, kw_only=True):
     arrived_ns: int | None = None
 
 
-def present(decoded: Decoded, octets: bytes, facts: LinkFacts, profile: str = "t1678") -> dict[str, Any]:
+def present(decoded: Decoded, octets: bytes, facts: LinkFacts) -> dict[str, Any]:
     """The JSON object. Times are RFC 3339, UTC, microseconds; `latency_us` is received at the IAP to arrived.
 
     A latency below zero means two clocks disagree, and is printed as it is.
     """
     shown = {
         "case": decoded.case,
-        "profile": profile,
+        "profile": decoded.profile,
         "message": decoded.message,
         "timestamp": rfc3339(decoded.timestamp_ns),
         "call": decoded.call,

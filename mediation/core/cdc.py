@@ -1,11 +1,9 @@
 """Call-identifying messages of the call data channel (CDC), as the call model makes them and the encoder takes them.
 
-One frozen struct for each message of the T1.678 `LaesMessage` choice that this release sends. Names of messages and
-fields are the standard's, in Python's spelling; tags and sizes live in `encoding`. A struct holds facts only: which
-of them an order may be given is decided in `minimisation`, before a message reaches the encoder.
+One frozen struct for each message of T1.678's `LaesMessage`, named as there in Python's spelling. A struct holds facts
+only: which of them an order may be given is decided in `minimisation`, how they go out in `encoding`.
 
-Time base: `timestamp_ns` is UTC, nanoseconds since 1970-01-01, taken by the kernel (or the card) when the packet that
-made the event arrived (47 CFR 1.20007(a)(14)).
+`timestamp_ns` is UTC, ns since 1970-01-01, when the packet that made the event arrived (47 CFR 1.20007(a)(14)).
 """
 
 from __future__ import annotations
@@ -226,6 +224,7 @@ class Connection(Message, frozen=True, kw_only=True):
     connected_parties: tuple[Party, ...] = ()
     new_parties: tuple[Party, ...] = ()
     connected_media: Media | None = None
+    media_of_subject: bool | None = None  # whose description that is; T1.678 cannot say it, PCESP's MediaReport must
 
 
 class ConnectionBreak(Message, frozen=True, kw_only=True):
@@ -236,6 +235,7 @@ class ConnectionBreak(Message, frozen=True, kw_only=True):
     remaining_parties: tuple[Party, ...] = ()
     dropped_parties: tuple[Party, ...] = ()
     suspended_media: Media | None = None
+    media_of_subject: bool | None = None  # as in Connection
 
 
 class MediaAndAddressReporting(Message, frozen=True, kw_only=True):
@@ -390,8 +390,8 @@ class SurveillanceStatus(Message, frozen=True, kw_only=True):
 class CallEvent(Record, frozen=True, kw_only=True):
     """A message on its way out, with the proof of its time stamp.
 
-    `received_ns` is when the IAP received the packet that made it (the start of the 8 s of 1.20007(a)(14));
-    `error_ns` the proven bound of that stamp's error; `disciplined` whether the clock was under discipline.
+    `received_ns`: the IAP received the packet that made it (the 8 s of 1.20007(a)(14) begin); `error_ns`: the proven
+    bound of that stamp's error; `disciplined`: whether the clock was.
     """
 
     message: Message

@@ -2,8 +2,9 @@
 
 Answers for: which PCESP message stands for which event (PKT-SP-ES-DCI 8.3, 8.4), and what of it that message can hold.
 May not add a fact: everything here comes from the message, after minimisation. Hold and retrieve by the client are a
-MediaReport with the new description (PacketCable calls them client-managed); an order that is given no description
-learns the same from ConferencePartyChange. What PCESP version 4 cannot say is in ABSENT and goes out as nothing.
+MediaReport with the new description (PacketCable calls them client-managed); without a description, or when nobody
+knows whose it is, a ConferencePartyChange tells the same. What PCESP version 4 cannot say is in ABSENT and goes out as
+nothing.
 
 CallId has the shape of a Billing-Correlation-ID, two 32-bit numbers and a comma, from SHA-256 of the call's name; the
 system identity is the access point's. One call has one CallId, whatever the dialog, so that a collection function can
@@ -26,7 +27,7 @@ NO_CALL: Final = "0,0"
 """sequencenumber of a signal outside of any call (message waiting): callId is mandatory there."""
 
 UNKNOWN: Final = "unknown"
-"""userinput when the network showed no destination: it is mandatory and not empty."""
+"""userinput and serviceName when there is none: they are mandatory and not empty."""
 
 _NUMBER: Final = re.compile(r"[+*#0-9A-D().-]+", re.ASCII)
 _STATES: Final = {
@@ -241,37 +242,44 @@ def _media_report(message: cdc.MediaAndAddressReporting) -> pcesp.Pdu | None:
 
 def _connection(message: cdc.Connection) -> pcesp.Pdu:
     return _hold(
-        message, message.call_ids, message.connected_media,
+        message, message.call_ids, _described(message.connected_media, message.media_of_subject),
         communicating=message.connected_parties, joined=message.new_parties,
     )  # fmt: skip
 
 
 def _connection_break(message: cdc.ConnectionBreak) -> pcesp.Pdu:
     return _hold(
-        message, message.call_ids, message.suspended_media,
+        message, message.call_ids, _described(message.suspended_media, message.media_of_subject),
         communicating=message.remaining_parties, removed=(*message.removed_parties, *message.dropped_parties),
     )  # fmt: skip
 
 
 def _conf_party_change(message: cdc.ConfPartyChange) -> pcesp.Pdu:
     return _hold(
-        message, message.call_ids, None,
+        message, message.call_ids, {},
         communicating=message.communicating_parties,
         removed=message.removed_parties,
         joined=message.joined_parties,
     )  # fmt: skip
 
 
+def _described(media: cdc.Media | None, of_subject: bool | None) -> dict[str, str]:
+    """A description under the name of whose it is; none when that is not known, rather than under a wrong one."""
+    if media is None or media.sdp is None or of_subject is None:
+        return {}
+    return {"subject" if of_subject else "associate": media.sdp}
+
+
 def _hold(
     message: cdc.Message,
     calls: tuple[cdc.CallIdentity, ...],
-    media: cdc.Media | None,
+    described: dict[str, str],
     **parties: tuple[cdc.Party, ...],
 ) -> pcesp.Pdu:
     """MediaReport with the description that did it; without one, who is party to the call now."""
     call = call_id(next(iter(calls), None), message.iap_system_id)
-    if media is not None and media.sdp is not None:
-        return pcesp.MediaReport(**_prefix(message), call_id=call, subject=media.sdp)
+    if described:
+        return pcesp.MediaReport(**_prefix(message), call_id=call, **described)
     members = {
         name: tuple(pcesp.ConferenceParty(party_id=(party_id(each),)) for each in group)
         for name, group in parties.items()
@@ -284,7 +292,7 @@ def _service_instance(message: cdc.ServiceInstance) -> pcesp.Pdu:
     return pcesp.ServiceInstance(
         **_common(message),
         related_call_id=None if related is None else call_id(related, message.iap_system_id),
-        service_name=message.service_name,
+        service_name=message.service_name or UNKNOWN,
         first_call_calling=_maybe(message.first_call_calling),
         second_call_calling=_maybe(message.second_call_calling),
         called=_maybe(message.called),

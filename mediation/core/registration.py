@@ -16,11 +16,11 @@ decide whose REGISTER it is: that was the match.
 | the time that was granted passes without a refresh | deregistration, stamped with that time |
 
 What is not known is not invented. A contact seen for the first time may be a refresh of a binding from before: it is
-new when its Call-ID began with this transaction (CSeq 1), when it was seen to go, when the phone had another before, or
-when the model has watched for longer than a binding holds; otherwise registrationType is `unknown`. A contact in the
-list that this transaction did not ask for is another phone's: it is remembered, not reported. One that is missing from
-the list is gone only if the same phone had it, since registrars exist that list the newest only; the clock ends the
-others.
+new when its Call-ID was seen from the start (CSeq 1), when it was seen to go, when the phone had another before, when
+everything had been removed, or when the model has watched for longer than a binding holds; otherwise registrationType
+is `unknown`. A contact in the list that this transaction did not ask for is another phone's: it is remembered, not
+reported. One that is missing from the list is gone only if the same phone had it, since registrars exist that list the
+newest only; the clock ends the others.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from typing import Any, Final
 import msgspec
 
 from mediation.core import cdc, signal
+from mediation.core.exchange import cause_of
 from mediation.core.forwarding import MAX_CONTACTS_IN_MESSAGE, contact_key
 from mediation.core.identity import host_of
 from mediation.core.party import Directory, addresses
-from mediation.core.reading import cause_of
 from mediation.core.recent import remember
 from mediation.core.sip import NameAddr, SipMessage
 from mediation.core.timers import Timers
@@ -66,6 +66,7 @@ class Subscriber(msgspec.Struct):
     party: cdc.Party
     bindings: dict[str, Binding] = {}  # by contact
     gone: dict[str, None] = {}  # contacts that were seen to go
+    cleared: bool = False  # everything was removed once: whatever is bound since was seen
     failure: tuple[int, cdc.RegistrationType] | None = None  # the refusal that was reported last
     registrar: cdc.Party | None = None
     armed_ns: int | None = None  # the timer queue's own
@@ -94,7 +95,7 @@ class Request(msgspec.Struct, frozen=True):
     everything: bool  # Contact: *
     device: str
     network: str  # address that it was sent to
-    first: bool  # the first of its Call-ID
+    first: bool  # its Call-ID was seen from the start
 
     @property
     def leaves(self) -> bool:
@@ -207,9 +208,11 @@ class Registrations:
         subscriber, known = self._subscriber(request)
         subscriber.failure = None
         listed = self._listed(request, message)
+        had_one = any(each.device == request.device for each in subscriber.bindings.values())
         removed = self._remove(request, subscriber, listed, known=known)
         added = {}
-        sure = request.first or bool(removed) or any(b.device == request.device for b in subscriber.bindings.values())
+        sure = request.first or had_one or subscriber.cleared
+        subscriber.cleared |= request.everything
         own = [key for key in listed if key in request.asked] or ([] if request.leaves else list(listed))
         if not request.asked:
             own = []  # it only asked what is bound

@@ -111,7 +111,6 @@ def test_an_order_for_content_says_where_it_goes(lab: str) -> None:
     [
         ("authority", ("--content",)),
         ("authority", ("--authority", "trap-and-trace", "--content")),
-        ("not-provided", ("--profile", "pcesp")),
         ("dde-capability", ("--no-digits", "--dde", "on")),
         ("unmatchable", ("--target", "tel:5550100")),
         ("subjects", ("--target", "5550100")),

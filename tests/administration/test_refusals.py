@@ -32,7 +32,6 @@ PROVISIONING: dict[str, tuple[Check, dict[str, Any]]] = {
         Check.NOT_PROVIDED,
         {"authority": Authority.TITLE_III, "capabilities": (Capability.CALL_DATA, Capability.LOCATION)},
     ),
-    "pcesp": (Check.NOT_PROVIDED, {"profile": "pcesp"}),
     "pen register with content": (Check.AUTHORITY, {"capabilities": (Capability.CONTENT,)}),
     "a number that nothing completes": (Check.UNMATCHABLE, {"subjects": ("tel:5550100",)}),
     "a wildcard that is none": (Check.UNMATCHABLE, {"subjects": ("sip:a*@example.org",)}),
@@ -150,3 +149,9 @@ def test_no_subject_in_the_ledger_or_in_the_clear(desk: s.Desk) -> None:
         if path.is_file():
             octets = path.read_bytes()
             assert b"2125550100" not in octets and b"5550100" not in octets, path
+
+
+@pytest.mark.parametrize("profile", ["t1678", "pcesp"])
+def test_an_order_names_either_profile(desk: s.Desk, profile: str) -> None:
+    assert desk.submit(s.filing(desk.site, profile=profile))[0].check == ""
+    assert admitted(desk).profile == profile

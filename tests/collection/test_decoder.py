@@ -16,7 +16,8 @@ from mediation.core.errors import RemoteProtocolError
 from tests.core.encoding_samples import FULL, STAMP_NS
 
 ANSWER = bytes.fromhex("a120a11e80024331821332303236313132313136323030352e3132335aa303800178")
-ENCODED = [encoding.encode(message) for message in FULL]
+ENCODED = [octets for message in FULL if (octets := encoding.encode(message))]
+PCESP = [octets for message in FULL if (octets := encoding.encode(message, encoding.PCESP))]
 
 
 def wrapped(identifier: int, contents: bytes) -> bytes:
@@ -47,6 +48,49 @@ def test_the_facts_of_a_message() -> None:
     assert decoder.decode(ENCODED[8]).call == "f81d4fae-7dec-11d0@192.0.2.4"  # the first of several
     status = decoder.decode(ENCODED[-1])
     assert (status.iap, status.call, status.leg) == ("SBC1", None, None)
+
+
+def test_the_facts_of_messages_about_content_and_merging() -> None:
+    found = {decoded.message: decoded for decoded in map(decoder.decode, reversed(ENCODED))}
+    for name in ("ccOpen", "ccChange", "ccClose", "ccUnavailable"):
+        assert (found[name].call, found[name].leg) == ("a84b4c76e66710@pc33.example.com", "1928301774.a6c85cf"), name
+    assert found["change"].call == "f81d4fae-7dec-11d0@192.0.2.4"
+    assert found["ccOpen"].fields["deliveryIdentifier"] == {
+        "cccId": {"sepCCCpair": {"sepXmitCCC": "0A0B0C0D", "sepRecvCCC": "0A0B0C0E"}}
+    }
+    assert found["directSignalReporting"].call is None
+
+
+def test_the_facts_of_a_pcesp_message() -> None:
+    decoded = decoder.decode(PCESP[0])
+    assert (decoded.profile, decoded.message, decoded.protocol) == ("pcesp", "origination", "v4")
+    assert (decoded.case, decoded.iap, decoded.timestamp_ns) == ("CASE-0001", "SBC1", STAMP_NS)
+    assert decoded.call == decoded.fields["callId"]["sequencenumber"]
+    assert decoded.leg is None
+    assert decoded.fields["input"] == {"userinput": "+12025550199"}
+    by_name = {each.message: each for each in map(decoder.decode, reversed(PCESP))}
+    assert len({by_name[name].call for name in ("origination", "redirection", "ccopen", "ccchange", "answer")}) == 1
+    assert by_name["ccclose"].call is None  # PCESP names only its channel
+    facts = present.LinkFacts(sequence=1, received_ns=0, error_us=0, disciplined=True)
+    for octets in PCESP:
+        shown = json.loads(present.line(present.present(decoder.decode(octets), octets, facts)))
+        assert (shown["profile"], bytes.fromhex(shown["ber"])) == ("pcesp", octets)
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"),
+    [
+        (b"\x30\x00", "pcesp: not decodable at CdcPdu.protocolVersion"),
+        (b"\x30\x07\x80\x01\x04\xa1\x02\x84\x00", "pcesp: a message this edition does not have"),
+        (b"\x30\x08\x80\x01\x04\xa1\x03\x9f\x30\x00", "pcesp: a message this edition does not have"),
+        (PCESP[0].replace(b".123Z", b".12+0"), "pcesp: not decodable"),
+        (PCESP[0].replace(b".123Z", b".1234"), "pcesp: timestamp without a zone"),
+    ],
+)
+def test_what_is_no_pcesp_message_is_refused(octets: bytes, text: str) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        decoder.decode(octets)
+    assert str(caught.value) == text
 
 
 def test_unknown_members_are_skipped_at_every_level() -> None:
@@ -122,7 +166,7 @@ def test_concatenated_messages_are_cut() -> None:
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_changed_octets_are_read_or_refused_and_nothing_else(data: st.DataObject) -> None:
-    octets = bytearray(data.draw(st.sampled_from([ANSWER, *ENCODED])))
+    octets = bytearray(data.draw(st.sampled_from([ANSWER, *ENCODED, *PCESP])))
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(octets) - 1))
         octets[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))

@@ -98,6 +98,7 @@ FULL: tuple[cdc.Message, ...] = (
         connected_parties=(PARTY, IPV6_PARTY),
         new_parties=(IPV6_PARTY, cdc.Party()),
         connected_media=MEDIA,
+        media_of_subject=True,
     ),
     cdc.ConnectionBreak(
         **_prefix,
@@ -106,6 +107,7 @@ FULL: tuple[cdc.Message, ...] = (
         remaining_parties=(IPV6_PARTY, PARTY),
         dropped_parties=(cdc.Party(dn="3"),),
         suspended_media=MEDIA,
+        media_of_subject=False,
     ),
     cdc.MediaAndAddressReporting(
         **_prefix,

@@ -222,6 +222,8 @@ def _strategy(attribute: str, hint: Any) -> st.SearchStrategy[Any]:
         return EXACT
     if hint is bytes or attribute == "body":  # the headers of a body go with it, and not without
         return st.binary(max_size=60)
+    if attribute == "media_of_subject":
+        return st.sampled_from((None, False, True))
     if attribute == "expiration_period":
         return st.integers(-(1 << 70), 1 << 70)
     if attribute == "timestamp_ns":

@@ -14,7 +14,15 @@ from typing import Any
 
 from mediation.cli import demo_network
 from mediation.core.errors import MediationError
-from tests.rig import exchange, scenarios, scenarios_dialogs, scenarios_phones, scenarios_services, stage
+from tests.rig import (
+    exchange,
+    scenarios,
+    scenarios_dialogs,
+    scenarios_phones,
+    scenarios_services,
+    scenarios_transport,
+    stage,
+)
 from tests.rig.scenario import Scenario, Table, second_case
 
 WIDTH = 48
@@ -83,18 +91,15 @@ class Part:
 
 def exchange_tables() -> tuple[Table, ...]:
     """What is played on the exchange of real peers."""
-    return scenarios_phones.scenario, scenarios_dialogs.scenario, scenarios_services.scenario
+    modules = (scenarios_phones, scenarios_dialogs, scenarios_services, scenarios_transport)
+    return tuple(module.scenario for module in modules)
 
 
 def parts() -> list[Part]:
     """Everything there is to play."""
     return [
         Part(demo_network.possible(), stage.built, (scenarios.scenario,)),
-        Part(
-            exchange.possible(),
-            exchange.built,
-            (scenarios_phones.scenario, scenarios_dialogs.scenario, scenarios_services.scenario),
-        ),
+        Part(exchange.possible(), exchange.built, exchange_tables()),
     ]
 
 

@@ -19,9 +19,10 @@ from typing import IO
 import click
 from click.testing import CliRunner
 
-from mediation.cli.demo_site import LabSite, Lines
+from mediation.cli.demo_site import LabSite, Lines, free_port
 from mediation.cli.main import group
 from mediation.core.errors import MediationError
+from mediation.runtime import config
 
 STOP_LIMIT_S = 10.0
 
@@ -47,6 +48,13 @@ class Journal(Lines):
 
 class RigSite(LabSite):
     """One lab site under test."""
+
+    def __init__(self, path: Path, *, iaps: str = "") -> None:
+        super().__init__(path, iaps=iaps)
+        file = path / config.FILE
+        settings = file.read_text()
+        if "content_port" not in settings:  # sites of other workers run beside this one
+            file.write_text(settings.replace("[lab_agency]\n", f"[lab_agency]\ncontent_port = {free_port()}\n"))
 
     def try_command(self, *words: str) -> subprocess.CompletedProcess[str]:
         runner = CliRunner()
@@ -92,8 +100,9 @@ class RigSite(LabSite):
     def pid(self, function: str) -> int:
         """Which process is a function of this site ("iap", "mediator")."""
         assert self._functions is not None
-        children = Path(f"/proc/{self._functions.pid}/task/{self._functions.pid}/children").read_text().split()
-        for child in map(int, children):
+        # Listed under the thread that started them, which need not be the first.
+        tables = Path(f"/proc/{self._functions.pid}/task").glob("*/children")
+        for child in [int(word) for table in tables for word in table.read_text().split()]:
             words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
             if function.encode() in words:
                 return child
