@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -30,22 +31,13 @@ def isolated(wire: Wire) -> None:
     ip("-n", wire.namespace, "link", "set", wire.far, "up")
 
 
-async def test_what_the_switch_sends_becomes_x2(
-    folder: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_the_switch_sends_becomes_x2(folder: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     isolated(wire)
     table = (
         f'[[hep]]\nname = "sbc"\ninterface = "{wire.far}"\nnamespace = "{wire.namespace}"\nlisten = "{FAR}"\n'
         f'port = {PORT}\nkey = "{KEY.decode()}"\n'
     )
-    written = Path.write_text
-
-    def with_feed(path: Path, text: str, **how: object) -> int:
-        return written(path, text + table if path.name == "config.toml" else text)
-
-    monkeypatch.setattr(Path, "write_text", with_feed)
-    async with running(folder, wire, monkeypatch) as access:
-        monkeypatch.undo()
+    async with running(folder, wire, monkeypatch, more=table) as access:
         assert await access.ask(x1.ActivateTask(id=1, request=access.order())) == x1.Ok(id=1)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as switch:
             switch.connect((FAR, PORT))
@@ -68,13 +60,25 @@ async def test_what_the_switch_sends_becomes_x2(
 
 
 def test_the_socket_takes_from_its_interface_alone(wire: Wire) -> None:
+    """The same address, reached by way of another interface, is not the feed's."""
     isolated(wire)
-    hep = Hep(name="sbc", interface=wire.near, listen=NEAR, port=PORT)
-    with opener.open_feed(hep) as bound, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as local:
-        bound.settimeout(0.2)
-        local.sendto(b"from this host, over lo", (NEAR, PORT))
-        with pytest.raises(TimeoutError):
-            bound.recv(100)
+    near, far = f"{wire.near}o", f"{wire.far}o"
+    ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", wire.namespace)
+    ip("addr", "add", "10.97.0.1/24", "dev", near)
+    ip("link", "set", near, "up")
+    ip("-n", wire.namespace, "addr", "add", "10.97.0.2/24", "dev", far)
+    ip("-n", wire.namespace, "link", "set", far, "up")
+    with opener.open_feed(Hep(name="sbc", interface=wire.near, listen=NEAR, port=PORT)) as bound:
+        bound.settimeout(1)
+        for source, device, arrives in (("10.97.0.2", far, False), (FAR, wire.far, True)):
+            ip("-n", wire.namespace, "route", "replace", f"{NEAR}/32", "dev", device, "src", source)
+            send = f"import socket; socket.socket(2, 2).sendto(b'{device}', ('{NEAR}', {PORT}))"
+            subprocess.run(["ip", "netns", "exec", wire.namespace, "python3", "-c", send], check=True)
+            if arrives:
+                assert bound.recv(100) == device.encode()
+            else:
+                with pytest.raises(TimeoutError):
+                    bound.recv(100)
 
 
 @pytest.mark.parametrize(

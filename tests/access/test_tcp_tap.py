@@ -205,5 +205,3 @@ def test_fragments_of_a_tunnel_follow_their_first_one(wire: Wire) -> None:
     )
     assert settled(tap, 2) == {"passed_signalling": 1, "passed_fragment": 1}
     assert tap.drain() == [message]
-
-
