@@ -43,8 +43,8 @@ TICK_S = 1.0  # how often the clock is measured and saved, and losses are looked
 LOSSES = frozenset(
     {
         "kernel_drops", "truncated", "fragment_overlap", "fragment_table_full", "flows_failed", "stamp_implausible",
-        "streams_evicted", "stream_gaps", "windows_evicted",
-        "messages_unfinished", "hep_unauthenticated", "hep_kernel_drops", "ring_errors", "x2_lost", "x2_torn", "x3_lost", "x3_torn",
+        "streams_evicted", "stream_gaps", "windows_evicted", "messages_unfinished", "hep_unauthenticated",
+        "hep_kernel_drops", "ring_errors", "x2_lost", "x2_torn", "x3_lost", "x3_torn",
     }
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A feed in the sealed access process: opened by the opener, read by the reader's thread, armed like any access point."""
+"""A feed in the sealed access process: opened by the opener, read in the reader's thread, armed like any other."""
 
 from __future__ import annotations
 
