@@ -23,7 +23,8 @@ from match cimport match_table
 from outlet cimport outlet, outlet_connect
 from packet_ring cimport ring_map, ring_unmap
 from reader cimport (
-    LARGE_OCTETS, MAX_FEEDS, MAX_TAPS, OUTLETS, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock, reader, reader_run, tap, tap_drain,
+    LARGE_OCTETS, MAX_FEEDS, MAX_TAPS, OUTLETS, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock, reader,
+    reader_run, tap, tap_drain,
 )
 
 from streams cimport tcp_free, tcp_new

@@ -79,6 +79,7 @@ class AccessFunction:
             HepFeed(self.matcher, i, fd, hep.key.encode())
             for i, (hep, fd) in enumerate(zip(site.heps, self._feed_sockets, strict=True), len(site.iaps))
         ]
+        self.points: tuple[RingWalker | HepFeed, ...] = (*self.walkers, *self.feeds)
         self.reader = Reader(self.matcher, self.walkers, media_map, self.clock.now_ns(), self.feeds)
         self.tasking = Tasking(site, trust, self.matcher, self._stopped, hold=lambda: self.reader)
         self._x1 = X1Server(
@@ -156,7 +157,7 @@ class AccessFunction:
     def measure_clock(self) -> tuple[int, bool]:
         """Marks the events to come with the bound of their stamps' error; an alarm when it passes 100 ms."""
         error_ns, disciplined = clock.stamp_quality()
-        for walker in (*self.walkers, *self.feeds):
+        for walker in self.points:
             walker.set_stamp_quality(error_ns, disciplined and error_ns <= clock.LIMIT_NS)
         alarm = error_ns > clock.ALARM_NS or not disciplined
         if alarm != self._alarm:
@@ -167,7 +168,7 @@ class AccessFunction:
     def _say_losses(self) -> None:
         found = {
             f"{tap.name}.{name}": value
-            for tap, walker in zip(self._site.access_points, (*self.walkers, *self.feeds), strict=True)
+            for tap, walker in zip(self._site.access_points, self.points, strict=True)
             for name, value in walker.counters().items()
             if name in LOSSES
         }
