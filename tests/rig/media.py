@@ -64,6 +64,10 @@ class Delivered:
     def __init__(self, exchange: Exchange, recorder: Recorder, passed: Recorder) -> None:
         self._exchange, self._recorder, self._passed = exchange, recorder, passed
 
+    def until(self, count: int) -> bool:
+        """Waits until so many packets were delivered; whether they were."""
+        return self._recorder.until(count, LIMIT_S)
+
     def packets(self, count: int) -> Counter[bytes]:
         """The delivered IP packets, when `count` are there; more would show, since the fence is behind them."""
         self._recorder.until(count, LIMIT_S)
