@@ -17,6 +17,7 @@ MODULES = {
     "walker": "mediation.access._walker",
     "hep": "mediation.access._hep",
     "linux": "mediation.access._linux",
+    "dtmf": "mediation.access._dtmf",
     "ber": "mediation.core._ber",
     "content": "mediation.delivery._content",
 }

@@ -125,7 +125,7 @@ cdef inline void walk_datagram(
 
 
 cdef inline bint continues_or_begins(frame_walk *walk, const packet_info *info, const tcp_segment *s) noexcept nogil:
-    """Captures only: a segment of a stream that is followed, or one that begins as SIP or with a WebSocket's opening."""
+    """Captures only: a segment of a stream that is followed, or one that begins as SIP or opens a WebSocket."""
     cdef stream_key key
     cdef uint32_t line
     make_key(&key, info)

@@ -2,10 +2,10 @@
 #
 # A request that can begin something (without a To tag; REGISTER with any) is matched by the identities that count at
 # its access point; every later message passes because its Call-ID is that of a matched call (RFC 3261 section 12). An
-# INVITE, UPDATE, PRACK, INFO, REFER or BYE inside of a dialog that is not known joins a call that was up before (armed in
-# mid-call, restarted, or a To tag that somebody invented and a lenient switch let pass: section 12.2.2), if an identity
-# that counts is in it; a SUBSCRIBE or NOTIFY joins a subscription (RFC 6665). No task gets anything outside of its window, its access points and its own calls. Runs on
-# one thread without the GIL.
+# INVITE, UPDATE, PRACK, INFO, REFER or BYE inside of a dialog that is not known joins a call that was up before (armed
+# in mid-call, restarted, or a To tag that somebody invented and a lenient switch let pass: section 12.2.2), if an
+# identity that counts is in it; a SUBSCRIBE or NOTIFY joins a subscription (RFC 6665). No task gets anything outside
+# of its window, its access points and its own calls. Runs on one thread without the GIL.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 

@@ -460,7 +460,7 @@ cdef inline void add_octets(tcp_table *t, uint32_t index, stream_sink *sink, uin
     cdef int32_t ahead = <int32_t>(sequence - s.next)
     cdef uint32_t have
     cdef uint32_t done
-    cdef int i
+    cdef int _
     if ahead > JUMP or ahead < -JUMP:
         t.counts.stream_jumps += 1
         forget_waiting(t, s)
@@ -468,7 +468,7 @@ cdef inline void add_octets(tcp_table *t, uint32_t index, stream_sink *sink, uin
         s.framing.skip = 0
         s.next = sequence
         ahead = 0
-    for i in range(WINDOW_PIECES + 1):  # what does not fit pushes out the gaps that it is too far ahead of
+    for _ in range(WINDOW_PIECES + 1):  # what does not fit pushes out the gaps that it is too far ahead of
         if ahead + <int32_t>length <= WINDOW_OCTETS:
             break
         done = s.next

@@ -28,7 +28,7 @@ def check(order: Order, site: Site) -> None:
     content = legal.destination.content
     if content is not None and legal.profile == "pcesp" and content.form != "packetcable":
         raise AuthorizationError(Check.NOT_PROVIDED, "content beside profile pcesp goes in the packetcable form")
-    names = [iap.name for iap in site.iaps]
+    names = list(site.point_names)
     if unknown := set(carrier.iaps) - set(names):
         raise AuthorizationError(Check.IAP_UNKNOWN, ", ".join(sorted(unknown)))
     for subject in legal.subjects:

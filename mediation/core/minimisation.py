@@ -103,9 +103,14 @@ HEADER_LINES: Final[dict[str, Kind]] = {
 # A URI may carry headers and a body of its own (RFC 3261 19.1.1): such a line is words, whatever header it stands in.
 HIDDEN_BODY: Final = re.compile(r"[?&]\s*(body|geolocation|subject)\s*=", re.IGNORECASE)
 
+# Keys of the media in a session description (RFC 4568, RFC 4567, RFC 8866 5.12, RFC 8839 5.4): for content orders only.
+KEYS: Final = re.compile(
+    r"(?:^|(?<=\r))(?:a=(?:crypto|key-mgmt|ice-pwd):|k=)[^\r\n]*(?:\r?\n)?", re.IGNORECASE | re.MULTILINE
+)
+
 # Bodies by media type, and which kinds must all be given for it. A type that is not here may hold any of them.
 BODIES: Final[dict[str, tuple[Kind, ...]]] = {
-    "application/sdp": (Kind.SESSION,),
+    "application/sdp": (Kind.SESSION, Kind.CONTENT),  # as it is, with its keys
     "text/plain": (Kind.TEXT,),
     "text/html": (Kind.TEXT,),
     "message/cpim": (Kind.TEXT,),
@@ -116,7 +121,7 @@ BODIES: Final[dict[str, tuple[Kind, ...]]] = {
     "application/pidf+xml": (Kind.LOCATION, Kind.TEXT),
     "application/simple-message-summary": (Kind.TEXT,),
 }
-ANY_BODY: Final = (Kind.SESSION, Kind.TEXT, Kind.LOCATION, Kind.DIGITS)
+ANY_BODY: Final = (Kind.SESSION, Kind.CONTENT, Kind.TEXT, Kind.LOCATION, Kind.DIGITS)
 
 _PREFIX: Final = {"case_id": Kind.CALL, "iap_system_id": Kind.CALL, "timestamp_ns": Kind.CALL}
 
@@ -290,7 +295,7 @@ class Minimiser:
             for kind, verdict in VERDICTS[authority].items()
         }
         self._judges: dict[type[cdc.Record], tuple[tuple[str, Callable[[Any], Any]], ...]] = {
-            record: tuple(self._judge(field, kind) for field, kind in fields.items() if not self._given.get(kind))
+            record: tuple(self._judge(field, kind) for field, kind in fields.items() if not self._passes(kind))
             for record, fields in FIELDS.items()
         }
         self.removed = 0
@@ -300,6 +305,10 @@ class Minimiser:
         """Whether the order may be given what is of this kind."""
         return self._given[kind]
 
+    def _passes(self, kind: Kind) -> bool:
+        """Whether a field of this kind needs no look at all."""
+        return self._given.get(kind, False) and (kind is not Kind.SESSION or self._given[Kind.CONTENT])
+
     def _judge(self, field: str, kind: Kind) -> tuple[str, Callable[[Any], Any]]:
         match kind:
             case Kind.PARTS:
@@ -308,6 +317,8 @@ class Minimiser:
                 return field, self._uris
             case Kind.HEADERS:
                 return field, self._lines
+            case Kind.SESSION if self._given[kind]:
+                return field, self._keyless
             case Kind.SIGNALING:
                 return field, self._octets
             case _:
@@ -367,6 +378,11 @@ class Minimiser:
             return value
         self.removed += sum("?" in each for each in value)
         return tuple(each.partition("?")[0] for each in value)
+
+    def _keyless(self, description: str) -> str:
+        kept, removed = KEYS.subn("", description)
+        self.removed += removed
+        return kept if removed else description
 
     def _octets(self, octets: bytes) -> bytes | None:
         """A SIP message without what the order is not given; None when it cannot be told what stands where."""

@@ -3,6 +3,7 @@
 The whole of it, in the order of an event's way:
 
     run/iap.x2 ─> Intake (X2 octets) ─> Tracker (call models, encoding) ─> Links ─> Spool ─> Link (TLS)
+    third parties (TLS) ─> InterceptionPoints ─> the same Tracker
     run/mediator.x1 ─> TaskTable (authorization.admit) ─> Tracker, Links
 
 One drain of the X2 socket is one pass: read what is there, parse it, make its messages, one append and one send for
@@ -42,6 +43,7 @@ from mediation.core.errors import (
 )
 from mediation.delivery.content import ContentDelivery, First
 from mediation.delivery.intake import Intake
+from mediation.delivery.interception_point import InterceptionPoints
 from mediation.delivery.links import Links
 from mediation.delivery.retired import Retired
 from mediation.delivery.sender import Link
@@ -77,6 +79,7 @@ class Mediator:
             site.run_dir, X1_SOCKET, owner=(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
         )
         self._x1 = X1Server(listener, self.handle, self._log)
+        self.points = InterceptionPoints(site.interception_points, folder, self._drained, self._content)
         run_dir, spool_dir = self._confine()
         try:
             self.retired = Retired(spool_dir / RETIRED_FILE)
@@ -88,7 +91,7 @@ class Mediator:
         self.authority_clock = clock.AuthorityClock(self._high_water)
         self.tracker = Tracker(
             site.dial_plan,
-            [iap.name for iap in site.iaps],
+            site.point_names,
             digit_timeout_ns=site.delivery.digit_timeout_ms * 1_000_000,
             status_messages=site.delivery.surveillance_status,
         )
@@ -139,6 +142,7 @@ class Mediator:
             nursery.start_soon(self._x1.run)
             nursery.start_soon(self.intake.run)
             nursery.start_soon(self.content.run)
+            nursery.start_soon(self.points.run)
             nursery.start_soon(self._keep_time)
             nursery.start_soon(self._tick)
             if notifier is not None:
@@ -146,6 +150,7 @@ class Mediator:
 
     def close(self) -> None:
         """Blocks for a last commit of each spool."""
+        self.points.close()
         self.links.close()
         self._high_water.close()
 
@@ -178,6 +183,10 @@ class Mediator:
 
     def _content_link(self, xids: frozenset[bytes], up: bool) -> None:
         self._deliver(self.tracker.content_link(xids, up, time.time_ns()))
+
+    def _content(self, pdus: list[x2.Pdu]) -> None:
+        """X3 of third parties: judged like X2, and counted there as what it is."""
+        self._drained(pdus)
 
     async def _keep_time(self) -> None:
         """Ends windows at their second and gives the call models their time."""
@@ -277,6 +286,7 @@ class Mediator:
             "stops_not_saved": self.retired.failures,
             "stranded_spools": self.links.stranded(),
             "intake": msgspec.to_builtins(self.intake.counters) | {"connected": self.intake.connected},
+            "interception_points": self.points.report(),
             "tracker": msgspec.to_builtins(self.tracker.counters),
             "content": self.content.report(),
             "call_models": {name: count for name, count in self.tracker.model_counters().items() if count},

@@ -100,8 +100,9 @@ class RigSite(LabSite):
     def pid(self, function: str) -> int:
         """Which process is a function of this site ("iap", "mediator")."""
         assert self._functions is not None
-        children = Path(f"/proc/{self._functions.pid}/task/{self._functions.pid}/children").read_text().split()
-        for child in map(int, children):
+        # Listed under the thread that started them, which need not be the first.
+        tables = Path(f"/proc/{self._functions.pid}/task").glob("*/children")
+        for child in [int(word) for table in tables for word in table.read_text().split()]:
             words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
             if function.encode() in words:
                 return child

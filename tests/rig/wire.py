@@ -28,7 +28,7 @@ Made = TypeVar("Made")
 
 
 def inside_of(namespace: str, make: Callable[[], Made]) -> Made:
-    """What `make` returns when it runs in `namespace`: a socket stays where it was made. Raises OSError."""
+    """What `make` returns when it runs in `namespace` ("": our own). A socket stays where it was made. OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def run(handle: int) -> Made:
@@ -38,6 +38,8 @@ def inside_of(namespace: str, make: Callable[[], Made]) -> Made:
             raise OSError(code, os.strerror(code))
         return make()
 
+    if not namespace:
+        return make()
     with open(f"/run/netns/{namespace}", "rb") as handle, ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(run, handle.fileno()).result()
 
@@ -107,7 +109,9 @@ class Recorder:
     """Every UDP datagram that `wanted` accepts, from a packet socket on an interface of a namespace."""
 
     def __init__(self, namespace: str, interface: str, wanted: Callable[[Datagram], bool]) -> None:
+        """What the interface itself sends is left out: a bridge forwards, and a loopback hears all that it says."""
         self._wanted, self._kept = wanted, list[Datagram]()
+        self._changed = threading.Condition()
         self._socket = inside_of(
             namespace, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         )
@@ -128,11 +132,23 @@ class Recorder:
             while True:
                 ready = [key.fileobj for key, _ in selector.select()]
                 if self._socket in ready:
-                    found = datagram(self._socket.recv(65_535))
+                    frame, source = self._socket.recvfrom(65_535)
+                    found = datagram(frame) if source[2] != PACKET_OUTGOING else None
                     if found is not None and self._wanted(found):
-                        self._kept.append(found)
+                        with self._changed:
+                            self._kept.append(found)
+                            self._changed.notify_all()
                 elif ready:
                     return
+
+    def until(self, count: int, limit: float) -> bool:
+        """Waits until so many are there; whether they are."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._kept) >= count, limit)
+
+    def kept(self) -> list[Datagram]:
+        with self._changed:
+            return list(self._kept)
 
     def close(self) -> list[Datagram]:
         """Everything up to now, what waits in the socket too. Raises AssertionError when the kernel dropped any."""
