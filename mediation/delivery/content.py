@@ -179,7 +179,7 @@ class ContentDelivery:
             if link is None or not self._caught_up(task):
                 continue
             del self._openings[key]
-            transmit, receive = _numbers(binding.channel)
+            transmit, receive = numbers(binding.channel)
             apdu = link.place.form == Form.CC_APDU.value
             correlation = correlation_info(task.case, iap, cdc.CallIdentity(main=binding.call)) if apdu else None
             self.streams.open(key, link.queue, transmit, receive, binding.channel.combined is not None, correlation)
@@ -209,10 +209,7 @@ class ContentDelivery:
         while True:
             await self._told.wait()
             self._told = trio.Event()
-            first = []
-            for key, stamp_ns in self._first:
-                xid, correlation = KEY.unpack_from(key)
-                first.append(First(xid, key[KEY.size :].decode("ascii", "replace"), correlation, stamp_ns))
+            first = [first_of(key, stamp_ns) for key, stamp_ns in self._first]
             self._first.clear()
             self._on_first(first)
             await trio.lowlevel.checkpoint()
@@ -258,6 +255,12 @@ def stream_key(xid: bytes, iap: str, key: object) -> bytes | None:
     return KEY.pack(xid, key) + iap.encode()
 
 
+def first_of(key: bytes, stamp_ns: int) -> First:
+    """A key of `Streams`, taken apart."""
+    xid, correlation = KEY.unpack_from(key)
+    return First(xid, key[KEY.size :].decode("ascii", "replace"), correlation, stamp_ns)
+
+
 def _queue_report(queue: Queue) -> dict[str, int]:
     return {
         "sent": queue.sent,
@@ -267,7 +270,8 @@ def _queue_report(queue: Queue) -> dict[str, int]:
     }
 
 
-def _numbers(channel: Channel) -> tuple[int, int]:
+def numbers(channel: Channel) -> tuple[int, int]:
+    """The identifiers of a channel, from and to the subject; the same when it is combined."""
     if channel.combined is not None:
         return int(channel.combined, 16), int(channel.combined, 16)
     return int(channel.transmit or "0", 16), int(channel.receive or "0", 16)
