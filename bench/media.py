@@ -52,7 +52,8 @@ class Bench:
     def load(self, **options: object) -> programs.Answer:
         return programs.run(
             "media", namespace=self._wire.sender, interface=self._wire.far, tap_namespace=self._wire.tap,
-            tap_interface=self._wire.near, core=GENERATOR_CORE, stream_core=TAP_CORE, priority=self._priority, **options,
+            tap_interface=self._wire.near, core=GENERATOR_CORE, stream_core=TAP_CORE, priority=self._priority,
+            **options,
         )  # fmt: skip
 
     def tap(self) -> programs.Tap:
@@ -143,4 +144,4 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    report.main("media", __doc__.splitlines()[0], measure, options)
+    report.main("media", (__doc__ or "").splitlines()[0], measure, options)

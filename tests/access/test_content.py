@@ -1,4 +1,4 @@
-"""Content on a real wire: what was sent is what X3 holds, octet for octet; from the first packet; and no other call's."""
+"""Content on a real wire: X3 holds what was sent, octet for octet, from the first packet on, and no other call's."""
 
 from __future__ import annotations
 
