@@ -144,4 +144,4 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    report.main("media", __doc__.splitlines()[0], measure, options)
+    report.main("media", (__doc__ or "").splitlines()[0], measure, options)

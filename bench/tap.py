@@ -5,8 +5,8 @@ matcher and the reader's thread that sends X2. What is left out is what no packe
 the seal, the clock's measurement. X2 is read and discarded by a thread of this process, as a mediator's socket would
 take it.
 
-`python -m bench.tap NAMESPACE INTERFACE TARGETS PRIORITY CORE [content]` prints {"ready": true}, then answers each line of
-standard input with its counters, and ends with its input. PRIORITY above 0 is the daemon's access.realtime_priority.
+`python -m bench.tap NAMESPACE INTERFACE TARGETS PRIORITY CORE [content]` prints {"ready": true}, then answers each line
+of standard input with its counters, and ends with its input. PRIORITY above 0 is the daemon's access.realtime_priority.
 With `content` the targets' orders cover content, and X3 is read, cut into PDUs and counted.
 """
 
