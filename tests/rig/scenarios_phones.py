@@ -190,7 +190,6 @@ def blind_transfer(floor: Floor) -> None:
     call = subject.dial(other)
     transferee = other.answers()
     call.until_up().until("media", active=True)
-    answered.until_up().until("media", active=True)  # of the first exchange: the next one is another
     since = other.phone.mark()
     call.do("refer", to=f"sip:{floor.third}@carrier.example")
     taken = third.answers()
