@@ -15,6 +15,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from mediation.access import _linux
+
 PREFIX = "mediation-bench-"
 FAR = "far0"
 NEAR = "near0"
@@ -77,6 +79,20 @@ def wire() -> Iterator[Wire]:
     finally:
         for name in (made.sender, made.tap):
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+
+def enter(name: str) -> int:
+    """This thread goes into a namespace; the descriptor takes it back (`leave`)."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    there = os.open(NETNS / name, os.O_RDONLY | os.O_CLOEXEC)
+    _linux.enter_namespace(there)
+    os.close(there)
+    return home
+
+
+def leave(home: int) -> None:
+    _linux.enter_namespace(home)
+    os.close(home)
 
 
 @contextlib.contextmanager

@@ -121,9 +121,12 @@ class Drain(Settling, Program):
 class Tap(Settling, Program):
     """bench.tap."""
 
-    def __init__(self, namespace: str, interface: str, targets: int, *, priority: int, core: int) -> None:
+    def __init__(
+        self, namespace: str, interface: str, targets: int, *, priority: int, core: int, content: bool = False
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.tap", namespace, interface, str(targets), str(priority), str(core)],
+            [sys.executable, "-m", "bench.tap", namespace, interface, str(targets), str(priority), str(core)]
+            + ["content"] * content,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self._last = Counts(0, 0, 0, 0)

@@ -5,8 +5,9 @@ matcher and the reader's thread that sends X2. What is left out is what no packe
 the seal, the clock's measurement. X2 is read and discarded by a thread of this process, as a mediator's socket would
 take it.
 
-`python -m bench.tap NAMESPACE INTERFACE TARGETS PRIORITY CORE` prints {"ready": true}, then answers each line of
-standard input with its counters, and ends with its input. PRIORITY above 0 is the daemon's access.realtime_priority.
+`python -m bench.tap NAMESPACE INTERFACE TARGETS PRIORITY CORE [content]` prints {"ready": true}, then answers each line
+of standard input with its counters, and ends with its input. PRIORITY above 0 is the daemon's access.realtime_priority.
+With `content` the targets' orders cover content, and X3 is read, cut into PDUs and counted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import sys
 import threading
 import time
@@ -21,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import traffic
-from mediation.access import opener
+from mediation.access import _linux, opener
 from mediation.access._matcher import Matcher
-from mediation.access._walker import Reader, RingWalker
+from mediation.access._walker import Reader, RingWalker, filter_counters
+from mediation.access.socket_filter import FILTER_COUNTERS
+from mediation.core import x2
 from mediation.runtime import clock
 from mediation.runtime.config import Access, Clock, Delivery, DialPlan, Iap, Lab, Site
 
@@ -32,6 +36,7 @@ XID_OCTETS = 16
 RING_MIB = 64  # the daemon's default
 DAY_NS = 86_400 * 10**9
 X2_READ_OCTETS = 1 << 18
+LENGTHS = struct.Struct("!II")  # of header and payload, in a PDU's header
 
 
 def site(namespace: str, interface: str, ring_mib: int = RING_MIB) -> Site:
@@ -43,13 +48,13 @@ def site(namespace: str, interface: str, ring_mib: int = RING_MIB) -> Site:
     )  # fmt: skip
 
 
-def arm(matcher: Matcher, targets: int) -> None:
+def arm(matcher: Matcher, targets: int, *, content: bool = False) -> None:
     """Arms `targets` numbers (traffic.number) in tasks of at most a thousand."""
     start, end = time.time_ns() - DAY_NS, time.time_ns() + DAY_NS
     tasks = []
     for first in range(0, targets, TARGETS_OF_A_TASK):
         keys = [f"tel:+{traffic.number(i)}" for i in range(first, min(targets, first + TARGETS_OF_A_TASK))]
-        tasks.append((first.to_bytes(XID_OCTETS, "big"), keys, start, end, False, 1))
+        tasks.append((first.to_bytes(XID_OCTETS, "big"), keys, start, end, False, 1, content))
     matcher.add_tasks(tasks)
 
 
@@ -67,18 +72,47 @@ class Discard(threading.Thread):
             self.octets += taken
 
 
-def main(namespace: str, interface: str, targets: int, priority: int, core: int) -> None:
+class Count(threading.Thread):
+    """Reads X3 and counts its PDUs."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self.pdus = 0
+
+    def run(self) -> None:
+        buffer = bytearray()
+        while octets := self._stream.recv(X2_READ_OCTETS):
+            buffer += octets
+            at, whole = 0, len(buffer) - x2.HEADER_OCTETS
+            while at <= whole:
+                header, payload = LENGTHS.unpack_from(buffer, at + 4)
+                if at + header + payload > len(buffer):
+                    break
+                at += header + payload
+                self.pdus += 1
+            del buffer[:at]
+
+
+def main(namespace: str, interface: str, targets: int, priority: int, core: int, *, content: bool = False) -> None:
     made = site(namespace, interface)
     described, tap, _filter = opener.open_tap(made.iaps[0], -1)
     matcher = Matcher(made.iaps, made.dial_plan)
-    walker = RingWalker(matcher, 0, made.iaps[0].ports, tap.fileno(), described.frame_size, described.frame_count)
+    media_map = _filter.media_flows if content else -1
+    walker = RingWalker(
+        matcher, 0, made.iaps[0].ports, tap.fileno(), described.frame_size, described.frame_count, media_map
+    )
     walker.set_stamp_quality(*clock.stamp_quality())
-    reader = Reader(matcher, [walker], -1, time.time_ns())
-    arm(matcher, targets)
+    reader = Reader(matcher, [walker], media_map, time.time_ns())
+    arm(matcher, targets, content=content)
     ours, theirs = socket.socketpair()
     discard = Discard(theirs)
     discard.start()
     reader.connect(ours.detach())
+    ours, theirs = socket.socketpair()
+    counted = Count(theirs)
+    counted.start()
+    reader.connect(ours.detach(), "x3")
     thread = threading.Thread(target=reader.run, daemon=True)
     os.sched_setaffinity(0, {core})
     if priority:  # the thread inherits it, as in access/iap.py
@@ -93,6 +127,14 @@ def main(namespace: str, interface: str, targets: int, priority: int, core: int)
             "frames": walker.counters(),
             "matcher": matcher.counters(),
             "reader": reader.counters(),
+            "content_pdus": counted.pdus,
+            "filter": dict(
+                zip(
+                    FILTER_COUNTERS,
+                    filter_counters(_filter.counters, len(FILTER_COUNTERS), _linux.possible_processors()),
+                    strict=True,
+                )
+            ),
         }
         print(json.dumps(answer), flush=True)
     reader.stop()
@@ -100,4 +142,4 @@ def main(namespace: str, interface: str, targets: int, priority: int, core: int)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], *(int(word) for word in sys.argv[3:]))
+    main(sys.argv[1], sys.argv[2], *(int(word) for word in sys.argv[3:6]), content="content" in sys.argv[6:])

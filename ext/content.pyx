@@ -15,7 +15,7 @@ from libc.string cimport memset
 
 from apdu cimport APDU_MORE, CABLE_HEADER, u32, write_apdu, write_datagram
 from record_queue cimport (queue_add_slot, queue_added, queue_clear, queue_free, queue_init, queue_purge, queue_room,
-                           queue_send, queue_taken, queue_waiting, record_queue)
+                           queue_send, queue_skip, queue_taken, queue_waiting, record_queue)
 from x3 cimport (FROM_TARGET, PDU_KEEPALIVE, PDU_X3, TO_TARGET, X3_HEADER, X3_KEY, X3_MOST, X3_XID, content_counters,
                  x3_is_ip, x3_parse, x3_pdu)
 
@@ -39,13 +39,8 @@ cdef class Queue:
     def __dealloc__(self):
         queue_free(&self.queue)
 
-    @property
-    def octets(self):
-        return queue_waiting(&self.queue)
-
-    @property
-    def packets(self):
-        return self.queue.record_end - self.queue.record_first
+    octets = property(lambda self: queue_waiting(&(<Queue>self).queue))
+    packets = property(lambda self: (<Queue>self).queue.record_end - (<Queue>self).queue.record_first)
 
     def chunk(self, size_t most) -> bytes:
         """The next octets to send, at most `most`; the same again until `taken`."""
@@ -66,6 +61,11 @@ cdef class Queue:
         if went > 0:
             self.sent += <uint64_t>went
         return went
+
+    def skip(self) -> int:
+        """The first packet is lost; how many that is."""
+        self.lost_down += 1
+        return queue_skip(&self.queue)
 
     def clear(self) -> int:
         """Everything that waits is lost, what was sent in part included; how many packets."""

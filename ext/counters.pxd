@@ -1,8 +1,8 @@
 # Everything that can happen to a frame between the ring and the matcher, counted by reason. Cython turns the struct
 # into a dict of its field names, so a counter exists in one place only.
 #
-# frames == to_signalling + to_media + to_stream + every reason below that ends a frame, less the fragments that a whole datagram
-# was made of: `fragments` == fragment_* ends + `fragments_used`; tests hold the sum.
+# frames == to_signalling + to_media + to_stream + every reason below that ends a frame, less the fragments that a whole
+# datagram was made of: `fragments` == fragment_* ends + `fragments_used`; tests hold the sum.
 from libc.stdint cimport uint64_t
 
 

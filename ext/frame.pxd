@@ -19,10 +19,8 @@ from match cimport match_datagram, match_media, match_table
 from octets cimport find
 from packet cimport FLOW_ADD, flow_change, packet_info
 from stream cimport is_http, is_start_line
-from tcp cimport (
-    NO_STREAM, TCP_CHECKSUM, TCP_MALFORMED, find_stream, make_key, read_tcp, stream_key, take_segment, tcp_segment,
-    tcp_table,
-)
+from streams cimport NO_STREAM, find_stream, make_key, stream_key, tcp_table
+from tcp cimport TCP_CHECKSUM, TCP_MALFORMED, read_tcp, take_segment, tcp_segment
 from tunnel cimport MAX_TUNNELS, NO_TUNNEL, behind_datagram, behind_protocol, is_tunnel, tunnel_settings
 from udp cimport UDP_CHECKSUM, UDP_HEADER, UDP_LENGTH, read_udp
 
@@ -125,7 +123,7 @@ cdef inline void walk_datagram(
 
 
 cdef inline bint continues_or_begins(frame_walk *walk, const packet_info *info, const tcp_segment *s) noexcept nogil:
-    """Captures only: a segment of a stream that is followed, or one that begins as SIP or with a WebSocket's opening."""
+    """Captures only: a segment of a stream that is followed, or one that begins as SIP or opens a WebSocket."""
     cdef stream_key key
     cdef uint32_t line
     make_key(&key, info)

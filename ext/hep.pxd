@@ -56,7 +56,7 @@ cdef struct hep_counters:
     uint64_t hep_unauthenticated   # another key than the site's, or none
     uint64_t hep_compressed        # refused: nothing from the network is unpacked here
     uint64_t hep_other_type        # RTCP, logs and whatever else HEP carries
-    uint64_t hep_stamp_implausible # the sender's clock was too far from the arrival, or not given: arrival, error unknown
+    uint64_t hep_stamp_implausible  # the sender's clock too far from the arrival, or not given: arrival, error unknown
     uint64_t hep_truncated         # longer than the buffer: no UDP datagram is
 
 

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 from hep cimport (
     HEP_BATCH, HEP_KEY_AT_MOST, HEP_OCTETS, HEP_UNKNOWN_ERROR_US, hep_drain, hep_feed, hep_packet,
 )
-from linux cimport batch_new
+from linux cimport batch_new, socket_drops
 from match cimport match_table
 
 
@@ -69,5 +69,7 @@ cdef class HepFeed:
         self.hep.undisciplined = not disciplined
 
     def counters(self) -> dict[str, int]:
-        """What became of every datagram, by reason."""
-        return self.hep.counts
+        """What became of every datagram, by reason; `hep_kernel_drops` found the socket's buffer full."""
+        cdef dict found = self.hep.counts
+        found["hep_kernel_drops"] = socket_drops(self.hep.fd) if self.hep.fd >= 0 else 0
+        return found

@@ -58,7 +58,14 @@ cdef extern from *:
         }
         return found;
     }
+    /* What the kernel has dropped because the socket's buffer was full: SK_MEMINFO_DROPS of linux/sock_diag.h. */
+    static inline uint32_t socket_drops(int fd) {
+        uint32_t found[9] = {0};
+        socklen_t size = sizeof found;
+        return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, found, &size) == 0 ? found[8] : 0;
+    }
     """
+    uint32_t socket_drops(int fd) noexcept nogil
     cdef struct datagram_batch:
         uint32_t *lengths
         uint64_t *stamps

@@ -16,10 +16,11 @@ from fragment cimport fragments_expire
 from frame cimport UNKNOWN_ERROR_US, apply_flow_changes, frame_walk, walk_frame
 from ethernet cimport LINK_ETHERNET
 from follow cimport expire_calls
+from hep cimport hep_drain, hep_feed
 from linux cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, SO_ERROR, SOL_SOCKET,
-    TP_STATUS_CSUMNOTREADY, TP_STATUS_CSUM_VALID, TP_STATUS_TS_RAW_HARDWARE, clock_ns, getsockopt, nap, poll, pollfd,
-    read, tpacket2_hdr,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, SO_ERROR, SOL_SOCKET,
+    TP_STATUS_COPY, TP_STATUS_CSUMNOTREADY, TP_STATUS_CSUM_VALID, TP_STATUS_TS_RAW_HARDWARE, clock_ns, getsockopt, nap,
+    poll, pollfd, read, recv, tpacket2_hdr,
 )
 from match cimport match_table
 from outlet cimport outlet, outlet_disconnect, outlet_flush
@@ -34,6 +35,8 @@ cdef extern from "<pthread.h>" nogil:
 
 cdef enum:
     MAX_TAPS = 16           # intercept access points of one process
+    MAX_FEEDS = 16          # of them fed by a switch with HEP
+    LARGE_OCTETS = 65536 + 64  # the largest IP packet and its link header
     ROUND_FRAMES = 1024     # of one ring in one round: bounds how long tasking waits for the lock (about 1 ms)
     NAP_THRESHOLD = 8       # frames in a round; at NAP_US this is the rate of 53,000 a second
     NAP_US = 150            # what a frame waits at most at such rates; the ring must hold 150 µs of line rate
@@ -46,6 +49,7 @@ cdef enum:
 cdef struct tap:
     packet_ring ring
     frame_walk walk
+    uint8_t *large               # LARGE_OCTETS: one frame that is longer than the ring's
 
 
 # AuthorityClock (mediation/runtime/clock.py) for this thread: never back, and at least as fast as CLOCK_MONOTONIC.
@@ -66,6 +70,8 @@ cdef struct reader:
     match_table *table
     tap *taps[MAX_TAPS]
     int tap_count
+    hep_feed *feeds[MAX_FEEDS]
+    int feed_count
     int media_map                # descriptor of the filter's media_flows, -1: none
     int wake                     # eventfd
     outlet[OUTLETS] outlets      # X2, X3
@@ -108,6 +114,19 @@ cdef inline uint64_t stamp_of(
     return stamp
 
 
+cdef inline const uint8_t *frame_octets_of(tap *t, const tpacket2_hdr *frame, uint32_t *captured) noexcept nogil:
+    """The frame's octets. What is longer than a frame of the ring (segments that the sender's or the card's offload has
+    put together) waits whole on the socket, in the ring's order (packet(7), PACKET_COPY_THRESH)."""
+    cdef ssize_t length
+    captured[0] = frame.tp_snaplen
+    if frame.tp_status & TP_STATUS_COPY and t.large != NULL:
+        length = recv(t.ring.fd, t.large, LARGE_OCTETS, MSG_DONTWAIT)
+        if length > <ssize_t>frame.tp_snaplen:
+            captured[0] = <uint32_t>length
+            return t.large
+    return <const uint8_t *>frame + frame.tp_mac
+
+
 cdef inline uint32_t tap_drain(tap *t, uint64_t now_ns, uint32_t limit, int media_map) noexcept nogil:
     """Walk up to `limit` frames of one ring; returns how many there were."""
     cdef packet_ring *ring = &t.ring
@@ -119,15 +138,18 @@ cdef inline uint32_t tap_drain(tap *t, uint64_t now_ns, uint32_t limit, int medi
     cdef uint32_t status
     cdef uint32_t error_us = 0
     cdef uint32_t done = 0
+    cdef uint32_t captured = 0
+    cdef const uint8_t *octets
     cdef uint64_t window
     while done < limit and ring_ready(ring, ring.head):
         ring_prefetch(ring, ring_ahead(ring, PREFETCH_AHEAD))
         frame = ring_frame(ring, ring.head)
         status = frame.tp_status
         stamp = stamp_of(frame, &t.walk, wall, &error_us)
+        octets = frame_octets_of(t, frame, &captured)
         walk_frame(
-            &t.walk, LINK_ETHERNET, <const uint8_t *>frame + frame.tp_mac, frame.tp_snaplen, frame.tp_len,
-            stamp, error_us, now_ns, (status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID)) == 0,
+            &t.walk, LINK_ETHERNET, octets, captured, frame.tp_len, stamp, error_us, now_ns,
+            (status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID)) == 0,
         )
         if table.flow_change_count != 0 and apply_flow_changes(table, media_map, counts):
             window = clock_ns(CLOCK_REALTIME)
@@ -152,9 +174,15 @@ cdef inline uint32_t reader_round(reader *r) noexcept nogil:
     r.counts.rounds += 1
     now = authority_now(&r.clock)
     wall = clock_ns(CLOCK_REALTIME)
+    for i in range(r.feed_count):
+        found = hep_drain(r.feeds[i], now)
+        if found > most:
+            most = found
     expire_calls(r.table, now)  # a tail of content ends, whether another message comes or not
     if r.table.flow_change_count != 0 and r.tap_count != 0:
         apply_flow_changes(r.table, r.media_map, &r.taps[0].walk.counts)  # asked for here or by the trio thread
+    elif r.tap_count == 0:
+        r.table.flow_change_count = 0  # there is no media filter
     for i in range(r.tap_count):
         found = tap_drain(r.taps[i], now, ROUND_FRAMES, r.media_map)
         if found > most:
@@ -172,16 +200,19 @@ cdef inline uint32_t reader_round(reader *r) noexcept nogil:
 
 cdef inline void reader_wait(reader *r) noexcept nogil:
     """Sleep until a frame, a wake-up by the trio thread, room in the mediator's socket, or a second."""
-    cdef pollfd[MAX_TAPS + 1 + OUTLETS] fds
+    cdef pollfd[MAX_TAPS + MAX_FEEDS + 1 + OUTLETS] fds
     cdef outlet *o
     cdef uint64_t drained
-    cdef int count = r.tap_count
+    cdef int count = r.tap_count + r.feed_count
     cdef int error = 0
     cdef uint32_t size = sizeof(error)
     cdef int i
     for i in range(r.tap_count):
         fds[i].fd = r.taps[i].ring.fd
         fds[i].events = POLLIN
+    for i in range(r.feed_count):
+        fds[r.tap_count + i].fd = r.feeds[i].fd
+        fds[r.tap_count + i].events = POLLIN
     fds[count].fd = r.wake
     fds[count].events = POLLIN
     for i in range(OUTLETS):
@@ -191,7 +222,7 @@ cdef inline void reader_wait(reader *r) noexcept nogil:
     if poll(fds, count + 1 + OUTLETS, IDLE_MS) <= 0:
         return
     r.counts.wakeups += 1
-    for i in range(r.tap_count):
+    for i in range(count):
         if fds[i].revents & POLLERR:
             # Reading the error takes it away; else poll would return at once for ever. When the link comes up again
             # the kernel goes on with this socket.

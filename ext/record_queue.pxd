@@ -132,6 +132,15 @@ cdef inline size_t queue_waiting(const record_queue *queue) noexcept nogil:
     return queue.end - queue.first - queue.partial
 
 
+cdef inline size_t queue_skip(record_queue *queue) noexcept nogil:
+    """The first record is given up, whatever of it was sent; how many that were, 0 or 1."""
+    if queue.record_first == queue.record_end:
+        return 0
+    queue_drop_first(queue)
+    queue.partial = 0
+    return 1
+
+
 cdef inline size_t queue_clear(record_queue *queue) noexcept nogil:
     """Nothing waits any more, what was sent in part included; how many records did."""
     cdef size_t count = queue.record_end - queue.record_first

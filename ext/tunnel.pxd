@@ -61,7 +61,7 @@ cdef inline int behind_ethernet(const uint8_t *data, uint32_t length, uint32_t *
 cdef inline int behind_gtp(const uint8_t *data, uint32_t length, uint32_t *at) noexcept nogil:
     cdef uint8_t following = 0
     cdef uint32_t size
-    cdef int i
+    cdef int _
     if length < 8 or data[0] >> 4 != 3:  # version 1 of GTP, not GTP'
         return NETWORK_MALFORMED
     if data[1] != 255:
@@ -72,7 +72,7 @@ cdef inline int behind_gtp(const uint8_t *data, uint32_t length, uint32_t *at) n
             return NETWORK_MALFORMED
         following = data[11] if data[0] & 4 else 0
         at[0] = 12
-    for i in range(MAX_GTP_EXTENSIONS):
+    for _ in range(MAX_GTP_EXTENSIONS):
         if following == 0:
             break
         if length <= at[0] or data[at[0]] == 0:

@@ -9,7 +9,7 @@ A walker keeps the matcher alive that it feeds. While a Reader runs, tasks may c
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from fragment cimport fragments_expire, fragments_free, fragments_new
@@ -18,14 +18,17 @@ from linux cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, PACKET_STATISTICS, SOL_PACKET, clock_ns, close, eventfd, getsockopt,
     map_lookup, tpacket_stats, write,
 )
+from hep cimport hep_feed
 from match cimport match_table
 from outlet cimport outlet, outlet_connect
 from packet_ring cimport ring_map, ring_unmap
 from reader cimport (
-    MAX_TAPS, OUTLETS, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock, reader, reader_run, tap, tap_drain,
+    LARGE_OCTETS, MAX_FEEDS, MAX_TAPS, OUTLETS, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock, reader,
+    reader_run, tap, tap_drain,
 )
 
-from tcp cimport tcp_expire, tcp_free, tcp_new
+from streams cimport tcp_free, tcp_new
+from tcp cimport tcp_expire
 from tunnel cimport TUNNEL_GRE, TUNNEL_GTP, TUNNEL_IP, TUNNEL_VXLAN
 
 cdef extern from "<pthread.h>" nogil:
@@ -74,6 +77,7 @@ cdef class Walker:
 
     def __dealloc__(self):
         ring_unmap(&self.tap.ring)
+        free(self.tap.large)
         fragments_free(self.tap.walk.fragments)
         tcp_free(self.tap.walk.tcp)
 
@@ -132,6 +136,9 @@ cdef class RingWalker(Walker):
         if frame_size < 256 or frame_size & (frame_size - 1) or frame_count == 0:
             raise ValueError("walker: impossible ring geometry")
         self.media_map = media_map
+        self.tap.large = <uint8_t *>malloc(LARGE_OCTETS)
+        if self.tap.large == NULL:
+            raise MemoryError("walker: buffer")
         if not ring_map(&self.tap.ring, fd, frame_size, frame_count):
             PyErr_SetFromErrno(OSError)
 
@@ -168,9 +175,10 @@ cdef class Reader:
 
     cdef reader reader
     cdef list walkers
+    cdef list feeds
     cdef object matcher
 
-    def __cinit__(self, matcher, walkers, int media_map, uint64_t now_ns):
+    def __cinit__(self, matcher, walkers, int media_map, uint64_t now_ns, feeds=()):
         cdef RingWalker walker
         cdef pthread_mutexattr_t attributes
         memset(&self.reader, 0, sizeof(reader))
@@ -189,6 +197,15 @@ cdef class Reader:
                 raise ValueError("reader: a walker feeds another matcher")
             self.reader.taps[self.reader.tap_count] = &walker.tap
             self.reader.tap_count += 1
+        self.feeds = list(feeds)
+        if len(self.feeds) > MAX_FEEDS:
+            raise ValueError(f"reader: more than {MAX_FEEDS} feeds")
+        for feed in self.feeds:
+            self.reader.feeds[self.reader.feed_count] = <hep_feed *>PyCapsule_GetPointer(
+                feed.capsule, b"mediation.hep_feed")
+            if self.reader.feeds[self.reader.feed_count].table != self.reader.table:
+                raise ValueError("reader: a feed feeds another matcher")
+            self.reader.feed_count += 1
         self.reader.media_map = media_map
         self.reader.clock.now_ns = now_ns
         self.reader.clock.monotonic_ns = clock_ns(CLOCK_MONOTONIC)

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "": set(),
 }
 # Of all commands only these may load the collecting side into their process.
-COLLECTING = {"cli/collect.py", "cli/replay.py", "cli/lab.py", "cli/init.py"}
+COLLECTING = {"cli/collect.py", "cli/replay.py", "cli/replay_content.py", "cli/lab.py", "cli/init.py"}
 
 # Sans-I/O: the core asks for the time, for randomness and for bytes; it never takes them.
 NOT_IN_CORE = {

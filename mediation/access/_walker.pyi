@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from mediation.access._hep import HepFeed
+
 TAPS_AT_MOST: int
 OUTLET_NAMES: tuple[str, ...]
 TUNNELS: dict[str, int]
@@ -33,7 +35,9 @@ class RingWalker(Walker):
     def drain(self, now_ns: int, limit: int = ...) -> int: ...
 
 class Reader:
-    def __init__(self, matcher: Any, walkers: Sequence[RingWalker], media_map: int, now_ns: int) -> None: ...
+    def __init__(
+        self, matcher: Any, walkers: Sequence[RingWalker], media_map: int, now_ns: int, feeds: Iterable[HepFeed] = ()
+    ) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

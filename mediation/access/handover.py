@@ -13,7 +13,7 @@ import msgspec
 from mediation.core.errors import LocalProtocolError
 
 MAX_OCTETS = 65536
-MAX_DESCRIPTORS = 64  # 16 taps with two each, and the two shared ones; the kernel's bound is 253
+MAX_DESCRIPTORS = 64  # 16 access points with two each, and the two shared ones; the kernel's bound is 253
 
 
 class Tap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,9 +27,11 @@ class Tap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """After the taps' descriptors: the media map's, if there is a tap, and /dev/cpu_dma_latency, if it is held."""
+    """After the taps' descriptors: the media map's, if there is a tap; /dev/cpu_dma_latency, if it is held; and one
+    socket for each feed."""
 
     taps: tuple[Tap, ...]
+    feeds: tuple[str, ...] = ()  # names of the access points that switches feed with HEP
     filter_counters: tuple[str, ...]  # names, in the order of the counters' map
     processors: int  # values of a per-processor counter
     holds_cpu_latency: bool
@@ -59,6 +61,7 @@ def receive(channel: socket.socket) -> tuple[Handover, list[int]]:
         handover = msgspec.json.decode(line, type=Handover)
     except msgspec.MsgspecError as error:
         raise LocalProtocolError(f"iap: hand-over: {error}") from error
-    if len(descriptors) != 2 * len(handover.taps) + bool(handover.taps) + handover.holds_cpu_latency:
+    wanted = 2 * len(handover.taps) + bool(handover.taps) + handover.holds_cpu_latency + len(handover.feeds)
+    if len(descriptors) != wanted:
         raise LocalProtocolError("iap: hand-over: descriptors do not agree with their description")
     return handover, descriptors

@@ -24,6 +24,7 @@ from typing import Any
 import trio
 
 from mediation.access import handover
+from mediation.access._hep import HepFeed
 from mediation.access._matcher import Matcher
 from mediation.access._walker import TAPS_AT_MOST, Reader, RingWalker, filter_counters
 from mediation.access.tasking import StoppedTasks, Tasking
@@ -42,7 +43,8 @@ TICK_S = 1.0  # how often the clock is measured and saved, and losses are looked
 LOSSES = frozenset(
     {
         "kernel_drops", "truncated", "fragment_overlap", "fragment_table_full", "flows_failed", "stamp_implausible",
-        "ring_errors", "x2_lost", "x2_torn", "x3_lost", "x3_torn",
+        "streams_evicted", "stream_gaps", "windows_evicted", "messages_unfinished", "hep_unauthenticated",
+        "hep_kernel_drops", "ring_errors", "x2_lost", "x2_torn", "x3_lost", "x3_torn",
     }
 )  # fmt: skip
 
@@ -51,7 +53,8 @@ class AccessFunction:
     """One sealed process, from the hand-over on. Everything it will ever open is opened in the constructor."""
 
     def __init__(self, site: Site, handed: handover.Handover, descriptors: list[int]) -> None:
-        if len(handed.taps) > TAPS_AT_MOST or [tap.name for tap in handed.taps] != [iap.name for iap in site.iaps]:
+        opened = (*(tap.name for tap in handed.taps), *handed.feeds)
+        if len(opened) > TAPS_AT_MOST or opened != tuple(point.name for point in site.access_points):
             raise ConfigurationError("iap: the opener opened other taps than the configuration names")
         self._log = log.get("iap")
         self._site = site
@@ -59,17 +62,25 @@ class AccessFunction:
         self._handed = handed
         self._packet_sockets = descriptors[0 : 2 * len(handed.taps) : 2]
         self._filter_counters = descriptors[1 : 2 * len(handed.taps) : 2]
+        self._feed_sockets = descriptors[len(descriptors) - len(handed.feeds) :]
         media_map = descriptors[2 * len(handed.taps)] if handed.taps else -1
         trust = keys.load_trust(site)
         self._high_water = clock.HighWater(site.run_dir / CLOCK_FILE)
         self.clock = clock.AuthorityClock(self._high_water)
         self._stopped = StoppedTasks(site.run_dir / STOPPED_FILE)
-        self.matcher = Matcher(site.iaps, site.dial_plan, call_capacity=site.access.calls)
+        self.matcher = Matcher(site.access_points, site.dial_plan, call_capacity=site.access.calls)
         self.walkers = [
             RingWalker(self.matcher, i, iap.ports, fd, tap.frame_size, tap.frame_count, media_map)
             for i, (iap, tap, fd) in enumerate(zip(site.iaps, handed.taps, self._packet_sockets, strict=True))
         ]
-        self.reader = Reader(self.matcher, self.walkers, media_map, self.clock.now_ns())
+        for iap, walker in zip(site.iaps, self.walkers, strict=True):
+            walker.look_through(iap.tunnels, iap.vxlan_port)
+        self.feeds = [
+            HepFeed(self.matcher, i, fd, hep.key.encode())
+            for i, (hep, fd) in enumerate(zip(site.heps, self._feed_sockets, strict=True), len(site.iaps))
+        ]
+        self.points: tuple[RingWalker | HepFeed, ...] = (*self.walkers, *self.feeds)
+        self.reader = Reader(self.matcher, self.walkers, media_map, self.clock.now_ns(), self.feeds)
         self.tasking = Tasking(site, trust, self.matcher, self._stopped, hold=lambda: self.reader)
         self._x1 = X1Server(
             sockets.listen(site.run_dir, X1_SOCKET, owner=_owner_of(site.path)), self._handle, self._log
@@ -99,7 +110,7 @@ class AccessFunction:
             self._thread.start()  # inherits the scheduling class and the timers
             if access.realtime_priority:
                 os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-            confine.seal(self._packet_sockets)
+            confine.seal(self._packet_sockets, self._feed_sockets)
         self._log.info("sealed", memory_locked=locked, taps=len(self._taps))
 
     async def run(self, notifier: Notifier | None = None) -> None:
@@ -146,7 +157,7 @@ class AccessFunction:
     def measure_clock(self) -> tuple[int, bool]:
         """Marks the events to come with the bound of their stamps' error; an alarm when it passes 100 ms."""
         error_ns, disciplined = clock.stamp_quality()
-        for walker in self.walkers:
+        for walker in self.points:
             walker.set_stamp_quality(error_ns, disciplined and error_ns <= clock.LIMIT_NS)
         alarm = error_ns > clock.ALARM_NS or not disciplined
         if alarm != self._alarm:
@@ -157,7 +168,7 @@ class AccessFunction:
     def _say_losses(self) -> None:
         found = {
             f"{tap.name}.{name}": value
-            for tap, walker in zip(self._taps, self.walkers, strict=True)
+            for tap, walker in zip(self._site.access_points, self.points, strict=True)
             for name, value in walker.counters().items()
             if name in LOSSES
         }
@@ -176,6 +187,7 @@ class AccessFunction:
         error_ns, disciplined = self.measure_clock()
         with self.reader:  # between two rounds, so that no frame is counted in one place and not yet in another
             frames = [walker.counters() for walker in self.walkers]
+            feeds = [feed.counters() for feed in self.feeds]
             reader, matcher = self.reader.counters(), self.matcher.counters()
         return {
             "function": "iap",
@@ -195,6 +207,10 @@ class AccessFunction:
                     "filter": self._filter_report(counters),
                 }
                 for tap, counted, counters in zip(self._taps, frames, self._filter_counters, strict=True)
+            ],
+            "feeds": [
+                {"name": hep.name, "interface": hep.interface, "packets": counted}
+                for hep, counted in zip(self._site.heps, feeds, strict=True)
             ],
             "reader": {
                 **reader,

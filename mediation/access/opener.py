@@ -18,11 +18,15 @@ from mediation.access import _linux, handover, interface
 from mediation.access.socket_filter import FILTER_COUNTERS, SocketFilter
 from mediation.core.errors import ConfigurationError
 from mediation.runtime import log
-from mediation.runtime.config import Iap, Site
+from mediation.runtime.config import Hep, Iap, Site
 
 ETH_P_ALL = 0x0003  # linux/if_ether.h
 
+SO_BINDTODEVICE = 25  # asm-generic/socket.h
+SO_RCVBUFFORCE = 33
+
 PACKET_RX_RING = 5  # linux/if_packet.h
+PACKET_COPY_THRESH = 7
 PACKET_VERSION = 10
 PACKET_IGNORE_OUTGOING = 23
 TPACKET_V2 = 1
@@ -30,7 +34,10 @@ TPACKET_V2 = 1
 BLOCK_OCTETS = 1 << 18  # contiguous kernel memory; a larger one may not be had on a machine that ran long
 FRAME_OVERHEAD = 128  # tpacket2_hdr, sockaddr_ll, alignment (80 octets), and an Ethernet header with three tags
 MIN_FRAME_OCTETS = 2048
-MAX_FRAME_OCTETS = 16384  # a larger SIP datagram is cut, and counted as truncated by the walker
+MAX_FRAME_OCTETS = 16384
+# What is longer than a frame of the ring waits whole on the socket: segments of TCP that offload has put together.
+LARGE_FRAMES_OCTETS = 4 << 20
+HEP_BUFFER_OCTETS = 8 << 20  # 100 ms at 50,000 messages a second of 1,500 octets
 
 CPU_LATENCY = "/dev/cpu_dma_latency"  # kernel Documentation/power/pm_qos_interface.rst: held while it is open
 
@@ -47,9 +54,7 @@ def open_tap(iap: Iap, media_flows: int) -> tuple[handover.Tap, socket.socket, S
     """One filtered, locked, bound packet socket with its ring. Raises ConfigurationError naming the step."""
     with interface.inside(iap.namespace):
         link = interface.bring_up(iap.interface)
-        socket_filter = SocketFilter(
-            iap.ports, media_flows=media_flows, tunnels=iap.tunnels, vxlan_port=iap.vxlan_port
-        )
+        socket_filter = SocketFilter(iap.ports, media_flows=media_flows, tunnels=iap.tunnels, vxlan_port=iap.vxlan_port)
         frame_size, frame_count = geometry(link.mtu, iap.ring_mib)
         step = "packet socket"
         try:
@@ -64,6 +69,8 @@ def open_tap(iap: Iap, media_flows: int) -> tuple[handover.Tap, socket.socket, S
                 tap.setsockopt(interface.SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
             ring = struct.pack("IIII", BLOCK_OCTETS, frame_size * frame_count // BLOCK_OCTETS, frame_size, frame_count)
             tap.setsockopt(interface.SOL_PACKET, PACKET_RX_RING, ring)
+            tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, LARGE_FRAMES_OCTETS)
+            tap.setsockopt(interface.SOL_PACKET, PACKET_COPY_THRESH, 1)
             step = "promiscuous mode"
             if iap.promiscuous:
                 interface.set_promiscuous(tap, link)
@@ -75,6 +82,27 @@ def open_tap(iap: Iap, media_flows: int) -> tuple[handover.Tap, socket.socket, S
         name=iap.name, interface=iap.interface, stamps=stamps, frame_size=frame_size, frame_count=frame_count
     )
     return described, tap, socket_filter
+
+
+def open_feed(hep: Hep) -> socket.socket:
+    """A UDP socket that takes datagrams to `listen` from its interface alone. Raises ConfigurationError."""
+    with interface.inside(hep.namespace):
+        interface.bring_up(hep.interface)
+        feed = socket.socket(
+            socket.AF_INET6 if ":" in hep.listen else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+        )
+        step = "interface"
+        try:
+            feed.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, hep.interface.encode() + b"\0")
+            step = "buffer"
+            feed.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, HEP_BUFFER_OCTETS)
+            feed.setsockopt(socket.SOL_SOCKET, interface.SO_TIMESTAMPNS, 1)
+            step = "bind"
+            feed.bind((hep.listen, hep.port))
+        except OSError as error:
+            feed.close()
+            raise ConfigurationError(f"hep {hep.name}: {step}: {error.strerror}") from error
+    return feed
 
 
 def main(site: Site, channel: socket.socket) -> None:
@@ -100,10 +128,15 @@ def main(site: Site, channel: socket.socket) -> None:
         except OSError as error:
             raise ConfigurationError(f"access.hold_cpu_latency: {CPU_LATENCY}: {error.strerror}") from error
         descriptors.append(latency)
+    for hep in site.heps:
+        held.append(open_feed(hep))
+        descriptors.append(held[-1].fileno())
+        logger.info("feed_opened", iap=hep.name, interface=hep.interface)
     handover.send(
         channel,
         handover.Handover(
             taps=tuple(taps),
+            feeds=tuple(hep.name for hep in site.heps),
             filter_counters=FILTER_COUNTERS,
             processors=_linux.possible_processors(),
             holds_cpu_latency=site.access.hold_cpu_latency,

@@ -95,7 +95,7 @@ class Tasking:
         self._matcher = matcher
         self._stopped = stopped
         self._hold = hold
-        self._names = [iap.name for iap in site.iaps]
+        self._names = [point.name for point in site.access_points]
         self.table = x1.TaskTable(trust, self._changed, kept=_kept)
         self.unrecorded_stops = 0  # stops whose record did not reach the disk; they hold until a restart
         for xid in stopped.xids:
@@ -137,8 +137,8 @@ class Tasking:
         ):
             raise AuthorizationError(Check.CLOCK)
         mask = sum(1 << index for index, name in enumerate(self._names) if not task.iaps or name in task.iaps)
-        if not mask:
-            raise AuthorizationError(Check.IAP_UNKNOWN)
+        if not mask and not set(task.iaps) & set(self._site.point_names):
+            raise AuthorizationError(Check.IAP_UNKNOWN)  # a third party's point is known, and matched there
         try:
             keys = [key for uri in task.subjects for key in match_keys(uri, self._site.dial_plan)]
             with self._hold():

@@ -34,7 +34,11 @@ def group() -> None:
 @click.option("--target", "targets", multiple=True, required=True, help="A tel: or sip: URI; may be repeated.")
 @click.option("--authority", required=True, type=click.Choice([each.value for each in Authority]))
 @click.option("--content", is_flag=True, help="Ask for content as well.")
-@click.option("--content-form", type=click.Choice(["cc-apdu", "packetcable"]), default="cc-apdu", show_default=True)
+@click.option(
+    "--content-form",
+    type=click.Choice(["cc-apdu", "packetcable"]),
+    help="packetcable with profile pcesp, else cc-apdu.",
+)
 @click.option(
     "--content-channels", type=click.Choice(["separated", "combined"]), default="separated", show_default=True
 )
@@ -54,7 +58,7 @@ def group() -> None:
 @click.option("--end", type=Time(), default="+30d", show_default=True)
 def order(
     *, folder: Path, case: str, targets: tuple[str, ...], authority: str, content: bool,
-    content_form: Literal["cc-apdu", "packetcable"], content_channels: Literal["separated", "combined"],
+    content_form: Literal["cc-apdu", "packetcable"] | None, content_channels: Literal["separated", "combined"],
     content_maximum: int, no_digits: bool, dde: str, profile: str, agency: str, iaps: tuple[str, ...], start: int,
     end: int,
 ) -> None:  # fmt: skip
@@ -63,7 +67,8 @@ def order(
     capabilities = [Capability.CALL_DATA]
     capabilities += [] if no_digits else [Capability.DIGITS]
     capabilities += [Capability.CONTENT] if content else []
-    where = lab.content_destination(site, content_form, content_channels, content_maximum) if content else None
+    form = content_form or ("packetcable" if profile == "pcesp" else "cc-apdu")
+    where = lab.content_destination(site, form, content_channels, content_maximum) if content else None
     draft = LegalToken(
         type="legal", case=case, authority=Authority(authority), agency=agency, subjects=targets,
         not_before_s=start, not_after_s=end, capabilities=tuple(capabilities), destination=lab.destination(site, where),

@@ -10,13 +10,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mediation.access import feeds
 from mediation.access._matcher import Matcher
 from mediation.access._walker import Walker
+from mediation.access.tasking import may_have_content
 from mediation.administration.live import load_live
+from mediation.cli.replay_content import ReplayContent
 from mediation.collection import present
 from mediation.collection.decoder import decode
 from mediation.core import authorization
@@ -50,6 +53,7 @@ class Replay:
             digit_timeout_ns=site.delivery.digit_timeout_ms * 1_000_000,
             status_messages=False,  # they speak of the live service, and a replay is none
         )
+        self._content = ReplayContent()
         self._sequence = 0
         self._site = site
         self._iap = iap
@@ -68,12 +72,14 @@ class Replay:
                 continue
             self._tasks[task.xid] = task
             self._tracker.begin(task, now_ns)
+            self._content.begin(task)
             self._matcher.add_task(
                 task.xid,
                 [key for uri in task.subjects for key in match_keys(uri, self._site.dial_plan)],
                 task.not_before_ns,
                 task.not_after_ns,
                 dde=task.dde and Capability.DIGITS in task.capabilities,
+                content=may_have_content(task),
             )
 
     def _live(self, xid: bytes) -> Task | None:
@@ -89,20 +95,31 @@ class Replay:
             with path.open("rb") as file:
                 for frame in feeds.frames(file):
                     stamp_ns = max(stamp_ns, frame.stamp_ns)
-                    self._show(self._tracker.advance(stamp_ns))
+                    self._show(self._tracker.advance(stamp_ns), stamp_ns)
                     now_ns = self._clock.now_ns()
                     self._walker.feed(frame.octets, frame.link_type, frame.stamp_ns, now_ns, frame.on_wire)
-                    octets = self._matcher.take()
-                    if octets:
-                        self._show(self._tracker.observe(self._framer.feed(octets), self._live))
+                    self._take(now_ns, stamp_ns)
         except OSError as error:
             raise ConfigurationError(f"{path.name}: {error.strerror}") from error
         finally:
-            self._walker.expire(stamp_ns + SETTLE_NS, self._clock.now_ns())
-            self._show(self._tracker.observe(self._framer.feed(self._matcher.take()), self._live))
-            self._show(self._tracker.advance(stamp_ns + SETTLE_NS))
+            now_ns, last_ns = self._clock.now_ns(), stamp_ns + SETTLE_NS
+            self._walker.expire(last_ns, now_ns)
+            self._take(now_ns, last_ns)
+            self._show(self._tracker.advance(last_ns), last_ns)
+            self._content.sweep(last_ns)
+            self._print(self._content.summaries())
 
-    def _show(self, found: Iterable[Outgoing]) -> None:
+    def _take(self, now_ns: int, stamp_ns: int) -> None:
+        """What the last frame made of the matcher's two outputs."""
+        if octets := self._matcher.take():
+            self._show(self._tracker.observe(self._framer.feed(octets), self._live), stamp_ns)
+        if octets := self._matcher.take_content():
+            first = self._content.feed(octets, now_ns, stamp_ns)
+            if first:
+                self._show(self._tracker.content_seen(first, self._live), stamp_ns)
+
+    def _show(self, found: Iterable[Outgoing], stamp_ns: int) -> None:
+        shown = []
         for task, message in found:
             self._sequence += 1
             if message.octets is None:
@@ -114,12 +131,27 @@ class Replay:
                 error_us=message.error_us,
                 disciplined=message.disciplined,
             )
-            sys.stdout.buffer.write(present.line(present.present(decode(message.octets), message.octets, facts)))
+            decoded = decode(message.octets)
+            self._content.message(decoded)
+            shown.append(present.present(decoded, message.octets, facts))
+        self._print(shown)
+        if bound := self._tracker.take_bound():
+            self._content.apply(bound, stamp_ns)
+
+    @staticmethod
+    def _print(shown: Iterable[dict[str, Any]]) -> None:
+        for each in shown:
+            sys.stdout.buffer.write(present.line(each))
         sys.stdout.buffer.flush()
 
     def losses(self) -> dict[str, int]:
         """What was not walked or not understood, by reason; only what is not zero."""
-        counters = {**self._walker.counters(), **self._matcher.counters(), **self._tracker.model_counters()}
+        counters = {
+            **self._walker.counters(),
+            **self._matcher.counters(),
+            **self._tracker.model_counters(),
+            **self._content.counters(),
+        }
         return {name: count for name, count in counters.items() if count}
 
 

@@ -102,7 +102,7 @@ class Parent:
                 if not ready.is_set():
                     await self.stop()
                     raise ConfigurationError(f"{name} did not become ready; {self._site.log_dir / name}.log says why")
-            tell("ready", site=self._site.name, lab=self._site.lab, iaps=[iap.name for iap in self._site.iaps])
+            tell("ready", site=self._site.name, lab=self._site.lab, iaps=list(self._site.point_names))
 
     async def _until_signal(self, scope: trio.CancelScope) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -117,7 +117,7 @@ class Parent:
 def command(site: Path) -> None:
     """Starts the functions in the foreground; prints {"event":"ready",...} when the taps are armed."""
     loaded = config.load(site)
-    if loaded.iaps and os.geteuid() != 0:
+    if loaded.access_points and os.geteuid() != 0:
         raise ConfigurationError("run: opening a tap needs root (CAP_NET_RAW, CAP_BPF); `mediation replay` does not")
     for folder in (loaded.run_dir, loaded.log_dir):
         folder.mkdir(mode=0o755, exist_ok=True)

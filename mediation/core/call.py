@@ -11,10 +11,15 @@ How a message passes through:
                                   └────────── dialog.Call ──────────────┘
                                      what is remembered of the call
 
-    this file      the model that walks the table, and all calls that it has in memory
-    transitions    the TABLE: state × event -> state, words (`diagram` draws it)
+    this file      the model that walks the table
+    transitions    the TABLE: state × event -> state, words (`diagram` draws it); `word` lists the words
+    memory         all calls that are remembered
     dialog         the states, their time limits, and the memory of one call: legs (To tags), branches (hops), offers
-    reading        what a message means: copy or news, whose dialog, last word or not
+    reading        what a message means, as an `event`: copy or news, whose dialog, last word or not
+    exchange       of it, offers and answers; referring: of it, REFER and how far it has come
+    correlation    which Call-IDs are one call (legs of back-to-back agents)
+    association    what is said of several calls at once: waiting, mixed, moved, replaced, in conference
+    transfer       REFER, Replaces and Join; conference: the focus and its document; feature: service codes
     forwarding     does it go to somebody else, or to the subject's own phone
     media          offer and answer: hold, retrieve, what is a change
     party          PartyIdentity out of headers: the network's word apart from claims
@@ -50,31 +55,33 @@ leaves the call PENDING for PENDING_LIMIT: another INVITE continues it, a last w
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable, Iterable
-from itertools import islice
 from typing import Final
 
 from mediation.core import cdc, sip
 from mediation.core.content import Binding
 from mediation.core.content_calls import WORDS, CallContent
+from mediation.core.correlation import NOTHING, Marks, marks
 from mediation.core.dialog import Call, State
 from mediation.core.digits import Flash, Gathered
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.event import Event, Reading
 from mediation.core.extraction import FORMATS, Extraction
+from mediation.core.memory import Calls
 from mediation.core.minimisation import Minimiser
 from mediation.core.outbox import Outbox
 from mediation.core.party import Directory
-from mediation.core.reading import Event, Reader, Reading
-from mediation.core.report import Reporter, Say
+from mediation.core.reading import JOINING, Reader
+from mediation.core.report import Reporter
 from mediation.core.service import Service
 from mediation.core.surveillance import COUNTERS, Surveillance
 from mediation.core.timers import Timers
+from mediation.core.transfer import is_about_call
 from mediation.core.transitions import TABLE, UP
+from mediation.core.word import Say
 from mediation.core.x2 import PayloadFormat, Pdu
 
 MAX_CALLS: Final = 20_000  # of one task, a trunk group at its busiest: twice the 10,000 calls of the memory benchmark
-MAX_SEARCHED: Final = 1_024  # of them, the liveliest, in which a KPML subscription's call is looked for; ours
 
 
 class CallModel:
@@ -85,11 +92,11 @@ class CallModel:
         self._order = surveillance
         self._directory = Directory(surveillance.subjects, surveillance.plan)
         self._reader = Reader(self._directory)
-        self._reporter = Reporter(surveillance.case_id, surveillance.iap_system_id, self._directory)
+        self._calls = Calls()
+        self._reporter = Reporter(surveillance, self._directory, self._calls.correlator)
+        self._associations = self._reporter.associations
         self._content = CallContent(surveillance)
         self._minimiser = Minimiser(surveillance.authority, surveillance.capabilities)
-        self._calls: OrderedDict[Hashable, Call] = OrderedDict()  # the one that was quiet longest first
-        self._lingering: OrderedDict[Hashable, Call] = OrderedDict()  # of them, those that are released
         self._timers: Timers[Call] = Timers(Call.deadline_ns)
         self._service = Service(surveillance, self._directory, self._minimiser)
         self._extraction = Extraction(surveillance)
@@ -107,6 +114,9 @@ class CallModel:
         """Numbers since the start; no name and no value identifies anybody."""
         return {
             **self._counters,
+            **self._calls.counters,
+            "legs_joined_call_id": self._reader.legs_of_one_call_id,
+            "conference_members_refused": self._associations.members_refused,
             **self._service.counters,
             **self._extraction.counters,
             "fields_minimised": self._minimiser.removed,
@@ -127,8 +137,8 @@ class CallModel:
             self._send_all(self._content.say(Say.CONTENT_END, call, now_ns), now_ns, call)
         events = self._status(cdc.StatusEvent.DEACTIVATION, cdc.CurrentStatus.INACTIVE, now_ns)
         self._stopped = True
-        self._calls.clear()
-        self._lingering.clear()
+        for call in list(self._calls.values()):
+            self._forget(call)
         self._timers = Timers(Call.deadline_ns)
         self._service.stop()
         return events
@@ -195,10 +205,11 @@ class CallModel:
         except RemoteProtocolError:
             self._counters["unparsable"] += 1
             return
-        if self._service.takes(message):
-            self._beside(pdu, message)
-            return
         key = pdu.correlation or message.call_id
+        if self._service.takes(message):
+            if not self._inside(key, pdu, message):
+                self._beside(pdu, message)
+            return
         call = self._find(key, pdu.stamp_ns)
         if call is not None and call.state is State.RELEASED:
             if not self._reader.is_new_attempt(call, message):
@@ -206,7 +217,8 @@ class CallModel:
             self._forget(call)
             call = None
         if call is None:
-            call = self._open(key, pdu, message)
+            told = marks(message)
+            call = self._calls.leg(key, pdu, message, told) or self._open(key, pdu, message, told)
         if call is None:
             self._counters["unknown_call"] += 1
             return
@@ -216,6 +228,21 @@ class CallModel:
             self._forget(call)
         else:
             self._timers.arm(call)
+
+    def _inside(self, key: Hashable, pdu: Pdu, message: sip.SipMessage) -> bool:
+        """Whether a message whose method makes no call is all the same about one: REFER in its dialog, or what became
+        of it. Any request in a dialog that only a call makes may be the first that is seen of one."""
+        call = self._find(key, pdu.stamp_ns) or self._associations.asked(message)
+        if call is not None and message.method == "REFER":
+            self._calls.alias(call, key, message.call_id)  # how far it comes is told there
+        if call is None and message.method in JOINING and message.to.tag:
+            call = self._calls.leg(key, pdu, message, NOTHING) or self._open(key, pdu, message, NOTHING)
+        if call is None or call.state is State.RELEASED:
+            return False
+        for reading in self._reader.read(call, message):
+            self._step(call, reading, pdu.stamp_ns)
+        self._timers.arm(call)
+        return is_about_call(message)
 
     def _beside(self, pdu: Pdu, message: sip.SipMessage) -> None:
         """What makes no call: keys belong to the call that they are dialed in, all else is the service's."""
@@ -236,29 +263,24 @@ class CallModel:
             return None
         self._expire(call, stamp_ns)
         call.last_ns = max(call.last_ns, stamp_ns)
-        self._calls.move_to_end(key)
+        self._calls.touch(call)
         return call if call.state is not State.IDLE else None
 
-    def _open(self, key: Hashable, pdu: Pdu, message: sip.SipMessage) -> Call | None:
+    def _open(self, key: Hashable, pdu: Pdu, message: sip.SipMessage, told: Marks) -> Call | None:
         """A call for its first message, or None when that message cannot begin or join one."""
         first = self._reader.first(pdu, message)
         if first is None:
             return None
         if len(self._calls) >= MAX_CALLS:
             self._evict(pdu.stamp_ns)
-        call = Call(
-            key=key,
-            main=message.call_id,
-            role=first.role,
-            state=State.IDLE,
-            last_ns=pdu.stamp_ns,
-            since_ns=pdu.stamp_ns,
-        )
+        at = pdu.stamp_ns
+        call = Call(key=key, main=message.call_id, role=first.role, state=State.IDLE, last_ns=at, since_ns=at)
         if first.joined:
+            call.joined = True
             self._reporter.introduce(call, message)
             self._counters["calls_joined"] += 1
         self._counters["calls"] += 1
-        self._calls[key] = call
+        self._calls.add(call, message, pdu, told)
         return call
 
     def _step(self, call: Call, reading: Reading, stamp_ns: int) -> None:
@@ -272,13 +294,20 @@ class CallModel:
         for word in say:
             about = self._content.say(word, call, stamp_ns) if word in WORDS else None
             for message in self._reporter.say(word, call, reading, stamp_ns) if about is None else about:
+                for other in self._associations.named(message, call):
+                    self._flush(other)
                 self._send(message, stamp_ns, call)
         if to is not call.state:
+            if to in UP and call.state not in UP:
+                self._associations.enter(call)
             call.state, call.since_ns = to, stamp_ns
+        if call.focus and to in UP:
+            self._associations.note_focus(call)
         if to is State.RELEASED:
             self._flush(call)
+            self._associations.leave(call)
             call.close()
-            self._lingering[call.key] = call
+            self._calls.linger(call)
 
     def _expire(self, call: Call, now_ns: int) -> None:
         """Whatever of this call is due; its timer is set anew."""
@@ -294,18 +323,17 @@ class CallModel:
             self._timers.arm(call)
 
     def _evict(self, now_ns: int) -> None:
-        """Makes room: the call that lingers longest, else the one that has been quiet longest."""
-        oldest = next(iter(self._lingering.values()), None)
-        if oldest is None:
-            oldest = next(iter(self._calls.values()))
+        """Makes room for a call."""
+        oldest, over = self._calls.oldest()
+        if not over:
             self._counters["calls_evicted"] += 1
             self._step(oldest, Reading(Event.EVICTED), now_ns)
         self._forget(oldest)
 
     def _forget(self, call: Call) -> None:
         self._timers.disarm(call)
-        self._calls.pop(call.key, None)
-        self._lingering.pop(call.key, None)
+        self._associations.leave(call)
+        self._calls.forget(call)
 
     # Digits
 
@@ -319,7 +347,7 @@ class CallModel:
         if call.state is State.RELEASED:
             return
         try:
-            done = self._extraction.hear(call, pdu, message, cut_through=call.state in UP)
+            done = self._extraction.hear(call, pdu, message, cut_through=call.answered)
         except RemoteProtocolError:
             self._counters["unparsable"] += 1
             return
@@ -337,8 +365,7 @@ class CallModel:
         main = self._extraction.call_id(message)
         if main == message.call_id:
             return self._find(pdu.correlation or main, pdu.stamp_ns)
-        liveliest = islice(reversed(self._calls.values()), MAX_SEARCHED)
-        call = next((each for each in liveliest if each.main == main), None)
+        call = self._calls.named(main)
         return self._find(call.key, pdu.stamp_ns) if call is not None else None
 
     def _flush(self, call: Call) -> None:
@@ -369,4 +396,5 @@ class CallModel:
             self._send(message, received_ns, call)
 
     def _send(self, message: cdc.Message, received_ns: int, call: Call) -> None:
-        call.reported |= self._outbox.add(message, received_ns)
+        named = type(message) is not cdc.FeatureManagement and getattr(message, "call_id", call) is not None
+        call.reported |= self._outbox.add(message, received_ns) and named

@@ -129,7 +129,8 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
 
     verb: Verb
     key: Hashable  # of the call model: the X3 PDUs' correlation
-    call: str = ""  # CallIdentity.main
+    at_ns: int  # of CLOSE: what was captured later is no part of the call
+    call: str = ""  # CallIdentity.main, of OPEN
     channel: Channel = Channel()
 
 
@@ -229,14 +230,14 @@ class ContentModel:
         """The first packet since the last binding of this call, filed under `key`."""
         if content.state in HAVING and content.source != key:
             if content.seen:  # the call is seen twice, before and behind a server: once is enough
-                self._bindings.append(Binding(verb=Verb.BAR, key=key))
+                self._bindings.append(Binding(verb=Verb.BAR, key=key, at_ns=now_ns))
                 return []
-            self._bindings.append(Binding(verb=Verb.CLOSE, key=content.source))
+            self._bindings.append(Binding(verb=Verb.CLOSE, key=content.source, at_ns=now_ns))
             content.source = key
-            self._bind(content, facts, Verb.OPEN)
+            self._bind(content, facts, Verb.OPEN, now_ns)
         if content.state is State.BARRED or content.state in OWED:
             if worst(facts.descriptions) is Event.OPAQUE:
-                self._bindings.append(Binding(verb=Verb.BAR, key=key))
+                self._bindings.append(Binding(verb=Verb.BAR, key=key, at_ns=now_ns))
                 return self._step(content, Event.OPAQUE, facts, now_ns)
             content.source = key
         content.seen, content.quiet_ns = True, None
@@ -274,7 +275,7 @@ class ContentModel:
         content.state = to
         messages = [message for word in say for message in self._say(word, event, content, facts, now_ns)]
         if to is State.BARRED and Say.CLOSE not in say:
-            self._bindings.append(Binding(verb=Verb.BAR, key=facts.key))
+            self._bindings.append(Binding(verb=Verb.BAR, key=facts.key, at_ns=now_ns))
         if to in (State.OPEN, State.CUT) and (Say.OPEN in say or Say.CHANGE in say):
             content.reasons -= {Reason.ELSEWHERE, Reason.LINK, Reason.NO_CHANNEL}
             if event is Event.CLEAR and Say.CHANGE in say:
@@ -292,9 +293,11 @@ class ContentModel:
         elif content.quiet_ns is None:
             content.quiet_ns = now_ns + QUIET_LIMIT
 
-    def _bind(self, content: Content, facts: Facts, verb: Verb) -> None:
+    def _bind(self, content: Content, facts: Facts, verb: Verb, now_ns: int) -> None:
         assert content.channel is not None
-        self._bindings.append(Binding(verb=verb, key=content.source, call=facts.identity.main, channel=content.channel))
+        self._bindings.append(
+            Binding(verb=verb, key=content.source, at_ns=now_ns, call=facts.identity.main, channel=content.channel)
+        )
 
     def _say(
         self, word: Say, event: Event, content: Content, facts: Facts, now_ns: int
@@ -313,7 +316,7 @@ class ContentModel:
         channel = content.channel
         assert channel is not None
         if word is Say.CLOSE:
-            self._bind(content, facts, Verb.CLOSE)
+            self._bind(content, facts, Verb.CLOSE, now_ns)
             self._channels.give_back(channel)
             content.channel, content.source, content.quiet_ns = None, None, None
             yield ccc.CCClose(
@@ -324,13 +327,13 @@ class ContentModel:
         own = Side.CALLER if facts.role is Role.CALLING else Side.CALLEE
         subject, associate = _media(facts.descriptions[own]), _media(facts.descriptions[own.other])
         if word is Say.OPEN:
-            self._bind(content, facts, Verb.OPEN)
+            self._bind(content, facts, Verb.OPEN, now_ns)
             yield ccc.CCOpen(
                 case_id=case, iap_system_id=iap, timestamp_ns=now_ns, call_id=facts.identity, channel=channel,
                 form=self._channels.form, subject_media=subject, associate_media=associate,
             )  # fmt: skip
         else:
-            self._bind(content, facts, Verb.WATCH)
+            self._bind(content, facts, Verb.WATCH, now_ns)
             yield ccc.CCChange(
                 case_id=case, iap_system_id=iap, timestamp_ns=now_ns, call_id=facts.identity, channel=channel,
                 subject_media=subject, associate_media=associate,

@@ -13,8 +13,8 @@ from typing import Final
 from mediation.core import cdc
 from mediation.core.content import Binding, ContentModel, Facts
 from mediation.core.dialog import Call, State
-from mediation.core.report import Say
 from mediation.core.surveillance import Surveillance
+from mediation.core.word import Say
 
 WORDS: Final = frozenset({Say.CONTENT_OPEN, Say.CONTENT, Say.CONTENT_END})
 TELLING: Final = frozenset({Say.ANSWER, Say.MEDIA, Say.SIGNAL, Say.BREAK, Say.CONNECTION})  # of media

@@ -1,6 +1,6 @@
 """The transition table of the call model as a picture, so that the documentation cannot drift from the code.
 
-Answers for Mermaid text; what it draws is `transitions.ROWS`, without the states that a call of that role never reaches.
+Answers for Mermaid text; it draws `transitions.ROWS`, without the states that a call of that role never reaches.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What is remembered of one call: its dialogs, the hops its INVITE took, and what has been reported of it.
 
 Answers for the memory of the call model, all of it bounded here; it decides nothing. Everything in a `Call` comes
-from one Call-ID (RFC 3261 section 12): the legs are its dialogs, told apart by To tag; the branches are the hops on
+from one Call-ID (RFC 3261 section 12), or from several that `correlation` found to be one call: the legs are its
+dialogs, told apart by To tag; the branches are the hops on
 which its INVITE was seen, told apart by the branch of the topmost Via (section 17.1.3), each with the target it
 went to.
 
@@ -14,21 +15,23 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Hashable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from mediation.core import cdc
 from mediation.core.content import Content
 from mediation.core.digits import Dialing
+from mediation.core.feature import Code
 from mediation.core.media import Description, Exchange, Side
+from mediation.core.transfer import DialogId, Referral
 from mediation.core.x2 import Role
 
 MAX_LEGS: Final = 32  # dialogs of one call; the widest forking seen in practice rings ten phones. Ours
 MAX_BRANCHES: Final = 64  # hops and targets of one INVITE; Max-Forwards starts at 70 (RFC 3261 8.1.1.6)
 MAX_SEEN: Final = 128  # messages remembered against copies; a call in set-up exchanges about 20. Ours
 MAX_OFFERS: Final = 8  # offers in flight at once; RFC 3261 section 14 allows one in each direction
-MAX_ECHOES: Final = 4  # further From tags under one Call-ID (back-to-back agents that keep it). Ours
+MAX_ECHOES: Final = 8  # further legs that back-to-back agents made of one call: two agents that fork to four. Ours
 
 
 SECOND: Final = 1_000_000_000
@@ -45,7 +48,10 @@ class State(enum.Enum):
     PENDING = "pending"  # refused, redirected or cancelled, but another INVITE may continue it
     ANSWERED = "answered"
     HELD = "held"  # answered, media suspended by one side or both
+    FEATURE = "feature"  # the subject dialed a service code that is no call
     RELEASED = "released"  # over; lingers so that late copies stay silent
+
+    __hash__ = object.__hash__  # members are singletons; Enum's own hash is Python, and the table asks for it often
 
 
 PENDING_LIMIT: Final = 4 * SECOND  # half of the 8 s of 1.20007(a)(14): the Release after it is still in time
@@ -62,6 +68,7 @@ LIMITS: Final[dict[State, tuple[int, bool]]] = {
     State.PENDING: (PENDING_LIMIT, False),
     State.ANSWERED: (QUIET_LIMIT, True),
     State.HELD: (QUIET_LIMIT, True),
+    State.FEATURE: (SETUP_LIMIT, True),
     State.RELEASED: (LINGER, False),
 }
 
@@ -83,6 +90,16 @@ class Leg(msgspec.Struct):
     ringing: bool = False
     reported: bool = False  # a message named this leg
     closed: bool = False
+    origin: str = ""  # From tag of the back-to-back agent whose INVITE made it; "": the caller's own
+
+
+class Echo(msgspec.Struct, frozen=True):
+    """A further leg of the call: the INVITE that a back-to-back agent sent on with a From tag of its own."""
+
+    call_id: str
+    cseq: int
+    uri: str  # its Request-URI
+    subject: bool  # it goes to the subject, as far as can be known (incoming calls)
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -115,15 +132,34 @@ class Call(msgspec.Struct, kw_only=True):
     outer: str = ""  # the branch on which that was seen first
     branches: dict[str, Branch] = {}
     legs: dict[str, Leg] = {}
-    echoes: dict[str, int] = {}  # From tag -> CSeq of INVITEs that a back-to-back agent sent on
+    echoes: dict[str, Echo] = {}  # by From tag
     seen: dict[Hashable, None] = {}
     offers: dict[Hashable, Offer] = {}
 
+    names: tuple[str, ...] = ()  # Call-IDs of its further legs (`correlation`)
+    marks: tuple[Any, ...] = ()  # what those are known by (`correlation`)
+    aliases: tuple[Hashable, ...] = ()  # further keys of its legs
+    source: str = ""  # host that sent the first INVITE
+    caller: str = ""  # user part of the first INVITE's From
+
+    joined: bool = False  # it was up before the first message that was seen
     answered: bool = False
     winner: Leg | None = None  # the leg that answered
     target: Target | None = None  # where the call went instead of to the subject
     retry_elsewhere: bool = False  # the caller was answered 3xx
     diversions: int = 0  # redirections that the first INVITE told of
+    code: Code | None = None  # the service code that the subject dialed
+
+    line: str = ""  # which subject's: calls of one line can wait for, hold and join each other (`association`)
+    replaces: DialogId | None = None  # the call that this one takes the place of
+    joins: DialogId | None = None  # the call that this one joins
+    referrals: dict[tuple[str, int], Referral] = {}  # (From tag, CSeq) of a REFER inside this call
+    claim: Referral | None = None  # a REFER in another call that asks for this one to be replaced
+    focus: str = ""  # the other end is a conference: the key of its contact
+    members: dict[str, cdc.Party] = {}  # of that conference, but for the subject
+    transferred: bool = False  # its other party was moved elsewhere: it only waits for its end
+    asked: str = ""  # the key of its first Request-URI
+    roster: int = -1  # version of the newest conference document seen
 
     subject: cdc.Party = cdc.Party()
     associate: cdc.Party = cdc.Party()  # the other party
@@ -185,9 +221,33 @@ class Call(msgspec.Struct, kw_only=True):
             del self.offers[next(iter(self.offers))]
         self.offers[key] = offer
 
-    def echo(self, tag: str, cseq: int) -> None:
-        if tag in self.echoes or len(self.echoes) < MAX_ECHOES:
-            self.echoes[tag] = cseq
+    def echo(self, tag: str, echo: Echo) -> bool:
+        """A further leg; False when it was known."""
+        known = tag in self.echoes
+        if known or len(self.echoes) < MAX_ECHOES:
+            self.echoes[tag] = echo
+        return not known
+
+    def side_of(self, from_tag: str, to_tag: str) -> Side | None:
+        """Which end sent a request with these tags; None when its dialog is none of the call's."""
+        for caller in (self.caller_tag, *self.echoes):
+            if caller == from_tag:
+                return Side.CALLER
+            if caller == to_tag:
+                return Side.CALLEE
+        return None
+
+    def refer(self, key: tuple[str, int], referral: Referral) -> None:
+        if len(self.referrals) >= MAX_OFFERS:
+            self.referrals.pop(next(iter(self.referrals))).settled = True
+        self.referrals[key] = referral
+
+    def identity(self, leg: Leg | None = None) -> cdc.CallIdentity:
+        """CallIdentity of the call, or of one dialog of it, which then counts as named."""
+        if leg is None or not leg.tag:
+            return cdc.CallIdentity(main=self.main)
+        leg.reported = True
+        return cdc.CallIdentity(main=self.main, leg=leg.tag)
 
     def limit_ns(self) -> int | None:
         """When the time limit of the state ends."""
@@ -206,6 +266,10 @@ class Call(msgspec.Struct, kw_only=True):
         """The call is over: only what tells late copies from a new attempt is kept."""
         self.branches, self.legs, self.offers, self.seen = {}, {}, {}, {}
         self.winner, self.target, self.display, self.dialing = None, None, None, None
+        self.replaces, self.joins, self.claim, self.code = None, None, None, None
+        for each in self.referrals.values():
+            each.settled = True
+        self.referrals, self.members = {}, {}
         self.media = Exchange()
 
     @property

@@ -66,7 +66,7 @@ VERDICTS: Final[dict[Authority, dict[Kind, bool | Capability]]] = {
         Kind.TEXT: Capability.CONTENT,
         Kind.DIGITS: Capability.DIGITS,
     },
-    # An order under FISA may be for content (50 USC 1805) or a pen register (50 USC 1842): its capabilities say which.
+    # Under FISA for content (50 USC 1805) or a pen register (50 USC 1842): the capabilities say which.
     Authority.FISA: {
         Kind.CALL: True,
         Kind.CONTENT: Capability.CONTENT,
@@ -103,9 +103,14 @@ HEADER_LINES: Final[dict[str, Kind]] = {
 # A URI may carry headers and a body of its own (RFC 3261 19.1.1): such a line is words, whatever header it stands in.
 HIDDEN_BODY: Final = re.compile(r"[?&]\s*(body|geolocation|subject)\s*=", re.IGNORECASE)
 
+# Keys of the media in a session description (RFC 4568, RFC 4567, RFC 8866 5.12, RFC 8839 5.4): for content orders only.
+KEYS: Final = re.compile(
+    r"(?:^|(?<=\r))(?:a=(?:crypto|key-mgmt|ice-pwd):|k=)[^\r\n]*(?:\r?\n)?", re.IGNORECASE | re.MULTILINE
+)
+
 # Bodies by media type, and which kinds must all be given for it. A type that is not here may hold any of them.
 BODIES: Final[dict[str, tuple[Kind, ...]]] = {
-    "application/sdp": (Kind.SESSION,),
+    "application/sdp": (Kind.SESSION, Kind.CONTENT),  # as it is, with its keys
     "text/plain": (Kind.TEXT,),
     "text/html": (Kind.TEXT,),
     "message/cpim": (Kind.TEXT,),
@@ -116,7 +121,7 @@ BODIES: Final[dict[str, tuple[Kind, ...]]] = {
     "application/pidf+xml": (Kind.LOCATION, Kind.TEXT),
     "application/simple-message-summary": (Kind.TEXT,),
 }
-ANY_BODY: Final = (Kind.SESSION, Kind.TEXT, Kind.LOCATION, Kind.DIGITS)
+ANY_BODY: Final = (Kind.SESSION, Kind.CONTENT, Kind.TEXT, Kind.LOCATION, Kind.DIGITS)
 
 _PREFIX: Final = {"case_id": Kind.CALL, "iap_system_id": Kind.CALL, "timestamp_ns": Kind.CALL}
 
@@ -253,7 +258,7 @@ ESSENTIAL: Final[dict[type[cdc.Record], tuple[str, ...]]] = {
         "subject_media", "associate_media", "subject_contact_addresses", "associate_contact_addresses",
     ),
 }  # fmt: skip
-# A struct that says nothing by itself goes with the field that it carries.
+# A struct that says nothing by itself goes with this field.
 CARRIERS: Final[dict[type[cdc.Record], str]] = {cdc.Media: "sdp", cdc.SignalingMessage: "octets"}
 
 
@@ -290,7 +295,7 @@ class Minimiser:
             for kind, verdict in VERDICTS[authority].items()
         }
         self._judges: dict[type[cdc.Record], tuple[tuple[str, Callable[[Any], Any]], ...]] = {
-            record: tuple(self._judge(field, kind) for field, kind in fields.items() if not self._given.get(kind))
+            record: tuple(self._judge(field, kind) for field, kind in fields.items() if not self._passes(kind))
             for record, fields in FIELDS.items()
         }
         self.removed = 0
@@ -300,6 +305,9 @@ class Minimiser:
         """Whether the order may be given what is of this kind."""
         return self._given[kind]
 
+    def _passes(self, kind: Kind) -> bool:
+        return self._given.get(kind, False) and (kind is not Kind.SESSION or self._given[Kind.CONTENT])
+
     def _judge(self, field: str, kind: Kind) -> tuple[str, Callable[[Any], Any]]:
         match kind:
             case Kind.PARTS:
@@ -308,6 +316,8 @@ class Minimiser:
                 return field, self._uris
             case Kind.HEADERS:
                 return field, self._lines
+            case Kind.SESSION if self._given[kind]:
+                return field, self._keyless
             case Kind.SIGNALING:
                 return field, self._octets
             case _:
@@ -367,6 +377,11 @@ class Minimiser:
             return value
         self.removed += sum("?" in each for each in value)
         return tuple(each.partition("?")[0] for each in value)
+
+    def _keyless(self, description: str) -> str:
+        kept, removed = KEYS.subn("", description)
+        self.removed += removed
+        return kept if removed else description
 
     def _octets(self, octets: bytes) -> bytes | None:
         """A SIP message without what the order is not given; None when it cannot be told what stands where."""

@@ -9,60 +9,25 @@ What fails inside the network is remembered and says nothing: the proxy may go e
 
 from __future__ import annotations
 
-import enum
 from typing import Final, NamedTuple
 
 import msgspec
 
-from mediation.core import cdc, signal
-from mediation.core.dialog import Call, Leg, Offer, Target
+from mediation.core import referring, signal
+from mediation.core.conference import focus_of
+from mediation.core.dialog import Call, Echo, Leg, Offer, Target
+from mediation.core.event import Event, Reading
+from mediation.core.exchange import agreed, cause_of, contact_of, preference
+from mediation.core.feature import code_of
 from mediation.core.forwarding import Whereabouts, contact_key
-from mediation.core.media import Change, Description, Side, describe
+from mediation.core.media import Description, Side, describe
 from mediation.core.party import Directory, addresses, diversions
-from mediation.core.sip import NameAddr, SipMessage
+from mediation.core.sip import SipMessage
 from mediation.core.x2 import Direction, Pdu, Role
 
-
-class Event(enum.Enum):
-    """What can happen to a call."""
-
-    INVITE = "INVITE"  # the initial one, or again under the same Call-ID
-    RETARGET = "INVITE to somebody else"
-    MIDCALL = "request inside the call, its answer not seen"
-    RINGING = "180"
-    FORWARDED = "181"
-    QUEUED = "182"
-    ANSWER = "2xx"
-    RETRY = "401, 407, …"
-    REDIRECT = "3xx"
-    FAILURE = "4xx–6xx"
-    CANCEL = "CANCEL"
-    BYE = "BYE"
-    MEDIA = "new media"
-    HELD = "hold"
-    HOLD = "hold by the other side too"
-    RETRIEVED = "retrieve"
-    TIMEOUT = "time"
-    EVICTED = "no room"
-
-
-HOLD_EVENTS: Final = {
-    Change.HELD: Event.HELD,
-    Change.HOLD: Event.HOLD,
-    Change.RETRIEVED: Event.RETRIEVED,
-    Change.MEDIA: Event.MEDIA,
-}
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """One event, and what the messages about it need to know."""
-
-    event: Event
-    message: SipMessage | None = None
-    leg: Leg | None = None
-    side: Side | None = None  # who did it
-    descriptions: tuple[tuple[Side, Description], ...] = ()  # that are news
-    target: Target | None = None  # of RETARGET and REDIRECT
+# Requests inside a dialog that only a call makes: any of them shows one that was up before it was seen. An ACK or a
+# PRACK proves no call that is up, a NOTIFY or a SUBSCRIBE no call at all (RFC 6665 dialogs have no INVITE).
+JOINING: Final = frozenset({"INVITE", "UPDATE", "BYE", "INFO", "REFER", "OPTIONS", "MESSAGE"})
 
 
 class First(NamedTuple):
@@ -78,6 +43,7 @@ class Reader:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._whereabouts = Whereabouts(directory)
+        self.legs_of_one_call_id = 0  # back-to-back agents that kept the Call-ID
 
     def read(self, call: Call, message: SipMessage) -> list[Reading]:
         """The events in a message of this call; none for copies and for what does not concern the call model."""
@@ -94,14 +60,18 @@ class Reader:
                 return self._bye(call, message)
             case "CANCEL":
                 return self._cancel(call, message)
-        return []
+            case "REFER":
+                return [*self._join(call, message), *referring.refer(call, message)]
+            case "NOTIFY":
+                return referring.notify(call, message)
+        return self._join(call, message)
 
     def first(self, pdu: Pdu, message: SipMessage) -> First | None:
         """What the first message seen of a call says about it; None when it can neither begin nor join one.
 
         In a call that is joined, whoever sent the transaction counts as its caller.
         """
-        inside = bool(message.method in ("INVITE", "UPDATE") and message.to.tag)
+        inside = bool(message.method in JOINING and message.to.tag)
         answer = message.cseq_method == "INVITE" and 200 <= message.status < 300
         if not (inside or answer):
             begins = message.method == "INVITE"
@@ -130,6 +100,8 @@ class Reader:
     def _cancel(call: Call, message: SipMessage) -> list[Reading]:
         """Only the caller's own CANCEL is about the call; a proxy cancels single branches (RFC 3261 16.10)."""
         branch = call.branches.get(message.branch)
+        if message.call_id != call.main:
+            return []  # of one leg that a back-to-back agent made
         if message.branch == call.outer or branch is None:
             own = message.from_.tag == call.caller_tag and message.cseq == call.cseq
             if own:
@@ -140,12 +112,11 @@ class Reader:
 
     def _invite(self, call: Call, message: SipMessage) -> list[Reading]:
         tag, branch, uri = message.from_.tag, message.branch, message.request_uri
-        same = tag == call.caller_tag
+        same = tag == call.caller_tag and message.call_id == call.main
         if call.caller_tag and call.answered:
             return []  # the call is up; nothing outside of its dialog belongs to it
-        if call.caller_tag and not same and not call.failed:
-            call.echo(tag, message.cseq)
-            return []
+        if call.caller_tag and not same and (not call.failed or message.call_id != call.main):
+            return self._leg(call, message)
         if same and message.cseq < call.cseq:
             return []
         if same and message.cseq == call.cseq and call.branches:
@@ -158,11 +129,31 @@ class Reader:
         reading = self._where(call, message)
         call.begin(tag, message.cseq, branch, uri, reading.event is Event.INVITE)
         if first:
-            call.diversions = diversions(message).count
+            call.diversions = diversions(message).count if call.role is Role.CALLED else 0
+            reading = self._ask(call, message, reading)
         body = describe(message.body)
         call.media.set_up(Side.CALLER, body)
         self._note_contact(call, Side.CALLER, message)
         return [msgspec.structs.replace(reading, descriptions=((Side.CALLER, body),) if body is not None else ())]
+
+    def _leg(self, call: Call, message: SipMessage) -> list[Reading]:
+        """A back-to-back agent sends the call on, with a From tag of its own: perhaps to somebody else."""
+        reading = self._where(call, message)
+        elsewhere = reading.event is Event.RETARGET
+        echo = Echo(message.call_id, message.cseq, message.request_uri, subject=not elsewhere)
+        new = call.echo(message.from_.tag, echo)
+        self.legs_of_one_call_id += new and message.call_id == call.main
+        return [reading] if new and elsewhere and call.role is Role.CALLED else []
+
+    @staticmethod
+    def _ask(call: Call, message: SipMessage, reading: Reading) -> Reading:
+        """What only the first INVITE says: a service code instead of a party."""
+        call.alerted = call.replaces is not None and call.role is Role.CALLED  # it answers at once: RFC 3891 section 3
+        if call.role is Role.CALLING:
+            call.code = code_of(message.request_uri)
+            if call.code is not None and not call.code.is_call:
+                return msgspec.structs.replace(reading, event=Event.FEATURE)
+        return reading
 
     def _where(self, call: Call, message: SipMessage) -> Reading:
         """INVITE, or RETARGET with the new target."""
@@ -177,7 +168,7 @@ class Reader:
 
     def _request_inside(self, call: Call, message: SipMessage) -> list[Reading]:
         tag, method = message.from_.tag, message.method
-        if call.caller_tag and call.caller_tag not in (tag, message.to.tag):
+        if call.caller_tag and not self._is_own(call, message):
             return []  # the other side of a back-to-back agent says the same once more
         if call.is_copy((method, message.cseq, tag, message.to.tag)):
             return []
@@ -185,9 +176,17 @@ class Reader:
         if (not call.answered and method == "INVITE") or not call.caller_tag:
             readings.append(self._midcall(call, message, tag, message.to.tag))
         side = Side.CALLER if tag == call.caller_tag else Side.CALLEE
+        if side is not call.subject_side:
+            self._note_focus(call, message)
         key = (tag, message.cseq, method)
-        call.offer(key, Offer(side, describe(message.body), _contact(message)))
+        call.offer(key, Offer(side, describe(message.body), contact_of(message)))
         return readings
+
+    def _join(self, call: Call, message: SipMessage) -> list[Reading]:
+        """The first request that is seen of a call that was up."""
+        if call.caller_tag or message.method not in JOINING or not message.to.tag:
+            return []
+        return [self._midcall(call, message, message.from_.tag, message.to.tag)]
 
     def _midcall(self, call: Call, message: SipMessage, tag: str, other: str) -> Reading:
         """The call is up although its answer was not seen."""
@@ -217,18 +216,25 @@ class Reader:
             return [Reading(Event.FAILURE if failure else Event.RETRY, message)]
         side = Side.CALLER if tag == call.caller_tag else Side.CALLEE
         body = describe(message.body)
-        return self._agreed(call, message, side.other, None, body) if body is not None else []
+        return agreed(call, message, side.other, None, body) if body is not None else []
 
     def _bye(self, call: Call, message: SipMessage) -> list[Reading]:
+        joined = self._join(call, message)
         tags = (message.from_.tag, message.to.tag)
         if call.caller_tag in tags:
             other = tags[1] if tags[0] == call.caller_tag else tags[0]
-            if call.answered and call.winner is not None and call.winner.tag not in ("", other):
+            winner = call.winner
+            if call.answered and winner is not None and not winner.origin and winner.tag not in ("", other):
                 return []  # a fork that answered too late is sent away; the call goes on
         elif not any(tag in call.echoes for tag in tags):
             return []
         call.cause = cause_of(message)
-        return [Reading(Event.BYE, message)]
+        return [*joined, Reading(Event.BYE, message, side=call.side_of(message.from_.tag, message.to.tag))]
+
+    @staticmethod
+    def _is_own(call: Call, message: SipMessage) -> bool:
+        """It is in the caller's own dialog, not in one that a back-to-back agent made."""
+        return message.call_id == call.main and call.caller_tag in (message.from_.tag, message.to.tag)
 
     # Responses
 
@@ -236,27 +242,46 @@ class Reader:
         tag = message.from_.tag
         if message.status == 100:
             return []
-        initial = message.cseq_method == "INVITE" and tag == call.caller_tag and message.cseq == call.cseq
-        if initial and call.branches:
-            return self._initial_response(call, message)
-        if message.cseq_method == "INVITE" and call.echoes.get(tag) == message.cseq:
-            if not 200 <= message.status < 300 or call.answered:
-                return []
-            leg = next(iter(call.legs.values())) if len(call.legs) == 1 else call.leg("", "")  # "": which, is not known
-            return [self._answer(call, message, leg, describe(message.body))]
+        if message.cseq_method == "INVITE":
+            own = tag == call.caller_tag and message.cseq == call.cseq and message.call_id == call.main
+            if own and call.branches:
+                return self._initial_response(call, message)
+            echo = call.echoes.get(tag)
+            if echo is not None and (echo.cseq, echo.call_id) == (message.cseq, message.call_id):
+                return self._leg_response(call, echo, message)
         if not call.caller_tag and message.cseq_method == "INVITE" and 200 <= message.status < 300:
             return [self._midcall(call, message, tag, message.to.tag)]
         if message.status < 200:
             return []
+        if message.cseq_method == "REFER":
+            referring.refused(call, message)
         offer = call.offers.pop((tag, message.cseq, message.cseq_method), None)
         if offer is None or message.status >= 300:
             return []  # a copy, or the change was refused: nothing changed
+        if offer.side is call.subject_side:
+            self._note_focus(call, message)
         moved = self._note_address(call, offer.side, offer.contact)
-        moved |= self._note_address(call, offer.side.other, _contact(message))
+        moved |= self._note_address(call, offer.side.other, contact_of(message))
         answer_body = describe(message.body)
         if offer.description is None and answer_body is not None:  # the offer came in the response
-            return self._agreed(call, message, offer.side.other, answer_body, None, moved=moved)
-        return self._agreed(call, message, offer.side, offer.description, answer_body, moved=moved)
+            return agreed(call, message, offer.side.other, answer_body, None, moved=moved)
+        return agreed(call, message, offer.side, offer.description, answer_body, moved=moved)
+
+    def _leg_response(self, call: Call, echo: Echo, message: SipMessage) -> list[Reading]:
+        """What comes back to a back-to-back agent. What fails there is its own affair: it may try elsewhere."""
+        status, tag = message.status, message.to.tag
+        if call.answered or status >= 300 or call.is_copy((status, tag, message.from_.tag)):
+            return []
+        alerts = status == 180 and call.role is Role.CALLED and echo.subject
+        if not alerts and status < 200:
+            return []
+        leg = call.leg(tag, "")
+        leg.origin, leg.subject, leg.uri = message.from_.tag, echo.subject, echo.uri
+        if alerts:
+            leg.ringing = True
+            return [Reading(Event.RINGING, message, leg, Side.CALLEE)]
+        self._note_contact(call, Side.CALLEE, message)
+        return [self._answer(call, message, leg, describe(message.body))]
 
     def _initial_response(self, call: Call, message: SipMessage) -> list[Reading]:
         status, tag = message.status, message.to.tag
@@ -265,7 +290,11 @@ class Reader:
         last_word = message.branch == call.outer or not call.outer
         if final and branch is not None:
             branch.done = True
-        if call.is_copy((status, message.cseq, "INVITE", tag, message.branch if final else "")) or call.answered:
+        if call.is_copy((status, message.cseq, "INVITE", tag, message.branch if final else "")):
+            return []
+        if call.answered:
+            if status < 300 and status >= 200 and call.winner is not None and call.winner.origin:
+                self._adopt(call, message)
             return []
         if final:
             return self._final(call, message, last_word=last_word)
@@ -278,7 +307,9 @@ class Reader:
             self._note_contact(call, side, message)
             return [self._answer(call, message, leg, body)]
         readings = []
-        match status:
+        if call.role is Role.CALLING and signal.heard(message.all("alert-info")) is not None:
+            readings.append(Reading(Event.TONE, message, leg, side))
+        match status if not readings else 0:
             case 180:
                 mine = call.role is Role.CALLING or leg.subject
                 if mine:
@@ -286,12 +317,20 @@ class Reader:
                     readings.append(Reading(Event.RINGING, message, leg, side))
             case 181:
                 readings.append(self._forwarded(call, message, leg))
-            case 182:
+            case 182 if call.role is Role.CALLING or leg.subject:
                 readings.append(Reading(Event.QUEUED, message, leg, side))
         if call.media.set_up(side, body) and body is not None:
             self._note_contact(call, side, message)
             readings.append(Reading(Event.MEDIA, message, leg, side, ((side, body),)))
         return readings
+
+    def _adopt(self, call: Call, message: SipMessage) -> None:
+        """The answer reaches the caller's own dialog, after it was told by that of a back-to-back agent."""
+        leg, told = call.leg(message.to.tag, message.branch), call.winner
+        leg.subject, leg.uri = (told.subject, told.uri) if told is not None else (leg.subject, leg.uri)
+        call.winner = leg
+        call.media.set_up(Side.CALLEE, describe(message.body))
+        self._note_contact(call, Side.CALLEE, message)
 
     def _final(self, call: Call, message: SipMessage, *, last_word: bool) -> list[Reading]:
         """A final response other than 2xx."""
@@ -299,7 +338,7 @@ class Reader:
         outcome = signal.outcome(message.status)
         if outcome is signal.Outcome.REDIRECT:
             call.retry_elsewhere = True
-            best = max(addresses(message, "contact"), key=_preference, default=None)
+            best = max(addresses(message, "contact"), key=preference, default=None)
             target = self.target_of(best.uri, best.display) if best else None
             if last_word and (target is not None or call.role is Role.CALLING):
                 return [Reading(Event.REDIRECT, message, target=target)]
@@ -312,6 +351,8 @@ class Reader:
     def _answer(self, call: Call, message: SipMessage, leg: Leg, body: Description | None) -> Reading:
         call.answered, call.winner = True, leg
         call.status, call.cause, call.failed = 0, None, False
+        if call.role is Role.CALLING:
+            self._note_focus(call, message)
         call.media.set_up(Side.CALLEE, body)
         return Reading(Event.ANSWER, message, leg, Side.CALLEE, ((Side.CALLEE, body),) if body is not None else ())
 
@@ -329,30 +370,13 @@ class Reader:
 
     # Media and contacts
 
-    def _agreed(
-        self,
-        call: Call,
-        message: SipMessage,
-        offerer: Side,
-        offer: Description | None,
-        answer: Description | None,
-        *,
-        moved: bool = False,
-    ) -> list[Reading]:
-        both = ((offerer, offer), (offerer.other, answer))
-        given = tuple((side, body) for side, body in both if body is not None)
-        if not call.answered:
-            news = [call.media.set_up(side, body) for side, body in given]
-            change = Change.MEDIA if any(news) else Change.NOTHING
-        else:
-            change = call.media.agree(offerer, offer, answer)
-        if change is Change.NOTHING and moved:
-            change, given = Change.MEDIA, ()
-        event = HOLD_EVENTS.get(change)
-        return [Reading(event, message, call.winner, offerer, given)] if event else []
-
     def _note_contact(self, call: Call, side: Side, message: SipMessage) -> None:
-        self._note_address(call, side, _contact(message))
+        self._note_address(call, side, contact_of(message))
+
+    @staticmethod
+    def _note_focus(call: Call, message: SipMessage) -> None:
+        """The other end may say that it is a conference."""
+        call.focus = call.focus or focus_of(message)
 
     def _note_address(self, call: Call, side: Side, contact: str) -> bool:
         """Remembers where a side is reached; True when it moved."""
@@ -363,22 +387,3 @@ class Reader:
         if side is call.subject_side and side is Side.CALLER:
             self._whereabouts.remember(contact)
         return bool(old) and contact_key(old) != contact_key(contact)
-
-
-def cause_of(message: SipMessage) -> cdc.Cause | None:
-    """Release.cause: the status line of a response, and every Reason (RFC 3326)."""
-    lines = [f"SIP/2.0 {message.status} {message.reason}".rstrip()] if message.status else []
-    lines += [f"Reason: {value}" for value in message.all("reason")]
-    return cdc.Cause(sip=tuple(lines)) if lines else None
-
-
-def _contact(message: SipMessage) -> str:
-    return next((each.uri for each in addresses(message, "contact")), "")
-
-
-def _preference(contact: NameAddr) -> float:
-    """The q value of RFC 3261 20.10; 1 when there is none."""
-    try:
-        return min(1.0, max(0.0, float(contact.parameter("q") or 1)))
-    except ValueError:
-        return 1.0

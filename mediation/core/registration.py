@@ -31,10 +31,10 @@ from typing import Any, Final
 import msgspec
 
 from mediation.core import cdc, signal
+from mediation.core.exchange import cause_of
 from mediation.core.forwarding import MAX_CONTACTS_IN_MESSAGE, contact_key
 from mediation.core.identity import host_of
 from mediation.core.party import Directory, addresses
-from mediation.core.reading import cause_of
 from mediation.core.recent import remember
 from mediation.core.sip import NameAddr, SipMessage
 from mediation.core.timers import Timers

@@ -11,65 +11,47 @@ gets a Release of its own. The Release without a leg ends the call."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
-from typing import Final, TypedDict
+from typing import Final
 
 from mediation.core import cdc, signal
+from mediation.core.association import CALL_FORWARDING, CALL_WAITING, Associations
+from mediation.core.codes import Codes
+from mediation.core.correlation import Correlator
 from mediation.core.dialog import Call, Leg, Target
+from mediation.core.event import Reading
 from mediation.core.media import Description, Side
 from mediation.core.party import Directory, dialed, diversions, evidence
-from mediation.core.reading import Reading
 from mediation.core.sip import SipMessage
+from mediation.core.surveillance import Surveillance
+from mediation.core.word import Prefix, Say
 from mediation.core.x2 import Role
 
 FLASH: Final = "flash"  # SubjectSignal.switchhookFlash
+PCESP: Final = "pcesp"  # its network reports a hold by the phone as a change of media (PKT-SP-ES-DCI 8.3.2)
 LOCAL: Final = "MEDIATION"  # Cause.signalingType of a Release that no signalling caused
-
-
-class Say(enum.Enum):
-    """What a transition sends. The value is how the diagram writes it."""
-
-    ORIGINATION = "Origination"
-    TERMINATION_ATTEMPT = "TerminationAttempt"
-    RINGBACK = "NetworkSignal(ringbackTone) once"
-    ALERTING = "NetworkSignal(alerting, display) once"
-    PHRASE = "NetworkSignal(other)"
-    TONE = "NetworkSignal(tone of the status)"
-    REDIRECTION = "Redirection"
-    ANSWER = "Answer"
-    LOSERS = "Release of each other leg"
-    SIGNAL = "SubjectSignal if the subject did it"
-    BREAK = "ConnectionBreak"
-    CONNECTION = "Connection"
-    MEDIA = "MediaAndAddressReporting"
-    RELEASE = "Release"
-    CONTENT_OPEN = "CCOpen unless open"
-    CONTENT = "CCOpen, CCChange or CCUnavailable as the media want"
-    CONTENT_END = "CCClose if open"
-
-
-class Prefix(TypedDict):
-    """The common prefix of every message."""
-
-    case_id: str
-    iap_system_id: str
-    timestamp_ns: int
 
 
 class Reporter:
     """Makes the messages of one task. Nothing here raises; sizes and character sets are the encoder's affair."""
 
-    def __init__(self, case_id: str, iap_system_id: str, directory: Directory) -> None:
-        self._case_id = case_id
-        self._iap_system_id = iap_system_id
+    def __init__(self, surveillance: Surveillance, directory: Directory, correlator: Correlator) -> None:
+        self._case_id = surveillance.case_id
+        self._iap_system_id = surveillance.iap_system_id
         self._directory = directory
+        self._client_hold = surveillance.profile == PCESP
+        several = Associations(self._at, directory, correlator, services=surveillance.profile == PCESP)
+        self.associations = several
+        codes = Codes(self._at, directory, several)
         self._words: dict[Say, Callable[[Call, Reading, int], list[cdc.Message]]] = {
+            Say.DIALED: codes.dialed,
+            Say.FEATURE: codes.managed,
             Say.ORIGINATION: self._origination,
             Say.TERMINATION_ATTEMPT: self._termination_attempt,
             Say.RINGBACK: self._ringback,
             Say.ALERTING: self._alerting,
             Say.PHRASE: self._phrase,
+            Say.HEARD: self._heard,
             Say.TONE: self._tone,
             Say.REDIRECTION: self._redirection,
             Say.ANSWER: self._answer,
@@ -78,6 +60,13 @@ class Reporter:
             Say.BREAK: self._break,
             Say.CONNECTION: self._connection,
             Say.MEDIA: self._media,
+            Say.CHANGE: several.change,
+            Say.MIX: several.mix,
+            Say.REFER: several.refer,
+            Say.REFERRED: several.referred,
+            Say.TRANSFER: several.transfer,
+            Say.ROSTER: several.roster,
+            Say.LEAVE: several.gone,
             Say.RELEASE: self._release,
         }
 
@@ -93,6 +82,7 @@ class Reporter:
         first, second = self._directory.claimed(message.from_), self._directory.vouched(message.to.uri)
         calling = call.role is Role.CALLING
         call.subject, call.associate = (first, second) if calling else (second, first)
+        self._note_line(call)
 
     def status(self, event: cdc.StatusEvent, current: cdc.CurrentStatus, stamp_ns: int) -> cdc.Message:
         return cdc.SurveillanceStatus(
@@ -104,13 +94,16 @@ class Reporter:
     def digits(self, call: Call, digits: str, label: str, stamp_ns: int) -> cdc.Message:
         return cdc.DialedDigitExtraction(
             **self._at(stamp_ns),
-            call_id=_identity(call, call.winner),
+            call_id=call.identity(call.winner),
             digits=digits,
             sip_headers=(label,),
         )
 
     def flash(self, call: Call, stamp_ns: int) -> cdc.Message:
         return self._subject_signal(call, stamp_ns, switchhook_flash=FLASH)
+
+    def _note_line(self, call: Call) -> None:
+        call.line = self._directory.key(call.subject.uri[0]) if call.subject.uri else ""
 
     # Set-up
 
@@ -120,10 +113,12 @@ class Reporter:
         translated = self._directory.key(uri) != self._directory.key(asked)  # the network, before it reached this tap
         call.subject = self._directory.calling(message)
         call.associate = self._directory.vouched(uri)
+        self._note_line(call)
+        call.asked = self._directory.key(uri)
         return [
             cdc.Origination(
                 **self._at(stamp_ns),
-                call_id=_identity(call),
+                call_id=call.identity(),
                 calling=call.subject,
                 called=call.associate,
                 user_input=None if translated else dialed(uri),
@@ -141,12 +136,13 @@ class Reporter:
         if reading.target is not None:  # forwarded by the subject before it reached this tap
             own, redirected = redirected.parties[0], redirected.before_last()
             call.subject = self._directory.vouched(own.uri, own.display)
+        self._note_line(call)
         call.display = self._directory.display(message, redirected)
         call.alerting = signal.alerting(message.all("alert-info"))
         return [
             cdc.TerminationAttempt(
                 **self._at(stamp_ns),
-                call_id=_identity(call),
+                call_id=call.identity(),
                 calling=call.associate,
                 called=call.subject,
                 associate_media=_offered(reading, Side.CALLER),
@@ -169,13 +165,15 @@ class Reporter:
             leg.subject &= leg.uri != ""  # not known to be the phone's own dialog: it may go on with the new target
         from_target = before.party if before is not None else None
         first = call.subject if call.role is Role.CALLED else call.associate
+        forwarded = call.role is Role.CALLED and before is None
         return [
             cdc.Redirection(
                 **self._at(stamp_ns),
-                call_id=_identity(call),
+                call_id=call.identity(),
                 redirected_from=from_target or first,
                 redirected_to=target.party,
-            )
+            ),
+            *(self.associations.service(CALL_FORWARDING, call, None, stamp_ns) if forwarded else ()),
         ]
 
     # Signals
@@ -194,19 +192,27 @@ class Reporter:
         pattern = call.alerting
         if pattern is cdc.AlertingSignal.ALERTING_PATTERN_0 and reading.message is not None:
             pattern = signal.alerting(reading.message.all("alert-info"))
+        waiting = self.associations.waiting(call)
+        if waiting is not None and pattern is cdc.AlertingSignal.ALERTING_PATTERN_0:
+            pattern = cdc.AlertingSignal.CALL_WAITING_PATTERN_1
         return [
             cdc.NetworkSignal(
                 **self._at(stamp_ns),
-                call_id=_identity(call, reading.leg),
+                call_id=call.identity(reading.leg),
                 signaled_to_party_id=call.subject,
                 alerting_signal=pattern,
                 terminal_display_info=call.display,
-            )
+            ),
+            *(self.associations.service(CALL_WAITING, call, waiting, stamp_ns) if waiting is not None else ()),
         ]
 
     def _phrase(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
         message = _message(reading)
         return [self._network_signal(call, reading.leg, stamp_ns, other=f"{message.status} {message.reason}".rstrip())]
+
+    def _heard(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
+        tone = signal.heard(_message(reading).all("alert-info"))
+        return [self._network_signal(call, reading.leg, stamp_ns, tone=tone)] if tone is not None else []
 
     def _tone(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
         tone = signal.tone(call.status) if call.status >= 400 else None
@@ -222,7 +228,7 @@ class Reporter:
     ) -> cdc.Message:
         return cdc.NetworkSignal(
             **self._at(stamp_ns),
-            call_id=_identity(call, leg),
+            call_id=call.identity(leg),
             signaled_to_party_id=call.subject,
             subject_audible_signal=tone,
             other=other,
@@ -233,7 +239,7 @@ class Reporter:
     ) -> cdc.Message:
         return cdc.SubjectSignal(
             **self._at(stamp_ns),
-            call_id=_identity(call, call.winner),
+            call_id=call.identity(call.winner),
             signaling_party_id=call.subject,
             switchhook_flash=switchhook_flash,
             other_signaling_information=other,
@@ -250,7 +256,7 @@ class Reporter:
         return [
             cdc.Answer(
                 **self._at(stamp_ns),
-                call_id=_identity(call, reading.leg),
+                call_id=call.identity(reading.leg),
                 answering=answering,
                 answering_media=_granted(dict(reading.descriptions).get(Side.CALLEE)),
             )
@@ -273,12 +279,13 @@ class Reporter:
         if reading.leg is None or not reading.leg.tag:
             return released  # which of them answered is not known
         for leg in call.legs.values():
-            if (leg.ringing or leg.reported) and not leg.closed and leg is not reading.leg:
+            rival = leg is not reading.leg and leg.origin == reading.leg.origin
+            if rival and (leg.ringing or leg.reported) and not leg.closed:
                 leg.closed = True
                 released.append(
                     cdc.Release(
                         **self._at(stamp_ns),
-                        call_id=_identity(call, leg),
+                        call_id=call.identity(leg),
                     )
                 )
         return released
@@ -290,24 +297,31 @@ class Reporter:
         return [self._subject_signal(call, stamp_ns, other="hold" if call.media.holding[side] else "retrieve")]
 
     def _break(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
+        if self._client_hold:
+            return self._media(call, reading, stamp_ns)
         holder = call.media.removed_by
+        others = self.associations.mixed(call) if holder is call.subject_side else ()
         return [
             cdc.ConnectionBreak(
                 **self._at(stamp_ns),
-                call_ids=(_identity(call, call.winner),),
+                call_ids=(call.identity(call.winner),),
                 removed_parties=(call.party(holder.other),),
-                remaining_parties=(call.party(holder),),
+                remaining_parties=(call.party(holder), *(each.associate for each in others)),
                 suspended_media=_granted(call.media.descriptions[holder]),
                 media_of_subject=None if call.subject_side is None else holder is call.subject_side,
             )
         ]
 
     def _connection(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
+        if self._client_hold:
+            return self._media(call, reading, stamp_ns)
+        if mixed := self.associations.mix(call, reading, stamp_ns):
+            return mixed
         first = call.subject_side or Side.CALLER
         return [
             cdc.Connection(
                 **self._at(stamp_ns),
-                call_ids=(_identity(call, call.winner),),
+                call_ids=(call.identity(call.winner),),
                 connected_parties=(call.party(first), call.party(first.other)),
                 new_parties=(call.party(call.media.removed_by.other),),
                 connected_media=_granted(call.media.descriptions[call.media.changed_by]),
@@ -324,7 +338,7 @@ class Reporter:
         return [
             cdc.MediaAndAddressReporting(
                 **self._at(stamp_ns),
-                call_id=_identity(call, reading.leg),
+                call_id=call.identity(reading.leg),
                 subject_media=subject,
                 associate_media=tuple(media for media in described.values() if media is not None),
                 subject_contact_addresses=cdc.Party(uri=(contact,)) if contact else None,
@@ -333,7 +347,7 @@ class Reporter:
         ]
 
     def _release(self, call: Call, reading: Reading, stamp_ns: int) -> list[cdc.Message]:
-        if not call.reported:
+        if not call.reported and not call.joined:
             return []  # nothing was ever said of this call
         cause = call.cause
         if reading.message is None and cause is None:
@@ -341,17 +355,10 @@ class Reporter:
         return [
             cdc.Release(
                 **self._at(stamp_ns),
-                call_id=_identity(call),
+                call_id=call.identity(),
                 cause=cause,
             )
         ]
-
-
-def _identity(call: Call, leg: Leg | None = None) -> cdc.CallIdentity:
-    if leg is None or not leg.tag:
-        return cdc.CallIdentity(main=call.main)
-    leg.reported = True
-    return cdc.CallIdentity(main=call.main, leg=leg.tag)
 
 
 def _message(reading: Reading) -> SipMessage:

@@ -71,7 +71,7 @@ class Service:
         self._minimiser = minimiser
         self._registrations = self._no_registrations()
         self._seen: OrderedDict[Hashable, bool] = OrderedDict()  # request -> it was challenged
-        self._challenged: OrderedDict[Hashable, int] = OrderedDict()  # (Call-ID, method) -> the CSeq refused
+        self._challenged: OrderedDict[Hashable, bool] = OrderedDict()  # (Call-ID, method): it comes again
         self._mailboxes: OrderedDict[Hashable, str] = OrderedDict()
         self._counters = dict.fromkeys(("unreported_other", *(f"unreported_{each}" for each in SILENT_METHODS)), 0)
         self._forgotten = 0
@@ -128,14 +128,13 @@ class Service:
         if name in self._seen:
             return True
         remember(self._seen, name, False, MAX_SEEN)
-        refused = self._challenged.pop((message.call_id, message.method), None)
-        return refused is not None and message.cseq > refused
+        return self._challenged.pop((message.call_id, message.method), False)
 
     def _answered(self, message: SipMessage) -> None:
         name = (message.cseq_method, message.call_id, message.from_.tag, message.cseq)
         if message.status in RETRIED and self._seen.get(name) is False:
             self._seen[name] = True
-            remember(self._challenged, (message.call_id, message.cseq_method), message.cseq, MAX_SEEN)
+            remember(self._challenged, (message.call_id, message.cseq_method), True, MAX_SEEN)
 
     # What a request means
 

@@ -1,8 +1,9 @@
 """What the network's answers sound like: SIP status codes to tones, alert information to ringing patterns.
 
-Answers for three tables and nothing else: the audible signal that a calling subject gets for a final response (RFC 3261
+Answers for four tables and nothing else: the audible signal that a calling subject gets for a final response (RFC 3261
 section 21 to T1.678 AudibleSignal), what a final response means for the attempt (is it the end, or will the caller try
-again under the same Call-ID), and the ringing pattern that Alert-Info asks for (RFC 7462; GR-506 patterns).
+again under the same Call-ID), the ringing pattern that Alert-Info asks for (RFC 7462; GR-506 patterns), and the tone
+that Alert-Info in a provisional response names to a calling subject (RFC 3261 20.4).
 """
 
 from __future__ import annotations
@@ -61,6 +62,30 @@ PATTERNS: Final[tuple[tuple[str, AlertingSignal], ...]] = (
     ("bellcore-dr4", AlertingSignal.ALERTING_PATTERN_3),
     ("bellcore-dr5", AlertingSignal.ALERTING_PATTERN_4),
 )
+
+# Words in an Alert-Info URI of a provisional response: the network plays this to the caller instead of ringback. Only
+# what is named is reported; a dial tone that a phone makes by itself never passes the network.
+HEARD: Final[tuple[tuple[str, AudibleSignal], ...]] = (
+    ("recall-dial", AudibleSignal.RECALL_DIAL_TONE),
+    ("stutter", AudibleSignal.RECALL_DIAL_TONE),
+    ("dial-tone", AudibleSignal.DIAL_TONE),
+    ("dialtone", AudibleSignal.DIAL_TONE),
+    ("busy-tone", AudibleSignal.BUSY_TONE),
+    ("reorder", AudibleSignal.REORDER_TONE),
+    ("congestion", AudibleSignal.REORDER_TONE),
+    ("special-info", AudibleSignal.SPECIAL_INFO_TONE),
+    ("confirmation", AudibleSignal.CONFIRMATION_TONE),
+)
+
+
+def heard(alert_info: tuple[str, ...]) -> AudibleSignal | None:
+    """The tone that these Alert-Info values name; None when they name none."""
+    for value in alert_info:
+        lower = value.lower()
+        for word, tone_ in HEARD:
+            if word in lower:
+                return tone_
+    return None
 
 
 def outcome(status: int) -> Outcome:

@@ -25,6 +25,12 @@ COUNTERS: Final = (
     "calls",  # all that were opened
     "calls_joined",  # of them, already up when first seen
     "calls_timed_out",
+    "legs_joined_session_id",  # legs of back-to-back agents that were found to be of a known call, by the evidence
+    "legs_joined_icid",
+    "legs_joined_call_id",
+    "legs_joined_media",
+    "legs_refused",  # of calls that have more than MAX_ALIASES of them
+    "conference_members_refused",  # told, but not remembered: MAX_MEMBERS are
     "calls_evicted",
     "digits_off",  # packets, tones and requests with keys not looked at, because extraction is off
     "digits_of_others",

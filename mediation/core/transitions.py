@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from mediation.core.content_calls import with_content
 from mediation.core.dialog import State
-from mediation.core.reading import Event
-from mediation.core.report import Say
+from mediation.core.event import Event
+from mediation.core.word import Say
 from mediation.core.x2 import Role
 
 
@@ -28,7 +28,9 @@ class Row(NamedTuple):
 
 _SETUP = (State.ATTEMPT, State.ALERTING)
 _OPEN = (*_SETUP, State.DIVERTED, State.PENDING)
-UP = (State.ANSWERED, State.HELD)
+UP: Final = (State.ANSWERED, State.HELD)
+
+_JOINING: Final = (Say.CHANGE, Say.LOSERS, Say.MIX)  # what an answer does to the other legs and calls
 
 BOTH: Final = (
     Row((State.IDLE, *_OPEN, State.FORWARDING), Event.MIDCALL, State.ANSWERED),
@@ -41,23 +43,36 @@ BOTH: Final = (
     Row((State.ANSWERED,), Event.HELD, State.HELD, (Say.SIGNAL, Say.BREAK)),
     Row((State.HELD,), Event.HOLD, None, (Say.SIGNAL,)),
     Row((State.HELD,), Event.RETRIEVED, State.ANSWERED, (Say.SIGNAL, Say.CONNECTION)),
-    Row(UP, Event.BYE, State.RELEASED, (Say.RELEASE,)),
+    Row(UP, Event.REFER, None, (Say.REFER,)),
+    Row(UP, Event.REFERRED, None, (Say.REFERRED,)),
+    Row(UP, Event.MOVED, None, (Say.TRANSFER,)),
+    Row(UP, Event.ROSTER, None, (Say.ROSTER,)),
+    Row(UP, Event.BYE, State.RELEASED, (Say.TRANSFER, Say.LEAVE, Say.RELEASE)),
     Row(UP, Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
     Row((*_OPEN, *UP, State.FORWARDING), Event.EVICTED, State.RELEASED, (Say.RELEASE,)),
     Row((State.RELEASED,), Event.TIMEOUT, State.IDLE),
 )
 
 CALLING: Final = (
-    Row((State.IDLE,), Event.INVITE, State.ATTEMPT, (Say.ORIGINATION,)),
+    Row((State.IDLE,), Event.INVITE, State.ATTEMPT, (Say.DIALED, Say.ORIGINATION)),
     Row((State.PENDING,), Event.INVITE, State.ATTEMPT),
     Row((State.PENDING,), Event.RETARGET, State.ATTEMPT, (Say.REDIRECTION,)),
     Row((*_SETUP, State.PENDING), Event.RINGING, State.ALERTING, (Say.RINGBACK,)),
     Row(_SETUP, Event.FORWARDED, None, (Say.PHRASE,)),
     Row(_SETUP, Event.QUEUED, None, (Say.PHRASE,)),
+    Row((*_SETUP, State.PENDING), Event.TONE, None, (Say.HEARD,)),
     Row(_SETUP, Event.REDIRECT, State.PENDING),
-    Row((*_SETUP, State.PENDING), Event.ANSWER, State.ANSWERED, (Say.ANSWER, Say.LOSERS)),
+    Row((*_SETUP, State.PENDING), Event.ANSWER, State.ANSWERED, (Say.ANSWER, *_JOINING)),
     Row((*_SETUP, State.PENDING), Event.FAILURE, State.RELEASED, (Say.TONE, Say.RELEASE)),
     Row((State.PENDING,), Event.TIMEOUT, State.RELEASED, (Say.TONE, Say.RELEASE)),
+    # A service code that is no call: nothing begins, so nothing is released unless digits named it.
+    Row((State.IDLE,), Event.FEATURE, State.FEATURE, (Say.DIALED,)),
+    Row((State.FEATURE,), Event.ANSWER, None, (Say.FEATURE,)),
+    Row((State.FEATURE,), Event.FAILURE, State.RELEASED, (Say.FEATURE, Say.RELEASE)),
+    Row((State.FEATURE,), Event.CANCEL, State.RELEASED),
+    Row((State.FEATURE,), Event.BYE, State.RELEASED, (Say.RELEASE,)),
+    Row((State.FEATURE,), Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
+    Row((State.FEATURE,), Event.EVICTED, State.RELEASED, (Say.RELEASE,)),
 )
 
 CALLED: Final = (
@@ -67,13 +82,14 @@ CALLED: Final = (
     Row((*_OPEN, State.FORWARDING), Event.RETARGET, State.DIVERTED, (Say.REDIRECTION,)),
     Row((*_SETUP, State.PENDING), Event.RINGING, State.ALERTING, (Say.ALERTING,)),
     Row((State.DIVERTED, State.FORWARDING), Event.RINGING, None, (Say.ALERTING,)),
+    Row((*_SETUP, State.PENDING), Event.QUEUED, State.ALERTING, (Say.ALERTING,)),  # the phone lets it wait
     Row((*_SETUP, State.PENDING), Event.FORWARDED, State.FORWARDING),
     Row((*_SETUP, State.DIVERTED), Event.REDIRECT, State.PENDING, (Say.REDIRECTION,)),
-    Row(_OPEN, Event.ANSWER, State.ANSWERED, (Say.ALERTING, Say.ANSWER, Say.LOSERS)),
+    Row(_OPEN, Event.ANSWER, State.ANSWERED, (Say.ALERTING, Say.ANSWER, *_JOINING)),
     Row(_OPEN, Event.FAILURE, State.RELEASED, (Say.RELEASE,)),
     Row((State.PENDING,), Event.TIMEOUT, State.RELEASED, (Say.RELEASE,)),
     Row((State.FORWARDING,), Event.MEDIA, None, (Say.MEDIA,)),
-    Row((State.FORWARDING,), Event.ANSWER, State.ANSWERED, (Say.REDIRECTION, Say.ANSWER, Say.LOSERS)),
+    Row((State.FORWARDING,), Event.ANSWER, State.ANSWERED, (Say.REDIRECTION, Say.ANSWER, *_JOINING)),
     Row((State.FORWARDING,), Event.TIMEOUT, State.DIVERTED, (Say.REDIRECTION,)),
     Row((State.FORWARDING,), Event.REDIRECT, State.PENDING, (Say.REDIRECTION,)),
     Row((State.FORWARDING,), Event.CANCEL, State.PENDING, (Say.REDIRECTION,)),

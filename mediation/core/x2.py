@@ -141,8 +141,12 @@ def encode(pdu: Pdu) -> bytes:
     return header + bytes(attributes) + pdu.payload
 
 
-def decode(octets: bytes | memoryview) -> Pdu:
-    """One whole PDU. Raises RemoteProtocolError naming what is wrong with it."""
+def decode(octets: bytes | memoryview, *, ours: bool = True) -> Pdu:
+    """One whole PDU. Raises RemoteProtocolError naming what is wrong with it.
+
+    Not `ours`: sent by somebody else's point of interception, whose proprietary attribute is not this one. What only
+    that tells is unknown then: the error of the stamp, whether its clock is governed, the subject's role.
+    """
     if len(octets) < HEADER_OCTETS:
         raise RemoteProtocolError("x2: shorter than its header")
     _, kind, header, length, payload_format, direction, xid, correlation = HEADER.unpack_from(octets)
@@ -165,7 +169,7 @@ def decode(octets: bytes | memoryview) -> Pdu:
     get = values.get  # plain numbers below: a look-up by enum member costs four times as much
     try:
         seconds, nanoseconds = _TIMESTAMP.unpack(get(9, _NO_TIMESTAMP))
-        error_us, flags, role, _ = PROPRIETARY.unpack(get(4, _NO_PROPRIETARY))
+        error_us, flags, role, _ = PROPRIETARY.unpack(get(4, _NO_PROPRIETARY) if ours else _NO_PROPRIETARY)
         sequence = get(8)
         point = get(7)
         return Pdu(
@@ -194,8 +198,9 @@ class Framer:
     `failure` is what is wrong with the stream, once something is: it is of no more use, what was whole before is good.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ours: bool = True) -> None:
         self.failure: RemoteProtocolError | None = None
+        self._ours = ours
         self._buffer = bytearray()
 
     def feed(self, octets: bytes | memoryview) -> list[Pdu]:
@@ -211,7 +216,7 @@ class Framer:
                 _possible(header, length)
                 if len(self._buffer) - at < header + length:
                     break
-                found.append(decode(bytes(self._buffer[at : at + header + length])))
+                found.append(decode(bytes(self._buffer[at : at + header + length]), ours=self._ours))
                 at += header + length
         except RemoteProtocolError as error:
             self.failure = error

@@ -43,6 +43,7 @@ class Links:
         self._nursery = nursery
         self._bound_octets = bound_octets
         self._now_s = now_s
+        self.on_caught_up: Callable[[], None] = lambda: None
         self._links: dict[tuple[str, Destination], Link] = {}
         self._users: dict[tuple[str, Destination], set[bytes]] = {}
 
@@ -63,11 +64,17 @@ class Links:
         if link is None or link.state is LinkState.CLOSED:
             spool = link.spool if link is not None else self._open(key)
             link = Link(self._identity(key), task.agency, task.destination, spool, self._tls)
+            link.on_caught_up = self.on_caught_up
             self._links[key] = link
             self._nursery.start_soon(link.run)
         self._users.setdefault(key, set()).add(task.xid)
         link.finish(False)
         return link
+
+    def caught_up(self, task: Task) -> bool:
+        """Everything made until now for the task's link has been given to its connection."""
+        link = self._links.get(_key(task))
+        return link is not None and link.caught_up
 
     def leave(self, task: Task) -> None:
         """The task has ended; the last one lets its link deliver the rest and end."""

@@ -3,6 +3,7 @@
 The whole of it, in the order of an event's way:
 
     run/iap.x2 ─> Intake (X2 octets) ─> Tracker (call models, encoding) ─> Links ─> Spool ─> Link (TLS)
+    third parties (TLS) ─> InterceptionPoints ─> the same Tracker
     run/mediator.x1 ─> TaskTable (authorization.admit) ─> Tracker, Links
 
 One drain of the X2 socket is one pass: read what is there, parse it, make its messages, one append and one send for
@@ -34,12 +35,15 @@ import trio
 from mediation.core import x1, x2
 from mediation.core.case import Task
 from mediation.core.check import Check
+from mediation.core.content import Verb
 from mediation.core.errors import (
     AuthorizationError,
     ConfigurationError,
     EncodingError,
 )
+from mediation.delivery.content import ContentDelivery, First
 from mediation.delivery.intake import Intake
+from mediation.delivery.interception_point import InterceptionPoints
 from mediation.delivery.links import Links
 from mediation.delivery.retired import Retired
 from mediation.delivery.sender import Link
@@ -75,6 +79,7 @@ class Mediator:
             site.run_dir, X1_SOCKET, owner=(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
         )
         self._x1 = X1Server(listener, self.handle, self._log)
+        self.points = InterceptionPoints(site.interception_points, folder, self._drained, self._content)
         run_dir, spool_dir = self._confine()
         try:
             self.retired = Retired(spool_dir / RETIRED_FILE)
@@ -86,7 +91,7 @@ class Mediator:
         self.authority_clock = clock.AuthorityClock(self._high_water)
         self.tracker = Tracker(
             site.dial_plan,
-            [iap.name for iap in site.iaps],
+            site.point_names,
             digit_timeout_ns=site.delivery.digit_timeout_ms * 1_000_000,
             status_messages=site.delivery.surveillance_status,
         )
@@ -98,6 +103,16 @@ class Mediator:
             bound_octets=site.delivery.spool_mib << 20,
             now_s=lambda: self.authority_clock.now_ns() // 1_000_000_000,
         )
+        self.content = ContentDelivery(
+            run_dir,
+            context,
+            nursery,
+            now_ns=self.authority_clock.now_ns,
+            caught_up=self.links.caught_up,
+            on_first=self._first_packets,
+            on_link=self._content_link,
+        )
+        self.links.on_caught_up = self.content.open
         self.intake = Intake(run_dir, self._drained)
 
     def _confine(self) -> tuple[Path, Path]:
@@ -126,6 +141,8 @@ class Mediator:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._x1.run)
             nursery.start_soon(self.intake.run)
+            nursery.start_soon(self.content.run)
+            nursery.start_soon(self.points.run)
             nursery.start_soon(self._keep_time)
             nursery.start_soon(self._tick)
             if notifier is not None:
@@ -133,6 +150,7 @@ class Mediator:
 
     def close(self) -> None:
         """Blocks for a last commit of each spool."""
+        self.points.close()
         self.links.close()
         self._high_water.close()
 
@@ -142,19 +160,40 @@ class Mediator:
         """Everything that one drain of the X2 socket brought."""
         now_ns = self.authority_clock.now_ns()
         refused = self.tracker.counters.refused_unknown
-        self.links.deliver(self.tracker.observe(pdus, lambda xid: self.table.live(xid, now_ns)))
+        self._deliver(self.tracker.observe(pdus, lambda xid: self.table.live(xid, now_ns)))
         if self.tracker.counters.refused_unknown > refused:
             self._log.error("alarm_task_unknown", count=self.tracker.counters.refused_unknown)
         deadline = self.tracker.next_deadline_ns()
         if deadline is not None and deadline < self._planned_ns:
             self._wake.set()
 
+    def _deliver(self, outgoing: list[Outgoing]) -> None:
+        """Messages to their links, then content to where they said it goes."""
+        bound = self.tracker.take_bound()
+        if any(each.binding.verb is Verb.CLOSE for each in bound):
+            self.content.catch_up()
+        self.links.deliver(outgoing)
+        if bound:
+            self.content.apply(bound)
+
+    def _first_packets(self, firsts: list[First]) -> None:
+        now_ns = self.authority_clock.now_ns()
+        self._deliver(self.tracker.content_seen(firsts, lambda xid: self.table.live(xid, now_ns)))
+        self._wake.set()
+
+    def _content_link(self, xids: frozenset[bytes], up: bool) -> None:
+        self._deliver(self.tracker.content_link(xids, up, time.time_ns()))
+
+    def _content(self, pdus: list[x2.Pdu]) -> None:
+        """X3 of third parties: judged like X2, and counted there as what it is."""
+        self._drained(pdus)
+
     async def _keep_time(self) -> None:
         """Ends windows at their second and gives the call models their time."""
         while True:
             self._wake = trio.Event()
             self._expire()
-            self.links.deliver(self.tracker.advance(time.time_ns()))
+            self._deliver(self.tracker.advance(time.time_ns()))
             pause = GRAIN_S
             if (end := self.table.next_end_ns()) is not None:
                 pause = min(pause, (end - self.authority_clock.now_ns()) / 1e9)
@@ -175,6 +214,7 @@ class Mediator:
             await trio.sleep(TICK_S)
             gc.collect(1)  # what `_prepare_process` took from the events' way
             self.links.tick()
+            self.content.tick()
             if not self.retired.save():
                 self._log.error("alarm_stops_not_saved", failures=self.retired.failures)
             try:
@@ -190,12 +230,15 @@ class Mediator:
         outgoing: list[Outgoing]
         if change.after is None:
             if change.before is not None:
+                self.content.end(change.before)  # before anything is said of it
                 outgoing = self.tracker.end(change.before, now_ns)
+                self.tracker.take_bound()
                 self.links.deliver(outgoing)
                 self.links.leave(change.before)
         elif change.before is not None:
             self._must_keep_destination(change.before, change.after)
-            self.links.deliver(self.tracker.modify(change.before, change.after, now_ns))
+            self._deliver(self.tracker.modify(change.before, change.after, now_ns))
+            self.content.begin(change.after)
         else:
             task = change.after
             try:
@@ -207,7 +250,10 @@ class Mediator:
             except (OSError, ConfigurationError) as error:
                 self._log.error("alarm_no_spool", reason=str(error))
                 raise AuthorizationError(Check.DESTINATION, "the delivery function cannot spool") from error
+            self.content.begin(task)
             self.links.deliver(outgoing)
+            if self.content.down(task):
+                self._content_link(frozenset({task.xid}), False)
 
     @staticmethod
     def _must_keep_destination(before: Task, after: Task) -> None:
@@ -240,7 +286,9 @@ class Mediator:
             "stops_not_saved": self.retired.failures,
             "stranded_spools": self.links.stranded(),
             "intake": msgspec.to_builtins(self.intake.counters) | {"connected": self.intake.connected},
+            "interception_points": self.points.report(),
             "tracker": msgspec.to_builtins(self.tracker.counters),
+            "content": self.content.report(),
             "call_models": {name: count for name, count in self.tracker.model_counters().items() if count},
             "links": [_link_report(link) for link in self.links],
         }

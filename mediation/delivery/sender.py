@@ -18,7 +18,7 @@ import random
 import ssl
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -88,6 +88,7 @@ class Link:
         self.counters = LinkCounters()
         self.latency = Histogram()  # received at the IAP to acknowledged by the far side
         self.acknowledged_at_ns: int | None = None
+        self.on_caught_up: Callable[[], None] = lambda: None
         self._tls = tls
         self._log = log.get("mediator").bind(link=link_id)
         self._channel: Channel | None = None
@@ -122,6 +123,12 @@ class Link:
                 return
             self._pending = memoryview(frames)[taken:]
         self._more.set()
+
+    @property
+    def caught_up(self) -> bool:
+        """Everything that was stored has been given to the connection."""
+        reader = self._reader
+        return reader is not None and not self._pending and reader.position == self.spool.position
 
     def finish(self, finishing: bool = True) -> None:
         """No live order needs the link: it ends when what was generated under the orders is delivered."""
@@ -290,6 +297,7 @@ class Link:
                 await channel.send(self._connection.send(Close(CloseReason.DONE)))
                 raise _Over
             else:
+                self.on_caught_up()
                 # A loss that finds no room yet is tried again: the thread wipes what was acknowledged.
                 with trio.move_on_after(SETTLE_S if self.spool.open_loss else math.inf):
                     await more.wait()

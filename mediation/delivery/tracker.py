@@ -18,12 +18,14 @@ import msgspec
 
 from mediation.core import encoding
 from mediation.core.call import CallModel
-from mediation.core.case import Task
+from mediation.core.case import Capability, Task
 from mediation.core.cdc import CallEvent
+from mediation.core.content import Channels
 from mediation.core.errors import EncodingError
 from mediation.core.identity import Plan
 from mediation.core.surveillance import Surveillance
 from mediation.core.x2 import Pdu, PduType
+from mediation.delivery.content import Bound, First
 from mediation.delivery.spool import MAX_U32, Message
 
 PROFILES: Final = encoding.PROFILES
@@ -56,6 +58,9 @@ class Tracker:
         self._status_messages = status_messages
         self._models: dict[tuple[bytes, str], CallModel] = {}
         self._tasks: dict[bytes, Task] = {}
+        self._channels: dict[bytes, Channels] = {}
+        self._taken: set[str] = set()  # CCC identifiers in use
+        self._bound: list[Bound] = []
         self._due: list[tuple[int, tuple[bytes, str]]] = []  # a heap; entries of models that moved on stay until due
         self._armed: dict[tuple[bytes, str], int] = {}
 
@@ -67,6 +72,8 @@ class Tracker:
             raise EncodingError("profile is not provided by this release")
         found: list[Outgoing] = []
         models = {}
+        content = task.destination.content if Capability.CONTENT in task.capabilities else None
+        channels = Channels(task.xid, content, self._taken) if content is not None else None
         for iap in self._iaps:
             if task.iaps and iap not in task.iaps:
                 continue
@@ -82,9 +89,12 @@ class Tracker:
                     plan=self._plan,
                     digit_timeout_ns=self._digit_timeout_ns,
                     status_messages=self._status_messages,
+                    channels=channels,
                 )
             )
         self._tasks[task.xid] = task
+        if channels is not None:
+            self._channels[task.xid] = channels
         self._models.update(models)
         for model in models.values():
             found += self._encoded(task, model.start(now_ns))
@@ -105,9 +115,11 @@ class Tracker:
         found: list[Outgoing] = []
         for key, model in self._of(task.xid):
             found += self._encoded(task, model.stop(now_ns))
+            self._collect(key, model)
             del self._models[key]
             self._armed.pop(key, None)
         self._tasks.pop(task.xid, None)
+        self._channels.pop(task.xid, None)
         return found
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -141,6 +153,7 @@ class Tracker:
                 continue
             if events:
                 found += self._encoded(task, events)
+                self._collect(key, model)
             self._arm(key, model)
         return found
 
@@ -153,8 +166,44 @@ class Tracker:
             model = self._models.get(key)
             if model is not None:
                 found += self._encoded(self._tasks[key[0]], model.advance(now_ns))
+                self._collect(key, model)
                 self._arm(key, model)
         return found
+
+    # -- content ------------------------------------------------------------------------------------------------------
+
+    def content_seen(self, firsts: Iterable[First], live: Callable[[bytes], Task | None]) -> list[Outgoing]:
+        """What first packets of content make of the calls that they belong to."""
+        found: list[Outgoing] = []
+        for xid, iap, correlation, stamp_ns in firsts:
+            task = live(xid)
+            key = (xid, iap or self._iaps[0])
+            model = self._models.get(key)
+            if task is None or model is None:
+                continue  # counted where the packets are
+            found += self._encoded(task, model.content_seen(correlation, stamp_ns))
+            self._collect(key, model)
+            self._arm(key, model)
+        return found
+
+    def content_link(self, xids: Iterable[bytes], up: bool, now_ns: int) -> list[Outgoing]:
+        """The content link of these tasks was lost, or came back."""
+        found: list[Outgoing] = []
+        for xid in xids:
+            channels = self._channels.get(xid)
+            if channels is None or channels.link_up is up:
+                continue
+            channels.link_up = up
+            for key, model in self._of(xid):
+                found += self._encoded(self._tasks[xid], model.content_link(now_ns))
+                self._collect(key, model)
+                self._arm(key, model)
+        return found
+
+    def take_bound(self) -> list[Bound]:
+        """What became of content channels since the last time; to be done once the messages are on their way."""
+        bound, self._bound = self._bound, []
+        return bound
 
     def next_deadline_ns(self) -> int | None:
         return self._due[0][0] if self._due else None
@@ -175,6 +224,10 @@ class Tracker:
 
     def _of(self, xid: bytes) -> list[tuple[tuple[bytes, str], CallModel]]:
         return [((xid, iap), self._models[xid, iap]) for iap in self._iaps if (xid, iap) in self._models]
+
+    def _collect(self, key: tuple[bytes, str], model: CallModel) -> None:
+        for binding in model.bindings():
+            self._bound.append(Bound(self._tasks[key[0]], key[1], binding))
 
     def _arm(self, key: tuple[bytes, str], model: CallModel) -> None:
         deadline = model.next_deadline_ns()

@@ -157,7 +157,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def point_names(self) -> tuple[str, ...]:
         """Every access point that an order may name, third parties' included."""
-        return tuple(point.name for point in (*self.iaps, *self.heps, *self.interception_points))
+        own = tuple(point.name for point in self.access_points)
+        return own + tuple(point.name for point in self.interception_points)
 
     @property
     def run_dir(self) -> Path:
@@ -213,13 +214,15 @@ def load(path: Path | str) -> Site:
 
 def _check_points(file: _File) -> None:
     """What the types cannot say of access points. Raises ConfigurationError naming the setting."""
-    points = (*file.iap, *file.hep, *file.interception_point)
+    points: tuple[Iap | Hep | InterceptionPoint, ...] = (*file.iap, *file.hep, *file.interception_point)
+    taps: tuple[Iap | Hep, ...] = (*file.iap, *file.hep)
+    listeners: tuple[Hep | InterceptionPoint, ...] = (*file.hep, *file.interception_point)
     if len({point.name for point in points}) != len(points):
         raise ConfigurationError(f"{FILE}: two intercept access points share a name")
     for point in points:
         if not re.fullmatch(r"[\x21-\x7e]{1,15}", point.name):
             raise ConfigurationError(f"{FILE}: iap name: visible characters, 1 to 15")
-    for tap in (*file.iap, *file.hep):
+    for tap in taps:
         for address in tap.own:
             try:
                 ipaddress.ip_address(address)
@@ -231,7 +234,7 @@ def _check_points(file: _File) -> None:
         }
         if taken & set(iap.ports):
             raise ConfigurationError(f"{FILE}: iap {iap.name}: a tunnel's port cannot be a signalling port")
-    for listener in (*file.hep, *file.interception_point):
+    for listener in listeners:
         try:
             unspecified = ipaddress.ip_address(listener.listen).is_unspecified
         except ValueError as error:

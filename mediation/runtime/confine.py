@@ -4,11 +4,12 @@ Answers for: after `seal`, what is not listed is refused by the kernel with EPER
 good. May not: be undone, or be called before the process has opened everything it will ever read.
 
 The list is for the access process (design: it reads frames, answers on Unix sockets that were bound before, and
-nothing else). Three of its entries look at arguments:
+nothing else). Some of its entries look at arguments:
     bpf      only element look-up, update and delete: no program, no map, no attachment
     mmap, mprotect   never executable
     write, sendto    never on a packet socket: a tap listens, it must not be able to send a frame
     ioctl    only FIONBIO; fcntl only flags, so no descriptor gets a second number
+    recvmmsg only on the sockets of HEP feeds, which are UDP and carry no descriptors
 There is no sendmsg or recvmsg, so no descriptor can leave or enter either.
 """
 
@@ -63,7 +64,7 @@ SYSTEM_CALLS: dict[str, tuple[int, int]] = {
 }  # fmt: skip
 CHECKED_CALLS = {
     "bpf": (321, 280), "mmap": (9, 222), "mprotect": (10, 226), "ioctl": (16, 29), "fcntl": (72, 25),
-    "write": (1, 64), "sendto": (44, 206),
+    "write": (1, 64), "sendto": (44, 206), "recvmmsg": (299, 243),
 }  # fmt: skip
 SECCOMP_CALL = (317, 277)
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # linux/audit.h
@@ -112,10 +113,12 @@ _ALLOW = (RETURN, 0, 0, SECCOMP_RET_ALLOW)
 _REFUSE = (RETURN, 0, 0, SECCOMP_RET_ERRNO | 1)  # EPERM
 
 
-def program(machine: str, packet_sockets: Iterable[int]) -> bytes:
-    """The seccomp filter as classic BPF. `packet_sockets` are descriptors that nothing may be written to."""
+def program(machine: str, packet_sockets: Iterable[int], feeds: Iterable[int] = ()) -> bytes:
+    """The seccomp filter as classic BPF. `packet_sockets` and `feeds` are descriptors that nothing may be written to;
+    from `feeds` many datagrams may be read at once."""
     column = 0 if machine == "x86_64" else 1
-    listening = list(packet_sockets)
+    feeding = list(feeds)
+    listening = [*packet_sockets, *feeding]
     checked = {
         "bpf": _one_of(0, BPF_ELEMENT_COMMANDS),
         "mmap": _no_bit(2, PROT_EXEC),
@@ -124,6 +127,7 @@ def program(machine: str, packet_sockets: Iterable[int]) -> bytes:
         "fcntl": _one_of(1, FCNTL_FLAGS),
         "write": _none_of(0, listening),
         "sendto": _none_of(0, listening),
+        "recvmmsg": _one_of(0, feeding),
     }
     code: list[tuple[int, int, int, int]] = [
         (LOAD, 0, 0, DATA_ARCH),
@@ -182,12 +186,12 @@ def sharpen_timers() -> None:
     _check(_libc.prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0), "timer slack")
 
 
-def seal(packet_sockets: Iterable[int]) -> None:
+def seal(packet_sockets: Iterable[int], feeds: Iterable[int] = ()) -> None:
     """From here on only the listed system calls, in all threads. Raises ConfigurationError on another machine."""
     machine = platform.machine()
     if machine not in AUDIT_ARCH:
         raise ConfigurationError(f"confinement: no list of system calls for {machine}")
-    code = program(machine, packet_sockets)
+    code = program(machine, packet_sockets, feeds)
     memory = ctypes.create_string_buffer(code, len(code))
     loaded = _Program(len(code) // _INSTRUCTION.size, ctypes.cast(memory, ctypes.c_void_p))
     number = SECCOMP_CALL[0 if machine == "x86_64" else 1]

@@ -118,7 +118,8 @@ class Access:
                 await trio.sleep(0.005)
 
 
-def write_site(folder: Path, wire: Wire, *, accept: bool = True) -> None:
+def write_site(folder: Path, wire: Wire, *, accept: bool = True, more: str = "") -> None:
+    """`more` is TOML text of further tables."""
     for name in ("keys", "run", "log"):
         (folder / name).mkdir()
     (folder / "config.toml").write_text(
@@ -133,7 +134,7 @@ accept_undisciplined = {str(accept).lower()}
 [access]
 hold_cpu_latency = true
 realtime_priority = 5
-"""
+{more}"""
     )
     for ring in authority.rings():
         (folder / "keys" / f"{ring.role}.json").write_bytes(msgspec.json.encode(ring))
@@ -142,10 +143,10 @@ realtime_priority = 5
 
 @asynccontextmanager
 async def running(
-    folder: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch, *, accept: bool = True
+    folder: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch, *, accept: bool = True, more: str = ""
 ) -> AsyncIterator[Access]:
     monkeypatch.setattr(authority, "NOW_S", int(time.time()))
-    write_site(folder, wire, accept=accept)
+    write_site(folder, wire, accept=accept, more=more)
     access = Access(folder, wire)
     async with trio.open_nursery() as nursery:
         access.nursery = nursery

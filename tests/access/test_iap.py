@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from mediation.core import x1, x2
+from mediation.core.case import Authority, Capability, ContentDestination
 from mediation.runtime import sockets
 from tests.access.conftest import Wire, ip
 from tests.access.process import (
@@ -90,6 +91,42 @@ async def test_digits_pass_only_while_they_are_ordered(
         (following,) = await access.pdus(1)
         assert following.payload_format == x2.PayloadFormat.SIP
         assert (await access.report())["taps"][0]["filter"]["passed_media"] == 1
+
+
+async def test_content_leaves_by_its_own_socket_and_only_for_an_order_that_has_it(
+    folder: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(folder, wire, monkeypatch) as access:
+        await access.ask(x1.ActivateTask(id=1, request=access.order()))
+        x3 = await sockets.connect(folder / "run", "iap.x3")
+        second = await sockets.connect(folder / "run", "iap.x3")
+        with trio.fail_after(5):
+            assert await second.receive_some(1) == b""  # one reader at a time
+        wire.send(invite(), answer())
+        await access.pdus(2)
+        wire.send(rtp(0), rtp(0, source=MEDIA, destination=PHONE), invite(call_id="two"))
+        await access.pdus(1)
+        report = await access.report()
+        assert (report["reader"]["x3_octets"], report["reader"]["x3_refused"]) == (0, 1)
+        assert report["taps"][0]["filter"]["passed_media"] == 0
+        legal = msgspec.structs.replace(
+            authority.LEGAL, case="CASE-2", authority=Authority.TITLE_III, nonce="0c" * 16,
+            capabilities=(Capability.CALL_DATA, Capability.CONTENT),
+            destination=msgspec.structs.replace(
+                authority.LEGAL.destination, content=ContentDestination(host="192.0.2.9", port=41801)
+            ),
+        )  # fmt: skip
+        answered = await access.ask(x1.ActivateTask(id=2, request=access.order(legal_token=legal)))
+        assert answered == x1.Ok(id=2)
+        wire.send(invite(call_id="three"), answer("three"))
+        await access.pdus(4)
+        wire.send(rtp(0), rtp(0, source=MEDIA, destination=PHONE))
+        framer, found = x2.Framer(), list[x2.Pdu]()
+        with trio.fail_after(5):
+            while len(found) < 2:
+                found += framer.feed(await x3.receive_some(65536))
+        assert [(pdu.type, pdu.source[0]) for pdu in found] == [(x2.PduType.X3, PHONE), (x2.PduType.X3, MEDIA)]
+        await x3.aclose()
 
 
 async def test_a_window_ends_to_the_second_in_mid_call(

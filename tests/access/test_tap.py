@@ -79,6 +79,7 @@ SIGNALLING = [
 OTHERS = {
     "dropped_not_ip": make.ethernet(datagram4()[14:])[:12] + b"\x08\x06" + bytes(28),
     "dropped_not_udp": make.ethernet(make.ipv4(A4, B4, struct.pack("!HH", 5060, 5060) + bytes(16), protocol=132)),
+    "dropped_other_connection": make.ethernet(make.ipv4(A4, B4, make.tcp(A4, B4, 443, 50600), protocol=6)),
     "dropped_malformed": make.ethernet(b"\x43" + make.ipv4(A4, B4, make.udp(A4, B4, 5060, 5060, b"x"))[1:]),
     "dropped_other_flow": datagram4(16384, b"\x80\x00" + bytes(170)),
     "dropped_fragment": make.fragments(A4, B4, make.udp(A4, B4, 16384, 16386, bytes(2000)), 1000, ident=3)[1],

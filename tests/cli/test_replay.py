@@ -79,6 +79,23 @@ def test_the_subjects_call_and_no_other(site: Site, capture: Path) -> None:
     assert CAROL.number.encode() not in b"".join(bytes.fromhex(line["ber"]) for line in lines)
 
 
+def test_an_order_for_the_other_profile_gets_it(capture: Path, tmp_path: Path) -> None:
+    site = Site(tmp_path / "site")
+    site.order("CASE-1", f"tel:{ALICE.number}", "--dde", "on", "--profile", "pcesp")
+    lines, _ = site.replay(capture)
+    assert [line["message"] for line in lines] == [
+        "origination",
+        "networksignal",
+        "answer",
+        "dialeddigitextraction",
+        "release",
+    ]
+    assert {(line["case"], line["profile"]) for line in lines} == {("CASE-1", "pcesp")}
+    assert len({line["call"] for line in lines}) == 1
+    assert [line["sequence"] for line in lines] == [1, 2, 3, 4, 5]
+    assert lines[3]["fields"]["digits"] == "11#"
+
+
 def test_event_times_are_the_captures_own(site: Site, tmp_path: Path) -> None:
     calls = Recording()
     calls.call(ALICE, BOB, "old@test", 1_000_000_000_123_456_000)

@@ -233,12 +233,13 @@ def tell(message: cdc.Message) -> str:
                 return f"networkSignal {message.subject_audible_signal.name}"
             if message.alerting_signal is not None:
                 return f"networkSignal {message.alerting_signal.name}"
-            return f"networkSignal {message.other}"
+            return f"networkSignal {'refer' if message.refer else message.other}"
         case cdc.Release():
             leg = f" leg {message.call_id.leg}" if message.call_id.leg else ""
             return f"release{leg}" + (f" {message.cause.sip[0]}" if message.cause else "")
         case cdc.SubjectSignal():
-            return f"subjectSignal {message.other_signaling_information or message.switchhook_flash}"
+            told = message.other_signaling_information or message.switchhook_flash or message.dialed_digits
+            return f"subjectSignal {told or ('refer' if message.refer else None)}"
         case cdc.DialedDigitExtraction():
             return f"dialedDgtExtrn {message.digits}"
         case cdc.SurveillanceStatus():

@@ -274,14 +274,33 @@ def test_a_call_already_up_has_no_invented_beginning(wire: Wire) -> None:
 
 
 def test_a_call_already_up_of_which_nothing_was_said(wire: Wire) -> None:
+    """Its end is told all the same, once; what only belongs to a set-up joins nothing."""
     wire.answer()
     wire.bye()
-    assert wire.story == []
+    wire.bye()
+    assert wire.story == ["release"]
     other = Wire(wire.model, call_id="other")
     other.ring()
-    other.bye()
-    assert other.story == []
-    assert wire.model.counters["unknown_call"] == 3
+    other.bye(from_caller=False)
+    assert other.story == ["release"]
+    assert wire.model.counters["unknown_call"] == 1
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE", "INFO", "REFER", "OPTIONS", "MESSAGE", "BYE"])
+@pytest.mark.parametrize("from_caller", [True, False])
+def test_any_request_inside_shows_a_call_that_was_up(wire: Wire, method: str, from_caller: bool) -> None:
+    wire.request(method, from_caller=from_caller, cseq=10)
+    wire.response(200, method=method, from_caller=not from_caller, cseq=10)
+    assert wire.model.counters["calls_joined"] == 1
+    if method != "BYE":
+        wire.bye()
+    assert [line for line in wire.story if line != "directSignalReporting"] == ["release"]  # which MESSAGE makes
+
+
+@pytest.mark.parametrize("method", ["ACK", "PRACK", "NOTIFY", "SUBSCRIBE", "CANCEL"])
+def test_what_proves_no_call_that_is_up_joins_none(wire: Wire, method: str) -> None:
+    wire.request(method, cseq=10)
+    assert (wire.story, wire.model.calls) == ([], 0)
 
 
 def test_who_is_who_in_a_call_that_was_joined(inwards: Wire) -> None:

@@ -238,7 +238,7 @@ def test_silence_of_a_held_call_is_not_told(wire: Wire) -> None:
 def test_more_calls_than_channels() -> None:
     made = channels(maximum=1)
     calls = CallModel(surveillance(channels=made))
-    first, second = Wire(calls, call_id="one"), Wire(calls, call_id="two")
+    first, second = Wire(calls, call_id="one"), Wire(calls, call_id="two", caller_contact="sip:line2@10.0.0.6")
     first.connect()
     second.connect()
     assert told(second) == ["origination", f"ccUnavailable {Reason.NO_CHANNEL}", "answer"]
@@ -259,7 +259,7 @@ def test_the_content_link_is_lost_and_comes_back() -> None:
         wire.events += wire.model.content_link(wire.now_ns)
     lost = f"ccUnavailable {Reason.LINK}"
     assert told(wire)[3:] == [lost, "ccChange", lost]
-    late = Wire(wire.model, call_id="late")
+    late = Wire(wire.model, call_id="late", caller_contact="sip:line2@10.0.0.6")
     late.connect()
     assert told(late) == ["origination", "ccOpen", lost, "answer"]
 
@@ -294,7 +294,7 @@ def test_a_call_seen_on_both_sides_of_a_server_is_delivered_once(wire: Wire) -> 
     wire.model.bindings()
     packet(wire)
     call = next(iter(wire.model._calls.values()))
-    wire.model._calls[77] = call  # the same call under the handle of its other leg
+    wire.model._calls.alias(call, 77, "behind")  # the same call under the handle of its other leg
     packet(wire, key=77)
     assert [(each.verb, each.key) for each in wire.model.bindings()] == [(Verb.BAR, 77)]
 

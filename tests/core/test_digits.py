@@ -153,6 +153,20 @@ def test_sources_further_apart_than_the_longest_lag_are_two_presses() -> None:
     assert far.strings() == [("5", RELAY), ("5", RTP)]
 
 
+def test_a_tone_that_had_ended_long_before_is_another_press() -> None:
+    assert Phone().tell(RELAY, "5", 2 * SECOND).tone("5", SECOND).strings() == [("5", RELAY), ("5", PCMU)]
+
+
+def test_a_press_lasts_as_long_as_any_of_its_sources_says() -> None:
+    phone = Phone().rtp(press("5", 0)[:1], SECOND).tell(RELAY, "5", SECOND + 300 * MS, 300 * MS)
+    assert phone.tell(KPML, "5", SECOND + 600 * MS).strings() == [("5", RTP)]
+
+
+def test_a_source_that_told_a_press_tells_another_one_next_time() -> None:
+    phone = Phone().rtp(press("5", 0)[:1], SECOND).tell(RELAY, "5", SECOND + 50 * MS)
+    assert phone.tell(RELAY, "5", SECOND + 250 * MS).strings() == [("55", RELAY)]
+
+
 @pytest.mark.parametrize("gap", [80 * MS, 120 * MS, 200 * MS, 500 * MS, 1300 * MS])
 @pytest.mark.parametrize("lag", [0, 100 * MS, 300 * MS])
 def test_fast_repeats_of_one_key_by_two_sources(gap: int, lag: int) -> None:

@@ -97,6 +97,13 @@ def test_scenario_21_the_same_keys_by_telephone_event_and_info(wire: Wire) -> No
     assert wire.model.counters["digits_again"] == 4
 
 
+def test_a_held_key_whose_end_packets_are_lost(wire: Wire) -> None:
+    wire.play(press("7", 0)[:1])
+    wire.now_ns += 2000 * MS
+    wire.request("INFO", cseq=20, headers=(f"Content-Type: {RELAY}",), body="Signal=7\r\nDuration=2000\r\n")
+    assert [digits for digits, _ in dialed(wire)] == ["7"]
+
+
 def test_the_toggle_holds_for_every_source(wire: Wire) -> None:
     wire.events += wire.model.set_dde(False, wire.now_ns)
     relay(wire, "1", 20)
@@ -155,9 +162,19 @@ def test_a_hash_sign_and_the_split_at_32_hold_for_info(wire: Wire) -> None:
     assert dialed(wire) == [("#", RELAY), ("1" * 32, RELAY), ("1", RELAY)]
 
 
-def test_digits_by_info_of_a_call_that_is_not_known() -> None:
+def test_digits_by_info_of_a_call_that_was_up_before() -> None:
+    """The INFO is the first that is seen of it: it joins the call (scenario 35)."""
     wire = Wire(CallModel(surveillance()))
     relay(wire, "1", 20)
+    wire.wait(5)
+    assert (wire.story, wire.model.counters["calls_joined"]) == (["dialedDgtExtrn 1"], 1)
+
+
+def test_digits_by_info_outside_of_any_dialog() -> None:
+    wire = Wire(CallModel(surveillance()))
+    wire.request(
+        "INFO", to_tag=None, cseq=20, headers=("Content-Type: application/dtmf-relay",), body="Signal=1\r\nDuration=160"
+    )
     assert (wire.story, wire.model.counters["unknown_call"]) == ([], 1)
 
 
@@ -175,6 +192,7 @@ def test_digits_by_info_of_a_call_that_is_not_known() -> None:
         (DTMF, "5\r\n", ("5", 0)),
         (DTMF, "16", (FLASH, 0)),
         (DTMF, "17", ("17", 0)),
+        (DTMF, "05", ("05", 0)),
         (DTMF, "2015550199", ("2015550199", 0)),
         (DTMF, "Signal=3\r\nDuration=5\r\n", ("3", 5)),
         ("application/hook-flash", "anything", (FLASH, 0)),

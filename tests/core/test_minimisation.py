@@ -10,7 +10,7 @@ import pytest
 
 from mediation.core import ccc, cdc
 from mediation.core.case import Authority, Capability
-from mediation.core.minimisation import FIELDS, VERDICTS, WHOLE, Kind, Minimiser, table
+from mediation.core.minimisation import FIELDS, VERDICTS, WHOLE, Kind, Minimiser, kind_of_line, table
 
 PEN = (Authority.PEN_REGISTER, Authority.TRAP_AND_TRACE)
 EVERYTHING = frozenset(Capability)
@@ -205,7 +205,7 @@ def test_a_signal_that_is_no_sip_is_withheld_from_all_but_a_full_order() -> None
 @pytest.mark.parametrize(
     ("media_type", "needs"),
     [
-        (b"application/sdp", set()),  # a Title III order has descriptions anyway
+        (b"application/sdp", {Capability.CONTENT}),  # whole, as a signal carries it, keys of the media included
         (b"Text/Plain;charset=utf-8", {Capability.CONTENT}),
         (b"application/dtmf-relay", {Capability.DIGITS}),
         (b"application/pidf+xml", {Capability.LOCATION, Capability.CONTENT}),
@@ -224,3 +224,37 @@ def test_the_body_of_a_signal_goes_by_its_type(media_type: bytes, needs: set[Cap
         given = Minimiser(Authority.TITLE_III, capabilities).apply(signal(octets))
         assert isinstance(given, cdc.DirectSignalReporting)
         assert given.signaling[0].octets.endswith(b"secret") == (needs <= capabilities)
+
+
+def test_keys_of_the_media_go_only_to_content_orders() -> None:
+    lines = (
+        "v=0", "k=clear:secret", "m=audio 1 RTP/SAVP 0", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:secret",
+        "A=Crypto:2 AEAD_AES_128_GCM inline:secret", "a=key-mgmt:mikey secret", "a=ice-pwd:secret", "a=sendrecv",
+        "a=crypto:3 no end of line secret",
+    )  # fmt: skip
+    for end in ("\r\n", "\n"):
+        media = cdc.Media(sdp=end.join(lines), status=cdc.MediaStatus.GRANTED)
+        answer = cdc.Answer(**PREFIX, call_id=CALL, answering_media=media)
+        minimiser = Minimiser(Authority.TITLE_III, EVERYTHING - {Capability.CONTENT})
+        given = minimiser.apply(answer)
+        assert isinstance(given, cdc.Answer) and given.answering_media is not None
+        assert given.answering_media.sdp == end.join(("v=0", "m=audio 1 RTP/SAVP 0", "a=sendrecv", ""))
+        assert (given.answering_media.status, minimiser.removed) == (cdc.MediaStatus.GRANTED, 6)
+        assert Minimiser(Authority.TITLE_III, EVERYTHING).apply(answer) is answer
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("f: <sip:a@h>", Kind.CALL),
+        ("FROM : <sip:a@h>", Kind.CALL),
+        ("s: words", Kind.TEXT),
+        ("Refer-To: <sip:b@h?Replaces=c>", Kind.CALL),
+        ("r: <sip:b@h?Replaces=c&Subject=words>", Kind.TEXT),
+        ("X-Unheard-Of: 1", Kind.TEXT),
+        ("no header at all", Kind.TEXT),
+        ("Cellular-Network-Info: 3GPP", Kind.LOCATION),
+    ],
+)
+def test_a_header_line_is_judged_by_its_long_name(line: str, kind: Kind) -> None:
+    assert kind_of_line(line) is kind

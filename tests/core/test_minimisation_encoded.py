@@ -21,10 +21,11 @@ from tests.core.test_minimisation import RECORDS
 
 WORDS = "spoken-words"
 PLACE = "hidden-place"
-KEYS = "m=audio 4000 RTP/SAVP 0"
+MEDIA = "m=audio 4000 RTP/SAVP 0"
+KEYS = "inline:WVNfX19zZW1jdGwg"
 CHANNEL = "0A0B0C0D"
 DIGITS = "987654"
-MARKS = (WORDS, PLACE, KEYS, CHANNEL, DIGITS)
+MARKS = (WORDS, PLACE, MEDIA, KEYS, CHANNEL, DIGITS)
 
 LINES = (
     "From: <sip:a@h>", f"Subject: {WORDS}", f"Geolocation: <cid:{PLACE}>", f"Refer-To: <sip:b@h?body={WORDS}>",
@@ -43,17 +44,17 @@ def signal(media_type: str, body: str) -> cdc.SignalingMessage:
 
 SIGNALS = (
     signal("text/plain", WORDS),
-    signal("application/sdp", KEYS),
+    signal("application/sdp", MEDIA + KEYS),
     signal("application/dtmf-relay", f"Signal={DIGITS}"),
     signal("application/pidf+xml", PLACE + WORDS),
-    signal("multipart/mixed;boundary=b", "".join((WORDS, PLACE, KEYS, DIGITS))),
-    cdc.SignalingMessage(octets=f"{WORDS}{PLACE}{KEYS}{DIGITS}".encode()),
-    cdc.SignalingMessage(protocol="H.323", octets=f"{WORDS}{PLACE}{KEYS}{DIGITS}".encode()),
+    signal("multipart/mixed;boundary=b", "".join((WORDS, PLACE, MEDIA, KEYS, DIGITS))),
+    cdc.SignalingMessage(octets=f"{WORDS}{PLACE}{MEDIA}{KEYS}{DIGITS}".encode()),
+    cdc.SignalingMessage(protocol="H.323", octets=f"{WORDS}{PLACE}{MEDIA}{KEYS}{DIGITS}".encode()),
 )
 TEXTS = {
     "case_id": "CASE-1",
     "iap_system_id": "SBC1",
-    "sdp": KEYS,
+    "sdp": f"v=0\r\n{MEDIA}\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEYS}\r\n",
     "body": WORDS.encode(),
     "body_headers": (f"Content-Description: {WORDS}",),
     "sip_headers": LINES,
@@ -114,9 +115,9 @@ def lawful(authority: Authority, capabilities: frozenset[Capability]) -> set[str
     if Capability.LOCATION in capabilities:
         found.add(PLACE)
     if Capability.CONTENT in capabilities:
-        found |= {WORDS, CHANNEL, KEYS}
+        found |= {WORDS, CHANNEL, MEDIA, KEYS}
     if authority is Authority.TITLE_III:
-        found.add(KEYS)
+        found.add(MEDIA)
     return found
 
 

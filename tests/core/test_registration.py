@@ -191,6 +191,28 @@ def test_a_refresh_of_what_was_bound_before_is_not_a_registration(line: Line) ->
     assert bind(line, CONTACT, cseq=18) == []
 
 
+def test_what_a_known_phone_adds_or_takes_up_again_is_new(line: Line) -> None:
+    assert bind(line, CONTACT, cseq=17) == [UNKNOWN]
+    assert bind(line, CONTACT, HOTEL, cseq=18) == [REGISTRATION]
+    assert bind(line, CONTACT, HOTEL, cseq=19, seconds=0, listed=()) == [DEREGISTRATION]
+    assert bind(line, HOTEL, cseq=20) == [REGISTRATION]
+
+
+def test_a_refresh_that_is_accepted_too_late(line: Line) -> None:
+    bind(line, CONTACT, seconds=60)
+    line.now_ns += 59 * SECOND
+    assert line.register(CONTACT, cseq=2) == []
+    line.now_ns += 20 * SECOND
+    assert kinds(line.accept(f"{CONTACT};expires=60", cseq=2)) == [DEREGISTRATION, REGISTRATION]
+
+
+def test_the_first_hop_tells_where_it_went(line: Line) -> None:
+    line.register(CONTACT)
+    line.register(CONTACT, registrar="sip:core.example")  # what a proxy made of it
+    (message,) = line.accept(f"{CONTACT};expires=60")
+    assert isinstance(message, cdc.ServingSystem) and message.system_identity == "carrier.example"
+
+
 def test_after_a_whole_period_every_binding_was_seen(line: Line) -> None:
     line.model.start(START - 3601 * SECOND)
     assert bind(line, CONTACT, cseq=17) == [REGISTRATION]
@@ -235,8 +257,11 @@ def test_the_times_of_a_registrar_that_states_them_once(line: Line) -> None:
     line.register(f"{CONTACT};expires=77")
     (message,) = line.accept(CONTACT, headers=("Expires: 55",))
     assert isinstance(message, cdc.ServingSystem) and message.expiration_period == 55
-    line.register(HOTEL, expires=None, call_id="r2")
-    (message,) = line.accept(HOTEL, call_id="r2", headers=("Expires: soon",))
+    line.register(f"{HOTEL};expires=66", call_id="r3")
+    (message,) = line.accept(HOTEL, call_id="r3")
+    assert isinstance(message, cdc.ServingSystem) and message.expiration_period == 66
+    line.register("<sip:x@10.9.9.9>", expires=None, call_id="r2")
+    (message,) = line.accept("<sip:x@10.9.9.9>", call_id="r2", headers=("Expires: soon",))
     assert isinstance(message, cdc.ServingSystem) and message.expiration_period == 3600
 
 

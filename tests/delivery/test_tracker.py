@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mediation.core import x1
@@ -104,3 +105,14 @@ async def test_a_fault_of_ours_in_one_call_is_a_reported_loss(tmp_path: Path, mo
     assert [event for event in events if isinstance(event, Loss)] == [Loss(2, 2, LossClass.UNENCODABLE)]
     assert len(events) == 4
     spool.close()
+
+
+async def test_what_the_profile_cannot_say_takes_no_number(tmp_path: Path) -> None:
+    """PCESP has no SurveillanceStatus: nothing is sent, nothing is reported lost, and it is counted."""
+    desk = Desk(tmp_path)
+    task = msgspec.structs.replace(desk.task, profile="pcesp")
+    tracker = Tracker(desk.house.site.dial_plan, [IAP], digit_timeout_ns=10**9, status_messages=True)
+    assert tracker.begin(task, desk.house.now_s * 10**9) == []
+    assert (tracker.counters.not_in_profile, tracker.counters.unencodable) == (1, 0)
+    found = tracker.observe(await desk.pdus(), lambda _xid: task)
+    assert found and all(message.octets and message.octets[0] == 0x30 for _, message in found)

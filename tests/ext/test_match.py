@@ -141,19 +141,6 @@ def test_which_headers_count_on_which_side(side: str, source: str, name: str) ->
     assert bool(pdus) == (name in COUNTING[side, source])
 
 
-REGISTERING = {("access", PEER): True, ("trunk", PEER): False, ("trunk", SBC): True, ("trusted-trunk", PEER): True}
-
-
-@pytest.mark.parametrize(("side", "source"), REGISTERING)
-def test_registration(side: str, source: str) -> None:
-    rig = Rig(Point(side=side, own=(SBC,))).arm()
-    d = Dialog(caller="sip:third@example.com", callee=SUBJECT)
-    register = d.request("REGISTER", uri="sip:example.com", to_tag=False)
-    pdus = rig.send(register, d.response(200, method="REGISTER"), source=source)
-    expected = [Direction.FROM_TARGET, Direction.TO_TARGET] if REGISTERING[side, source] else []
-    assert [p.direction for p in pdus] == expected
-
-
 @pytest.mark.parametrize("method", ["BYE", "ACK", "CANCEL", "PRACK", "UPDATE", "DANCE", "invite"])
 def test_other_methods_begin_nothing(method: str) -> None:
     rig = Rig().arm()

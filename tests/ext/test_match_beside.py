@@ -3,8 +3,21 @@
 import pytest
 
 from mediation.core.x2 import Direction, Role
-from tests.ext.calls import SBC, Dialog, Point, Rig, sdp
+from tests.ext.calls import PEER, SBC, Dialog, Point, Rig, sdp
 from tests.ext.test_match import COUNTING, INVITE_HEADERS, STRANGER, SUBJECT, to_subject
+
+REGISTERING = {("access", PEER): True, ("trunk", PEER): False, ("trunk", SBC): True, ("trusted-trunk", PEER): True}
+
+
+@pytest.mark.parametrize(("side", "source"), REGISTERING)
+def test_registration(side: str, source: str) -> None:
+    rig = Rig(Point(side=side, own=(SBC,))).arm()
+    d = Dialog(caller="sip:third@example.com", callee=SUBJECT)
+    register = d.request("REGISTER", uri="sip:example.com", to_tag=False)
+    pdus = rig.send(register, d.response(200, method="REGISTER"), source=source)
+    expected = [Direction.FROM_TARGET, Direction.TO_TARGET] if REGISTERING[side, source] else []
+    assert [p.direction for p in pdus] == expected
+
 
 BESIDE = ["MESSAGE", "SUBSCRIBE", "NOTIFY", "REFER", "PUBLISH", "INFO", "OPTIONS"]
 
@@ -112,6 +125,7 @@ def test_a_call_up_before_is_joined_although_its_subscription_is_known() -> None
     assert len(rig.send(d.request("INVITE", cseq=7))) == 1
     rig.now += 3600_000_000_000 - 1
     assert len(rig.send(d.request("BYE", by_callee=True))) == 1
+    assert rig.count("calls") == 1
 
 
 def test_every_request_of_its_own_says_who_sends_it() -> None:

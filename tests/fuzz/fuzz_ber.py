@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from mediation.collection import decoder, present
 from mediation.core import cdc, encoding, fitting, syntax, t1678
 from mediation.core.errors import RemoteProtocolError
@@ -22,7 +24,8 @@ from mediation.core.fitting import Adapted
 
 SEEDS = [
     bytes.fromhex(line.split()[2])
-    for line in (Path(__file__).parents[1] / "vectors" / "t1678.txt").read_text().splitlines()
+    for name in ("t1678.txt", "pcesp.txt")
+    for line in (Path(__file__).parents[1] / "vectors" / name).read_text().splitlines()
     if not line.startswith("#")
 ]
 FACTS = present.LinkFacts(sequence=1, received_ns=0, error_us=0, disciplined=False)
@@ -81,9 +84,15 @@ def encoder_input(octets: bytes) -> None:
     source = Source(octets)
     message = value(t1678.MESSAGES[STRUCTS[source.number(len(STRUCTS))]].sequence, source)
     encoded = encoding.encode(message, encoding.DEFAULT_PROFILE, Adapted())
+    assert encoded is not None
     decoded = decoder.decode(encoded)
     assert decoded.message == message.name
     assert decoder.reencode(decoded) == encoded
+    if message.iap_system_id is None:
+        message = msgspec.structs.replace(message, iap_system_id="SBC1")  # mandatory in PCESP, and every task has one
+    encoded = encoding.encode(message, encoding.PCESP, Adapted())
+    if encoded is not None:
+        assert decoder.reencode(decoder.decode(encoded)) == encoded
 
 
 def decoder_input(octets: bytes) -> None:

@@ -1,8 +1,10 @@
 """Fuzzes the way of a packet: `python -m tests.fuzz.fuzz_packet --seconds 60`, best on a sanitizer build.
 
-Walker: any octets as a frame of any link type are walked to an end that is counted, and the counters add up. Capture
-readers: any octets are frames, or a RemoteProtocolError after some, never another exception. Inputs are mutations of
-real encapsulations, of fragments and of both file formats; the seed is printed, so a finding can be run again.
+Walker: any octets as a frame of any link type are walked to an end that is counted, and the counters add up; TCP
+segments whose numbers are tampered with make messages or losses. HEP: any octets have one end. Capture readers: any
+octets are frames, or a RemoteProtocolError after some, never another exception. Inputs are mutations of real
+encapsulations, of fragments, of segments, of tunnels and of both file formats; the seed is printed, so a finding can be
+run again.
 `one_input` takes one input and can be given to a coverage-guided engine as it is.
 
 On a sanitizer build: LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 python -m ...
@@ -15,6 +17,7 @@ import io
 import random
 import time
 
+from mediation.access._hep import HepFeed
 from mediation.access._matcher import Matcher
 from mediation.access._walker import Walker
 from mediation.access.feeds import frames
@@ -22,6 +25,10 @@ from mediation.core.errors import RemoteProtocolError
 from mediation.runtime.config import DialPlan, Iap
 from tests.access import frames as make
 from tests.access.test_feeds import GOOD, pcap
+from tests.access.test_hep import good as hep_packet
+from tests.ext.streams import Sender
+from tests.ext.test_tunnel import THROUGH
+from tests.ext.test_websocket import GET, MASK, ws
 
 A4, B4, A6, B6 = "192.0.2.1", "198.51.100.2", "2001:db8::1", "2001:db8:ffff::2"
 NOW = 1_700_000_000_000_000_000
@@ -57,17 +64,37 @@ def _seeds() -> list[bytes]:
             b"\x86\xdd" + bytes(18) + packet,
         ]
     made += make.fragments(A4, B4, four, 64) + make.fragments(A6, B6, six, 64)
+    made += [make.ethernet(packet) for packet in THROUGH.values()]
+    for stream in (SIP * 3, GET + ws(SIP, mask=MASK) + ws(SIP[:50], final=False) + ws(SIP[50:], opcode=0)):
+        sender = Sender(isn=len(made))
+        made += [sender.syn(), *sender.cut(stream, [40, 1, 300]), sender.segment(flags=make.FIN)]
     return made
 
 
 FRAMES = _seeds()
+HEP = [hep_packet(), hep_packet(source="2001:db8::7", destination="2001:db8::1")]
+HEP_ENDS = (
+    "hep_sip", "hep_malformed", "hep_incomplete", "hep_unauthenticated", "hep_compressed", "hep_other_type",
+    "hep_truncated",
+)  # fmt: skip
 CAPTURES = [GOOD, pcap("<", ns=False, packets=3), pcap(">", ns=True, packets=3)]
 
 
 def new_walker() -> Walker:
     matcher = Matcher((Iap(name="tap", interface="none"),), DialPlan(), live=False)
     matcher.add_task(bytes(16), ["tel:+12125550100"], 0, 1 << 62, dde=True)
-    return Walker(matcher, 0, [5060])
+    walker = Walker(matcher, 0, [5060])
+    walker.look_through(("ip", "gre", "vxlan", "gtp"))
+    return walker
+
+
+def new_feed() -> HepFeed:
+    matcher = Matcher((Iap(name="tap", interface="none"),), DialPlan(), live=False)
+    matcher.add_task(bytes(16), ["tel:+12125550100"], 0, 1 << 62)
+    return HepFeed(matcher, 0, -1, b"")
+
+
+FEED = new_feed()
 
 
 def mutated(source: random.Random, octets: bytes) -> bytes:
@@ -101,6 +128,9 @@ def one_input(octets: bytes, walker: Walker | None = None, stamp_ns: int = NOW) 
     counts = walker.counters()
     assert counts["frames"] == sum(counts[name] for name in ENDS) - counts["datagrams_reassembled"]
     assert counts["fragments"] >= sum(counts[name] for name in FRAGMENT_ENDS)
+    FEED.feed(octets, stamp_ns, stamp_ns)
+    fed = FEED.counters()
+    assert fed["hep_packets"] == sum(fed[name] for name in HEP_ENDS)
     try:
         for frame in frames(io.BytesIO(octets)):
             walker.feed(frame.octets, frame.link_type, frame.stamp_ns, stamp_ns, frame.on_wire)
@@ -119,7 +149,7 @@ def run(seconds: float, seed: int) -> int:
         if source.randrange(4):
             octets = bytes([source.choice((1, 1, 1, source.randrange(256)))]) + mutated(source, source.choice(FRAMES))
         else:
-            octets = mutated(source, source.choice(CAPTURES))
+            octets = mutated(source, source.choice(CAPTURES + HEP))
         try:
             one_input(octets, walker, stamp)
         except BaseException:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,6 +39,7 @@ POINTS = ("span", "sbc")
 FENCE = "+12025559998"
 EVENT_LIMIT_S = 8.0  # 47 CFR 1.20007(a)(14)
 SETTLE_LIMIT_S = 1.5
+ARMED_LIMIT_S, ARMED_AGAIN_S = 20.0, 0.3
 COUNTER = itertools.count(1)
 
 
@@ -122,7 +124,16 @@ class Exchange:
         site.run()
         return site
 
-    def fence(self) -> None:
+    def until_armed(self) -> None:
+        """After a function was killed: returns when calls reach the agency again from both access points."""
+        end = time.monotonic() + ARMED_LIMIT_S
+        while True:
+            try:
+                return self.fence(ARMED_AGAIN_S)
+            except AssertionError:
+                assert time.monotonic() < end, "the site did not come back"
+
+    def fence(self, limit: float = EVENT_LIMIT_S) -> None:
         """Returns when everything that both taps saw before has arrived at the agency. Raises AssertionError."""
         start = len(self.messages)
         call_id = f"fence-{next(COUNTER)}"
@@ -132,6 +143,8 @@ class Exchange:
             f"To: <{target}>%s\r\nCall-ID: {call_id}\r\nCSeq: 1 %s\r\nContent-Length: 0\r\n\r\n"
         )
         near, far = self._near, self._far
+        near.settimeout(limit)
+        far.settimeout(limit)
         near.sendto(f"INVITE {target} SIP/2.0\r\n{common % ('', 'INVITE')}".encode(), far.getsockname())
         far.recv(65_535)
         far.sendto(f"SIP/2.0 404 Not Found\r\n{common % (';tag=g', 'INVITE')}".encode(), near.getsockname())
@@ -142,7 +155,7 @@ class Exchange:
             came = self.messages.wait(
                 lambda line, point=point: (line.get("case"), line.get("message")) == ("FENCE", "release")  # type: ignore[misc]
                 and line["fields"].get("iAPSystemId") == point,
-                EVENT_LIMIT_S, since=start,
+                limit, since=start,
             )  # fmt: skip
             assert came is not None, f"the fence's own call did not reach the agency from {point}: is the path up?"
 
@@ -205,6 +218,10 @@ class Floor:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
+    def closing(self, close: Callable[[], object]) -> None:
+        """What is to be done when the scenario is over."""
+        self._open.callback(close)
+
     def end(self, name: str, *, ipv6: bool = False) -> End:
         """A speaker of ladders at this scenario's address of "left", "right", "third" or "proxy"."""
         number = (self.index - 1) % ENDS_AT_MOST + 1
@@ -248,13 +265,16 @@ class Floor:
         assert line is not None, f"no {wanted} for {for_case}; it got {self.received(case)}"
         return line
 
+    def until(self, count: int, *, case: str | None = None, point: str = "span", limit: float = EVENT_LIMIT_S) -> bool:
+        """Waits until so many messages of a case have come; whether they have."""
+        return self.exchange.messages.wait(
+            lambda _: len(self.received(case, point)) >= count, limit, since=self._start
+        ) is not None  # fmt: skip
+
     def settle(self, scenario: Scenario) -> None:
         """A phone says that a call is over when it sends BYE: waits for what is still under way, if it is expected."""
         for point in scenario.points:
-            self.exchange.messages.wait(
-                lambda _, point=point: len(self.received(point=point)) >= len(scenario.expected),  # type: ignore[misc]
-                SETTLE_LIMIT_S, since=self._start,
-            )  # fmt: skip
+            self.until(len(scenario.expected), point=point, limit=SETTLE_LIMIT_S)
 
     @staticmethod
     def point(line: Line) -> str:

@@ -20,8 +20,8 @@ def parties_of(line: object) -> str:
 
 @scenario("R1", "S calls A through the SBC, A hangs up", *OUT, "release", points=BOTH)
 def outgoing(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.parties("subject", "alice")
+    floor.order()
     call = subject.dial(other)
     answered = other.answers()
     call.until_up()
@@ -31,8 +31,8 @@ def outgoing(floor: Floor) -> None:
 
 @scenario("R5", "A calls S through the SBC, S hangs up", *IN, "release", points=BOTH)
 def incoming(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.parties("subject", "alice")
+    floor.order()
     call = other.dial(subject)
     answered = subject.answers()
     call.until_up()
@@ -43,8 +43,8 @@ def incoming(floor: Floor) -> None:
 @scenario("R2", "S calls A, A's phone is busy", "origination", RINGBACK, "networkSignal busyTone", "release 486",
           points=BOTH)  # fmt: skip
 def busy(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.parties("subject", "alice")
+    floor.order()
     call = subject.dial(other)
     other.answers(486)
     call.until_over()
@@ -52,8 +52,8 @@ def busy(floor: Floor) -> None:
 
 @scenario("R3", "S gives up while A's phone rings", "origination", RINGBACK, "release 487", points=BOTH)
 def given_up(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.parties("subject", "alice")
+    floor.order()
     call = subject.dial(other)
     ringing = other.incoming()
     ringing.do("answer", status=180)
@@ -65,15 +65,15 @@ def given_up(floor: Floor) -> None:
 @scenario("R4", "S calls a number that the SBC does not know", "origination", "networkSignal specialInfoTone",
           "release 404", points=BOTH)  # fmt: skip
 def unknown_number(floor: Floor) -> None:
-    floor.order()
     subject = floor.party("subject")
+    floor.order()
     subject.dial(floor.other).until_over()
 
 
 @scenario("R7", "A calls S and withholds its number; the SBC asserts it", *IN, "release", points=BOTH)
 def withheld(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.parties("subject", "alice")
+    floor.order()
     call = other.dial(subject, headers={"Privacy": "id"})
     subject.answers()
     call.until_up().hangup()
@@ -83,8 +83,8 @@ def withheld(floor: Floor) -> None:
 
 def _forwarded(floor: Floor, table: str, status: int) -> None:
     """A's call to S is forwarded to B by the SBC; `status` is what S's phone says meanwhile (0: it is not asked)."""
-    floor.order()
     subject, other, third = floor.parties("subject", "alice", "bob")
+    floor.order()
     floor.kamailio.service(table, floor.subject, floor.third)
     call = other.dial(subject)
     if status:
@@ -112,8 +112,8 @@ def forward_no_answer(floor: Floor) -> None:
 
 @scenario("11", "A calls S, S's phone answers 302 to B", *FORWARDED, points=BOTH)
 def redirected_by_phone(floor: Floor) -> None:
-    floor.order()
     subject, other, third = floor.parties("subject", "alice", "bob")
+    floor.order()
     call = other.dial(subject)
     subject.incoming().do("answer", status=302, headers={"Contact": f"<sip:{floor.third}@carrier.example>"})
     third.answers()
@@ -125,8 +125,8 @@ def redirected_by_phone(floor: Floor) -> None:
 @scenario("R12", "S's phone holds A and takes A back", *OUT, "subjectSignal hold", "connectionBreak",
           "subjectSignal retrieve", "connection", "release", points=BOTH)  # fmt: skip
 def hold(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.parties("subject", "alice")
+    floor.order()
     call = subject.dial(other)
     other.answers()
     call.until_up().until("media", active=True)
@@ -140,8 +140,8 @@ def hold(floor: Floor) -> None:
 
 @scenario("R13", "A's phone holds S and takes S back", *IN, "connectionBreak", "connection", "release", points=BOTH)
 def held(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.parties("subject", "alice")
+    floor.order()
     call = other.dial(subject)
     subject.answers()
     call.until_up().until("media", active=True)
@@ -155,11 +155,11 @@ def held(floor: Floor) -> None:
 
 @scenario("14", "B calls S while S talks to A; S takes B's call and goes back to A", *OUT, "termAttempt",
           "networkSignal callWaitingPattern1", "subjectSignal hold", "connectionBreak", "answer", "subjectSignal hold",
-          "connectionBreak", "subjectSignal retrieve", "connection", "release", "release", needs="call",
+          "connectionBreak", "subjectSignal retrieve", "connection", "release", "release",
           points=BOTH)  # fmt: skip
 def call_waiting(floor: Floor) -> None:
-    floor.order()
     subject, other, third = floor.parties("subject", "alice", "bob")
+    floor.order()
     first = subject.dial(other)
     other.answers()
     first.until_up().until("media", active=True)
@@ -183,10 +183,10 @@ def call_waiting(floor: Floor) -> None:
 
 
 @scenario("18", "blind transfer: S sends A to B and leaves", *OUT, "subjectSignal refer", "redirection", "release",
-          needs="call", points=BOTH)  # fmt: skip
+          points=BOTH)  # fmt: skip
 def blind_transfer(floor: Floor) -> None:
-    floor.order()
     subject, other, third = floor.parties("subject", "alice", "bob")
+    floor.order()
     call = subject.dial(other)
     transferee = other.answers()
     call.until_up().until("media", active=True)
@@ -205,10 +205,10 @@ def blind_transfer(floor: Floor) -> None:
 
 @scenario("19", "attended transfer: S holds A, calls B, and joins them (REFER with Replaces)", *OUT,
           "subjectSignal hold", "connectionBreak", *OUT, "subjectSignal refer", "change", "release", "release",
-          needs="call", points=BOTH)  # fmt: skip
+          points=BOTH)  # fmt: skip
 def attended_transfer(floor: Floor) -> None:
-    floor.order()
     subject, other, third = floor.parties("subject", "alice", "bob")
+    floor.order()
     first = subject.dial(other)
     other.answers()
     first.until_up().until("media", active=True)
@@ -228,8 +228,8 @@ def attended_transfer(floor: Floor) -> None:
 
 @scenario("R20", "S's phone sends keys as RFC 4733", *OUT, "dialedDgtExtrn 1123#", "release", points=("span",))
 def digits_events(floor: Floor) -> None:
-    floor.order(dde="on")
     subject, other = floor.parties("subject", "alice")
+    floor.order(dde="on")
     call = subject.dial(other)
     answered = other.answers()
     call.until_up().until("media", active=True)
@@ -240,10 +240,10 @@ def digits_events(floor: Floor) -> None:
     call.until_over()
 
 
-@scenario("R21", "S's phone sends keys as SIP INFO", *OUT, "dialedDgtExtrn 42", "release", needs="service", points=BOTH)
+@scenario("R21", "S's phone sends keys as SIP INFO", *OUT, "dialedDgtExtrn 42", "release", points=BOTH)
 def digits_info(floor: Floor) -> None:
-    floor.order(dde="on")
     subject, other = floor.parties("subject", "alice")
+    floor.order(dde="on")
     call = subject.dial(other)
     answered = other.answers()
     call.until_up().until("media", active=True)
@@ -257,8 +257,8 @@ def digits_info(floor: Floor) -> None:
 
 @scenario("R23", "A's phone sends keys, not S", *OUT, "release", points=BOTH)
 def digits_of_other(floor: Floor) -> None:
-    floor.order(dde="on")
     subject, other = floor.parties("subject", "alice")
+    floor.order(dde="on")
     call = subject.dial(other)
     answered = other.answers()
     call.until_up().until("media", active=True)
@@ -273,9 +273,9 @@ def digits_of_other(floor: Floor) -> None:
 @scenario("R30", "the SBC forks S's call to two phones of A", *OUT[:2], "answer", "release of a leg", "release",
           points=BOTH)  # fmt: skip
 def forked(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.parties("subject", "alice")
     twin = floor.party("bob", floor.other)
+    floor.order()
     call = subject.dial(other)
     losing = twin.incoming()
     losing.do("answer", status=180)
@@ -289,22 +289,22 @@ def forked(floor: Floor) -> None:
     call.until_over()
 
 
-@scenario("31a", "S's phone registers, refreshes, and leaves", "servingSystem registration",
-          "servingSystem deregistration", needs="service", points=BOTH)  # fmt: skip
+# The phone's first CSeq is a random one: the first REGISTER under the order may be a refresh of an older binding.
+@scenario("31a", "S's phone, registered before, refreshes, leaves, and registers again", "servingSystem unknown",
+          "servingSystem deregistration", "servingSystem registration", points=BOTH)  # fmt: skip
 def registration(floor: Floor) -> None:
-    floor.order()
     subject = floor.party("subject")
-    since = subject.phone.do("refresh", user=floor.subject)
-    subject.phone.until("registered", since=since, user=floor.subject, status=200)
-    since = subject.phone.do("unregister", user=floor.subject)
-    subject.phone.until("registered", since=since, user=floor.subject)
+    floor.order()
+    for act in ("refresh", "refresh", "unregister", "refresh"):
+        since = subject.phone.do(act, user=floor.subject)
+        subject.phone.until("registered", since=since, user=floor.subject, status=200)
 
 
 @scenario("32", "S calls S2, both subjects of different cases", *OUT, "release", second=(*IN, "release"), points=BOTH)
 def subjects_of_two_cases(floor: Floor) -> None:
+    subject, other = floor.parties("subject", "alice")
     floor.order()
     floor.order(second_case(floor), f"tel:{floor.other}", agency="LAB-OTHER-AGENCY")
-    subject, other = floor.parties("subject", "alice")
     call = subject.dial(other)
     other.answers()
     call.until_up().hangup()
@@ -319,8 +319,8 @@ def subjects_of_two_cases(floor: Floor) -> None:
 
 @scenario("prack", "reliable provisional responses (RFC 3262) in both phones", *OUT, "release", points=BOTH)
 def reliable(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.party("subject", prack=True), floor.party("alice", prack=True)
+    floor.order()
     call = subject.dial(other)
     answered = other.incoming()
     answered.do("answer", status=180)
@@ -334,8 +334,8 @@ def reliable(floor: Floor) -> None:
 @scenario("delayed", "S's phone calls without SDP; A offers, S answers in ACK (RFC 3264)", *OUT,
           "mediaAndAddressReporting", "release", points=BOTH)  # fmt: skip
 def delayed_offer(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.parties("subject", "alice")
+    floor.order()
     call = subject.dial(other, offerless=True)
     other.answers()
     call.until_up().until("media", active=True)
@@ -347,8 +347,8 @@ def delayed_offer(floor: Floor) -> None:
 @scenario("empty", "S's phone sends a re-INVITE without SDP in mid-call", *OUT, "mediaAndAddressReporting",
           "mediaAndAddressReporting", "release", points=BOTH)  # fmt: skip
 def empty_reinvite(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.parties("subject", "alice")
+    floor.order()
     call = subject.dial(other)
     answered = other.answers()
     call.until_up().until("media", active=True)
@@ -361,8 +361,8 @@ def empty_reinvite(floor: Floor) -> None:
 
 @scenario("update", "S's phone sends UPDATE with SDP (RFC 3311), media unchanged", *OUT, "release", points=BOTH)
 def update(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.parties("subject", "alice")
+    floor.order()
     call = subject.dial(other)
     answered = other.answers()
     call.until_up().until("media", active=True)
@@ -373,11 +373,11 @@ def update(floor: Floor) -> None:
     call.until_over()
 
 
-@scenario("message", "S's phone sends MESSAGE (pen register: no text)", "directSignalReporting", needs="service",
+@scenario("message", "S's phone sends MESSAGE (pen register: no text)", "directSignalReporting",
           points=BOTH)  # fmt: skip
 def instant_message(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.parties("subject", "alice")
+    floor.order()
     since = other.phone.mark()
     subject.phone.do("message", user=floor.subject, to=f"sip:{floor.other}@carrier.example", text="meet at nine")
     other.phone.until("message", since=since, user=floor.other)
@@ -386,8 +386,8 @@ def instant_message(floor: Floor) -> None:
 
 @scenario("tcp", "S's phone speaks SIP over TCP", *OUT, "release", points=BOTH)
 def over_tcp(floor: Floor) -> None:
-    floor.order()
     subject, other = floor.party("subject", transport="tcp"), floor.party("alice")
+    floor.order()
     call = subject.dial(other)
     other.answers()
     call.until_up().hangup()

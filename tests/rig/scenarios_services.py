@@ -31,8 +31,7 @@ def _summary(floor: Floor, subject: End, server: End, waiting: str) -> Dialog:
     return dialog
 
 
-@scenario("25", "S subscribes to its mailbox; messages wait (NOTIFY, RFC 3842)", "networkSignal messageWaitingNotif",
-          needs="service")  # fmt: skip
+@scenario("25", "S subscribes to its mailbox; messages wait (NOTIFY, RFC 3842)", "networkSignal messageWaitingNotif")
 def message_waiting(floor: Floor) -> None:
     floor.order()
     left, right = floor.ends("left", "right")
@@ -43,8 +42,7 @@ def message_waiting(floor: Floor) -> None:
     _summary(floor, left, right, "yes")
 
 
-@scenario("25b", "MWI without a subscription, then the same state again", "networkSignal messageWaitingNotif",
-          needs="service")  # fmt: skip
+@scenario("25b", "MWI without a subscription, then the same state again", "networkSignal messageWaitingNotif")
 def message_waiting_unasked(floor: Floor) -> None:
     floor.order()
     left, right = floor.ends("left", "right")
@@ -62,25 +60,25 @@ def _code(floor: Floor, dialed: str) -> None:
 
 
 @scenario("26a", "S dials *72 and a number: forwarding on", "subjectSignal dialedDigits *72+",
-          "featureManagement activation Call_Forwarding_Variable", needs="call")  # fmt: skip
+          "featureManagement activation Call_Forwarding_Variable")  # fmt: skip
 def forwarding_on(floor: Floor) -> None:
     _code(floor, f"*72{floor.third[2:]}")
 
 
 @scenario("26b", "S dials *73: forwarding off", "subjectSignal dialedDigits *73",
-          "featureManagement deactivation Call_Forwarding_Variable", needs="call")  # fmt: skip
+          "featureManagement deactivation Call_Forwarding_Variable")  # fmt: skip
 def forwarding_off(floor: Floor) -> None:
     _code(floor, "*73")
 
 
-@scenario("27a", "S dials *69: return call", "subjectSignal dialedDigits *69", *OUT, "release", needs="call")
+@scenario("27a", "S dials *69: return call", "subjectSignal dialedDigits *69", *OUT, "release")
 def return_call(floor: Floor) -> None:
     floor.order()
     left, right = floor.ends("left", "right")
     Dialog(left, right, floor.subject, "*69").connect().bye()
 
 
-@scenario("27b", "S dials *66: repeat call", "subjectSignal dialedDigits *66", *OUT, "release", needs="call")
+@scenario("27b", "S dials *66: repeat call", "subjectSignal dialedDigits *66", *OUT, "release")
 def repeat_call(floor: Floor) -> None:
     floor.order()
     left, right = floor.ends("left", "right")
@@ -116,19 +114,20 @@ def _register(floor: Floor, subject: End, registrar: End, expires: int, dialog: 
 
 
 @scenario("31b", "S registers for a second and is not heard of again", "servingSystem registration",
-          "servingSystem deregistration", needs="service")  # fmt: skip
+          "servingSystem deregistration")  # fmt: skip
 def registration_expires(floor: Floor) -> None:
     floor.order()
     _register(floor, *floor.ends("left", "right"), 1)
     floor.wait("servingSystem deregistration")
 
 
-@scenario("31c", "S's REGISTER is refused (403 after a challenge is no registration)")
+@scenario("31c", "S's REGISTER is refused: reported with its failure", "servingSystem registration")
 def registration_refused(floor: Floor) -> None:
     floor.order()
     left, right = floor.ends("left", "right")
     dialog = Dialog(left, right, floor.subject, floor.subject, target="sip:carrier.example")
     dialog.first("REGISTER", headers=(f"Contact: <sip:line@{left.address}:5060>;expires=60",)).reply(503)
+    assert floor.wait("servingSystem")["fields"].get("failureReason"), "why it failed is missing"
 
 
 @scenario("publish", "S publishes its presence (RFC 3903): nothing of a call")
@@ -140,7 +139,7 @@ def publish(floor: Floor) -> None:
     ).reply(200)
 
 
-@scenario("click", "REFER outside of any dialog, by S (click to dial)", "subjectSignal refer", needs="service")
+@scenario("click", "REFER outside of any dialog, by S (click to dial)", "subjectSignal refer")
 def referred_outside(floor: Floor) -> None:
     floor.order()
     left, right = floor.ends("left", "right")
@@ -149,7 +148,7 @@ def referred_outside(floor: Floor) -> None:
     ).reply(202)
 
 
-@scenario("message-in", "a stranger's MESSAGE to S, pen register: no text", "directSignalReporting", needs="service")
+@scenario("message-in", "a stranger's MESSAGE to S, pen register: no text", "directSignalReporting")
 def message_to_subject(floor: Floor) -> None:
     floor.order()
     left, right = floor.ends("left", "right")
@@ -158,7 +157,7 @@ def message_to_subject(floor: Floor) -> None:
     assert not any(b"bring the box" in bytes.fromhex(line["ber"]) for line in floor.lines()), "text in a pen register"
 
 
-@scenario("message-t3", "the same under a content order", "uuContent", needs="service")
+@scenario("message-t3", "the same under a content order", "uuContent")
 def message_with_content(floor: Floor) -> None:
     floor.order(authority="title3", content="")
     left, right = floor.ends("left", "right")
@@ -214,10 +213,11 @@ class Conference:
 
 CONSULTED = (*OUT, "subjectSignal hold", "connectionBreak", *OUT)
 MIXED = ("change", "confPartyChange joined 1", "release")
+LEFT = ("confPartyChange removed 1", "release")  # S itself leaves the conference
 
 
 @scenario("15", "three-way call of S through a focus: A, then B, are moved there", *CONSULTED, "origination", "answer",
-          "subjectSignal refer", *MIXED, "subjectSignal refer", *MIXED, "release", needs="call")  # fmt: skip
+          "subjectSignal refer", *MIXED, "subjectSignal refer", *MIXED, *LEFT)  # fmt: skip
 def three_way(floor: Floor) -> None:
     floor.order()
     room = Conference(floor)
@@ -228,7 +228,7 @@ def three_way(floor: Floor) -> None:
 
 @scenario("16", "S drops the party added last", *CONSULTED, "origination", "answer", "subjectSignal refer", *MIXED,
           "subjectSignal refer", *MIXED, "subjectSignal refer", "connectionBreak dropped", "confPartyChange removed 1",
-          "release", needs="call")  # fmt: skip
+          *LEFT)  # fmt: skip
 def drop_last(floor: Floor) -> None:
     floor.order()
     room = Conference(floor)
@@ -244,8 +244,7 @@ def drop_last(floor: Floor) -> None:
 
 
 @scenario("17", "S leaves the three-way call, A and B go on", *CONSULTED, "origination", "answer",
-          "subjectSignal refer", *MIXED, "subjectSignal refer", *MIXED, "confPartyChange removed 1", "release",
-          needs="call")  # fmt: skip
+          "subjectSignal refer", *MIXED, "subjectSignal refer", *MIXED, *LEFT)  # fmt: skip
 def leaves_three_way(floor: Floor) -> None:
     floor.order()
     room = Conference(floor)
@@ -256,7 +255,7 @@ def leaves_three_way(floor: Floor) -> None:
 
 
 @scenario("waiting", "B's call waits and gives up while S talks to A", *OUT, "termAttempt",
-          "networkSignal callWaitingPattern1", "release 487", "release", needs="call")  # fmt: skip
+          "networkSignal callWaitingPattern1", "release 487", "release")  # fmt: skip
 def waiting_gives_up(floor: Floor) -> None:
     floor.order()
     left, right, third = floor.ends("left", "right", "third")

@@ -33,7 +33,7 @@ def tcp_whole(floor: Floor) -> None:
     _stream(floor, Stream, SIP_PORT, ())
 
 
-@scenario("tcp-b", "SIP over TCP, each message in four segments, cut in the middle of lines", *OUT, "release")  # fmt: skip
+@scenario("tcp-b", "SIP over TCP, each message in four segments, cut in the middle of lines", *OUT, "release")
 def tcp_in_pieces(floor: Floor) -> None:
     _stream(floor, Stream, SIP_PORT, (7, 60, 111))
 

@@ -21,6 +21,7 @@ CLONE_NEWNET = 0x40000000  # sched.h
 ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 263, 1, 1  # linux/if_packet.h
 PACKET_OUTGOING = 4
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 UDP = 17
 RECORDER_BUFFER = 64 << 20
 
@@ -28,7 +29,7 @@ Made = TypeVar("Made")
 
 
 def inside_of(namespace: str, make: Callable[[], Made]) -> Made:
-    """What `make` returns when it runs in `namespace`: a socket stays where it was made. Raises OSError."""
+    """What `make` returns when it runs in `namespace` ("": our own). A socket stays where it was made. OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def run(handle: int) -> Made:
@@ -38,6 +39,8 @@ def inside_of(namespace: str, make: Callable[[], Made]) -> Made:
             raise OSError(code, os.strerror(code))
         return make()
 
+    if not namespace:
+        return make()
     with open(f"/run/netns/{namespace}", "rb") as handle, ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(run, handle.fileno()).result()
 
@@ -107,11 +110,13 @@ class Recorder:
     """Every UDP datagram that `wanted` accepts, from a packet socket on an interface of a namespace."""
 
     def __init__(self, namespace: str, interface: str, wanted: Callable[[Datagram], bool]) -> None:
+        """What the interface itself sends is left out: a bridge forwards, and a loopback hears all that it says."""
         self._wanted, self._kept = wanted, list[Datagram]()
+        self._changed = threading.Condition()
         self._socket = inside_of(
             namespace, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         )
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUFFORCE, RECORDER_BUFFER)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECORDER_BUFFER)
         self._socket.bind((interface, ETH_P_ALL))
         index = inside_of(namespace, lambda: socket.if_nametoindex(interface))
         self._socket.setsockopt(
@@ -128,11 +133,23 @@ class Recorder:
             while True:
                 ready = [key.fileobj for key, _ in selector.select()]
                 if self._socket in ready:
-                    found = datagram(self._socket.recv(65_535))
+                    frame, source = self._socket.recvfrom(65_535)
+                    found = datagram(frame) if source[2] != PACKET_OUTGOING else None
                     if found is not None and self._wanted(found):
-                        self._kept.append(found)
+                        with self._changed:
+                            self._kept.append(found)
+                            self._changed.notify_all()
                 elif ready:
                     return
+
+    def until(self, count: int, limit: float) -> bool:
+        """Waits until so many are there; whether they are."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._kept) >= count, limit)
+
+    def kept(self) -> list[Datagram]:
+        with self._changed:
+            return list(self._kept)
 
     def close(self) -> list[Datagram]:
         """Everything up to now, what waits in the socket too. Raises AssertionError when the kernel dropped any."""

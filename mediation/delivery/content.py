@@ -1,0 +1,285 @@
+"""Content through the delivery function: which streams flow where, and when.
+
+    run/iap.x3 ─> ContentIntake ─> Streams (C) ─> Queue ─> ContentLink (TLS or UDP)
+                                       ▲
+    call models ─> Bindings ───────────┘  once the CCOpen has been given to the call data channel's connection
+
+Answers for: content only of tasks that this process verified, that are live and that are for content; none before its
+CCOpen is on its way and none after the end of its order; an order's end takes what is still queued with it, and the
+connection too when a packet of it is half sent. May not: decide what is open (core/content.py), keep a packet anywhere
+but in a bounded queue in memory.
+
+Bounds, all ours: a call's first packets wait HOLD_NS for their CCOpen, then they are lost and counted.
+"""
+
+from __future__ import annotations
+
+import ssl
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import trio
+
+from mediation.core import cdc
+from mediation.core.case import Capability, ContentDestination, Task
+from mediation.core.ccc import Channel, Form
+from mediation.core.content import Binding, Verb
+from mediation.core.content_pdu import correlation_info
+from mediation.delivery._content import Queue, Streams
+from mediation.delivery.content_intake import ContentIntake
+from mediation.delivery.content_link import ContentLink
+from mediation.runtime import log
+
+MAX_STREAMS: Final = 65_536
+HOLD_OCTETS: Final = 256 << 10  # of one call: ten seconds of G.711 in both directions
+HOLD_ALL_OCTETS: Final = 64 << 20
+HOLD_NS: Final = 10_000_000_000
+AGAIN_NS: Final = 1_000_000_000  # a call that waits for a free channel asks again so often
+FORGET_NS: Final = 64_000_000_000  # what comes after a call's end: twice the 32 s that a call lingers
+MAX_TOLD: Final = 4_096  # first packets of one turn
+
+KEY: Final = struct.Struct("!16sQ")  # XID and correlation; the access point's name follows
+
+
+class Bound(NamedTuple):
+    """One binding of one call model."""
+
+    task: Task
+    iap: str
+    binding: Binding
+
+
+class First(NamedTuple):
+    """A first packet that a call model is to be told of."""
+
+    xid: bytes
+    iap: str
+    correlation: int
+    stamp_ns: int
+
+
+class ContentDelivery:
+    """`on_first` is called, in a turn of its own, with first packets; `on_link` with a link that went up or down.
+
+    `caught_up` tells whether everything for a task's call data channel is on its way; `now_ns` is authority time.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        tls: ssl.SSLContext,
+        nursery: trio.Nursery,
+        *,
+        now_ns: Callable[[], int],
+        caught_up: Callable[[Task], bool],
+        on_first: Callable[[list[First]], None],
+        on_link: Callable[[frozenset[bytes], bool], None],
+    ) -> None:
+        self.streams = Streams(MAX_STREAMS, HOLD_OCTETS, HOLD_ALL_OCTETS, HOLD_NS, AGAIN_NS)
+        self.intake = ContentIntake(run_dir, self.streams.begin, self._octets)
+        self.unanswered = 0  # first packets of one turn beyond the bound; each is told of again a second later
+        self._tls = tls
+        self._nursery = nursery
+        self._now_ns = now_ns
+        self._caught_up = caught_up
+        self._on_first = on_first
+        self._on_link = on_link
+        self._links: dict[tuple[str, ContentDestination, str], ContentLink] = {}
+        self._users: dict[tuple[str, ContentDestination, str], set[bytes]] = {}
+        self._openings: dict[bytes, Bound] = {}  # whose CCOpen is stored but not sent yet
+        self._first: deque[tuple[bytes, int]] = deque()
+        self._told = trio.Event()
+        self._alarmed = (0, 0)
+        self._log = log.get("mediator")
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.intake.run)
+            nursery.start_soon(self._tell)
+
+    # -- tasks --------------------------------------------------------------------------------------------------------
+
+    def begin(self, task: Task) -> None:
+        """A task is armed, or changed: content of it is expected, or refused, from now on."""
+        content = Capability.CONTENT in task.capabilities and task.destination.content is not None
+        if content:
+            self._join(task)
+        self.streams.permit(task.xid, task.not_before_ns, task.not_after_ns, content)
+
+    def end(self, task: Task) -> None:
+        """The task is over: nothing of its content leaves any more."""
+        self._openings = {key: each for key, each in self._openings.items() if each.task.xid != task.xid}
+        key = _place(task)
+        link = self._links.get(key) if key is not None else None
+        waiting = link.queue.purged if link is not None else 0
+        torn = self.streams.expel(task.xid)
+        if link is None or key is None:
+            return
+        if link.queue in torn or (link.blocked and link.queue.purged > waiting):
+            link.reset()
+        users = self._users[key]
+        users.discard(task.xid)
+        if not users:
+            if link.queue.octets or link.blocked:
+                link.reset()
+            link.close()
+            del self._links[key], self._users[key]
+
+    def _join(self, task: Task) -> None:
+        key = _place(task)
+        assert key is not None
+        if key not in self._links:
+            link = ContentLink(task.agency, task.destination, self._tls, self._changed)
+            self._links[key] = link
+            self._users[key] = set()
+            self._nursery.start_soon(link.run)
+        self._users[key].add(task.xid)
+
+    def _changed(self, link: ContentLink) -> None:
+        for key, each in self._links.items():
+            if each is link:
+                self._on_link(frozenset(self._users[key]), bool(link.up))
+
+    def down(self, task: Task) -> bool:
+        """Whether the task's content link is known to be down."""
+        key = _place(task)
+        return key is not None and key in self._links and self._links[key].up is False
+
+    # -- what the call models decided ---------------------------------------------------------------------------------
+
+    def apply(self, bounds: Iterable[Bound]) -> None:
+        """After the messages of the same moment were handed to their links."""
+        now_ns = time.monotonic_ns()
+        for task, iap, binding in bounds:
+            key = stream_key(task.xid, iap, binding.key)
+            if key is None:
+                continue
+            if binding.verb is Verb.OPEN:
+                self._openings[key] = Bound(task, iap, binding)
+            elif binding.verb is Verb.CLOSE:
+                self._openings.pop(key, None)
+                self.streams.close(key, binding.at_ns, now_ns)
+            elif binding.verb is Verb.BAR:
+                self.streams.bar(key, now_ns)
+            elif key not in self._openings:
+                self.streams.watch(key)
+        self.open()
+
+    def open(self) -> None:
+        """Lets the streams flow whose CCOpen has been sent."""
+        for key, (task, iap, binding) in list(self._openings.items()):
+            place = _place(task)
+            link = self._links.get(place) if place is not None else None
+            if link is None or not self._caught_up(task):
+                continue
+            del self._openings[key]
+            transmit, receive = numbers(binding.channel)
+            apdu = link.place.form == Form.CC_APDU.value
+            correlation = correlation_info(task.case, iap, cdc.CallIdentity(main=binding.call)) if apdu else None
+            self.streams.open(key, link.queue, transmit, receive, binding.channel.combined is not None, correlation)
+            link.flush()
+
+    def catch_up(self) -> None:
+        """Before a call is closed: what was captured of it until now goes first."""
+        self.intake.catch_up()
+
+    # -- packets ------------------------------------------------------------------------------------------------------
+
+    def _octets(self, octets: memoryview) -> list[bytes]:
+        try:
+            first = self.streams.feed(octets, self._now_ns(), time.monotonic_ns())
+        finally:
+            for link in self._links.values():
+                link.flush()
+        if first:
+            room = MAX_TOLD - len(self._first)
+            self._first.extend(first[:room])
+            self.unanswered += max(0, len(first) - room)
+            self._told.set()
+        return self.streams.take_answers()
+
+    async def _tell(self) -> None:
+        """First packets to their call models, in turns of their own."""
+        while True:
+            await self._told.wait()
+            self._told = trio.Event()
+            first = [first_of(key, stamp_ns) for key, stamp_ns in self._first]
+            self._first.clear()
+            self._on_first(first)
+            await trio.lowlevel.checkpoint()
+
+    def tick(self) -> None:
+        """Once a second: what waited too long, and what nobody should have sent."""
+        self.streams.sweep(time.monotonic_ns(), FORGET_NS)
+        counters = self.streams.counters()
+        alarmed = (counters["refused_unknown"], counters["missing"])
+        if alarmed[0] > self._alarmed[0]:
+            self._log.error("alarm_task_unknown", count=alarmed[0])
+        if alarmed[1] > self._alarmed[1]:
+            self._log.error("alarm_x3_missing", count=alarmed[1] - self._alarmed[1])
+        self._alarmed = alarmed
+
+    def report(self) -> dict[str, Any]:
+        """States and counters; no case and no call can be told from them."""
+        return {
+            "connected": self.intake.connected,
+            "intake": msgspec.to_builtins(self.intake.counters),
+            "streams": self.streams.open_streams,
+            "openings": len(self._openings),
+            "unanswered": self.unanswered,
+            "counters": {name: count for name, count in self.streams.counters().items() if count},
+            "links": [
+                {
+                    "agency": link.agency,
+                    "form": link.place.form,
+                    "state": link.state.value,
+                    "queued_octets": link.queue.octets,
+                    **_queue_report(link.queue),
+                    "counters": msgspec.to_builtins(link.counters),
+                }
+                for link in self._links.values()
+            ],
+        }
+
+
+def stream_key(xid: bytes, iap: str, key: object) -> bytes | None:
+    """How `Streams` files a call; None for a call that no handle of the access function names."""
+    if not isinstance(key, int) or not 0 < key < 1 << 64:
+        return None
+    return KEY.pack(xid, key) + iap.encode()
+
+
+def first_of(key: bytes, stamp_ns: int) -> First:
+    """A key of `Streams`, taken apart."""
+    xid, correlation = KEY.unpack_from(key)
+    return First(xid, key[KEY.size :].decode("ascii", "replace"), correlation, stamp_ns)
+
+
+def _queue_report(queue: Queue) -> dict[str, int]:
+    return {
+        "sent": queue.sent,
+        "lost_full": queue.lost_full,
+        "lost_down": queue.lost_down,
+        "purged": queue.purged,
+    }
+
+
+def numbers(channel: Channel) -> tuple[int, int]:
+    """The identifiers of a channel, from and to the subject; the same when it is combined."""
+    if channel.combined is not None:
+        return int(channel.combined, 16), int(channel.combined, 16)
+    return int(channel.transmit or "0", 16), int(channel.receive or "0", 16)
+
+
+def _place(task: Task) -> tuple[str, ContentDestination, str] | None:
+    """Orders with the same channels at the same collection function share a connection."""
+    content = task.destination.content
+    if content is None:
+        return None
+    return task.agency, msgspec.structs.replace(content, maximum=1), task.destination.certificate_sha256
