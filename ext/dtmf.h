@@ -1,8 +1,8 @@
 /* DTMF receiver: which keys (ITU-T Q.23) sound in one channel of 8 kHz G.711, by the limits of ITU-T Q.24.
  *
  * Of the last 20 ms of voice it is asked every 4 ms: is there one steady tone in each group, and little else
- * (`dtmf_fit`)? A pair of tones that fits is then followed by its envelope, to the millisecond, until it
- * ends; what was long enough is one press, however long it is held and wherever it is interrupted for less than a pause.
+ * (`dtmf_fit`)? A pair of tones that fits is then followed by its envelope, to the millisecond, until it ends; what
+ * was long enough is one press, however long it is held and wherever it is interrupted for less than a pause.
  *
  * | Q.24, table A.1 and the administrations in it     | here                                                      |
  * |---------------------------------------------------|-----------------------------------------------------------|
@@ -14,20 +14,17 @@
  * | pause: accept 40 ms; 10 ms are an interruption    | DTMF_PAUSE_MS                                             |
  * | speech is no signal (talk-off)                    | dtmf_rules, DTMF_STEADY, DTMF_TONES, DTMF_PURITY          |
  *
- * A channel keeps 12 ms of samples (the filters' delay line) and 32 ms of band levels, nothing else of the voice, and
- * allocates nothing. Time is counted in steps of one millisecond since the channel began.
+ * A channel keeps 12 ms of samples (the delay line of the filters) and 40 ms of band levels, nothing else of the voice,
+ * and allocates nothing. Time is counted in steps of one millisecond since the channel began.
  */
 #ifndef MEDIATION_DTMF_H
 #define MEDIATION_DTMF_H
 
-#include "voice_band.h"
+#include "tone_pair.h"
 
-#define DTMF_WINDOW 20  /* steps, in four quarters */
-#define DTMF_QUARTER 5
-#define DTMF_HISTORY 40 /* steps kept: a window, and what its tones can have begun before it */
-#define DTMF_MOST (DTMF_HISTORY + VOICE_STEPS)
 #define DTMF_EVERY 4    /* steps from one fit to the next */
 #define DTMF_FOUND 8    /* presses in one chunk: each is of a key that fitted before or fits in one of 5 windows */
+#define DTMF_STILL (VOICE_TAPS + DTMF_HISTORY * VOICE_STEP) /* quiet samples after which nothing is left of others */
 #define DTMF_LEAD (VOICE_CENTRE - VOICE_STEP - VOICE_STEP / 2) /* samples from 8 times its number to those of a step */
 
 #define DTMF_PAUSE_MS 22      /* between 10 and 30 */
@@ -36,15 +33,9 @@
 #define DTMF_BRIDGE_MS 60     /* of lost packets within one press; a longer gap ends it */
 #define DTMF_REPORT_MS 200    /* a press that goes on is reported then */
 
-#define DTMF_LEVEL 2.5e-5f    /* -46 dBm0 */
-#define DTMF_TWIST_HIGH 12.6f /* +11 dB */
-#define DTMF_TWIST_LOW 0.08f  /* -11 dB */
-#define DTMF_OFFSET 0.0235f   /* of a tone's frequency in one window, whatever noise does to it */
+#define DTMF_QUIET 64         /* peak of samples (-51 dBm0) in which no tone can stand out */
 #define DTMF_OFFSET_MEAN 0.0175f /* of its mean over all windows */
 #define DTMF_STEADY 0.0028f   /* its deviation from that mean, of the steadier of the two tones */
-#define DTMF_BANDS 0.45f      /* of the power in the window, in both groups: most voice ends here */
-#define DTMF_PURITY 0.65f     /* of the power of a group, in its tone */
-#define DTMF_TONES 0.5f       /* of all power, in both tones: -20 dBm0 of speech under a digit leave as much */
 #define DTMF_ENVELOPE 0.25f   /* of a tone's power: 6 dB down is its edge */
 
 struct dtmf_press {
@@ -59,6 +50,7 @@ struct dtmf_channel {
     float power[DTMF_HISTORY];
     uint32_t step;     /* of the newest output */
     uint16_t filled;
+    uint16_t quiet;    /* samples in a row within DTMF_QUIET, up to DTMF_STILL */
     uint8_t key;       /* index 4 * row + column of the pair that is followed, or DTMF_NONE */
     uint8_t reported;
     uint16_t fits;     /* windows */
@@ -75,142 +67,12 @@ struct dtmf_channel {
 
 #define DTMF_NONE 255
 
-static const float dtmf_hertz[2][4] = {{697, 770, 852, 941}, {1209, 1336, 1477, 1633}};
 static const char dtmf_keys[] = "123A456B789C*0#D";
-/* Of each tone: one step of its phase as a unit vector; its opposite by step of a window, as factors of a group's real
- * and imaginary part and of the two exchanged; and how far the phase may be off after half a window (cosine). */
-static float dtmf_turn[2][4][2];
-static float dtmf_back[2][4][DTMF_WINDOW][2];
-static float dtmf_border[2][4];
-
-__attribute__((constructor)) static void dtmf_load(void)
-{
-    for (int group = 0; group < 2; group++)
-        for (int tone = 0; tone < 4; tone++) {
-            double turn = 2 * M_PI * dtmf_hertz[group][tone] * VOICE_STEP / VOICE_RATE;
-
-            dtmf_turn[group][tone][0] = (float)cos(turn);
-            dtmf_turn[group][tone][1] = (float)sin(turn);
-            dtmf_border[group][tone] =
-                (float)cos(2 * M_PI * dtmf_hertz[group][tone] * DTMF_OFFSET * 2 * DTMF_QUARTER * VOICE_STEP / VOICE_RATE);
-            for (int i = 0; i < DTMF_WINDOW; i++) {
-                dtmf_back[group][tone][i][0] = (float)cos(turn * i);
-                dtmf_back[group][tone][i][1] = (float)sin(turn * i);
-            }
-        }
-}
 
 static inline void dtmf_reset(struct dtmf_channel *c)
 {
     memset(c, 0, sizeof *c);
     c->key = DTMF_NONE;
-}
-
-/* The steps that are looked at: what was kept, then the new ones. */
-struct dtmf_view {
-    voice_bands bands[DTMF_MOST];
-    float power[DTMF_MOST];
-    float group[2][DTMF_MOST]; /* power in each group */
-};
-
-struct dtmf_fitted {
-    int tone[2];
-    float level[2];
-    float offset[2]; /* from the nominal frequency, as a share of it */
-    float tones; /* share of both in the power of the window */
-};
-
-#define DTMF_EXCHANGED(z) ((voice_bands){(z)[1], (z)[0], (z)[3], (z)[2]})
-
-/* One group of a window by its quarters' sums: whether it is one tone of a key's frequency, and how strong. */
-static inline int dtmf_tone(const voice_bands *quarters, int group, float power, struct dtmf_fitted *f)
-{
-    float re[4], im[4], lag_re[4], lag_im[4], size, unit_re, unit_im, u2_re, u2_im, u3_re, u3_im;
-
-    for (int q = 0; q < 4; q++) {
-        re[q] = quarters[q][2 * group];
-        im[q] = quarters[q][2 * group + 1];
-    }
-    for (int lag = 0; lag < 4; lag++) {
-        lag_re[lag] = lag_im[lag] = 0;
-        for (int q = lag; q < 4; q++) {
-            lag_re[lag] += re[q] * re[q - lag] + im[q] * im[q - lag];
-            lag_im[lag] += im[q] * re[q - lag] - re[q] * im[q - lag];
-        }
-    }
-    /* From half to half the phase tells how far the tone is from its nominal frequency, but is ambiguous beyond 50 Hz;
-     * from quarter to quarter it is half as exact, and must agree. */
-    size = sqrtf(lag_re[2] * lag_re[2] + lag_im[2] * lag_im[2]);
-    if (lag_re[2] < dtmf_border[group][f->tone[group]] * size)
-        return 0;
-    unit_re = lag_re[2] + size; /* half the angle */
-    unit_im = lag_im[2];
-    size = 1 / sqrtf(unit_re * unit_re + unit_im * unit_im + 1e-30f);
-    unit_re *= size;
-    unit_im *= size;
-    if (unit_re * lag_re[1] + unit_im * lag_im[1] < 0)
-        return 0;
-    /* The power of the quarters' sum when each is turned back by that. */
-    u2_re = unit_re * unit_re - unit_im * unit_im;
-    u2_im = 2 * unit_re * unit_im;
-    u3_re = u2_re * unit_re - u2_im * unit_im;
-    u3_im = u2_re * unit_im + u2_im * unit_re;
-    f->level[group] = (lag_re[0] + 2 * (lag_re[1] * unit_re + lag_im[1] * unit_im + lag_re[2] * u2_re + lag_im[2] * u2_im +
-                                        lag_re[3] * u3_re + lag_im[3] * u3_im)) / (DTMF_WINDOW * DTMF_WINDOW);
-    /* Within a quarter it turned as well: (sin x / x)^2 is left, x being half of the angle (its sine is near enough). */
-    f->level[group] *= 1 + unit_im * unit_im / 12;
-    if (f->level[group] * DTMF_WINDOW < DTMF_PURITY * power || f->level[group] < DTMF_LEVEL)
-        return 0;
-    f->offset[group] = atan2f(unit_im, unit_re) / (2 * (float)M_PI * DTMF_QUARTER * VOICE_STEP / VOICE_RATE) /
-                       dtmf_hertz[group][f->tone[group]];
-    return 1;
-}
-
-/* Whether the window of `v` that begins at `from` holds one tone of each group and little else; `low`, `high` and
- * `total` are the sums of its power in the groups and in all. */
-static inline int dtmf_fit(const struct dtmf_view *v, int from, float low, float high, float total, struct dtmf_fitted *f)
-{
-    const voice_bands *z = v->bands + from;
-    voice_bands along = {0}, across = {0}, quarters[4];
-    const float(*back)[DTMF_WINDOW][2] = dtmf_back[0], (*high_back)[DTMF_WINDOW][2] = dtmf_back[1];
-
-    if (low < DTMF_LEVEL * DTMF_WINDOW / 2 || high < DTMF_LEVEL * DTMF_WINDOW / 2 || low + high < DTMF_BANDS * total ||
-        high > 1.5f * DTMF_TWIST_HIGH * low || high < DTMF_TWIST_LOW / 1.5f * low)
-        return 0;
-    /* The mean turn from step to step says which tone of each group is the nearest. */
-    for (int i = 1; i < DTMF_WINDOW; i++) {
-        along += z[i] * z[i - 1];
-        across += DTMF_EXCHANGED(z[i]) * z[i - 1];
-    }
-    for (int group = 0; group < 2; group++) {
-        float turn_re = along[2 * group] + along[2 * group + 1], turn_im = across[2 * group] - across[2 * group + 1];
-        float best = -1e30f;
-
-        for (int k = 0; k < 4; k++) {
-            float near = turn_re * dtmf_turn[group][k][0] + turn_im * dtmf_turn[group][k][1];
-
-            if (near > best) {
-                best = near;
-                f->tone[group] = k;
-            }
-        }
-    }
-    back += f->tone[0];
-    high_back += f->tone[1];
-    for (int q = 0; q < 4; q++) {
-        quarters[q] = (voice_bands){0};
-        for (int i = q * DTMF_QUARTER; i < (q + 1) * DTMF_QUARTER; i++) {
-            const float *l = (*back)[i], *h = (*high_back)[i];
-
-            quarters[q] += z[i] * (voice_bands){l[0], l[0], h[0], h[0]} +
-                           DTMF_EXCHANGED(z[i]) * (voice_bands){l[1], -l[1], h[1], -h[1]};
-        }
-    }
-    if (!dtmf_tone(quarters, 0, low, f) || !dtmf_tone(quarters, 1, high, f))
-        return 0;
-    f->tones = (f->level[0] + f->level[1]) * DTMF_WINDOW / total;
-    return f->tones > DTMF_TONES && f->level[1] < DTMF_TWIST_HIGH * f->level[0] &&
-           f->level[1] > DTMF_TWIST_LOW * f->level[0];
 }
 
 /* What is a press: the less of the power is in the tones, the longer and the more steadily they must stand. In speech a
@@ -349,6 +211,27 @@ static inline void dtmf_bridge(struct dtmf_channel *c, int samples)
     c->bridged = c->step + VOICE_TAPS / VOICE_STEP + steps;
 }
 
+/* Whether these samples need no filter: they and all before them that could matter are quiet, as one party of a call is
+ * for half of the time. The channel then keeps what it had of quiet samples; they are as good as these. */
+static inline int dtmf_still(struct dtmf_channel *c, const int16_t *samples, int count)
+{
+    int quiet = 1, length = c->filled + count;
+
+    for (int i = 0; i < count; i++)
+        quiet &= samples[i] <= DTMF_QUIET && samples[i] >= -DTMF_QUIET;
+    if (!quiet) {
+        c->quiet = 0;
+        return 0;
+    }
+    if (c->quiet < DTMF_STILL || c->key != DTMF_NONE || length < VOICE_TAPS) {
+        c->quiet = (uint16_t)(c->quiet + count < DTMF_STILL ? c->quiet + count : DTMF_STILL);
+        return 0;
+    }
+    c->step += (uint32_t)((length - VOICE_TAPS) / VOICE_STEP + 1);
+    c->filled = (uint16_t)(VOICE_TAPS - VOICE_STEP + (length - VOICE_TAPS) % VOICE_STEP);
+    return 1;
+}
+
 /* Up to VOICE_CHUNK more samples. The number of presses added to `found`, DTMF_FOUND at most. */
 static inline int dtmf_samples(struct dtmf_channel *c, const int16_t *samples, int count, struct dtmf_press *found)
 {
@@ -359,6 +242,8 @@ static inline int dtmf_samples(struct dtmf_channel *c, const int16_t *samples, i
     int length = c->filled + count, presses = 0, steps;
     float low = 0, high = 0, total = 0; /* of the last DTMF_WINDOW steps */
 
+    if (dtmf_still(c, samples, count))
+        return 0;
     memcpy(line, c->line, c->filled * sizeof *line);
     memcpy(line + c->filled, samples, (size_t)count * sizeof *line);
     steps = length < VOICE_TAPS ? 0 : (length - VOICE_TAPS) / VOICE_STEP + 1;
