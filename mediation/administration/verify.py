@@ -23,7 +23,8 @@ from mediation.core.errors import LedgerError, RemoteProtocolError
 from mediation.core.merkle import HASH_OCTETS
 
 UNCOVERED = "stands beyond the checkpoint"  # what an append leaves until its checkpoint is there
-ATTEMPTS, PAUSE_S = 5, 0.05
+BEHIND = "ends before the checkpoint"  # what an append leaves until the history has it
+ATTEMPTS, PAUSE_S = 10, 0.05
 MAX_PROBLEMS = 100  # reported; the first is what counts
 RECENT = 256  # signed heads looked at when the ledger is opened (0.1 ms each); `mediation ledger verify` looks at all
 UNWITNESSED = "unwitnessed: nobody outside this site has countersigned the ledger's head"
@@ -73,9 +74,10 @@ def examine(
     for _ in range(ATTEMPTS):
         report, records = _examine(files, verifier, known, recent)
         moved = files.read(CHECKPOINT) != report.checkpoint.encode()
-        if not moved and not any(problem.what.endswith(UNCOVERED) for problem in report.problems):
+        if not moved and not any(problem.what.endswith((UNCOVERED, BEHIND)) for problem in report.problems):
             break
-        time.sleep(PAUSE_S)  # its writer may be between the tiles and the checkpoint; nothing tells when it is done
+        # Its writer may be between the tiles and the checkpoint, or that and the history; nothing tells when it is done.
+        time.sleep(PAUSE_S)
     if on_record is not None:
         for line, record in records:
             on_record(line, record)
@@ -245,9 +247,7 @@ def _history(
             )
             return heads
     if not heads or heads[-1].size < head.size:
-        problems.append(
-            Problem(index=heads[-1].size if heads else 0, what="the history of checkpoints ends before the checkpoint")
-        )
+        problems.append(Problem(index=heads[-1].size if heads else 0, what=f"the history of checkpoints {BEHIND}"))
     return heads
 
 
