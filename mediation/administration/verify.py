@@ -76,7 +76,7 @@ def examine(
         moved = files.read(CHECKPOINT) != report.checkpoint.encode()
         if not moved and not any(problem.what.endswith((UNCOVERED, BEHIND)) for problem in report.problems):
             break
-        # Its writer may be between the tiles and the checkpoint, or that and the history; nothing tells when it is done.
+        # Its writer may be between tiles and checkpoint, or that and the history; nothing tells when it is done.
         time.sleep(PAUSE_S)
     if on_record is not None:
         for line, record in records:
