@@ -232,8 +232,8 @@ static inline int dtmf_still(struct dtmf_channel *c, const int16_t *samples, int
     return 1;
 }
 
-/* Up to VOICE_CHUNK more samples. The number of presses added to `found`, DTMF_FOUND at most. */
-static inline int dtmf_samples(struct dtmf_channel *c, const int16_t *samples, int count, struct dtmf_press *found)
+static inline __attribute__((always_inline)) int dtmf_any(struct dtmf_channel *c, const int16_t *samples, int count,
+                                                         struct dtmf_press *found)
 {
     int16_t line[VOICE_TAPS + VOICE_CHUNK];
     struct dtmf_view v;
@@ -278,6 +278,46 @@ static inline int dtmf_samples(struct dtmf_channel *c, const int16_t *samples, i
     }
     memcpy(c->line, line + VOICE_STEP * steps, c->filled * sizeof *line);
     return presses;
+}
+
+static int dtmf_plain(struct dtmf_channel *c, const int16_t *samples, int count, struct dtmf_press *found)
+{
+    return dtmf_any(c, samples, count, found);
+}
+
+static int (*dtmf_best)(struct dtmf_channel *, const int16_t *, int, struct dtmf_press *) = dtmf_plain;
+
+#if defined(__x86_64__)
+/* Without fused multiply-add: every machine is to hear the same. */
+__attribute__((target("avx2"), flatten)) static int dtmf_avx2(struct dtmf_channel *c, const int16_t *samples, int count,
+                                                              struct dtmf_press *found)
+{
+    return dtmf_any(c, samples, count, found);
+}
+#endif
+
+/* Chooses the code; `plain` leaves out what only some processors have. */
+static inline void dtmf_choose(int plain)
+{
+    dtmf_best = dtmf_plain;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!plain && __builtin_cpu_supports("avx2"))
+        dtmf_best = dtmf_avx2;
+#else
+    (void)plain;
+#endif
+}
+
+__attribute__((constructor)) static void dtmf_begin(void)
+{
+    dtmf_choose(0);
+}
+
+/* Up to VOICE_CHUNK more samples. The number of presses added to `found`, DTMF_FOUND at most. */
+static inline int dtmf_samples(struct dtmf_channel *c, const int16_t *samples, int count, struct dtmf_press *found)
+{
+    return dtmf_best(c, samples, count, found);
 }
 
 #endif

@@ -5,8 +5,7 @@
  * in the other group, dial tone (below 490 Hz) and everything above 2 kHz is 40 dB down. Integer arithmetic throughout,
  * so that every machine gives the same values; the sums cannot overflow 32 bits (see VOICE_SCALE).
  *
- * It is plain C in the form that compilers turn into multiply-add instructions of any machine (pmaddwd, smlal); where
- * the processor has AVX2 the same code compiled for it is taken.
+ * It is plain C in the form that compilers turn into multiply-add instructions of any machine (pmaddwd, smlal).
  */
 #ifndef MEDIATION_VOICE_BAND_H
 #define MEDIATION_VOICE_BAND_H
@@ -98,8 +97,9 @@ static inline void voice_design(int16_t *real, int16_t *imaginary, double centre
     }
 }
 
-static inline __attribute__((always_inline)) void voice_filter_any(const int16_t *samples, int steps,
-                                                                   const struct voice_steps *out)
+/* `steps` outputs from VOICE_TAPS + VOICE_STEP * (steps - 1) samples. */
+static inline __attribute__((always_inline)) void voice_filter(const int16_t *samples, int steps,
+                                                               const struct voice_steps *out)
 {
     const float gain = (float)(M_SQRT2 / (VOICE_SCALE * VOICE_ZERO));
     const float power = (float)(16.0 / (VOICE_STEP * VOICE_ZERO * VOICE_ZERO));
@@ -126,25 +126,8 @@ static inline __attribute__((always_inline)) void voice_filter_any(const int16_t
     }
 }
 
-static void voice_filter_plain(const int16_t *samples, int steps, const struct voice_steps *out)
-{
-    voice_filter_any(samples, steps, out);
-}
-
-typedef void (*voice_filter_function)(const int16_t *, int, const struct voice_steps *);
-
-static voice_filter_function voice_filter_best = voice_filter_plain;
-
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static void voice_filter_avx2(const int16_t *samples, int steps,
-                                                              const struct voice_steps *out)
-{
-    voice_filter_any(samples, steps, out);
-}
-#endif
-
-/* Makes the tables, and chooses the code; `plain` leaves out what only some processors have. */
-static inline void voice_init(int plain)
+/* Every module that uses them has its own tables, made when it is loaded. */
+__attribute__((constructor)) static void voice_load(void)
 {
     for (unsigned code = 0; code < 256; code++) {
         voice_tables.expand[VOICE_ULAW][code] = voice_expand_ulaw(code);
@@ -152,26 +135,6 @@ static inline void voice_init(int plain)
     }
     voice_design(voice_tables.taps[0], voice_tables.taps[1], (697 * 0.965 + 941 * 1.035) / 2, 247);
     voice_design(voice_tables.taps[2], voice_tables.taps[3], (1209 * 0.965 + 1633 * 1.035) / 2, 358);
-    voice_filter_best = voice_filter_plain;
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (!plain && __builtin_cpu_supports("avx2"))
-        voice_filter_best = voice_filter_avx2;
-#else
-    (void)plain;
-#endif
-}
-
-/* Every module that uses them has its own tables, made when it is loaded. */
-__attribute__((constructor)) static void voice_load(void)
-{
-    voice_init(0);
-}
-
-/* `steps` outputs from VOICE_TAPS + VOICE_STEP * (steps - 1) samples. */
-static inline void voice_filter(const int16_t *samples, int steps, const struct voice_steps *out)
-{
-    voice_filter_best(samples, steps, out);
 }
 
 static inline void voice_expand(int16_t *out, const uint8_t *codes, int count, int law)
