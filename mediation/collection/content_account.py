@@ -138,7 +138,6 @@ class ContentAccount:
     def _close(self, identifier: str) -> ChannelAccount:
         channel = self._channels[identifier]
         channel.closed = True
-        channel.shown = channel.packets
         return channel
 
     def _channel(self, packet: ContentPacket) -> ChannelAccount | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import random
 import socket
 import struct
@@ -120,6 +119,8 @@ def test_datagrams_are_those_of_the_reference() -> None:
     first = content_pdu.datagram(0xA1, START + 20_000_000, ip_packet(1))
     second = content_pdu.datagram(0xB2, START + 123_456_789, ip_packet(2))
     assert drain(queue) == first + second
+    feed(made, x3(payload_format=PayloadFormat.IPV6, payload=ip_packet(1, 60, 6)))
+    assert drain(queue).endswith(ip_packet(1, 60, 6))
     assert decode_datagram(second).channel == "000000B2"
 
 
@@ -152,13 +153,6 @@ def test_a_combined_channel_has_one_sequence() -> None:
         (1, "toSubject"),
         (2, "fromSubject"),
     ]
-
-
-def test_ipv6_packets() -> None:
-    queue = Queue(ENOUGH, ENOUGH)
-    made = opened(queue)
-    feed(made, x3(payload_format=PayloadFormat.IPV6, payload=ip_packet(1, 60, 6)))
-    assert ApduCutter().feed(drain(queue))[0].endswith(ip_packet(1, 60, 6))
 
 
 def test_any_cut_of_the_stream_gives_the_same() -> None:
@@ -403,12 +397,3 @@ def test_random_use_keeps_the_account() -> None:
     made.sweep(10**12, 1)
     found = counted(made)
     assert sum(found.get(name, 0) for name in ends) == fed
-
-
-def test_addresses_of_the_packets_are_not_looked_at() -> None:
-    """What stands in the IP header decides nothing here: the access function did, from the signalling."""
-    packet = bytearray(ip_packet(1))
-    packet[12:20] = ipaddress.ip_address("203.0.113.9").packed * 2
-    queue = Queue(ENOUGH, ENOUGH)
-    feed(opened(queue), x3(payload=bytes(packet)))
-    assert decode_apdu(ApduCutter().feed(drain(queue))[0]).packet == bytes(packet)

@@ -69,8 +69,10 @@ class Exchange:
         self.close()
 
     def close(self) -> None:
-        self._open.close()
-        self.network.close()
+        try:
+            self._open.close()
+        finally:
+            self.network.close()
 
     def _build(self) -> None:
         network = self.network

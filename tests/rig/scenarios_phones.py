@@ -352,6 +352,7 @@ def empty_reinvite(floor: Floor) -> None:
     call = subject.dial(other)
     answered = other.answers()
     call.until_up().until("media", active=True)
+    answered.until_up().until("media", active=True)  # of the first exchange: the next one is another
     since = other.phone.mark()
     call.do("reinvite", offerless=True)
     other.phone.until("media", since=since, call=answered.number, active=True)
@@ -366,6 +367,7 @@ def update(floor: Floor) -> None:
     call = subject.dial(other)
     answered = other.answers()
     call.until_up().until("media", active=True)
+    answered.until_up().until("media", active=True)  # of the first exchange: the next one is another
     since = other.phone.mark()
     call.do("update")
     other.phone.until("media", since=since, call=answered.number, active=True)
