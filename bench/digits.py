@@ -103,7 +103,7 @@ def dialings() -> Iterator[tuple[str, Dialing, Callable[[float, int], Samples] |
     for twist in (4, 8, -4, -8):
         yield f"twist {twist:+} dB", Dialing(twist=twist), None
     for offset in (0.015, -0.015):
-        yield f"frequency {100 * offset:+} %", Dialing(low_offset=offset, high_offset=offset), None
+        yield f"frequency {100 * offset:+.1f} %", Dialing(low_offset=offset, high_offset=offset), None
     for ratio in (12, 6, 4):
         yield f"{ratio} dB over noise", Dialing(), noise(-10 - ratio)
     for on_ms, level in ((40, -7), (80, -7), (80, -10)):
@@ -119,8 +119,8 @@ def no_digits() -> Iterator[tuple[str, Dialing]]:
     yield "23 ms", Dialing(on_ms=23)
     yield "-55 dBm0", Dialing(level=-55)
     for offset in (0.035, -0.035):
-        yield f"frequency {100 * offset:+} %", Dialing(on_ms=100, low_offset=offset, high_offset=offset)
-        yield f"low tone {100 * offset:+} %", Dialing(on_ms=100, low_offset=offset)
+        yield f"frequency {100 * offset:+.1f} %", Dialing(on_ms=100, low_offset=offset, high_offset=offset)
+        yield f"low tone {100 * offset:+.1f} %", Dialing(on_ms=100, low_offset=offset)
 
 
 def talk_off(seconds: int) -> Iterator[tuple[str, bytes]]:

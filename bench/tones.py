@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 RATE = 8000
 ZERO = 15770.0  # root mean square of 0 dBm0
-PEAK = 32124
+PEAK = 32256  # of A-law; µ-law ends at 32,124
 KEYS = "123A456B789C*0#D"
 LOW, HIGH = (697.0, 770.0, 852.0, 941.0), (1209.0, 1336.0, 1477.0, 1633.0)
 

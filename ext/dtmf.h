@@ -135,7 +135,9 @@ static inline int dtmf_end(struct dtmf_channel *c, struct dtmf_press *found)
 
 static inline int dtmf_on(const struct dtmf_channel *c, const struct dtmf_view *v, int i)
 {
-    return v->group[0][i] > DTMF_ENVELOPE * c->level[0] && v->group[1][i] > DTMF_ENVELOPE * c->level[1];
+    voice_bands square = v->bands[i] * v->bands[i];
+
+    return square[0] + square[1] > DTMF_ENVELOPE * c->level[0] && square[2] + square[3] > DTMF_ENVELOPE * c->level[1];
 }
 
 /* A window that fits; its newest step is at index `i`. The number of presses added to `found`: 0 or 1. */
@@ -232,8 +234,10 @@ static inline int dtmf_still(struct dtmf_channel *c, const int16_t *samples, int
     return 1;
 }
 
-/* Up to VOICE_CHUNK more samples. The number of presses added to `found`, DTMF_FOUND at most. */
-static inline int dtmf_samples(struct dtmf_channel *c, const int16_t *samples, int count, struct dtmf_press *found)
+typedef void (*dtmf_filter)(const int16_t *, int, const struct voice_steps *);
+
+static inline __attribute__((always_inline)) int dtmf_any(struct dtmf_channel *c, const int16_t *samples, int count,
+                                                         struct dtmf_press *found, const dtmf_filter filter)
 {
     int16_t line[VOICE_TAPS + VOICE_CHUNK];
     struct dtmf_view v;
@@ -249,10 +253,10 @@ static inline int dtmf_samples(struct dtmf_channel *c, const int16_t *samples, i
     steps = length < VOICE_TAPS ? 0 : (length - VOICE_TAPS) / VOICE_STEP + 1;
     c->filled = (uint16_t)(length - VOICE_STEP * steps);
     if (steps) {
-        voice_filter(line, steps, &out);
+        filter(line, steps, &out);
         memcpy(v.bands, c->bands, sizeof c->bands);
         memcpy(v.power, c->power, sizeof c->power);
-        for (int i = 0; i < DTMF_HISTORY + steps; i++) {
+        for (int i = DTMF_HISTORY - DTMF_WINDOW; i < DTMF_HISTORY + steps; i++) {
             voice_bands square = v.bands[i] * v.bands[i];
 
             v.group[0][i] = square[0] + square[1];
@@ -278,6 +282,46 @@ static inline int dtmf_samples(struct dtmf_channel *c, const int16_t *samples, i
     }
     memcpy(c->line, line + VOICE_STEP * steps, c->filled * sizeof *line);
     return presses;
+}
+
+static int dtmf_plain(struct dtmf_channel *c, const int16_t *samples, int count, struct dtmf_press *found)
+{
+    return dtmf_any(c, samples, count, found, voice_filter);
+}
+
+static int (*dtmf_best)(struct dtmf_channel *, const int16_t *, int, struct dtmf_press *) = dtmf_plain;
+
+#if defined(__x86_64__)
+/* Without fused multiply-add: every machine is to hear the same. */
+__attribute__((target("avx2"), flatten)) static int dtmf_avx2(struct dtmf_channel *c, const int16_t *samples, int count,
+                                                              struct dtmf_press *found)
+{
+    return dtmf_any(c, samples, count, found, voice_filter_avx2);
+}
+#endif
+
+/* Chooses the code; `plain` leaves out what only some processors have. */
+static inline void dtmf_choose(int plain)
+{
+    dtmf_best = dtmf_plain;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!plain && __builtin_cpu_supports("avx2"))
+        dtmf_best = dtmf_avx2;
+#else
+    (void)plain;
+#endif
+}
+
+__attribute__((constructor)) static void dtmf_begin(void)
+{
+    dtmf_choose(0);
+}
+
+/* Up to VOICE_CHUNK more samples. The number of presses added to `found`, DTMF_FOUND at most. */
+static inline int dtmf_samples(struct dtmf_channel *c, const int16_t *samples, int count, struct dtmf_press *found)
+{
+    return dtmf_best(c, samples, count, found);
 }
 
 #endif

@@ -17,7 +17,7 @@ cdef extern from "dtmf.h" nogil:
         uint32_t sounded_ms
     struct dtmf_channel:
         uint8_t key
-    void voice_init(int plain)
+    void dtmf_choose(int plain)
     void voice_expand(int16_t *out, const uint8_t *codes, int count, int law)
     void dtmf_reset(dtmf_channel *c)
     void dtmf_bridge(dtmf_channel *c, int samples)

@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from dtmf cimport VOICE_ALAW, VOICE_ULAW, voice_init
+from dtmf cimport VOICE_ALAW, VOICE_ULAW, dtmf_choose
 from voice cimport (
     VOICE_HEARD, VOICE_LATE, VOICE_MALFORMED, end_voice, hear_packet, read_voice, voice_channel, voice_presses,
     voice_reset, voice_result, voice_view,
@@ -18,7 +18,7 @@ CHANNEL_OCTETS = sizeof(voice_channel)
 
 def use_plain_code(bint plain):
     """Whether to leave out what only some processors have; of this module alone."""
-    voice_init(plain)
+    dtmf_choose(plain)
 
 
 cdef list listed(const voice_presses *presses):

@@ -47,7 +47,7 @@ __attribute__((constructor)) static void dtmf_load(void)
 struct dtmf_view {
     voice_bands bands[DTMF_MOST];
     float power[DTMF_MOST];
-    float group[2][DTMF_MOST]; /* power in each group */
+    float group[2][DTMF_MOST]; /* power in each group, of the last window kept and of what is new */
 };
 
 struct dtmf_fitted {

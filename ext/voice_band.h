@@ -5,8 +5,7 @@
  * in the other group, dial tone (below 490 Hz) and everything above 2 kHz is 40 dB down. Integer arithmetic throughout,
  * so that every machine gives the same values; the sums cannot overflow 32 bits (see VOICE_SCALE).
  *
- * It is plain C in the form that compilers turn into multiply-add instructions of any machine (pmaddwd, smlal); where
- * the processor has AVX2 the same code compiled for it is taken.
+ * It is plain C in the form that compilers turn into multiply-add instructions of any machine (pmaddwd, smlal).
  */
 #ifndef MEDIATION_VOICE_BAND_H
 #define MEDIATION_VOICE_BAND_H
@@ -14,6 +13,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #define VOICE_RATE 8000    /* samples a second: RFC 3551 section 4.5.14 */
 #define VOICE_STEP 8       /* samples of one millisecond, and of one output */
@@ -26,6 +28,10 @@
 #define VOICE_SCALE 40000.0
 /* Root mean square of 0 dBm0 in 16-bit samples: a sine 3.17 dB below the peak of 32,124 (G.711, table 2a). */
 #define VOICE_ZERO 15770.0
+
+/* From the sums to the scale of dBm0. */
+#define VOICE_GAIN ((float)(M_SQRT2 / (VOICE_SCALE * VOICE_ZERO)))
+#define VOICE_POWER ((float)(8.0 / (VOICE_STEP * VOICE_ZERO * VOICE_ZERO)))
 
 enum voice_law { VOICE_ULAW = 0, VOICE_ALAW = 1 };
 
@@ -98,17 +104,22 @@ static inline void voice_design(int16_t *real, int16_t *imaginary, double centre
     }
 }
 
-static inline __attribute__((always_inline)) void voice_filter_any(const int16_t *samples, int steps,
-                                                                   const struct voice_steps *out)
+/* The mean power of the samples in the middle of a step's window. Two squares are below 2^31. */
+static inline float voice_power(const int16_t *w)
 {
-    const float gain = (float)(M_SQRT2 / (VOICE_SCALE * VOICE_ZERO));
-    const float power = (float)(16.0 / (VOICE_STEP * VOICE_ZERO * VOICE_ZERO));
+    const int16_t *middle = w + VOICE_CENTRE - VOICE_STEP / 2;
+    uint32_t square = 0;
 
+    for (int t = 0; t < VOICE_STEP; t += 2)
+        square += (uint32_t)(middle[t] * middle[t] + middle[t + 1] * middle[t + 1]) >> 3;
+    return VOICE_POWER * (float)(int32_t)square;
+}
+
+/* `steps` outputs from VOICE_TAPS + VOICE_STEP * (steps - 1) samples. */
+static inline void voice_filter(const int16_t *samples, int steps, const struct voice_steps *out)
+{
     for (int m = 0; m < steps; m++) {
         const int16_t *w = samples + VOICE_STEP * m;
-        const int16_t *middle = w + VOICE_CENTRE - VOICE_STEP / 2;
-        int32_t sums[VOICE_PARTS] = {0, 0, 0, 0};
-        int32_t square = 0;
 
         for (int p = 0; p < VOICE_PARTS; p++) {
             const int16_t *taps = voice_tables.taps[p];
@@ -116,35 +127,59 @@ static inline __attribute__((always_inline)) void voice_filter_any(const int16_t
 
             for (int t = 0; t < VOICE_TAPS; t++)
                 sum += (int32_t)w[t] * taps[t];
-            sums[p] = sum;
+            out->bands[m][p] = VOICE_GAIN * (float)sum;
         }
-        for (int t = 0; t < VOICE_STEP; t++)
-            square += ((int32_t)middle[t] * middle[t]) >> 4;
-        for (int p = 0; p < VOICE_PARTS; p++)
-            out->bands[m][p] = gain * (float)sums[p];
-        out->power[m] = power * (float)square;
+        out->power[m] = voice_power(w);
     }
 }
 
-static void voice_filter_plain(const int16_t *samples, int steps, const struct voice_steps *out)
-{
-    voice_filter_any(samples, steps, out);
-}
-
-typedef void (*voice_filter_function)(const int16_t *, int, const struct voice_steps *);
-
-static voice_filter_function voice_filter_best = voice_filter_plain;
-
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static void voice_filter_avx2(const int16_t *samples, int steps,
-                                                              const struct voice_steps *out)
+/* The same, two steps at a time, so that the taps are read once for both and the sums of lanes are made together. */
+__attribute__((target("avx2"))) static inline void voice_filter_avx2(const int16_t *samples, int steps,
+                                                                     const struct voice_steps *out)
 {
-    voice_filter_any(samples, steps, out);
+    int m = 0;
+
+    for (; m + 1 < steps; m += 2) {
+        const int16_t *w = samples + VOICE_STEP * m;
+        __m256i sums[2][VOICE_PARTS];
+
+        for (int p = 0; p < VOICE_PARTS; p++)
+            sums[0][p] = sums[1][p] = _mm256_setzero_si256();
+        for (int t = 0; t < VOICE_TAPS; t += 16) {
+            __m256i one = _mm256_loadu_si256((const __m256i *)(w + t));
+            __m256i two = _mm256_loadu_si256((const __m256i *)(w + VOICE_STEP + t));
+
+            for (int p = 0; p < VOICE_PARTS; p++) {
+                __m256i taps = _mm256_load_si256((const __m256i *)(voice_tables.taps[p] + t));
+
+                sums[0][p] = _mm256_add_epi32(sums[0][p], _mm256_madd_epi16(one, taps));
+                sums[1][p] = _mm256_add_epi32(sums[1][p], _mm256_madd_epi16(two, taps));
+            }
+        }
+        for (int k = 0; k < 2; k++) {
+            __m256i pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(sums[k][0], sums[k][1]),
+                                              _mm256_hadd_epi32(sums[k][2], sums[k][3]));
+            __m128i all = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+
+            out->bands[m + k] = _mm_cvtepi32_ps(all) * VOICE_GAIN;
+            all = _mm_loadu_si128((const __m128i *)(w + VOICE_STEP * k + VOICE_CENTRE - VOICE_STEP / 2));
+            all = _mm_srli_epi32(_mm_madd_epi16(all, all), 3);
+            all = _mm_hadd_epi32(all, all);
+            all = _mm_hadd_epi32(all, all);
+            out->power[m + k] = VOICE_POWER * (float)_mm_cvtsi128_si32(all);
+        }
+    }
+    if (m < steps) {
+        const struct voice_steps last = {out->bands + m, out->power + m};
+
+        voice_filter(samples + VOICE_STEP * m, 1, &last);
+    }
 }
 #endif
 
-/* Makes the tables, and chooses the code; `plain` leaves out what only some processors have. */
-static inline void voice_init(int plain)
+/* Every module that uses them has its own tables, made when it is loaded. */
+__attribute__((constructor)) static void voice_load(void)
 {
     for (unsigned code = 0; code < 256; code++) {
         voice_tables.expand[VOICE_ULAW][code] = voice_expand_ulaw(code);
@@ -152,26 +187,6 @@ static inline void voice_init(int plain)
     }
     voice_design(voice_tables.taps[0], voice_tables.taps[1], (697 * 0.965 + 941 * 1.035) / 2, 247);
     voice_design(voice_tables.taps[2], voice_tables.taps[3], (1209 * 0.965 + 1633 * 1.035) / 2, 358);
-    voice_filter_best = voice_filter_plain;
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (!plain && __builtin_cpu_supports("avx2"))
-        voice_filter_best = voice_filter_avx2;
-#else
-    (void)plain;
-#endif
-}
-
-/* Every module that uses them has its own tables, made when it is loaded. */
-__attribute__((constructor)) static void voice_load(void)
-{
-    voice_init(0);
-}
-
-/* `steps` outputs from VOICE_TAPS + VOICE_STEP * (steps - 1) samples. */
-static inline void voice_filter(const int16_t *samples, int steps, const struct voice_steps *out)
-{
-    voice_filter_best(samples, steps, out);
 }
 
 static inline void voice_expand(int16_t *out, const uint8_t *codes, int count, int law)
