@@ -4,8 +4,9 @@ Answers for every message that is about more than one call (47 CFR 1.20007(b)(1)
 Connection and ConnectionBreak of several calls) and for knowing which calls of a line are up. It changes the state of
 no call: `transitions` says when a word is said. Its methods are named after those words.
 
-A *line* is one identity of the subject, so that the members of a trunk group do not wait for each other. Who is
-connected with whom:
+A *line* is one identity of the subject, so that the members of a trunk group do not wait for each other; a line with
+more than MAX_APPEARANCES calls up is a switch behind one number, and its calls neither wait nor mix. Who is connected
+with whom:
 
   held, retrieved      each call by itself (`report`): ConnectionBreak, Connection
   mixed by the phone   two calls of one device are up and neither is held: the network sees nothing else of it. One
@@ -37,6 +38,7 @@ from mediation.core.word import Prefix
 from mediation.core.x2 import Role
 
 UP: Final = (State.ANSWERED, State.HELD)
+MAX_APPEARANCES: Final = 12  # calls of one line at once; a line with more is a switch, whose calls do not mix. Ours
 # ServiceInstance.serviceName (PCESP; the list of PKT-SP-ES-DCI 8.3 as far as it could be read)
 CALL_WAITING: Final = "Call_Waiting"
 CALL_FORWARDING: Final = "Call_Forwarding"
@@ -92,7 +94,11 @@ class Associations:
         """The other calls that its phone has connected at this moment."""
         if call.transferred or call.focus or call.subject_side is None:
             return []
-        return [each for each in self.others(call) if self._is_mixed(call, each)]
+        return [each for each in self._beside(call) if self._is_mixed(call, each)]
+
+    def _beside(self, call: Call) -> list[Call]:
+        """The other calls of one phone; none on a line that has more calls up than any phone shows."""
+        return self.others(call) if len(self._up.get(call.line, ())) <= MAX_APPEARANCES else []
 
     def _is_mixed(self, call: Call, other: Call) -> bool:
         if other.state is not State.ANSWERED or other.focus or other.transferred:
@@ -262,7 +268,7 @@ class Associations:
 
     def waiting(self, call: Call) -> Call | None:
         """The call that is up while this one alerts the subject."""
-        others = self.others(call)
+        others = self._beside(call)
         return others[-1] if others else None
 
     # Inside
@@ -278,7 +284,7 @@ class Associations:
 
     def _referred(self, call: Call) -> Call | None:
         """The call in which the subject was asked to make this one."""
-        for other in self.others(call) if call.asked else ():
+        for other in self._beside(call) if call.asked else ():
             for each in other.referrals.values():
                 if not each.by_subject and not each.settled and self._directory.key(each.target) == call.asked:
                     each.settled = True

@@ -13,6 +13,7 @@ from typing import Final
 from mediation.core.correlation import Correlator, Evidence, Marks
 from mediation.core.dialog import Call
 from mediation.core.sip import SipMessage
+from mediation.core.transfer import DialogId
 from mediation.core.x2 import Pdu
 
 MAX_ALIASES: Final = 16  # further keys of one call: the legs of its agents, REFERs to its conference. Ours
@@ -51,6 +52,10 @@ class Calls:
     def leg(self, key: Hashable, pdu: Pdu, message: SipMessage, told: Marks) -> Call | None:
         """The call that a back-to-back agent sends on under a new Call-ID; None: it is no leg of a known call."""
         if message.to.tag:
+            # An access function that was started anew gives a known dialog another handle: it is the same call.
+            same = self.correlator.dialog(DialogId(message.call_id, message.to.tag, message.from_.tag))
+            if same is not None and same.role is pdu.role:
+                return same if self.alias(same, key, message.call_id) else None
             joined = self.correlator.joined_leg(message, pdu)
             found = (joined, Evidence.SESSION_ID) if joined is not None else None
         else:

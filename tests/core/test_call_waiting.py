@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mediation.core import cdc
+from mediation.core.association import MAX_APPEARANCES
 from tests.core.call_rig import A_URI, B_CONTACT, B_URI, A, B, S, Wire
 from tests.core.several_rig import Table, hold, numbers, retrieve
 
@@ -127,3 +128,14 @@ def test_two_phones_of_the_subject_mix_nothing() -> None:
     table.call("a", A_URI).connect()
     table.call("b", B_URI, caller_contact="sip:line1@10.0.0.6:5060").connect()
     assert not any("+" in line for line in table.story)
+
+
+def test_a_switch_behind_one_number_mixes_nothing_and_each_of_its_calls_costs_the_same() -> None:
+    table = Table()
+    for number in range(MAX_APPEARANCES + 20):
+        table.call(f"c{number}", A_URI).connect()
+    before = len(table.story)
+    last = table.call("last", B_URI)
+    last.connect()
+    last.bye()
+    assert table.story[before:] == ["last origination", f"last {RINGBACK}", "last answer", "last release"]

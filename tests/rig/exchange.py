@@ -273,6 +273,19 @@ class Floor:
             lambda _: len(self.received(case, point)) >= count, limit, since=self._start
         ) is not None  # fmt: skip
 
+    def content(self, case: str | None = None) -> dict[str, Line]:
+        """The newest account of each content channel of a case: "packets", "lost", "closed"."""
+        lines = self.exchange.messages.since(self._start)
+        chosen = [line for line in lines if (line.get("case"), line.get("message")) == (case or self.case, "content")]
+        return {str(line["ccc"]): line for line in chosen}
+
+    def packets(self, count: int, *, case: str | None = None, limit: float = EVENT_LIMIT_S) -> int:
+        """Waits until so many packets of content are accounted for; how many there are then."""
+        self.exchange.messages.wait(
+            lambda _: sum(line["packets"] for line in self.content(case).values()) >= count, limit, since=self._start
+        )  # fmt: skip
+        return sum(line["packets"] for line in self.content(case).values())
+
     def settle(self, scenario: Scenario) -> None:
         """A phone says that a call is over when it sends BYE: waits for what is still under way, if it is expected."""
         for point in scenario.points:

@@ -17,6 +17,7 @@ from mediation.core.errors import MediationError
 from tests.rig import (
     exchange,
     scenarios,
+    scenarios_content,
     scenarios_dialogs,
     scenarios_phones,
     scenarios_services,
@@ -91,7 +92,9 @@ class Part:
 
 def exchange_tables() -> tuple[Table, ...]:
     """What is played on the exchange of real peers."""
-    modules = (scenarios_phones, scenarios_dialogs, scenarios_services, scenarios_transport)
+    modules = (
+        scenarios_phones, scenarios_dialogs, scenarios_services, scenarios_transport, scenarios_content,
+    )  # fmt: skip
     return tuple(module.scenario for module in modules)
 
 

@@ -78,21 +78,21 @@ def _tunnel(floor: Floor, kind: str) -> None:
         tunnel.close()
 
 
-@scenario("tun-ip", "signalling inside IP-in-IP (RFC 2003)", *OUT, "release", needs="transport")
+@scenario("tun-ip", "signalling inside IP-in-IP (RFC 2003)", *OUT, "release")
 def ip_in_ip(floor: Floor) -> None:
     _tunnel(floor, "ip")
 
 
-@scenario("tun-gre", "signalling inside GRE (RFC 2784)", *OUT, "release", needs="transport")
+@scenario("tun-gre", "signalling inside GRE (RFC 2784)", *OUT, "release")
 def gre(floor: Floor) -> None:
     _tunnel(floor, "gre")
 
 
-@scenario("tun-vxlan", "signalling inside VXLAN (RFC 7348)", *OUT, "release", needs="transport")
+@scenario("tun-vxlan", "signalling inside VXLAN (RFC 7348)", *OUT, "release")
 def vxlan(floor: Floor) -> None:
     _tunnel(floor, "vxlan")
 
 
-@scenario("tun-gtp", "signalling inside GTP-U (3GPP TS 29.281)", *OUT, "release", needs="transport")
+@scenario("tun-gtp", "signalling inside GTP-U (3GPP TS 29.281)", *OUT, "release")
 def gtp(floor: Floor) -> None:
     _tunnel(floor, "gtp")
