@@ -25,11 +25,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import trio
 
-from mediation.core import cdc
+from mediation.core import cdc, content_ip, x2
 from mediation.core.case import Capability, ContentDestination, Task
 from mediation.core.ccc import Channel, Form
 from mediation.core.content import Binding, Verb
-from mediation.core.content_pdu import correlation_info
+from mediation.core.content_pdu import MAX_PACKET_OCTETS, correlation_info
+from mediation.core.x2 import PayloadFormat, Pdu
 from mediation.delivery._content import NEVER, Queue, Streams
 from mediation.delivery.content_intake import ContentIntake
 from mediation.delivery.content_link import ContentLink
@@ -71,6 +72,14 @@ class First(NamedTuple):
     stamp_ns: int
 
 
+class ForeignCounters(msgspec.Struct):
+    """X3 of third parties that was refused before anybody asked for its task, and what was made good."""
+
+    no_endpoints: int = 0  # RTP without the addresses and ports that its IP packet needs
+    oversize: int = 0
+    unstamped: int = 0  # delivered with the time of its arrival
+
+
 class ContentDelivery:
     """`on_first` is called, in a turn of its own, with first packets; `on_link` with a link that went up or down.
 
@@ -87,8 +96,11 @@ class ContentDelivery:
         caught_up: Callable[[Task], bool],
         on_first: Callable[[list[First]], None],
         on_link: Callable[[frozenset[bytes], bool], None],
+        point: str = "",
     ) -> None:
-        self.streams = Streams(MAX_STREAMS, HOLD_OCTETS, HOLD_ALL_OCTETS, HOLD_NS, AGAIN_NS)
+        """`point` is the access point of PDUs that name none, as in X2."""
+        self.streams = Streams(MAX_STREAMS, HOLD_OCTETS, HOLD_ALL_OCTETS, HOLD_NS, AGAIN_NS, point.encode())
+        self.foreign = ForeignCounters()
         self.intake = ContentIntake(run_dir, self.streams.begin, self._octets)
         self.unanswered = 0  # first packets of one turn beyond the bound; each is told of again a second later
         self._tls = tls
@@ -222,8 +234,41 @@ class ContentDelivery:
     # -- packets ------------------------------------------------------------------------------------------------------
 
     def _octets(self, octets: memoryview) -> list[bytes]:
+        self._feed(octets)
+        return self.streams.take_answers()
+
+    def third_party(self, pdus: Iterable[Pdu]) -> None:
+        """X3 PDUs of points of interception that are not ours, under the names of their points."""
+        octets = bytearray()
+        now_ns = time.time_ns()
+        for pdu in pdus:
+            whole = self._judged(pdu, now_ns)
+            if whole is not None:
+                octets += x2.encode(whole)
+        if octets:
+            self._feed(memoryview(octets), whole=True)
+
+    def _judged(self, pdu: Pdu, now_ns: int) -> Pdu | None:
+        """The PDU as our own access function would have made it; gaps in its numbers were counted at its point."""
+        packet: bytes | None = pdu.payload
+        form = pdu.payload_format
+        if len(pdu.payload) > (content_ip.MAX_PAYLOAD_OCTETS if form == PayloadFormat.RTP else MAX_PACKET_OCTETS):
+            self.foreign.oversize += 1
+            return None
+        if form == PayloadFormat.RTP:
+            packet = content_ip.udp_packet(pdu.source, pdu.destination, pdu.payload)
+            form = PayloadFormat.IPV6 if ":" in pdu.source[0] else PayloadFormat.IPV4
+        if packet is None:
+            self.foreign.no_endpoints += 1
+            return None
+        self.foreign.unstamped += not pdu.stamp_ns
+        return msgspec.structs.replace(
+            pdu, payload=packet, payload_format=form, sequence=None, stamp_ns=pdu.stamp_ns or now_ns
+        )
+
+    def _feed(self, octets: memoryview, *, whole: bool = False) -> None:
         try:
-            first = self.streams.feed(octets, self._now_ns(), time.monotonic_ns())
+            first = self.streams.feed(octets, self._now_ns(), time.monotonic_ns(), whole)
         finally:
             for link in self._links.values():
                 link.flush()
@@ -232,7 +277,6 @@ class ContentDelivery:
             self._first.extend(first[:room])
             self.unanswered += max(0, len(first) - room)
             self._told.set()
-        return self.streams.take_answers()
 
     async def _tell(self) -> None:
         """First packets to their call models, in turns of their own."""
@@ -263,6 +307,7 @@ class ContentDelivery:
             "streams": self.streams.open_streams,
             "openings": len(self._openings),
             "unanswered": self.unanswered,
+            "third_party": msgspec.to_builtins(self.foreign),
             "counters": {name: count for name, count in self.streams.counters().items() if count},
             "links": [
                 {

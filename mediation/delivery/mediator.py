@@ -3,7 +3,7 @@
 The whole of it, in the order of an event's way:
 
     run/iap.x2 ─> Intake (X2 octets) ─> Tracker (call models, encoding) ─> Links ─> Spool ─> Link (TLS)
-    third parties (TLS) ─> InterceptionPoints ─> the same Tracker
+    third parties (TLS) ─> InterceptionPoints ─> the same Tracker (X2) and ContentDelivery (X3)
     run/mediator.x1 ─> TaskTable (authorization.admit) ─> Tracker, Links
 
 One drain of the X2 socket is one pass: read what is there, parse it, make its messages, one append and one send for
@@ -119,6 +119,7 @@ class Mediator:
             caught_up=self.links.caught_up,
             on_first=self._first_packets,
             on_link=self._content_link,
+            point=site.point_names[0] if site.point_names else "",
         )
         self.closings = Closings(self.content)
         self.links.on_caught_up = self.content.open
@@ -209,8 +210,8 @@ class Mediator:
         self._deliver(self.tracker.content_link(xids, up, time.time_ns()))
 
     def _content(self, pdus: list[x2.Pdu]) -> None:
-        """X3 of third parties: judged like X2, and counted there as what it is."""
-        self._drained(pdus)
+        """X3 of third parties: judged like that of our own access function."""
+        self.content.third_party(pdus)
 
     async def _keep_time(self) -> None:
         """Ends windows at their second and gives the call models their time."""

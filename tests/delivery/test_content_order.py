@@ -18,7 +18,7 @@ from mediation.delivery.content_link import ContentLink
 from mediation.delivery.mediator import Mediator
 from mediation.runtime.tls import Channel
 from tests.delivery.content_rig import ContentRig, ContentTap, bye, rtp, set_up
-from tests.delivery.house import House, Tap, sip, xid_of
+from tests.delivery.house import House, sip, xid_of
 from tests.delivery.links import free_port, until
 from tests.delivery.rig import Rig
 from tests.delivery.test_content_short import short_call
