@@ -1,8 +1,8 @@
 """One row of the table of acceptance scenarios, and how rows are added to it.
 
 `expected` is the whole sequence of a case, written from the standards' message definitions before the product's answer
-was looked at. `needs` names the part of the product that a scenario waits for; the pytest list takes only rows without
-one, the report shows all.
+was looked at; one that ends in "?" may be absent, where it depends on what was on the wire first. `needs` names the
+part of the product that a scenario waits for; the pytest list takes only rows without one, the report shows all.
 """
 
 from __future__ import annotations
