@@ -19,6 +19,7 @@ from tests.rig import (
     scenarios,
     scenarios_content,
     scenarios_dialogs,
+    scenarios_peers,
     scenarios_phones,
     scenarios_services,
     scenarios_transport,
@@ -105,6 +106,7 @@ def exchange_tables() -> tuple[Table, ...]:
     """What is played on the exchange of real peers."""
     modules = (
         scenarios_phones, scenarios_dialogs, scenarios_services, scenarios_transport, scenarios_content,
+        scenarios_peers,
     )  # fmt: skip
     return tuple(module.scenario for module in modules)
 
@@ -143,7 +145,10 @@ def main(words: list[str]) -> int:
         for row in chosen:
             if row.needs and not (waiting or names):
                 print(f"wait  needs {row.needs}: {row.number}: {row.title}\n")
-        chosen = [row for row in chosen if not row.needs or waiting or names]
+        for row in chosen:
+            if row.wants():
+                print(f"not played, {row.wants()}: {row.number}: {row.title}\n")
+        chosen = [row for row in chosen if (not row.needs or waiting or names) and not row.wants()]
         if chosen and part.missing:
             print(f"these scenarios cannot be played: {part.missing}", file=sys.stderr)
             return 1

@@ -28,6 +28,7 @@ class Scenario:
     second: tuple[str, ...] | None = None
     needs: str = ""
     points: tuple[str, ...] = ("span",)
+    wants: Callable[[], str] = str  # "" when the row can be played here, otherwise what is missing
 
     @property
     def name(self) -> str:
@@ -44,9 +45,10 @@ class Table:
         self.rows: list[Scenario] = []
 
     def __call__(self, number: str, title: str, *expected: str, second: tuple[str, ...] | None = None,
-                 needs: str = "", points: tuple[str, ...] = ("span",)) -> Add:  # fmt: skip
+                 needs: str = "", points: tuple[str, ...] = ("span",),
+                 wants: Callable[[], str] = str) -> Add:  # fmt: skip
         def add(play: Callable[[Any], None]) -> Callable[[Any], None]:
-            self.rows.append(Scenario(number, title, expected, play, second, needs, points))
+            self.rows.append(Scenario(number, title, expected, play, second, needs, points, wants))
             return play
 
         return add
