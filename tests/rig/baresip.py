@@ -1,7 +1,7 @@
 """A baresip 1.0 phone of the rig: another stack than pjsua2 (libre), so that a trap of one is not taken for the rule.
 
-It is told and tells over ctrl_tcp: JSON in netstrings on a TCP port of its own loopback. Its source is a tone, since it
-closes a call whose sound file ends.
+It is told and tells over ctrl_tcp: JSON in netstrings on a TCP port of its own loopback. It closes a call whose
+sound file ends, so that its file is longer than any row (its tone generator wants 48 kHz, which G.711 is not).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shutil
 import socket
 import threading
 import time
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,17 @@ from tests.rig.wire import inside_of
 
 CONTROL_PORT = 4444
 EVENT_LIMIT_S = 8.0
+SAID_S = 60
 MODULES = "/usr/lib/baresip/modules"
 CONFIG = """sip_listen {address}:5060
 module_path {modules}
-audio_source ausine,440
+audio_source aufile,{folder}/said.wav
 audio_player aufile,{folder}/heard.wav
 audio_alert aufile,{folder}/alert.wav
 rtp_ports 6000-6100
 rtp_stats no
 jitter_buffer_delay 1-2
 module g711.so
-module ausine.so
 module aufile.so
 module_app account.so
 module_app menu.so
@@ -55,6 +56,9 @@ class Baresip(Peer):
             CONFIG.format(address=address, modules=MODULES, folder=folder, port=CONTROL_PORT)
         )
         (folder / "accounts").write_text("")
+        with wave.open(str(folder / "said.wav"), "wb") as said:
+            said.setparams((1, 2, 8000, 0, "NONE", ""))
+            said.writeframes(bytes(2 * 8000 * SAID_S))
         super().__init__(namespace, ["baresip", "-4", "-f", str(folder)], folder)
         self.address = address
         self._control: socket.socket | None = None
@@ -130,7 +134,7 @@ class Baresip(Peer):
     def number(self, user: str, sbc: str) -> None:
         """Gives the phone a number, registered when this returns."""
         since = self.do(
-            "uanew", f'<sip:{user}@{DOMAIN}>;auth_pass=none;outbound="sip:{sbc}";regint=60;audio_codecs=PCMU,PCMA'
+            "uanew", f'<sip:{user}@{DOMAIN}>;auth_pass=none;outbound="sip:{sbc}";regint=60;audio_codecs=PCMU'
         )
         self.until_event(since, type="REGISTER_OK")
 

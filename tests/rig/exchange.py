@@ -284,7 +284,7 @@ class Floor:
 
         def is_it(line: Line) -> bool:
             nonlocal seen
-            if line.get("case") != for_case or self.point(line) not in (point, ""):
+            if line.get("case") != for_case or line["message"] == "content" or self.point(line) not in (point, ""):
                 return False
             seen += wanted in (line["message"], label(line))
             return seen >= count

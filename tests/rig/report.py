@@ -19,6 +19,7 @@ from tests.rig import (
     scenarios,
     scenarios_content,
     scenarios_dialogs,
+    scenarios_faults,
     scenarios_peers,
     scenarios_phones,
     scenarios_services,
@@ -116,6 +117,7 @@ def parts() -> list[Part]:
     return [
         Part(demo_network.possible(), stage.built, (scenarios.scenario,)),
         Part(exchange.possible(), exchange.built, exchange_tables()),
+        Part(exchange.possible(), exchange.built, (scenarios_faults.scenario,)),
     ]
 
 

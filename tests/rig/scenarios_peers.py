@@ -59,7 +59,10 @@ def back_to_back(floor: Floor) -> None:
     floor.kamailio.service("route", floor.other, f"sip:{floor.back_to_back('alice')}")
     floor.order()
     call = subject.dial(other)
-    answered = other.answers()
+    answered = other.incoming()
+    answered.do("answer", status=180)
+    call.until("state", state="EARLY")  # the agent's 200 must not overtake its own 180
+    answered.do("answer")
     call.until_up()
     answered.until_up()
     call.hangup()
