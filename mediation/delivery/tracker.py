@@ -170,8 +170,9 @@ class Tracker:
     def end(self, task: Task, now_ns: int) -> list[Outgoing]:
         """The task is over. What its models held back was dialed before the end and is the last of it."""
         found: list[Outgoing] = []
+        at_ns = min(now_ns, task.not_after_ns)  # what ends with the order ended at its own time, not when we woke
         for key, model in self._of(task.xid):
-            found += self._encoded(task, model.stop(now_ns))
+            found += self._encoded(task, model.stop(at_ns))
             self._collect(key, model)
             del self._models[key]
             self._armed.pop(key, None)
