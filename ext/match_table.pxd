@@ -16,6 +16,7 @@
 # dialogs that are not known.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from call_journal cimport call_journal
 from description cimport description_table
 from dialog cimport call_table
 from flows cimport flow_table
@@ -114,6 +115,7 @@ cdef struct match_table:
     description_table descriptions
     flow_table flows
     voice_table voices
+    call_journal journal
     uint32_t iap_count
     access_point iaps[MAX_IAPS]
 

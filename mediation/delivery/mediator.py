@@ -3,7 +3,7 @@
 The whole of it, in the order of an event's way:
 
     run/iap.x2 ─> Intake (X2 octets) ─> Tracker (call models, encoding) ─> Links ─> Spool ─> Link (TLS)
-    third parties (TLS) ─> InterceptionPoints ─> the same Tracker
+    third parties (TLS) ─> InterceptionPoints ─> the same Tracker (X2) and ContentDelivery (X3)
     run/mediator.x1 ─> TaskTable (authorization.admit) ─> Tracker, Links
 
 One drain of the X2 socket is one pass: read what is there, parse it, make its messages, one append and one send for
@@ -35,13 +35,15 @@ import trio
 from mediation.core import x1, x2
 from mediation.core.case import Task
 from mediation.core.check import Check
-from mediation.core.content import Verb
 from mediation.core.errors import (
     AuthorizationError,
     ConfigurationError,
     EncodingError,
 )
+from mediation.delivery.calls import CallJournal
+from mediation.delivery.closing import Closings, Gone
 from mediation.delivery.content import ContentDelivery, First
+from mediation.delivery.early import Early
 from mediation.delivery.intake import Intake
 from mediation.delivery.interception_point import InterceptionPoints
 from mediation.delivery.links import Links
@@ -89,11 +91,17 @@ class Mediator:
             self.table.stop(xid)
         self._high_water = clock.HighWater(spool_dir / CLOCK_FILE)
         self.authority_clock = clock.AuthorityClock(self._high_water)
+        self.journal = CallJournal(spool_dir, now_ns=self.authority_clock.now_ns())
+        for xid in self.retired:
+            self.journal.ended(xid)
+        self._begun: bytes | None = None  # the order that the X1 request in hand has armed
+        self.early = Early(self.journal.orders(), time.monotonic_ns())
         self.tracker = Tracker(
             site.dial_plan,
             site.point_names,
             digit_timeout_ns=site.delivery.digit_timeout_ms * 1_000_000,
             status_messages=site.delivery.surveillance_status,
+            journal=self.journal,
         )
         self.links = Links(
             site.name,
@@ -111,7 +119,9 @@ class Mediator:
             caught_up=self.links.caught_up,
             on_first=self._first_packets,
             on_link=self._content_link,
+            point=site.point_names[0] if site.point_names else "",
         )
+        self.closings = Closings(self.content)
         self.links.on_caught_up = self.content.open
         self.intake = Intake(run_dir, self._drained)
 
@@ -151,7 +161,9 @@ class Mediator:
     def close(self) -> None:
         """Blocks for a last commit of each spool."""
         self.points.close()
+        self.links.deliver(self.closings.end())
         self.links.close()
+        self.journal.close()
         self._high_water.close()
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -159,6 +171,7 @@ class Mediator:
     def _drained(self, pdus: list[x2.Pdu]) -> None:
         """Everything that one drain of the X2 socket brought."""
         now_ns = self.authority_clock.now_ns()
+        pdus = self.early.hold(pdus, time.monotonic_ns())
         refused = self.tracker.counters.refused_unknown
         self._deliver(self.tracker.observe(pdus, lambda xid: self.table.live(xid, now_ns)))
         if self.tracker.counters.refused_unknown > refused:
@@ -169,12 +182,24 @@ class Mediator:
 
     def _deliver(self, outgoing: list[Outgoing]) -> None:
         """Messages to their links, then content to where they said it goes."""
-        bound = self.tracker.take_bound()
-        if any(each.binding.verb is Verb.CLOSE for each in bound):
-            self.content.catch_up()
-        self.links.deliver(outgoing)
-        if bound:
-            self.content.apply(bound)
+        now_ns = time.time_ns()
+        self._hand_on(self.closings.sort(outgoing, self.tracker.take_bound(), now_ns))
+        if len(self.closings):
+            self._close(now_ns)
+        self.journal.write()  # what was said is remembered to have been said, not the other way round
+
+    def _hand_on(self, gone: Gone) -> None:
+        self.links.deliver(gone.messages)
+        if gone.bounds:
+            self.content.apply(gone.bounds)
+
+    def _close(self, now_ns: int) -> None:
+        """Ends of calls whose content is through."""
+        while (gone := self.closings.take(now_ns)) is not None:
+            self._hand_on(gone)
+        due = self.closings.next_ns()
+        if due is not None and due < self._planned_ns:
+            self._wake.set()
 
     def _first_packets(self, firsts: list[First]) -> None:
         now_ns = self.authority_clock.now_ns()
@@ -185,8 +210,8 @@ class Mediator:
         self._deliver(self.tracker.content_link(xids, up, time.time_ns()))
 
     def _content(self, pdus: list[x2.Pdu]) -> None:
-        """X3 of third parties: judged like X2, and counted there as what it is."""
-        self._drained(pdus)
+        """X3 of third parties: judged like that of our own access function."""
+        self.content.third_party(pdus)
 
     async def _keep_time(self) -> None:
         """Ends windows at their second and gives the call models their time."""
@@ -195,6 +220,8 @@ class Mediator:
             self._expire()
             self._deliver(self.tracker.advance(time.time_ns()))
             pause = GRAIN_S
+            if (due := self.closings.next_ns()) is not None:
+                pause = min(pause, (due - time.time_ns()) / 1e9)
             if (end := self.table.next_end_ns()) is not None:
                 pause = min(pause, (end - self.authority_clock.now_ns()) / 1e9)
             if (deadline := self.tracker.next_deadline_ns()) is not None:
@@ -215,6 +242,9 @@ class Mediator:
             gc.collect(1)  # what `_prepare_process` took from the events' way
             self.links.tick()
             self.content.tick()
+            if (octets := self.journal.due(self.tracker.remembers)) is not None:
+                await trio.to_thread.run_sync(self.journal.rewrite, octets)
+                self.journal.finish()
             if not self.retired.save():
                 self._log.error("alarm_stops_not_saved", failures=self.retired.failures)
             try:
@@ -231,10 +261,12 @@ class Mediator:
         if change.after is None:
             if change.before is not None:
                 self.content.end(change.before)  # before anything is said of it
-                outgoing = self.tracker.end(change.before, now_ns)
+                outgoing = self.closings.end(change.before.xid) + self.tracker.end(change.before, now_ns)
                 self.tracker.take_bound()
                 self.links.deliver(outgoing)
                 self.links.leave(change.before)
+                self.journal.ended(change.before.xid)
+                self.journal.write()
         elif change.before is not None:
             self._must_keep_destination(change.before, change.after)
             self._deliver(self.tracker.modify(change.before, change.after, now_ns))
@@ -252,6 +284,9 @@ class Mediator:
                 raise AuthorizationError(Check.DESTINATION, "the delivery function cannot spool") from error
             self.content.begin(task)
             self.links.deliver(outgoing)
+            self.tracker.restore(task, self.journal.armed(task.xid, task.not_after_ns))
+            self._deliver([])
+            self._begun = task.xid
             if self.content.down(task):
                 self._content_link(frozenset({task.xid}), False)
 
@@ -270,6 +305,11 @@ class Mediator:
         answer = self.table.handle(request, self.authority_clock.now_ns(), self.report)
         if isinstance(request, x1.DeactivateTask) and isinstance(answer, x1.Ok):
             self._retire([bytes.fromhex(request.xid)])
+            self.journal.ended(bytes.fromhex(request.xid))
+            self.early.lose(bytes.fromhex(request.xid))
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            self._drained(self.early.release(begun))
         self._wake.set()
         return answer
 
@@ -288,7 +328,8 @@ class Mediator:
             "intake": msgspec.to_builtins(self.intake.counters) | {"connected": self.intake.connected},
             "interception_points": self.points.report(),
             "tracker": msgspec.to_builtins(self.tracker.counters),
-            "content": self.content.report(),
+            "journal": msgspec.to_builtins(self.journal.counters) | msgspec.to_builtins(self.early.counters),
+            "content": self.content.report() | {"closing": len(self.closings), "unsettled": self.closings.unsettled},
             "call_models": {name: count for name, count in self.tracker.model_counters().items() if count},
             "links": [_link_report(link) for link in self.links],
         }
