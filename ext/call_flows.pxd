@@ -6,7 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
-from description cimport FORMER, NO_DESCRIPTION, description
+from description cimport ELSEWHERE, FORMER, NO_DESCRIPTION, description
 from dialog cimport call, call_task, in_set
 from entitled cimport dials
 from flows cimport CALL_FLOWS, NO_FLOW, add_flow, first_flow, flow, is_at, next_flow, remove_flow
@@ -115,8 +115,8 @@ cdef inline bint has_content(const match_table *t, const call *c, const call_tas
 
 
 cdef inline bint holds(const call *c, const description *d) noexcept nogil:
-    """Whether media may be sent there: not to what was before, nor in a dialog that a BYE ended."""
-    return d.state != FORMER and (d.fork == 0 or not in_set(c.ended, c.ended_count, d.fork))
+    """Whether media may be sent there: not to what was before or of another hop, nor in a dialog that a BYE ended."""
+    return d.state != FORMER and d.state != ELSEWHERE and (d.fork == 0 or not in_set(c.ended, c.ended_count, d.fork))
 
 
 cdef inline void events_of(const match_table *t, const call *c, uint32_t party, uint64_t *events) noexcept nogil:
