@@ -110,18 +110,30 @@ cdef inline kept *record_at(call_journal *j, const uint8_t *half, uint64_t at) n
     return k
 
 
-cdef inline bint is_wanted(call_journal *j, const call_table *calls, const kept *k, uint64_t now_ns) noexcept nogil:
-    """Whether its call is up; of an earlier life, whether an order that it was matched for may still come back."""
+cdef inline bint is_wanted(call_journal *j, const call_table *calls, const target_table *targets, const kept *k,
+                           uint64_t now_ns) noexcept nogil:
+    """Whether its call is up and of an armed task; of an earlier life, whether an order that it was matched for may
+    still come back."""
+    cdef const call *c
     cdef uint32_t i
     if k.life == j.life:
-        return k.index < calls.used and calls.calls[k.index].used and calls.calls[k.index].handle == k.handle
+        if k.index >= calls.used:
+            return False
+        c = &calls.calls[k.index]
+        if not c.used or c.handle != k.handle:
+            return False
+        for i in range(c.task_count):
+            if targets.tasks[c.tasks[i].task].generation == c.tasks[i].generation:
+                return True
+        return False
     for i in range(k.task_count):
         if k.tasks[i].not_after_ns > now_ns:
             return True
     return False
 
 
-cdef inline void compact_journal(call_journal *j, const call_table *calls, uint64_t now_ns) noexcept nogil:
+cdef inline void compact_journal(call_journal *j, const call_table *calls, const target_table *targets,
+                                 uint64_t now_ns) noexcept nogil:
     """Only the records of calls that are up stay; what is left behind is wiped."""
     cdef uint64_t which = half_in_use(j)
     cdef const uint8_t *source = half_of(j, which)
@@ -130,7 +142,7 @@ cdef inline void compact_journal(call_journal *j, const call_table *calls, uint6
     cdef uint64_t used = 0
     cdef kept *k = record_at(j, source, 0)
     while k != NULL:
-        if is_wanted(j, calls, k, now_ns):
+        if is_wanted(j, calls, targets, k, now_ns):
             memcpy(target + used, k, k.size)
             used += k.size
         at += k.size
@@ -158,7 +170,7 @@ cdef inline void keep_message(call_journal *j, const call_table *calls, const ta
         return
     if j.used + size + sizeof(uint32_t) > j.half:
         if not j.stuck:
-            compact_journal(j, calls, now_ns)
+            compact_journal(j, calls, targets, now_ns)
             j.stuck = j.used > j.half // 4 * 3
         if j.used + size + sizeof(uint32_t) > j.half:
             j.refused += 1

@@ -113,7 +113,7 @@ cdef class CallJournal:
         if not (j.dirty or j.stuck or j.used > j.half // 4 * 3):
             return False
         with nogil:
-            compact_journal(j, &self.table.calls, now_ns)
+            compact_journal(j, &self.table.calls, &self.table.targets, now_ns)
         j.stuck = False
         return True
 

@@ -24,9 +24,11 @@ from typing import Any
 import trio
 
 from mediation.access import handover
+from mediation.access._calls import CallJournal
 from mediation.access._hep import HepFeed
 from mediation.access._matcher import Matcher
 from mediation.access._walker import NO_MAPS, TAPS_AT_MOST, Reader, RingWalker, filter_counters
+from mediation.access.calls import open_calls
 from mediation.access.tasking import StoppedTasks, Tasking
 from mediation.core import x1
 from mediation.core.errors import ConfigurationError
@@ -69,7 +71,9 @@ class AccessFunction:
         self._high_water = clock.HighWater(site.run_dir / CLOCK_FILE)
         self.clock = clock.AuthorityClock(self._high_water)
         self._stopped = StoppedTasks(site.run_dir / STOPPED_FILE)
-        self.matcher = Matcher(site.access_points, site.dial_plan, call_capacity=site.access.calls)
+        mapping, secret = open_calls(site.run_dir, site.access_points)
+        self.matcher = Matcher(site.access_points, site.dial_plan, call_capacity=site.access.calls, secret=secret)
+        self.calls = CallJournal(self.matcher, mapping)
         self.walkers = [
             RingWalker(self.matcher, i, iap.ports, fd, tap.frame_size, tap.frame_count, maps)
             for i, (iap, tap, fd) in enumerate(zip(site.iaps, handed.taps, self._packet_sockets, strict=True))
@@ -82,7 +86,7 @@ class AccessFunction:
         ]
         self.points: tuple[RingWalker | HepFeed, ...] = (*self.walkers, *self.feeds)
         self.reader = Reader(self.matcher, self.walkers, maps, self.clock.now_ns(), self.feeds)
-        self.tasking = Tasking(site, trust, self.matcher, self._stopped, hold=lambda: self.reader)
+        self.tasking = Tasking(site, trust, self.matcher, self._stopped, hold=lambda: self.reader, calls=self.calls)
         self._x1 = X1Server(
             sockets.listen(site.run_dir, X1_SOCKET, owner=_owner_of(site.path)), self._handle, self._log
         )
@@ -148,6 +152,8 @@ class AccessFunction:
             now = self.clock.now_ns()
             if ended := self.tasking.expire(now):
                 self._log.info("tasks_expired", count=ended)
+            with self.reader:
+                self.calls.tidy(now)
             self.measure_clock()
             self.clock.save()
             self._say_losses()
@@ -189,7 +195,7 @@ class AccessFunction:
         with self.reader:  # between two rounds, so that no frame is counted in one place and not yet in another
             frames = [walker.counters() for walker in self.walkers]
             feeds = [feed.counters() for feed in self.feeds]
-            reader, matcher = self.reader.counters(), self.matcher.counters()
+            reader, matcher, calls = self.reader.counters(), self.matcher.counters(), self.calls.counters()
         return {
             "function": "iap",
             "tasks": len(self.tasking.table),
@@ -219,6 +225,7 @@ class AccessFunction:
                 **{f"{name}_refused": count for name, count in self._refused.items()},
             },
             "matcher": matcher,
+            "calls": calls,
             "x1_malformed": self._x1.malformed,
             "unrecorded_stops": self.tasking.unrecorded_stops,
         }

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from mediation.access._calls import CallJournal
 from mediation.access._matcher import Matcher
 from mediation.core import x1
 from mediation.core.case import Authority, Capability, Destination, Task
@@ -79,7 +80,7 @@ def _kept(task: Task) -> Task:
 class Tasking:
     """The tasks of one access process, and the match table they are armed in.
 
-    `hold` gives a context in which the reader's thread does not use the table.
+    `hold` gives a context in which the reader's thread does not use the table; `calls` are those of an earlier process.
     """
 
     def __init__(
@@ -90,11 +91,14 @@ class Tasking:
         stopped: StoppedTasks,
         *,
         hold: Callable[[], AbstractContextManager[object]],
+        calls: CallJournal | None = None,
     ) -> None:
         self._site = site
         self._matcher = matcher
         self._stopped = stopped
         self._hold = hold
+        self._calls = calls
+        self._now_ns = 0  # of the request in hand
         self._names = [point.name for point in site.access_points]
         self.table = x1.TaskTable(trust, self._changed, kept=_kept)
         self.unrecorded_stops = 0  # stops whose record did not reach the disk; they hold until a restart
@@ -103,6 +107,7 @@ class Tasking:
 
     def handle(self, request: x1.Request, now_ns: int, report: Callable[[], dict[str, Any]]) -> x1.Answer:
         """Carries one X1 request out. Never raises for what a peer sent."""
+        self._now_ns = now_ns
         answer = self.table.handle(request, now_ns, report)
         if isinstance(request, x1.DeactivateTask) and isinstance(answer, x1.Ok):
             try:
@@ -146,6 +151,8 @@ class Tasking:
                     task.xid, keys, task.not_before_ns, task.not_after_ns,
                     dde=dde, iap_mask=mask, content=may_have_content(task),
                 )  # fmt: skip
+                if self._calls is not None:
+                    self._calls.restore(task.xid, self._now_ns)
         except EncodingError:
             raise AuthorizationError(Check.UNMATCHABLE) from None
         except MemoryError:

@@ -1,0 +1,13 @@
+"""Typed face of ext/calls.pyx."""
+
+from mmap import mmap
+from typing import Any
+
+HEADER_OCTETS: int
+
+class CallJournal:
+    found: int
+    def __init__(self, matcher: Any, octets: mmap | bytearray) -> None: ...
+    def restore(self, xid: bytes, now_ns: int) -> int: ...
+    def tidy(self, now_ns: int) -> bool: ...
+    def counters(self) -> dict[str, int]: ...
