@@ -95,16 +95,22 @@ cdef inline uint32_t check_of(const kept *k, uint32_t size) noexcept nogil:
     return <uint32_t>(sum >> 32)
 
 
+cdef inline uint64_t message_at(const kept *k) noexcept nogil:
+    """Where a record's message begins: behind as many tasks as it has."""
+    return sizeof(kept) - sizeof(kept_task) * (JOURNAL_TASKS - k.task_count)
+
+
 cdef inline kept *record_at(call_journal *j, const uint8_t *half, uint64_t at) noexcept nogil:
     """The record there, if it is one; NULL at the end of the half or of what can be read."""
     cdef kept *k
-    if at + sizeof(kept) > j.half:
+    cdef uint64_t head = sizeof(kept) - sizeof(kept_task) * JOURNAL_TASKS
+    if at + head > j.half:
         return NULL
     k = <kept *>(half + at)
     if k.size == 0:
         return NULL
-    if (k.size & 7 or k.size > j.half - at or k.length > JOURNAL_MESSAGE or sizeof(kept) + k.length > k.size
-            or k.task_count > JOURNAL_TASKS or (k.family != 4 and k.family != 6) or k.check != check_of(k, k.size)):
+    if (k.size & 7 or k.size > j.half - at or k.length > JOURNAL_MESSAGE or k.task_count > JOURNAL_TASKS
+            or message_at(k) + k.length > k.size or (k.family != 4 and k.family != 6) or k.check != check_of(k, k.size)):
         j.malformed += 1
         return NULL
     return k
@@ -134,7 +140,7 @@ cdef inline bint is_wanted(call_journal *j, const call_table *calls, const targe
 
 cdef inline void compact_journal(call_journal *j, const call_table *calls, const target_table *targets,
                                  uint64_t now_ns) noexcept nogil:
-    """Only the records of calls that are up stay; what is left behind is wiped."""
+    """Only the records of calls that are up stay. When a task has ended what is left behind is wiped."""
     cdef uint64_t which = half_in_use(j)
     cdef const uint8_t *source = half_of(j, which)
     cdef uint8_t *target = half_of(j, which ^ 1)
@@ -150,7 +156,9 @@ cdef inline void compact_journal(call_journal *j, const call_table *calls, const
     if used + sizeof(uint32_t) <= j.half:
         memset(target + used, 0, sizeof(uint32_t))
     publish_half(<uint64_t *>(j.map + JOURNAL_HALF), which ^ 1)
-    memset(<void *>source, 0, j.used if j.used > at else at)
+    if j.dirty:
+        memset(<void *>source, 0, j.half)
+        memset(target + used, 0, j.half - used)
     j.used = used
     j.compacted += 1
     j.dirty = False
@@ -163,7 +171,7 @@ cdef inline void keep_message(call_journal *j, const call_table *calls, const ta
     cdef const call *c = &calls.calls[index]
     cdef const task *t
     cdef kept *k
-    cdef uint64_t size = (sizeof(kept) + length + 7) & ~<uint64_t>7
+    cdef uint64_t size = (sizeof(kept) + length + 7) & ~<uint64_t>7  # at most
     cdef uint32_t i
     if length > JOURNAL_MESSAGE:
         j.refused += 1
@@ -198,7 +206,8 @@ cdef inline void keep_message(call_journal *j, const call_table *calls, const ta
             memcpy(k.tasks[k.task_count].xid, t.xid, 16)
             k.tasks[k.task_count].not_after_ns = t.not_after_ns
             k.task_count += 1
-    memcpy(<uint8_t *>k + sizeof(kept), message, length)
+    size = (message_at(k) + length + 7) & ~<uint64_t>7
+    memcpy(<uint8_t *>k + message_at(k), message, length)
     memset(<uint8_t *>k + size, 0, sizeof(uint32_t))
     k.check = check_of(k, <uint32_t>size)
     j.used += size

@@ -8,7 +8,8 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from call_journal cimport (
-    JOURNAL_HALF, JOURNAL_HEADER, JOURNAL_LIFE, call_journal, compact_journal, half_in_use, half_of, kept, record_at,
+    JOURNAL_HEADER, JOURNAL_LIFE, call_journal, compact_journal, half_in_use, half_of, kept, message_at,
+    record_at,
 )
 from dialog cimport NO_CALL
 from match cimport match_datagram, match_table
@@ -97,7 +98,7 @@ cdef class CallJournal:
                 memcpy(info.source, k.source, 16)
                 memcpy(info.destination, k.destination, 16)
                 j.index = NO_CALL
-                match_datagram(t, &info, <const uint8_t *>k + sizeof(kept), k.length, min(k.now_ns, now_ns))
+                match_datagram(t, &info, <const uint8_t *>k + message_at(k), k.length, min(k.now_ns, now_ns))
                 if j.index != NO_CALL:
                     k.index, k.life = j.index, j.life
                     j.replayed += 1

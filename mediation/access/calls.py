@@ -47,7 +47,7 @@ def open_calls(folder: Path, points: Iterable[Any]) -> tuple[mmap.mmap, bytes]:
             os.fchmod(descriptor, 0o600)
             os.ftruncate(descriptor, FILE_OCTETS)
             os.posix_fallocate(descriptor, 0, FILE_OCTETS)
-            mapping = mmap.mmap(descriptor, FILE_OCTETS)
+            mapping = mmap.mmap(descriptor, FILE_OCTETS, mmap.MAP_SHARED | mmap.MAP_POPULATE)
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:

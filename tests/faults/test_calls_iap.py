@@ -38,7 +38,7 @@ async def killed(access: Access) -> None:
 async def test_digits_and_the_end_of_a_call_after_it_was_killed(
     folder: Path,
     wire: Wire,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with running(folder, wire, monkeypatch) as access:
         order = access.with_digits(access.order(capabilities=(Capability.CALL_DATA, Capability.DIGITS)))
@@ -65,7 +65,7 @@ async def test_digits_and_the_end_of_a_call_after_it_was_killed(
 async def test_an_order_that_ended_while_it_was_down_gives_nothing(
     folder: Path,
     wire: Wire,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with running(folder, wire, monkeypatch) as access:
         assert await access.ask(x1.ActivateTask(id=1, request=access.order())) == x1.Ok(id=1)
@@ -83,7 +83,7 @@ async def test_an_order_that_ended_while_it_was_down_gives_nothing(
 async def test_what_a_stopped_order_left_is_gone_within_a_second_or_two(
     folder: Path,
     wire: Wire,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with running(folder, wire, monkeypatch) as access:
         assert await access.ask(x1.ActivateTask(id=1, request=access.order())) == x1.Ok(id=1)
