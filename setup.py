@@ -14,6 +14,7 @@ from setuptools import Extension, setup
 MODULES = {
     "sip": "mediation.core._sip",
     "matcher": "mediation.access._matcher",
+    "calls": "mediation.access._calls",
     "walker": "mediation.access._walker",
     "hep": "mediation.access._hep",
     "linux": "mediation.access._linux",

@@ -1,7 +1,7 @@
 # Makes the flows of a call what its tasks, descriptions and state ask for, and asks the kernel's filter for the same.
 #
 # Runs where the message was matched, on the ring's own thread: the filter's map is changed before the next frame is
-# walked (ext/frame.pxd). No task that may have it, no flow.
+# walked (ext/media_filter.pxd). No task that may have it, no flow.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
@@ -42,13 +42,14 @@ cdef inline void ask_kernel(match_table *t, const media_address *at) noexcept no
     change.operation = FLOW_REMOVE if index == NO_FLOW else FLOW_ADD
     change.family = at.family
     change.port = at.port
-    change.whole = False
+    change.whole = change.control = False
     memcpy(change.address, at.address, 16)
     change.payload_types[0] = change.payload_types[1] = 0
     while index != NO_FLOW:
         f = &t.flows.flows[index]
         if f.content and f.rtcp:
             change.payload_types[1] |= RTCP_TYPES_MASKED
+            change.control = True
         elif f.content:
             change.whole = True
         if f.digits:

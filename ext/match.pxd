@@ -9,6 +9,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
+from call_journal cimport keep_message
 from datagram cimport next_message
 from dialog cimport (
     CALLEE, CALLER, CALL_DIALOGS, CALL_TAGS, CALL_TASKS, NO_CALL, add_call, call, call_task, call_view, find_call,
@@ -25,7 +26,7 @@ from match_table cimport (
 from media cimport match_media
 from packet cimport packet_info
 from sip cimport (
-    IN_ASSERTED, IN_AUTHORIZATION, IN_DIVERSION, IN_FROM, IN_HISTORY, IN_PREFERRED, IN_REQUEST_URI, IN_TO, METHOD_BYE,
+    IN_ASSERTED, IN_AUTHORIZATION, IN_DIVERSION, IN_FROM, IN_HISTORY, IN_PREFERRED, IN_REQUEST_URI, IN_TO, METHOD_ACK, METHOD_BYE,
     METHOD_INFO, METHOD_INVITE, METHOD_MESSAGE, METHOD_NOTIFY, METHOD_OPTIONS, METHOD_PRACK, METHOD_PUBLISH,
     METHOD_REFER, METHOD_REGISTER, METHOD_SUBSCRIBE, METHOD_UPDATE, scan_message, sip_message,
 )
@@ -153,6 +154,12 @@ cdef inline uint32_t match_request(match_table *t, uint32_t index, const sip_mes
     return index
 
 
+cdef inline bint moves_call(uint32_t method) noexcept nogil:
+    """Whether a call that is up depends on its messages: its dialogs and its media (follow_call)."""
+    return (method == METHOD_INVITE or method == METHOD_ACK or method == METHOD_BYE or method == METHOD_PRACK
+            or method == METHOD_UPDATE)
+
+
 cdef inline void match_message(match_table *t, const sip_message *m, const packet_info *info,
                                uint64_t now_ns) noexcept nogil:
     cdef call_view view
@@ -199,6 +206,10 @@ cdef inline void match_message(match_table *t, const sip_message *m, const packe
     follow_call(t, index, m, &parties, initial, now_ns)
     if emit_message(t, index, m, parties.sender, info, now_ns):
         t.counters[COUNT_MATCHED] += 1
+        if t.journal.replaying:
+            t.journal.index = index
+        elif t.journal.map != NULL and c.invite and moves_call(m.method):
+            keep_message(&t.journal, &t.calls, &t.targets, index, m.octets.data, m.octets.length, info, now_ns)
     else:
         t.counters[COUNT_NO_MATCH] += 1
         if c.task_count == 0:

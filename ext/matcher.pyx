@@ -209,6 +209,7 @@ cdef class Matcher:
         if index is None:
             return False
         drop_task(&t.targets, index)
+        t.journal.dirty = True
         self._refresh_flows()
         return True
 

@@ -92,7 +92,7 @@ class CallModel:
         self._order = surveillance
         self._directory = Directory(surveillance.subjects, surveillance.plan)
         self._reader = Reader(self._directory)
-        self._calls = Calls()
+        self.memory = self._calls = Calls()
         self._reporter = Reporter(surveillance, self._directory, self._calls.correlator)
         self._associations = self._reporter.associations
         self._content = CallContent(surveillance)
@@ -210,7 +210,7 @@ class CallModel:
             if not self._inside(key, pdu, message):
                 self._beside(pdu, message)
             return
-        call = self._find(key, pdu.stamp_ns)
+        call = self._find(key, pdu.stamp_ns, message.call_id)
         if call is not None and call.state is State.RELEASED:
             if not self._reader.is_new_attempt(call, message):
                 return
@@ -232,7 +232,7 @@ class CallModel:
     def _inside(self, key: Hashable, pdu: Pdu, message: sip.SipMessage) -> bool:
         """Whether a message whose method makes no call is all the same about one: REFER in its dialog, or what became
         of it. Any request in a dialog that only a call makes may be the first that is seen of one."""
-        call = self._find(key, pdu.stamp_ns) or self._associations.asked(message)
+        call = self._find(key, pdu.stamp_ns, message.call_id) or self._associations.asked(message)
         if call is not None and message.method == "REFER":
             self._calls.alias(call, key, message.call_id)  # how far it comes is told there
         if call is None and message.method in JOINING and message.to.tag:
@@ -256,9 +256,9 @@ class CallModel:
                 return
         self._report(self._service.observe(pdu, message))
 
-    def _find(self, key: Hashable, stamp_ns: int) -> Call | None:
+    def _find(self, key: Hashable, stamp_ns: int, call_id: str = "") -> Call | None:
         """A known call, brought up to the time of this packet."""
-        call = self._calls.get(key)
+        call = self._calls.get(key, call_id)
         if call is None:
             return None
         self._expire(call, stamp_ns)

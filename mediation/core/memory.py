@@ -35,8 +35,15 @@ class Calls:
     def values(self) -> Iterator[Call]:
         return iter(self._calls.values())
 
-    def get(self, key: Hashable) -> Call | None:
-        return self._calls.get(key) or self._aliases.get(key)
+    def get(self, key: Hashable, call_id: str = "") -> Call | None:
+        """The call of this key. A key that is new, with the Call-ID of a known call, is another of its keys from now
+        on: an access function that starts again may have new handles."""
+        found = self._calls.get(key) or self._aliases.get(key)
+        if found is None and call_id:
+            found = self.correlator.named(call_id)
+            if found is not None:
+                self.alias(found, key, call_id)
+        return found
 
     def named(self, call_id: str) -> Call | None:
         """The call that has this Call-ID."""
@@ -79,7 +86,8 @@ class Calls:
         if len(call.aliases) >= MAX_ALIASES:
             self.counters["legs_refused"] += 1
             return False
-        self.correlator.name(call, call_id)
+        if self.correlator.named(call_id) is not call:
+            self.correlator.name(call, call_id)
         call.aliases += (key,)
         self._aliases[key] = call
         return True

@@ -40,8 +40,10 @@ from mediation.core.errors import (
     ConfigurationError,
     EncodingError,
 )
+from mediation.delivery.calls import CallJournal
 from mediation.delivery.closing import Closings, Gone
 from mediation.delivery.content import ContentDelivery, First
+from mediation.delivery.early import Early
 from mediation.delivery.intake import Intake
 from mediation.delivery.interception_point import InterceptionPoints
 from mediation.delivery.links import Links
@@ -89,11 +91,17 @@ class Mediator:
             self.table.stop(xid)
         self._high_water = clock.HighWater(spool_dir / CLOCK_FILE)
         self.authority_clock = clock.AuthorityClock(self._high_water)
+        self.journal = CallJournal(spool_dir, now_ns=self.authority_clock.now_ns())
+        for xid in self.retired:
+            self.journal.ended(xid)
+        self._begun: bytes | None = None  # the order that the X1 request in hand has armed
+        self.early = Early(self.journal.orders(), time.monotonic_ns())
         self.tracker = Tracker(
             site.dial_plan,
             site.point_names,
             digit_timeout_ns=site.delivery.digit_timeout_ms * 1_000_000,
             status_messages=site.delivery.surveillance_status,
+            journal=self.journal,
         )
         self.links = Links(
             site.name,
@@ -155,6 +163,7 @@ class Mediator:
         self.points.close()
         self.links.deliver(self.closings.end())
         self.links.close()
+        self.journal.close()
         self._high_water.close()
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -162,6 +171,7 @@ class Mediator:
     def _drained(self, pdus: list[x2.Pdu]) -> None:
         """Everything that one drain of the X2 socket brought."""
         now_ns = self.authority_clock.now_ns()
+        pdus = self.early.hold(pdus, time.monotonic_ns())
         refused = self.tracker.counters.refused_unknown
         self._deliver(self.tracker.observe(pdus, lambda xid: self.table.live(xid, now_ns)))
         if self.tracker.counters.refused_unknown > refused:
@@ -176,6 +186,7 @@ class Mediator:
         self._hand_on(self.closings.sort(outgoing, self.tracker.take_bound(), now_ns))
         if len(self.closings):
             self._close(now_ns)
+        self.journal.write()  # what was said is remembered to have been said, not the other way round
 
     def _hand_on(self, gone: Gone) -> None:
         self.links.deliver(gone.messages)
@@ -231,6 +242,9 @@ class Mediator:
             gc.collect(1)  # what `_prepare_process` took from the events' way
             self.links.tick()
             self.content.tick()
+            if (octets := self.journal.due(self.tracker.remembers)) is not None:
+                await trio.to_thread.run_sync(self.journal.rewrite, octets)
+                self.journal.finish()
             if not self.retired.save():
                 self._log.error("alarm_stops_not_saved", failures=self.retired.failures)
             try:
@@ -251,6 +265,8 @@ class Mediator:
                 self.tracker.take_bound()
                 self.links.deliver(outgoing)
                 self.links.leave(change.before)
+                self.journal.ended(change.before.xid)
+                self.journal.write()
         elif change.before is not None:
             self._must_keep_destination(change.before, change.after)
             self._deliver(self.tracker.modify(change.before, change.after, now_ns))
@@ -268,6 +284,9 @@ class Mediator:
                 raise AuthorizationError(Check.DESTINATION, "the delivery function cannot spool") from error
             self.content.begin(task)
             self.links.deliver(outgoing)
+            self.tracker.restore(task, self.journal.armed(task.xid, task.not_after_ns))
+            self._deliver([])
+            self._begun = task.xid
             if self.content.down(task):
                 self._content_link(frozenset({task.xid}), False)
 
@@ -286,6 +305,11 @@ class Mediator:
         answer = self.table.handle(request, self.authority_clock.now_ns(), self.report)
         if isinstance(request, x1.DeactivateTask) and isinstance(answer, x1.Ok):
             self._retire([bytes.fromhex(request.xid)])
+            self.journal.ended(bytes.fromhex(request.xid))
+            self.early.lose(bytes.fromhex(request.xid))
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            self._drained(self.early.release(begun))
         self._wake.set()
         return answer
 
@@ -304,6 +328,7 @@ class Mediator:
             "intake": msgspec.to_builtins(self.intake.counters) | {"connected": self.intake.connected},
             "interception_points": self.points.report(),
             "tracker": msgspec.to_builtins(self.tracker.counters),
+            "journal": msgspec.to_builtins(self.journal.counters) | msgspec.to_builtins(self.early.counters),
             "content": self.content.report() | {"closing": len(self.closings), "unsettled": self.closings.unsettled},
             "call_models": {name: count for name, count in self.tracker.model_counters().items() if count},
             "links": [_link_report(link) for link in self.links],

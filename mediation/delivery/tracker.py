@@ -11,7 +11,7 @@ decides what is live.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -24,6 +24,8 @@ from mediation.core.errors import EncodingError
 from mediation.core.identity import Plan
 from mediation.core.surveillance import Surveillance
 from mediation.core.x2 import Pdu, PduType
+from mediation.delivery import calls
+from mediation.delivery.calls import CallJournal, Entry, Input
 from mediation.delivery.content import Bound, First
 from mediation.delivery.spool import MAX_U32, Message
 
@@ -38,6 +40,7 @@ class TrackerCounters(msgspec.Struct):
     events: int = 0
     unencodable: int = 0
     not_in_profile: int = 0  # messages that the order's profile has no form for; nothing is missing at the far side
+    restored: int = 0  # calls that were up when the process before this one ended, and still are
     faults: int = 0  # PDUs that our own call model could not take: reported to the agency as a loss
 
 
@@ -48,14 +51,24 @@ class Outgoing(NamedTuple):
 
 
 class Tracker:
-    """`plan`, `digit_timeout_ns` and `status_messages` are the site's; `iaps` the names of its access points."""
+    """`plan`, `digit_timeout_ns` and `status_messages` are the site's; `iaps` the names of its access points. What
+    moves the models goes to `journal`, if there is one."""
 
-    def __init__(self, plan: Plan, iaps: Iterable[str], *, digit_timeout_ns: int, status_messages: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        iaps: Iterable[str],
+        *,
+        digit_timeout_ns: int,
+        status_messages: bool,
+        journal: CallJournal | None = None,
+    ) -> None:
         self.counters = TrackerCounters()
         self._plan = plan
         self._iaps = tuple(iaps) or ("",)
         self._digit_timeout_ns = digit_timeout_ns
         self._status_messages = status_messages
+        self._journal = journal
         self._models: dict[tuple[bytes, str], CallModel] = {}
         self._tasks: dict[bytes, Task] = {}
         self._channels: dict[bytes, Channels] = {}
@@ -100,6 +113,50 @@ class Tracker:
             found += self._encoded(task, model.start(now_ns))
         return found
 
+    def restore(self, task: Task, inputs: Iterable[tuple[Entry, Input]]) -> None:
+        """Brings the models of a task that was just begun to where those of an earlier process were. Nothing comes out
+        but the bindings of content: what the models say was said before."""
+        channels = self._channels.get(task.xid)
+        extracting = {iap: task.dde for (_, iap), _ in self._of(task.xid)}
+        for entry, record in inputs:
+            if isinstance(record, calls.LinkMoved):
+                if channels is not None:
+                    channels.link_up = record.up
+                for _, model in self._of(task.xid):
+                    model.content_link(record.now_ns)
+                continue
+            iap = (record.pdu.interception_point or self._iaps[0]) if isinstance(record, calls.Seen) else record.iap
+            if (task.xid, iap) not in self._models:  # the order does not cover that access point any more
+                continue
+            entry.iap, key = iap, (task.xid, iap)
+            model = self._models[key]
+            try:
+                if isinstance(record, calls.Seen):
+                    if record.dde is not extracting[iap]:
+                        extracting[iap] = record.dde
+                        model.set_dde(record.dde, record.pdu.stamp_ns)
+                    model.observe(record.pdu)
+                    entry.call = _call_of(model, calls.handle_of(record.pdu))
+                elif isinstance(record, calls.FirstPacket):
+                    model.content_seen(record.correlation, record.stamp_ns)
+                    entry.call = _call_of(model, record.correlation)
+                else:
+                    model.advance(record.now_ns)
+            except Exception:  # as in `observe`
+                self.counters.faults += 1
+            self._collect(key, model)
+        for key, model in self._of(task.xid):
+            if extracting[key[1]] is not task.dde:
+                model.set_dde(task.dde, task.not_before_ns)
+            self.counters.restored += model.calls
+            self._collect(key, model)
+            self._arm(key, model)
+
+    def remembers(self, xid: bytes, iap: str, call: Hashable) -> bool:
+        """Whether a model has this call, as the journal's entries name it."""
+        model = self._models.get((xid, iap))
+        return model is not None and model.memory.get(call) is not None
+
     def modify(self, before: Task, after: Task, now_ns: int) -> list[Outgoing]:
         """The officer changed something: dialed digit extraction, in mid-call."""
         found: list[Outgoing] = []
@@ -113,8 +170,9 @@ class Tracker:
     def end(self, task: Task, now_ns: int) -> list[Outgoing]:
         """The task is over. What its models held back was dialed before the end and is the last of it."""
         found: list[Outgoing] = []
+        at_ns = min(now_ns, task.not_after_ns)  # what ends with the order ended at its own time, not when we woke
         for key, model in self._of(task.xid):
-            found += self._encoded(task, model.stop(now_ns))
+            found += self._encoded(task, model.stop(at_ns))
             self._collect(key, model)
             del self._models[key]
             self._armed.pop(key, None)
@@ -155,6 +213,8 @@ class Tracker:
                 found += self._encoded(task, events)
                 self._collect(key, model)
             self._arm(key, model)
+            if self._journal is not None and (call := _call_of(model, calls.handle_of(pdu))) is not None:
+                self._journal.add(pdu.xid, key[1], calls.Seen(task.dde, pdu), call)
         return found
 
     def advance(self, now_ns: int) -> list[Outgoing]:
@@ -165,9 +225,12 @@ class Tracker:
             self._armed.pop(key, None)
             model = self._models.get(key)
             if model is not None:
-                found += self._encoded(self._tasks[key[0]], model.advance(now_ns))
+                events = model.advance(now_ns)
+                found += self._encoded(self._tasks[key[0]], events)
                 self._collect(key, model)
                 self._arm(key, model)
+                if events:
+                    self._note(*key, calls.Passed(*key, now_ns))
         return found
 
     # -- content ------------------------------------------------------------------------------------------------------
@@ -184,6 +247,8 @@ class Tracker:
             found += self._encoded(task, model.content_seen(correlation, stamp_ns))
             self._collect(key, model)
             self._arm(key, model)
+            if (call := _call_of(model, correlation)) is not None:
+                self._note(*key, calls.FirstPacket(*key, correlation, stamp_ns), call)
         return found
 
     def content_link(self, xids: Iterable[bytes], up: bool, now_ns: int) -> list[Outgoing]:
@@ -194,6 +259,7 @@ class Tracker:
             if channels is None or channels.link_up is up:
                 continue
             channels.link_up = up
+            self._note(xid, "", calls.LinkMoved(xid, up, now_ns))
             for key, model in self._of(xid):
                 found += self._encoded(self._tasks[xid], model.content_link(now_ns))
                 self._collect(key, model)
@@ -221,6 +287,10 @@ class Tracker:
         return total
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _note(self, xid: bytes, iap: str, record: Input, call: Hashable = None) -> None:
+        if self._journal is not None:
+            self._journal.add(xid, iap, record, call)
 
     def _of(self, xid: bytes) -> list[tuple[tuple[bytes, str], CallModel]]:
         return [((xid, iap), self._models[xid, iap]) for iap in self._iaps if (xid, iap) in self._models]
@@ -254,3 +324,9 @@ class Tracker:
             found.append(Outgoing(task, encoded, event.message))
         self.counters.events += len(found)
         return found
+
+
+def _call_of(model: CallModel, handle: Hashable) -> Hashable:
+    """What the model calls the call that has this handle; None: it has none."""
+    call = model.memory.get(handle) if handle is not None else None
+    return call.key if call is not None else None

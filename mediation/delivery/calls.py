@@ -1,0 +1,388 @@
+"""The call journal: what the call models were told of calls that are up, so that a restart leaves them as they were.
+
+A call model has no state but what its inputs made of it. So the inputs are kept: PDUs of calls in memory, and the few
+other things that moved a model (a timer that spoke, a first packet of content, the content link, extraction). A
+mediator that starts again plays those of an order to its models as soon as the order is armed again, and throws away
+what they say: it was said before. Then the call goes on with the same CallIdentity, one Release, no Origination twice.
+
+Where it stands in the order of things: a batch is appended here after its messages were appended to the spool, by one
+write(2) without a sync. A crash between the two loses the state of one batch, never repeats a message; a power failure
+may take calls with it, which are then joined in mid-call like any that were up before.
+
+Bounds: an order's inputs go with the order, at once; a call's once its model has forgotten it; of one call the first
+and the newest are kept; of all together `bound_octets`, beyond which the longest calls' go first. Every way is counted.
+The file is rewritten from memory beside itself and renamed, in a thread, while what comes goes to both.
+
+Trust: as the spool's (spool.py). Nothing in it is ever delivered: it moves models of orders that were verified anew,
+in their own windows, and whoever may write here could as well write there. A record whose CRC is wrong or that is not
+a record is refused and counted; a torn end is the end. PDUs are kept as they came, because what a model makes of the
+next one depends on them: headers and descriptions of live orders' calls, never content and never the text of a MESSAGE.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import zlib
+from collections.abc import Callable, Hashable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from mediation.core import sip
+from mediation.core.errors import ConfigurationError, RemoteProtocolError
+from mediation.core.x2 import PayloadFormat, Pdu
+from mediation.runtime import durable
+
+FILE: Final = "calls.journal"
+MAGIC: Final = b"CALLS\x00\x00\x01"
+FRAME: Final = struct.Struct("!II")  # length and CRC-32 of the record behind it
+MAX_RECORD: Final = 1 << 18  # twice the longest PDU
+BOUND_OCTETS: Final = 32 << 20  # about 10,000 calls of an INVITE, its answers and some changes. Ours
+SLACK_OCTETS: Final = 1 << 20  # the file may be twice what is alive, and so much more, before it is rewritten. Ours
+FIRST_OF_CALL, LAST_OF_CALL = 64, 192  # inputs of one call: how it began, and how it stands. Ours
+KEYS_NS: Final = 60_000_000_000  # presses older than this are told, and no copy of them comes any more. Ours
+
+
+class Armed(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """An order is in force here, at the latest until then."""
+
+    xid: bytes
+    not_after_ns: int
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    xid: bytes
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A PDU, when extraction was on or off."""
+
+    dde: bool
+    pdu: Pdu
+
+
+class Passed(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Time that made a model speak."""
+
+    xid: bytes
+    iap: str
+    now_ns: int
+
+
+class FirstPacket(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Content passed."""
+
+    xid: bytes
+    iap: str
+    correlation: int
+    stamp_ns: int
+
+
+class LinkMoved(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """The order's content link went down or came back."""
+
+    xid: bytes
+    up: bool
+    now_ns: int
+
+
+Input = Seen | Passed | FirstPacket | LinkMoved
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Armed | Ended | Input).decode
+
+
+class Entry(msgspec.Struct):
+    """One input in memory, as it stands in the file. `call` is its model's name of the call; None: of all calls."""
+
+    octets: bytes
+    iap: str
+    call: Hashable = None
+    pressed_ns: int = 0  # of a key press in the media: when
+
+
+class JournalCounters(msgspec.Struct):
+    recorded: int = 0
+    found: int = 0  # inputs read at the start
+    refused: int = 0  # records that were none
+    torn: int = 0  # files that ended in the middle of a record
+    rewritten: int = 0
+    failed: int = 0  # writes that the disk refused; the file is rewritten from memory until it takes them
+    forgotten: int = 0  # inputs of calls that are up, for want of room
+
+
+class CallJournal:
+    """See the head of this file. All methods but `rewrite` are for one thread."""
+
+    def __init__(self, folder: Path, *, now_ns: int, bound_octets: int = BOUND_OCTETS) -> None:
+        """Reads what an earlier process left, but of orders whose window is over. Raises ConfigurationError."""
+        self.counters = JournalCounters()
+        self._path = folder / FILE
+        self._bound = bound_octets
+        self._orders: dict[bytes, list[Entry]] = {}
+        self._ends: dict[bytes, int] = {}
+        self._pending: list[bytes] = []
+        self._since: list[bytes] | None = None  # while it is rewritten: what goes to the new file as well
+        self._new = -1
+        self._octets = 0  # of inputs in memory
+        self._floor = 0  # of them, at the last rewriting
+        self._dirty = False  # it holds what it should not
+        self._broken = False  # a part of a record may be there
+        try:
+            octets = self._path.read_bytes()[: 4 * bound_octets] if self._path.exists() else b""
+            self._read(octets)
+            for xid in [xid for xid, end in self._ends.items() if end <= now_ns]:
+                self.ended(xid)
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, durable.MODE)
+        except OSError as error:
+            raise ConfigurationError(f"mediator: {FILE}: {error.strerror}") from error
+        self._size = len(octets)
+        self._broken = not octets.startswith(MAGIC) or bool(self.counters.refused or self.counters.torn)
+        self._pending.clear()
+        self._put()
+
+    def _put(self) -> None:
+        """Blocks for a rewriting that is due."""
+        if (octets := self.due()) is not None:
+            self.rewrite(octets)
+            self.finish()
+
+    def _read(self, octets: bytes) -> None:
+        if octets and not octets.startswith(MAGIC):
+            self.counters.refused += 1
+            return
+        at = len(MAGIC)
+        while at < len(octets):
+            if at + FRAME.size > len(octets):
+                self.counters.torn += 1
+                return
+            length, crc = FRAME.unpack_from(octets, at)
+            body = octets[at + FRAME.size : at + FRAME.size + length]
+            if length > MAX_RECORD or len(body) < length:
+                self.counters.torn += 1
+                return
+            frame = octets[at : at + FRAME.size + length]
+            at += len(frame)
+            try:
+                known = zlib.crc32(body) == crc and self._take(_decode(body), frame)
+            except msgspec.DecodeError:
+                known = False
+            self.counters.refused += not known
+
+    def _take(self, record: Armed | Ended | Input, frame: bytes) -> bool:
+        """False for an input of no order."""
+        match record:
+            case Armed():
+                self._orders.setdefault(record.xid, [])
+                self._ends[record.xid] = record.not_after_ns
+            case Ended():
+                self.ended(record.xid)
+            case _:
+                xid = record.pdu.xid if isinstance(record, Seen) else record.xid
+                if xid not in self._orders:
+                    return False
+                self._keep(xid, Entry(frame, ""))
+                self.counters.found += 1
+        return True
+
+    # -- orders -------------------------------------------------------------------------------------------------------
+
+    def orders(self) -> list[bytes]:
+        """Those in force when the process before this one ended, and now."""
+        return list(self._orders)
+
+    def armed(self, xid: bytes, not_after_ns: int) -> list[tuple[Entry, Input]]:
+        """The order is armed, perhaps again: its inputs, oldest first."""
+        if self._ends.get(xid) != not_after_ns:
+            self._ends[xid] = not_after_ns
+            self._orders.setdefault(xid, [])
+            self._append(Armed(xid, not_after_ns))
+        found: list[tuple[Entry, Input]] = []
+        for entry in self._orders[xid]:
+            record = _decode(entry.octets[FRAME.size :])
+            if not isinstance(record, (Armed, Ended)):
+                found.append((entry, record))
+        return found
+
+    def ended(self, xid: bytes) -> None:
+        """Nothing of this order is played any more; its octets leave the disk with the next rewriting, which is due."""
+        self._ends.pop(xid, None)
+        entries = self._orders.pop(xid, None)
+        if entries is not None:
+            self._octets -= sum(len(entry.octets) for entry in entries)
+            self._append(Ended(xid))
+            self._dirty = True
+
+    # -- inputs -------------------------------------------------------------------------------------------------------
+
+    def add(self, xid: bytes, iap: str, record: Input, call: Hashable = None) -> None:
+        """Something moved a model of an order that is armed; on the disk with the next `write`."""
+        if xid not in self._orders or (isinstance(record, Seen) and record.pdu.payload.startswith(b"MESSAGE ")):
+            return
+        if self._octets > 2 * self._bound:  # until the next rewriting
+            self.counters.forgotten += 1
+            return
+        pressed_ns = 0
+        if isinstance(record, Seen) and record.pdu.payload_format != PayloadFormat.SIP:
+            pressed_ns = record.pdu.stamp_ns
+        self._keep(xid, Entry(self._append(record), iap, call, pressed_ns))
+        self.counters.recorded += 1
+
+    def _keep(self, xid: bytes, entry: Entry) -> None:
+        self._orders[xid].append(entry)
+        self._octets += len(entry.octets)
+
+    def _append(self, record: Armed | Ended | Input) -> bytes:
+        body = _encode(record)
+        octets = FRAME.pack(len(body), zlib.crc32(body)) + body
+        self._pending.append(octets)
+        if self._since is not None:
+            self._since.append(octets)
+        return octets
+
+    def write(self) -> None:
+        """What was added since the last time is in the page cache, or the file is rewritten soon. Never raises.
+
+        write
+        """
+        if not self._pending:
+            return
+        octets = b"".join(self._pending)
+        self._pending.clear()
+        if self._broken:
+            return  # the rewriting that is due has it all
+        try:
+            _append_to(self._fd, octets)
+            self._size += len(octets)
+        except OSError:
+            self.counters.failed += 1
+            self._broken = True
+
+    # -- rewriting ----------------------------------------------------------------------------------------------------
+
+    def due(self, remembers: Callable[[bytes, str, Hashable], bool] | None = None) -> list[bytes] | None:
+        """The octets that `rewrite` is to write, when it is time; `remembers` says whether a model still has a call."""
+        full = self._size > 2 * self._floor + SLACK_OCTETS or self._octets > self._bound
+        if self._since is not None or not (full or self._dirty or self._broken):
+            return None
+        if remembers is not None:
+            for xid, entries in self._orders.items():
+                self._orders[xid] = list(_living(entries, partial(remembers, xid)))
+        self._octets = sum(len(entry.octets) for entries in self._orders.values() for entry in entries)
+        if self._octets > self._bound:
+            self._make_room()
+        self._floor = self._octets
+        self._dirty = self._broken = False
+        self._since = []
+        found = [MAGIC]
+        for xid, entries in self._orders.items():
+            body = _encode(Armed(xid, self._ends[xid]))
+            found.append(FRAME.pack(len(body), zlib.crc32(body)) + body)
+            found += [entry.octets for entry in entries]
+        return found
+
+    def _make_room(self) -> None:
+        """The calls with the most octets go, until three quarters of the bound are enough."""
+        sizes: dict[tuple[bytes, str, Hashable], int] = {}
+        for xid, entries in self._orders.items():
+            for entry in entries:
+                place = (xid, entry.iap, entry.call)
+                sizes[place] = sizes.get(place, 0) + len(entry.octets)
+        gone = set()
+        for place, size in sorted(sizes.items(), key=lambda item: -item[1]):
+            if self._octets <= self._bound * 3 // 4:
+                break
+            gone.add(place)
+            self._octets -= size
+        for xid, entries in self._orders.items():
+            kept = [entry for entry in entries if (xid, entry.iap, entry.call) not in gone]
+            self.counters.forgotten += len(entries) - len(kept)
+            self._orders[xid] = kept
+
+    def rewrite(self, octets: Iterable[bytes]) -> None:
+        """Writes beside the file; blocks. What goes wrong is found by `finish`.
+
+        openat(path.new, O_CREAT|O_TRUNC) write …
+        """
+        self._new = -1
+        try:
+            new = os.open(
+                self._path.with_name(FILE + ".new"),
+                os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC,
+                durable.MODE,
+            )
+            self._new = new
+            durable.write(new, b"".join(octets), 0)
+        except OSError:
+            self._drop_new()
+
+    def _drop_new(self) -> None:
+        if self._new >= 0:
+            os.close(self._new)
+        self._new = -1
+
+    def finish(self) -> None:
+        """The new file takes the old one's place, with what came meanwhile. Never raises.
+
+        write rename
+        """
+        since, self._since = b"".join(self._since or ()), None
+        self._pending.clear()
+        try:
+            _append_to(self._new, since)
+            size = os.fstat(self._new).st_size
+            self._path.with_name(FILE + ".new").rename(self._path)
+        except OSError:
+            self._drop_new()
+            self.counters.failed += 1
+            self._broken = True
+            return
+        os.close(self._fd)
+        self._fd, self._new, self._size = self._new, -1, size
+        self.counters.rewritten += 1
+
+    def close(self) -> None:
+        """Blocks for a rewriting that is due."""
+        self.write()
+        self._put()
+        os.close(self._fd)
+
+
+def _append_to(descriptor: int, octets: bytes) -> None:
+    """All of it. Raises OSError."""
+    if octets and os.write(descriptor, octets) < len(octets):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _living(entries: list[Entry], remembers: Callable[[str, Hashable], bool]) -> Iterable[Entry]:
+    """Inputs of calls that are remembered, the first and the newest of each; of key presses the newest minute."""
+    newest = max((entry.pressed_ns for entry in entries), default=0)
+    numbers: dict[tuple[str, Hashable], int] = {}
+    alive: dict[tuple[str, Hashable], bool] = {}
+    found = []
+    for entry in entries:
+        place = (entry.iap, entry.call)
+        if place not in alive:
+            alive[place] = entry.call is None or remembers(*place)
+        if alive[place] and not 0 < entry.pressed_ns < newest - KEYS_NS:
+            numbers[place] = numbers.get(place, 0) + 1
+            found.append(entry)
+    passed: dict[tuple[str, Hashable], int] = {}
+    for entry in found:
+        place = (entry.iap, entry.call)
+        passed[place] = passed.get(place, 0) + 1
+        if passed[place] <= FIRST_OF_CALL or passed[place] > numbers[place] - LAST_OF_CALL:
+            yield entry
+
+
+def handle_of(pdu: Pdu) -> Hashable:
+    """What a call model files the PDU's call under; None for one that it cannot file."""
+    if pdu.correlation or pdu.payload_format != PayloadFormat.SIP:
+        return pdu.correlation
+    try:
+        return sip.parse(pdu.payload).call_id
+    except RemoteProtocolError:
+        return None

@@ -1,0 +1,230 @@
+"""The call journal by itself: what it holds after a crash, what it forgets, and what damage does to it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType
+from mediation.delivery import calls
+from mediation.delivery.calls import CallJournal, Passed, Seen
+from mediation.delivery.early import LIMIT_NS, MAX_PDUS, Early
+
+ONE, OTHER = bytes(range(16)), bytes(range(1, 17))
+END_NS = 1 << 60
+
+
+def pdu(number: int, xid: bytes = ONE, payload: bytes = b"INVITE sip:x SIP/2.0\r\n\r\n", **changes: object) -> Pdu:
+    facts = {
+        "type": PduType.X2, "payload_format": PayloadFormat.SIP, "xid": xid, "correlation": number,
+        "direction": Direction.FROM_TARGET, "payload": payload, "stamp_ns": number, "source": ("192.0.2.1", 5060),
+        **changes,
+    }  # fmt: skip
+    return Pdu(**facts)  # type: ignore[arg-type]
+
+
+def journal(folder: Path, *, now_ns: int = 1, bound_octets: int = 1 << 20) -> CallJournal:
+    return CallJournal(folder, now_ns=now_ns, bound_octets=bound_octets)
+
+
+def after_crash(folder: Path) -> CallJournal:
+    """What another process would find now, on a copy."""
+    copy = folder / f"copy-{len(list(folder.iterdir()))}"
+    copy.mkdir()
+    (copy / calls.FILE).write_bytes((folder / calls.FILE).read_bytes())
+    return journal(copy)
+
+
+def filled(folder: Path, count: int = 5) -> CallJournal:
+    made = journal(folder)
+    made.armed(ONE, END_NS)
+    for number in range(1, count + 1):
+        made.add(ONE, "tap", Seen(False, pdu(number)), number)
+        made.write()
+    return made
+
+
+def played(made: CallJournal, xid: bytes = ONE) -> list[int]:
+    return [record.pdu.correlation for _, record in made.armed(xid, END_NS) if isinstance(record, Seen)]
+
+
+def rewrite(made: CallJournal, remembers: object = lambda *_: True) -> bool:
+    octets = made.due(remembers)  # type: ignore[arg-type]
+    if octets is None:
+        return False
+    made.rewrite(octets)
+    made.finish()
+    return True
+
+
+def test_a_crash_leaves_what_was_written(tmp_path: Path) -> None:
+    first = filled(tmp_path)
+    first.add(ONE, "tap", Seen(True, pdu(6)), 6)  # and never written
+    again = journal(tmp_path)
+    assert again.orders() == [ONE]
+    entries = again.armed(ONE, END_NS)
+    assert [record for _, record in entries] == [Seen(False, pdu(number)) for number in range(1, 6)]
+    assert again.counters.found == 5
+    assert again.counters.refused == again.counters.torn == 0
+
+
+def test_what_comes_while_it_is_rewritten_is_in_the_new_file_too(tmp_path: Path) -> None:
+    made = filled(tmp_path)
+    made.ended(OTHER)
+    made.armed(OTHER, END_NS)
+    made.ended(OTHER)
+    octets = made.due(lambda *_: True)
+    assert octets is not None
+    made.add(ONE, "tap", Seen(False, pdu(6)), 6)
+    made.write()
+    assert played(after_crash(tmp_path)) == [1, 2, 3, 4, 5, 6]  # a crash now
+    made.rewrite(octets)
+    made.add(ONE, "tap", Passed(ONE, "tap", 7))
+    made.finish()
+    assert made.counters.rewritten == 2  # with the one that made it
+    assert [record for _, record in after_crash(tmp_path).armed(ONE, END_NS)][-2:] == [
+        Seen(False, pdu(6)), Passed(ONE, "tap", 7),
+    ]  # fmt: skip
+
+
+def test_an_order_that_ends_is_forgotten_at_once_and_leaves_the_disk(tmp_path: Path) -> None:
+    made = filled(tmp_path)
+    made.armed(OTHER, END_NS)
+    made.add(OTHER, "tap", Seen(False, pdu(9, OTHER, b"INVITE sip:secret SIP/2.0\r\n\r\n")), 9)
+    made.write()
+    made.ended(OTHER)
+    made.write()
+    assert after_crash(tmp_path).orders() == [ONE]
+    assert b"secret" in (tmp_path / calls.FILE).read_bytes()
+    assert rewrite(made)
+    assert b"secret" not in (tmp_path / calls.FILE).read_bytes()
+    assert played(after_crash(tmp_path)) == [1, 2, 3, 4, 5]
+
+
+def test_an_order_whose_window_is_over_is_not_expected(tmp_path: Path) -> None:
+    filled(tmp_path)
+    again = journal(tmp_path, now_ns=END_NS)
+    assert again.orders() == []
+    again.close()
+    assert b"INVITE" not in (tmp_path / calls.FILE).read_bytes()
+
+
+def test_calls_that_no_model_remembers_go(tmp_path: Path) -> None:
+    made = filled(tmp_path)
+    made.ended(OTHER)
+    assert not rewrite(made)  # nothing to do yet
+    made.armed(OTHER, END_NS)
+    made.ended(OTHER)
+    assert rewrite(made, lambda xid, iap, call: (xid, iap) == (ONE, "tap") and call in (2, 5))
+    assert played(after_crash(tmp_path)) == [2, 5]
+
+
+def test_of_one_call_the_first_and_the_newest_and_of_keys_the_last_minute(tmp_path: Path) -> None:
+    made = journal(tmp_path)
+    made.armed(ONE, END_NS)
+    for number in range(1, 1001):
+        made.add(ONE, "tap", Seen(False, pdu(number)), "long")
+    for number in (1, calls.KEYS_NS + 2):
+        key = pdu(number, payload=b"\x80", payload_format=PayloadFormat.RTP)
+        made.add(ONE, "tap", Seen(True, key), "keys")
+    made.armed(OTHER, END_NS)
+    made.ended(OTHER)
+    assert rewrite(made)
+    found = played(after_crash(tmp_path))
+    assert found == [*range(1, calls.FIRST_OF_CALL + 1), *range(1001 - calls.LAST_OF_CALL, 1001), calls.KEYS_NS + 2]
+
+
+def test_bounded_whatever_is_up(tmp_path: Path) -> None:
+    made = journal(tmp_path, bound_octets=20_000)
+    made.armed(ONE, END_NS)
+    for number in range(1, 400):
+        made.add(ONE, "tap", Seen(False, pdu(number, payload=b"x" * (900 if number < 20 else 300))), number)
+        made.write()
+        rewrite(made)
+        assert (tmp_path / calls.FILE).stat().st_size <= calls.SLACK_OCTETS + 3 * 20_000
+    assert made.counters.forgotten > 300
+    kept = played(made)
+    assert 10 < len(kept) < 60
+    assert made.counters.forgotten + len(kept) == 399
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_damage_costs_what_it_hits(tmp_path: Path, at: int) -> None:
+    filled(tmp_path)
+    path = tmp_path / calls.FILE
+    octets = bytearray(path.read_bytes())
+    octets[octets.index(b"INVITE") + at] ^= 0x20  # in the first PDU
+    path.write_bytes(octets)
+    again = journal(tmp_path)
+    assert again.counters.refused == 1
+    assert played(again) == [2, 3, 4, 5]
+    assert after_crash(tmp_path).counters.refused == 0  # it heals
+
+
+def test_any_torn_end_is_the_end(tmp_path: Path) -> None:
+    filled(tmp_path, 2)
+    path = tmp_path / calls.FILE
+    whole = path.read_bytes()
+    last = whole.rindex(b"INVITE")
+    for size in range(last - 30, len(whole)):
+        path.write_bytes(whole[:size])
+        again = journal(tmp_path)
+        assert played(again) == [1]
+        again.add(ONE, "tap", Seen(False, pdu(3)), 3)
+        again.write()
+        again.close()
+        assert played(after_crash(tmp_path)) == [1, 3]
+
+
+def test_any_octets_at_all_are_a_journal_without_calls(tmp_path: Path) -> None:
+    path = tmp_path / calls.FILE
+    for octets in (b"", b"x", os.urandom(5000), calls.MAGIC + os.urandom(5000), calls.MAGIC + b"\xff" * 100):
+        path.write_bytes(octets)
+        made = journal(tmp_path)
+        assert made.orders() == []
+        assert made.counters.refused + made.counters.torn == bool(octets)
+
+
+def test_an_input_of_an_order_that_is_not_in_force_is_refused(tmp_path: Path) -> None:
+    made = filled(tmp_path, 1)
+    made.add(OTHER, "tap", Seen(False, pdu(9, OTHER)), 9)
+    made.add(ONE, "tap", Seen(False, pdu(1, payload=b"MESSAGE sip:x SIP/2.0\r\n\r\ntext")), 1)
+    made.write()
+    octets = (tmp_path / calls.FILE).read_bytes()
+    assert OTHER not in octets
+    assert b"text" not in octets
+    record = calls._encode(Seen(False, pdu(9, OTHER)))
+    frame = calls.FRAME.pack(len(record), calls.zlib.crc32(record)) + record
+    (tmp_path / calls.FILE).write_bytes(octets + frame)
+    again = journal(tmp_path)
+    assert again.counters.refused == 1
+    assert again.orders() == [ONE]
+
+
+def test_a_disk_that_refuses_is_counted_and_made_good(tmp_path: Path) -> None:
+    made = filled(tmp_path, 1)
+    keep = os.dup(made._fd)
+    os.dup2(os.open("/dev/full", os.O_WRONLY), made._fd)
+    made.add(ONE, "tap", Seen(False, pdu(2)), 2)
+    made.write()
+    os.dup2(keep, made._fd)
+    made.add(ONE, "tap", Seen(False, pdu(3)), 3)
+    made.write()
+    assert made.counters.failed == 1
+    assert rewrite(made)
+    assert played(after_crash(tmp_path)) == [1, 2, 3]
+
+
+def test_early_pdus_wait_for_their_order_alone() -> None:
+    early = Early([ONE], 0)
+    assert early.hold([pdu(1), pdu(2, OTHER), pdu(3)], 1) == [pdu(2, OTHER)]
+    assert early.release(OTHER) == []
+    assert early.release(ONE) == [pdu(1), pdu(3)]
+    assert early.hold([pdu(4)], 2) == [pdu(4)]
+    late = Early([ONE], 0)
+    assert late.hold([pdu(1)] * (MAX_PDUS + 1), 1) == []
+    assert late.hold([pdu(2)], LIMIT_NS) == [pdu(2)]
+    assert late.counters.lost == MAX_PDUS + 1
+    assert late.release(ONE) == []
