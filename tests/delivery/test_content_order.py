@@ -219,7 +219,7 @@ async def test_only_a_call_that_ends_for_all_has_a_tail(inside: Inside, sends: S
     xid = await inside.armed()
     calls, content = inside.r.base.tap, inside.r.tap
     invite, ringing, answer = set_up("call-1")
-    focus = b"Contact: <sip:conf-77@192.0.2.2>;isfocus" if conference else b"Contact: <sip:conf-77@192.0.2.2>"
+    focus = b"Contact: <sip:room-77@192.0.2.2>" + (b";isfocus" if conference else b"")
     answer = answer.replace(b"Contact: <sip:+12125550100@192.0.2.1>", focus)
     await calls.send(calls.pdus(xid, [invite, ringing, answer], 1))
     await content.send(content.pdus(xid, [rtp(0)], 1))
@@ -239,7 +239,7 @@ async def test_a_conference_is_closed_at_once(inside: Inside, sends: Sends) -> N
     xid = await inside.armed()
     calls = inside.r.base.tap
     invite, ringing, answer = set_up("call-1")
-    answer = answer.replace(b"<sip:+12125550100@192.0.2.1>", b"<sip:conf-77@192.0.2.2>;isfocus")
+    answer = answer.replace(b"<sip:+12125550100@192.0.2.1>", b"<sip:room-77@192.0.2.2>;isfocus")
     await calls.send(calls.pdus(xid, [invite, ringing, answer], 1))
     await until(lambda: "answer" in inside.r.names())
     began = trio.current_time()
