@@ -132,6 +132,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     at_ns: int  # of CLOSE: what was captured later is no part of the call
     call: str = ""  # CallIdentity.main, of OPEN
     channel: Channel = Channel()
+    apart: bool = False  # of CLOSE: others may talk on without the subject, and nothing of that is content
 
 
 class Channels:
@@ -188,6 +189,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     identity: cdc.CallIdentity
     role: Role
     answered: bool
+    apart: bool = False  # when the subject's part is over, the others may go on: a conference, a call moved to others
     descriptions: tuple[Description | None, Description | None]  # by side
 
 
@@ -296,7 +298,14 @@ class ContentModel:
     def _bind(self, content: Content, facts: Facts, verb: Verb, now_ns: int) -> None:
         assert content.channel is not None
         self._bindings.append(
-            Binding(verb=verb, key=content.source, at_ns=now_ns, call=facts.identity.main, channel=content.channel)
+            Binding(
+                verb=verb,
+                key=content.source,
+                at_ns=now_ns,
+                call=facts.identity.main,
+                channel=content.channel,
+                apart=facts.apart,
+            )
         )
 
     def _say(

@@ -76,5 +76,6 @@ def _facts(call: Call) -> Facts:
         identity=cdc.CallIdentity(main=call.main),
         role=call.role,
         answered=call.state in UP or call.answered,
+        apart=bool(call.focus) or call.transferred,
         descriptions=(caller, callee),
     )

@@ -5,8 +5,11 @@ last message. So a call's CCClose, and whatever is said of that call after it, w
 for LIMIT_NS at most: what comes later still is delivered too, and counted as late. A whole call that came in one read
 of X2 is opened, delivered and closed in that order (T1.678 CCOpen and CCClose; 47 CFR 1.20007(a)(2)).
 
-A channel that closes while its call goes on (the subject left it, the keys are not known) closes at once: only what
-was captured before that belongs to it. Other calls never wait. May not: keep anything of a task that has ended.
+A channel closes at once, and only what was captured until then belongs to it, when its call goes on (the keys are not
+known) or the others may go on without the subject, who left a conference or moved the call to somebody else (47 CFR
+1.20007(a)(3): while its facility has a connection). Other calls never wait.
+
+May not: keep anything of a task that has ended.
 
 Times are nanoseconds of the clock that the packets are stamped with.
 """
@@ -50,7 +53,7 @@ class _Step:
         self.bound = bound
         self.messages: list[Outgoing] = []
         self.after: list[Bound] = []
-        self.over = False  # the call is, not its content alone
+        self.over = False  # the call is, for everybody
         self.due_ns = self.limit_ns = 0
 
     @property
@@ -119,7 +122,8 @@ class Closings:
             steps = self._calls.get(place)
             if steps:
                 steps[-1].messages.append(one)
-                steps[-1].over |= isinstance(one.about, cdc.Release) and one.about.call_id.leg is None
+                if isinstance(one.about, cdc.Release) and one.about.call_id.leg is None:
+                    steps[-1].over = not steps[-1].bound.binding.apart
                 return
         now.append(one)
 

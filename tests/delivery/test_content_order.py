@@ -211,3 +211,38 @@ async def test_the_end_of_an_order_waits_for_nothing(inside: Inside, sends: Send
 def test_the_tail_is_that_of_the_access_function() -> None:
     text = (Path(x2.__file__).parents[2] / "ext" / "dialog.pxd").read_text()
     assert f"CONTENT_TAIL_MS = {TAIL_NS // 1_000_000} " in text
+
+
+@pytest.mark.parametrize("conference", [True, False])
+async def test_only_a_call_that_ends_for_all_has_a_tail(inside: Inside, sends: Sends, conference: bool) -> None:
+    """The subject leaves a conference, which goes on: nothing that is captured after its BYE is delivered."""
+    xid = await inside.armed()
+    calls, content = inside.r.base.tap, inside.r.tap
+    invite, ringing, answer = set_up("call-1")
+    focus = b"Contact: <sip:room-77@192.0.2.2>" + (b";isfocus" if conference else b"")
+    answer = answer.replace(b"Contact: <sip:+12125550100@192.0.2.1>", focus)
+    await calls.send(calls.pdus(xid, [invite, ringing, answer], 1))
+    await content.send(content.pdus(xid, [rtp(0)], 1))
+    await until(lambda: inside.r.agency.count == 1)
+    ending = calls.pdus(xid, bye("call-1"), 1)
+    under_way = content.pdus(xid, [rtp(1)], 1)
+    await calls.send(ending)
+    await until(lambda: inside.mediator.intake.counters.pdus == 4)
+    await content.send(under_way)
+    await until(lambda: inside.mediator.content.streams.counters()["packets"] == 2)
+    await until(lambda: "release" in inside.r.names())
+    counters = inside.mediator.content.streams.counters()
+    assert (counters["delivered"], counters["after_close"]) == ((1, 1) if conference else (2, 0))
+
+
+async def test_a_conference_is_closed_at_once(inside: Inside, sends: Sends) -> None:
+    xid = await inside.armed()
+    calls = inside.r.base.tap
+    invite, ringing, answer = set_up("call-1")
+    answer = answer.replace(b"<sip:+12125550100@192.0.2.1>", b"<sip:room-77@192.0.2.2>;isfocus")
+    await calls.send(calls.pdus(xid, [invite, ringing, answer], 1))
+    await until(lambda: "answer" in inside.r.names())
+    began = trio.current_time()
+    await calls.send(calls.pdus(xid, bye("call-1"), 1))
+    await until(lambda: "release" in inside.r.names())
+    assert trio.current_time() - began < TAIL_NS / 1e9
