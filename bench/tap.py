@@ -25,7 +25,7 @@ from typing import Any
 from bench import traffic
 from mediation.access import _linux, opener
 from mediation.access._matcher import Matcher
-from mediation.access._walker import Reader, RingWalker, filter_counters
+from mediation.access._walker import NO_MAPS, Reader, RingWalker, filter_counters
 from mediation.access.socket_filter import FILTER_COUNTERS
 from mediation.core import x2
 from mediation.runtime import clock
@@ -96,14 +96,12 @@ class Count(threading.Thread):
 
 def main(namespace: str, interface: str, targets: int, priority: int, core: int, *, content: bool = False) -> None:
     made = site(namespace, interface)
-    described, tap, _filter = opener.open_tap(made.iaps[0], -1)
+    described, tap, _filter = opener.open_tap(made.iaps[0])
     matcher = Matcher(made.iaps, made.dial_plan)
-    media_map = _filter.media_flows if content else -1
-    walker = RingWalker(
-        matcher, 0, made.iaps[0].ports, tap.fileno(), described.frame_size, described.frame_count, media_map
-    )
+    maps = _filter.media_maps if content else NO_MAPS
+    walker = RingWalker(matcher, 0, made.iaps[0].ports, tap.fileno(), described.frame_size, described.frame_count, maps)
     walker.set_stamp_quality(*clock.stamp_quality())
-    reader = Reader(matcher, [walker], media_map, time.time_ns())
+    reader = Reader(matcher, [walker], maps, time.time_ns())
     arm(matcher, targets, content=content)
     ours, theirs = socket.socketpair()
     discard = Discard(theirs)

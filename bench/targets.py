@@ -71,7 +71,7 @@ class Size:
     def round(self, priority: int) -> list[float]:
         """Messages per second of each fill. Raises RuntimeError when one message is missing."""
         iap = self._site.iaps[0]
-        described, socket, _filter = opener.open_tap(iap, -1)
+        described, socket, _filter = opener.open_tap(iap)
         rates = []
         with socket:
             walker = RingWalker(

@@ -1,12 +1,12 @@
 # Makes the flows of a call what its tasks, descriptions and state ask for, and asks the kernel's filter for the same.
 #
 # Runs where the message was matched, on the ring's own thread: the filter's map is changed before the next frame is
-# walked (ext/frame.pxd). No task that may have it, no flow.
+# walked (ext/media_filter.pxd). No task that may have it, no flow.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
-from description cimport FORMER, NO_DESCRIPTION, description
+from description cimport ELSEWHERE, FORMER, NO_DESCRIPTION, description
 from dialog cimport call, call_task, in_set
 from entitled cimport dials
 from flows cimport CALL_FLOWS, NO_FLOW, add_flow, first_flow, flow, is_at, next_flow, remove_flow
@@ -42,13 +42,14 @@ cdef inline void ask_kernel(match_table *t, const media_address *at) noexcept no
     change.operation = FLOW_REMOVE if index == NO_FLOW else FLOW_ADD
     change.family = at.family
     change.port = at.port
-    change.whole = False
+    change.whole = change.control = False
     memcpy(change.address, at.address, 16)
     change.payload_types[0] = change.payload_types[1] = 0
     while index != NO_FLOW:
         f = &t.flows.flows[index]
         if f.content and f.rtcp:
             change.payload_types[1] |= RTCP_TYPES_MASKED
+            change.control = True
         elif f.content:
             change.whole = True
         if f.digits:
@@ -114,8 +115,8 @@ cdef inline bint has_content(const match_table *t, const call *c, const call_tas
 
 
 cdef inline bint holds(const call *c, const description *d) noexcept nogil:
-    """Whether media may be sent there: not to what was before, nor in a dialog that a BYE ended."""
-    return d.state != FORMER and (d.fork == 0 or not in_set(c.ended, c.ended_count, d.fork))
+    """Whether media may be sent there: not to what was before or of another hop, nor in a dialog that a BYE ended."""
+    return d.state != FORMER and d.state != ELSEWHERE and (d.fork == 0 or not in_set(c.ended, c.ended_count, d.fork))
 
 
 cdef inline void events_of(const match_table *t, const call *c, uint32_t party, uint64_t *events) noexcept nogil:

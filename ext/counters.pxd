@@ -41,8 +41,9 @@ cdef struct walk_counters:
     uint64_t flows_added          # media flows put into the kernel's filter
     uint64_t flows_removed
     uint64_t flows_failed         # the kernel refused a change of the filter's map
-    # From the stamp of a message to the moment when the kernel's filter passes what it describes: what is sent there in
-    # between is dropped by the kernel and counted as anybody's, so this window is all that can be known of it.
+    # From the stamp of a message to the moment when the kernel's filter passes what it describes. What is sent there in
+    # between passes only if it comes from an address that was described before (behind an answer it does); else the
+    # kernel drops it and counts it as anybody's, so this window is all that can be known of it.
     uint64_t content_windows      # how many
     uint64_t content_window_us    # their sum
     uint64_t content_window_us_max

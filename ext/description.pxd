@@ -4,8 +4,11 @@
 #   CURRENT   media goes there, and may come from there
 #   OFFERED   the same: from the moment of an offer its maker must take media there (section 8.3), and a refusal brings
 #             the current one back untouched
-#   FORMER    what was current before: media may still come from there (under way; or the same message seen before a
-#             media relay changed it), none is looked for there
+#   FORMER    what was current before: media may still come from there (under way), none is looked for there
+# and of a message that was seen on another hop than its transaction is followed on (ext/hop.pxd):
+#   PASSING   an answer that has not come by on the right hop: as good as CURRENT, which stays beside it, until it does
+#   ELSEWHERE an offer, whose right form is known: no media goes there or comes from there, unless the answer is
+#             seen there alone
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp
@@ -22,16 +25,20 @@ cdef enum description_state:
     CURRENT = 0
     OFFERED = 1
     FORMER = 2
+    PASSING = 3
+    ELSEWHERE = 4
 
 
 cdef struct description:
     uint64_t fork
+    uint64_t hop
     uint32_t following         # of the same call, newest first; or in the list of free places
     uint32_t sequence          # CSeq number of the transaction that it came in
     uint8_t method
     uint8_t requester          # who sent the request of that transaction
     uint8_t party              # whose description it is
     uint8_t state
+    bint final                 # of a final response or an ACK
     session_media media
 
 

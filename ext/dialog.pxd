@@ -6,7 +6,7 @@
 # is bounded: when it is full the call that was silent longest makes room, and a counter says so.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from keyed_hash cimport hash_octets, hash_secret
 from memory cimport __builtin_prefetch, table_memory
@@ -18,6 +18,7 @@ cdef enum:
     CALL_TAGS = 4              # From tags of the caller: a back-to-back agent may keep the Call-ID and change the tag
     CALL_BRANCHES = 8          # INVITE transactions without a final response (forking, both sides of a proxy)
     CALL_DIALOGS = 8           # confirmed dialogs
+    CALL_TRANSACTIONS = 8      # whose hop is remembered: one INVITE, and what passes inside of it
     CALL_HOSTS = 4             # addresses that a party's messages came from: its own, and proxies that passed them on
     FIRST_PLACES = 1024
     LINGER_S = 32              # 64*T1: retransmissions of the end still belong to the call (section 17.1.1.2)
@@ -33,6 +34,13 @@ cdef enum party:
 cdef struct host:
     uint8_t family
     uint8_t address[16]
+
+
+cdef struct transaction:
+    uint64_t hop               # ext/hop.pxd; 0: none
+    uint32_t sequence
+    uint8_t method
+    uint8_t requester
 
 
 cdef struct call_task:
@@ -65,6 +73,9 @@ cdef struct call:
     uint8_t task_count
     uint8_t host_count[2]
     host hosts[2][CALL_HOSTS]  # by party, where its signalling came from
+    uint64_t hop               # ext/hop.pxd; 0 before its first description
+    uint8_t next_transaction
+    transaction[CALL_TRANSACTIONS] transactions
     bint overflow              # more branches or dialogs than are remembered: only silence ends it
     bint answered
     bint invite                # an INVITE was seen; else single transactions (REGISTER, MESSAGE, …)
@@ -255,6 +266,9 @@ cdef inline uint32_t add_call(call_table *t, span call_id, const call_view *view
     c.ending = False
     c.tag_count = c.branch_count = c.dialog_count = c.ended_count = c.task_count = 0
     c.host_count[0] = c.host_count[1] = 0
+    c.hop = 0
+    c.next_transaction = 0
+    memset(c.transactions, 0, sizeof(c.transactions))
     c.overflow = c.answered = c.invite = c.subscription = False
     c.used = True
     append_call(t, index)

@@ -21,6 +21,7 @@ from voice cimport NO_VOICE
 cdef enum:
     NO_FLOW = 0xffffffff
     FIRST_FLOWS = 64
+    PORTS = 65536
     CALL_FLOWS = 64            # of one call
 
 
@@ -52,6 +53,7 @@ cdef struct flow_table:
     uint32_t used
     uint32_t count
     uint32_t free_flow
+    uint32_t *port_uses        # PORTS: flows to each port, whatever the address
 
 
 cdef inline bint flows_init(flow_table *t) noexcept nogil:
@@ -59,12 +61,14 @@ cdef inline bint flows_init(flow_table *t) noexcept nogil:
     t.capacity = FIRST_FLOWS
     t.buckets = <uint32_t *>table_memory(FIRST_FLOWS * sizeof(uint32_t))
     t.flows = <flow *>table_memory(FIRST_FLOWS * sizeof(flow))
-    return t.buckets != NULL and t.flows != NULL
+    t.port_uses = <uint32_t *>table_memory(PORTS * sizeof(uint32_t))
+    return t.buckets != NULL and t.flows != NULL and t.port_uses != NULL
 
 
 cdef inline void flows_free(flow_table *t) noexcept nogil:
     free(t.buckets)
     free(t.flows)
+    free(t.port_uses)
 
 
 cdef inline uint32_t flow_bucket(const flow_table *t, uint8_t family, const uint8_t *address,
@@ -146,6 +150,7 @@ cdef inline uint32_t add_flow(flow_table *t, const media_address *at, uint32_t c
     f.bucket = flow_bucket(t, at.family, at.address, at.port)
     f.following = t.buckets[f.bucket]
     t.buckets[f.bucket] = index + 1
+    t.port_uses[at.port] += 1
     t.count += 1
     return index
 
@@ -156,6 +161,7 @@ cdef inline void remove_flow(flow_table *t, uint32_t index) noexcept nogil:
     while place[0] != index + 1:
         place = &t.flows[place[0] - 1].following
     place[0] = f.following
+    t.port_uses[f.at.port] -= 1
     f.used = False
     f.following = t.free_flow
     t.free_flow = index

@@ -28,6 +28,7 @@ cdef struct message_parties:
     uint64_t from_tag          # keyed hashes; without a tag (RFC 2543) of the URI
     uint64_t to_tag            # 0 when there is none
     uint64_t branch            # of the topmost Via
+    uint64_t hop
     uint32_t sender            # CALLER or CALLEE
 
 
@@ -182,7 +183,7 @@ cdef inline void follow_call(match_table *t, uint32_t index, const sip_message *
             ending = m.status == 0
         ending = ending and c.dialog_count == 0 and not c.overflow
         take_media(t, c, m, p.sender, p.to_tag if in_set(c.tags, c.tag_count, p.from_tag) else p.from_tag,
-                   p.to_tag != 0)
+                   p.to_tag != 0, p.hop)
     if ending:
         end_call(t, index, now_ns)
     refresh_flows(t, index)

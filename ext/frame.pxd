@@ -14,10 +14,10 @@ from ip cimport (
     IP_CHECKSUM, IP_MALFORMED, IP_OK, IP_TOO_MANY_HEADERS, IP_TRUNCATED, PROTOCOL_TCP, PROTOCOL_UDP, checksum_add,
     checksum_fold, ip_payload, read_ipv4, read_ipv6,
 )
-from linux cimport map_delete, map_update
 from match cimport match_datagram, match_media, match_table
+from match_table cimport PORT_WORDS
 from octets cimport find
-from packet cimport FLOW_ADD, flow_change, packet_info
+from packet cimport packet_info
 from stream cimport is_http, is_start_line
 from streams cimport NO_STREAM, find_stream, make_key, stream_key, tcp_table
 from tcp cimport TCP_CHECKSUM, TCP_MALFORMED, read_tcp, take_segment, tcp_segment
@@ -25,7 +25,6 @@ from tunnel cimport MAX_TUNNELS, NO_TUNNEL, behind_datagram, behind_protocol, is
 from udp cimport UDP_CHECKSUM, UDP_HEADER, UDP_LENGTH, read_udp
 
 cdef enum:
-    PORT_WORDS = 1024          # 65,536 ports as bits
     FIRST_LINE_AT_MOST = 2048  # octets looked at for a start line; longer URIs are not worth a guess
     UNKNOWN_ERROR_US = 0xffffffff  # ext/packet.pxd
     IPV4_HEADER = 20
@@ -45,18 +44,6 @@ cdef struct frame_walk:
     uint8_t iap                  # index of the intercept access point
     walk_counters counts
     uint8_t[WHOLE_OCTETS] whole  # the IP packet of a reassembled datagram
-
-
-# The key and value of `media_flows` in ext/bpf/tap.bpf.c.
-cdef struct media_key:
-    uint8_t family
-    uint8_t zero
-    uint8_t[2] port
-    uint8_t[16] address
-
-cdef struct media_value:
-    uint64_t[2] payload_types
-    uint64_t whole
 
 
 cdef inline bint is_signalling(const frame_walk *walk, uint16_t port) noexcept nogil:
@@ -266,37 +253,3 @@ cdef inline void walk_frame(
     info.undisciplined = walk.undisciplined
     info.iap = walk.iap
     walk_packet(walk, &info, network, frame + at, captured - at, verify, now_ns, 0)
-
-
-cdef inline bint apply_flow_changes(match_table *table, int media_map, walk_counters *counts) noexcept nogil:
-    """Carry out what the matcher asked of the kernel's media filter; without a map (replay) the asking is forgotten.
-    Whether anything more passes now."""
-    cdef bint any_more = False
-    cdef flow_change *change
-    cdef media_key key
-    cdef media_value value
-    cdef uint32_t i
-    for i in range(table.flow_change_count):
-        change = &table.flow_changes[i]
-        if media_map < 0:
-            continue
-        memset(&key, 0, sizeof(key))
-        key.family = change.family
-        key.port[0] = <uint8_t>(change.port >> 8)
-        key.port[1] = <uint8_t>change.port
-        memcpy(key.address, change.address, 16 if change.family == 6 else 4)
-        if change.operation == FLOW_ADD:
-            value.payload_types[0] = change.payload_types[0]
-            value.payload_types[1] = change.payload_types[1]
-            value.whole = change.whole
-            if map_update(media_map, &key, &value) == 0:
-                counts.flows_added += 1
-                any_more = True
-            else:
-                counts.flows_failed += 1
-        elif map_delete(media_map, &key) == 0:
-            counts.flows_removed += 1
-        else:
-            counts.flows_failed += 1
-    table.flow_change_count = 0
-    return any_more

@@ -16,6 +16,7 @@ from dialog cimport (
     in_set, oldest_call, remember, set_over, touch_call, view_call,
 )
 from follow cimport drop_call, emit_message, expire_calls, follow_call, may_see, message_parties, read_parties, to_tag
+from hop cimport hop_of
 from lookup cimport finding, findings, find_tasks
 from match_table cimport (
     COUNT_CALLS, COUNT_CALLS_EVICTED, COUNT_CALLS_JOINED, COUNT_CALLS_REFUSED, COUNT_DATAGRAMS, COUNT_INITIAL,
@@ -186,6 +187,7 @@ cdef inline void match_message(match_table *t, const sip_message *m, const packe
         return
     c = &t.calls.calls[index]
     read_parties(t, m, &parties)
+    parties.hop = hop_of(&t.calls.secret, info)
     if calling and (initial or joining):
         c.invite = True
     if joining:

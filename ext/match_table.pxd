@@ -33,6 +33,7 @@ cdef enum:
     MAX_IAP_NAME = 15          # octets: VisibleString SIZE(1..15)
     MAX_IAPS = 64              # bits of task.iap_mask
     MAX_FLOW_CHANGES = 65536   # that nobody took yet
+    PORT_WORDS = 1024          # 65,536 ports as bits
 
 cdef enum:
     SIDE_ACCESS = 0
@@ -105,6 +106,7 @@ cdef struct match_table:
     flow_change *flow_changes
     uint32_t flow_change_count
     uint32_t flow_change_capacity
+    uint64_t media_ports[PORT_WORDS]   # as the kernel's filter has them
     bint live                  # the packet's stamp must be inside of an order's window, as the clock must
     uint64_t counters[COUNTERS]
     dial_plan plan

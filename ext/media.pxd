@@ -6,7 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from call_flows cimport ask_kernel, end_flow, has_content, make_flow, sends_digits
-from description cimport NO_DESCRIPTION, description
+from description cimport ELSEWHERE, NO_DESCRIPTION, PASSING, description
 from dialog cimport CALLEE, call, is_host, touch_call
 from entitled cimport may_see
 from flows cimport NO_FLOW, first_flow, flow, is_at, next_flow
@@ -32,7 +32,7 @@ cdef inline bint comes_from(const media_address *at, const packet_info *info) no
 cdef inline bint announced(const match_table *t, const call *c, uint32_t party, const packet_info *info,
                            bint *any_description, bint *behind_nat) noexcept nogil:
     """Whether a party announced media of its own at the packet's source, now or before; what else is known of it: that
-    it announced anything, and that it announced an address that none of its signalling comes from."""
+    it announced anything, and that it announced an address that none of its signalling comes from. On the right hop."""
     cdef uint32_t index = c.first_description
     cdef uint32_t i
     cdef const description *d
@@ -41,14 +41,14 @@ cdef inline bint announced(const match_table *t, const call *c, uint32_t party, 
     while index != NO_DESCRIPTION:
         d = &t.descriptions.items[index]
         index = d.following
-        if d.party != party:
+        if d.party != party or d.state == ELSEWHERE:
             continue
-        any_description[0] = True
+        any_description[0] |= d.state != PASSING
         for i in range(d.media.count):
             s = &d.media.streams[i]
             if comes_from(&s.at, info) or (s.rtcp_place and comes_from(&s.rtcp, info)):
                 return True
-            behind_nat[0] |= not is_host(c, party, s.at.family, s.at.address)
+            behind_nat[0] |= d.state != PASSING and not is_host(c, party, s.at.family, s.at.address)
     return False
 
 

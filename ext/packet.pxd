@@ -53,6 +53,7 @@ cdef inline bint buffer_reserve(octet_buffer *buffer, size_t more) noexcept nogi
 # A change to the kernel's media filter, asked for by the matcher, carried out on the ring's own thread by the walker.
 # Key: an address that media of a subject's call is sent to. Of what goes there RTP and RTCP with a payload type (of
 # RTCP: the packet type without its highest bit) in `payload_types` passes the kernel, or everything if it is `whole`.
+# Of what comes from there everything passes if it is `whole`, RTCP alone if it is `control`; digits never by that.
 cdef enum:
     FLOW_ADD = 1
     FLOW_REMOVE = 2
@@ -61,6 +62,7 @@ cdef struct flow_change:
     uint8_t operation
     uint8_t family           # 4 or 6
     uint8_t whole
+    uint8_t control
     uint16_t port            # host order
     uint8_t address[16]
     uint64_t payload_types[2]   # bit set of RTP payload types 0..127

@@ -13,7 +13,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from counters cimport walk_counters
 from fragment cimport fragments_expire
-from frame cimport UNKNOWN_ERROR_US, apply_flow_changes, frame_walk, walk_frame
+from frame cimport UNKNOWN_ERROR_US, frame_walk, walk_frame
 from ethernet cimport LINK_ETHERNET
 from follow cimport expire_calls
 from hep cimport hep_drain, hep_feed
@@ -23,6 +23,7 @@ from linux cimport (
     poll, pollfd, read, recv, tpacket2_hdr,
 )
 from match cimport match_table
+from media_filter cimport apply_flow_changes, media_maps
 from outlet cimport outlet, outlet_disconnect, outlet_flush
 from tcp cimport tcp_expire
 from packet_ring cimport packet_ring, ring_ahead, ring_frame, ring_prefetch, ring_ready, ring_release
@@ -72,7 +73,7 @@ cdef struct reader:
     int tap_count
     hep_feed *feeds[MAX_FEEDS]
     int feed_count
-    int media_map                # descriptor of the filter's media_flows, -1: none
+    media_maps maps              # of the kernel's filter
     int wake                     # eventfd
     outlet[OUTLETS] outlets      # X2, X3
     bint stop
@@ -127,7 +128,8 @@ cdef inline const uint8_t *frame_octets_of(tap *t, const tpacket2_hdr *frame, ui
     return <const uint8_t *>frame + frame.tp_mac
 
 
-cdef inline uint32_t tap_drain(tap *t, uint64_t now_ns, uint32_t limit, int media_map) noexcept nogil:
+cdef inline uint32_t tap_drain(tap *t, uint64_t now_ns, uint32_t limit,
+                               const media_maps *maps) noexcept nogil:
     """Walk up to `limit` frames of one ring; returns how many there were."""
     cdef packet_ring *ring = &t.ring
     cdef walk_counters *counts = &t.walk.counts
@@ -151,7 +153,7 @@ cdef inline uint32_t tap_drain(tap *t, uint64_t now_ns, uint32_t limit, int medi
             &t.walk, LINK_ETHERNET, octets, captured, frame.tp_len, stamp, error_us, now_ns,
             (status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID)) == 0,
         )
-        if table.flow_change_count != 0 and apply_flow_changes(table, media_map, counts):
+        if table.flow_change_count != 0 and apply_flow_changes(table, maps, counts):
             window = clock_ns(CLOCK_REALTIME)
             window = (window - stamp) // 1000 if window > stamp else 0
             counts.content_windows += 1
@@ -180,11 +182,11 @@ cdef inline uint32_t reader_round(reader *r) noexcept nogil:
             most = found
     expire_calls(r.table, now)  # a tail of content ends, whether another message comes or not
     if r.table.flow_change_count != 0 and r.tap_count != 0:
-        apply_flow_changes(r.table, r.media_map, &r.taps[0].walk.counts)  # asked for here or by the trio thread
+        apply_flow_changes(r.table, &r.maps, &r.taps[0].walk.counts)  # asked for here or by the trio thread
     elif r.tap_count == 0:
         r.table.flow_change_count = 0  # there is no media filter
     for i in range(r.tap_count):
-        found = tap_drain(r.taps[i], now, ROUND_FRAMES, r.media_map)
+        found = tap_drain(r.taps[i], now, ROUND_FRAMES, &r.maps)
         if found > most:
             most = found
     if wall - r.expired_ns >= <uint64_t>IDLE_MS * 1_000_000 or wall < r.expired_ns:

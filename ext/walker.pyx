@@ -13,13 +13,14 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from fragment cimport fragments_expire, fragments_free, fragments_new
-from frame cimport UNKNOWN_ERROR_US, apply_flow_changes, walk_frame
+from frame cimport UNKNOWN_ERROR_US, walk_frame
 from linux cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, PACKET_STATISTICS, SOL_PACKET, clock_ns, close, eventfd, getsockopt,
     map_lookup, tpacket_stats, write,
 )
 from hep cimport hep_feed
 from match cimport match_table
+from media_filter cimport apply_flow_changes, media_maps
 from outlet cimport outlet, outlet_connect
 from packet_ring cimport ring_map, ring_unmap
 from reader cimport (
@@ -43,6 +44,7 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_mutex_destroy(pthread_mutex_t *mutex)
 
 TAPS_AT_MOST = MAX_TAPS
+NO_MAPS = (-1, -1)
 OUTLET_NAMES = ("x2", "x3")
 assert len(OUTLET_NAMES) == OUTLETS
 TUNNELS = {"ip": TUNNEL_IP, "gre": TUNNEL_GRE, "vxlan": TUNNEL_VXLAN, "gtp": TUNNEL_GTP}
@@ -93,7 +95,12 @@ cdef class Walker:
             octets = &frame[0]
         walk_frame(&self.tap.walk, link_type, octets, captured, max(on_wire, captured), stamp_ns,
                    self.tap.walk.error_us, now_ns, False)
-        apply_flow_changes(self.tap.walk.table, -1, &self.tap.walk.counts)
+        self._forget_changes()
+
+    cdef void _forget_changes(self) noexcept:
+        cdef media_maps none
+        none.flows = none.ports = -1
+        apply_flow_changes(self.tap.walk.table, &none, &self.tap.walk.counts)
 
     def recognise_by_form(self) -> None:
         """For captures, which no kernel filter has narrowed: take what begins as SIP for signalling on any port."""
@@ -109,7 +116,7 @@ cdef class Walker:
         same clock as the stamps); messages behind such a gap are matched at `now_ns`."""
         fragments_expire(self.tap.walk.fragments, age_clock_ns, &self.tap.walk.counts)
         tcp_expire(self.tap.walk.tcp, self.tap.walk.table, self.tap.walk.iap, age_clock_ns, now_ns)
-        apply_flow_changes(self.tap.walk.table, -1, &self.tap.walk.counts)
+        self._forget_changes()
 
     def set_stamp_quality(self, uint64_t error_ns, bint disciplined) -> None:
         """What every later event says of its time stamp: the bound of its error, and whether the clock is governed."""
@@ -125,17 +132,18 @@ cdef class Walker:
 
 
 cdef class RingWalker(Walker):
-    """Walks the TPACKET_V2 ring of a packet socket that the opener made. The descriptor stays the caller's."""
+    """Walks the TPACKET_V2 ring of a packet socket that the opener made. The descriptor stays the caller's; so do those
+    of `maps`, the filter's `media_flows` and `media_ports`."""
 
     cdef uint64_t kernel_packets
     cdef uint64_t kernel_drops
-    cdef int media_map
+    cdef media_maps maps
 
     def __cinit__(self, matcher, int iap, ports, int fd, uint32_t frame_size, uint32_t frame_count,
-                  int media_map=-1):
+                  tuple maps=NO_MAPS):
         if frame_size < 256 or frame_size & (frame_size - 1) or frame_count == 0:
             raise ValueError("walker: impossible ring geometry")
-        self.media_map = media_map
+        self.maps.flows, self.maps.ports = maps
         self.tap.large = <uint8_t *>malloc(LARGE_OCTETS)
         if self.tap.large == NULL:
             raise MemoryError("walker: buffer")
@@ -146,7 +154,7 @@ cdef class RingWalker(Walker):
         """Walk what the ring holds, at most `limit` frames, without the interpreter lock. Returns how many."""
         cdef uint32_t found
         with nogil:
-            found = tap_drain(&self.tap, now_ns, limit, self.media_map)
+            found = tap_drain(&self.tap, now_ns, limit, &self.maps)
         return found
 
     def counters(self) -> dict[str, int]:
@@ -178,7 +186,7 @@ cdef class Reader:
     cdef list feeds
     cdef object matcher
 
-    def __cinit__(self, matcher, walkers, int media_map, uint64_t now_ns, feeds=()):
+    def __cinit__(self, matcher, walkers, tuple maps, uint64_t now_ns, feeds=()):
         cdef RingWalker walker
         cdef pthread_mutexattr_t attributes
         memset(&self.reader, 0, sizeof(reader))
@@ -206,7 +214,7 @@ cdef class Reader:
             if self.reader.feeds[self.reader.feed_count].table != self.reader.table:
                 raise ValueError("reader: a feed feeds another matcher")
             self.reader.feed_count += 1
-        self.reader.media_map = media_map
+        self.reader.maps.flows, self.reader.maps.ports = maps
         self.reader.clock.now_ns = now_ns
         self.reader.clock.monotonic_ns = clock_ns(CLOCK_MONOTONIC)
         self.reader.wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)

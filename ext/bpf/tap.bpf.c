@@ -5,7 +5,9 @@
 //   signalling  UDP and TCP whose source or destination port is in `signalling_ports` (set and frozen by the opener);
 //   media       UDP to an (address, port) of `media_flows`: all of it where a subject's order has content, else only
 //               RTP whose payload type is in the flow's set (RFC 4733 events of a subject whose order has dialed
-//               digits), or RTCP by its packet type;
+//               digits), or RTCP by its packet type; and where the order has content, UDP from such an address: media
+//               to a called party leaves the caller's address, which is known since the INVITE, right behind the 200
+//               that says where it goes, and whether it is the call's is decided behind that 200;
 //   fragments   later fragments of a datagram whose first fragment passed in the last 30 s.
 // Everything else returns 0, and each reason has a counter. Later fragments that come before their first one are
 // dropped and counted: passing them would open the ring to everybody's fragments. In the tunnels that the site names
@@ -15,8 +17,9 @@
 // further tags stand in it), PPPoE sessions (RFC 2516). Network layer: IPv4 with options (RFC 791), IPv6 with
 // extension headers (RFC 8200). Loops are bounded; a packet that needs more is dropped and counted.
 //
-// Nearly every packet of a busy switch is somebody else's RTP over plain IPv4. It costs one load of 42 octets, the
-// ports' two words and one look-up in `media_flows`; whatever is not of that form takes the long way.
+// Nearly every packet of a busy switch is somebody else's RTP over plain IPv4. It costs one load of 42 octets and the
+// ports' two words in each of two bit sets; `media_flows` is looked at only for ports that media of a subject's call
+// uses. Whatever is not of that form takes the long way.
 #include "network.bpf.h"
 
 #define PASS 0xffffffff
@@ -28,7 +31,7 @@
 
 struct media_key {
 	__u8 family;  // 4 or 6
-	__u8 zero;
+	__u8 sender;  // 1: of what comes from there, 0: of what goes there
 	__be16 port;
 	__u8 address[16];
 };
@@ -49,8 +52,16 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__type(key, struct media_key);
 	__type(value, struct media_flow);
-	__uint(max_entries, 65536);  // preallocated, so that an update in mid-call cannot fail for want of memory
+	__uint(max_entries, 131072);  // preallocated, so that an update in mid-call cannot fail for want of memory
 } media_flows SEC(".maps");
+
+// Ports with an entry in `media_flows`: set before the entry is there, cleared after the last one is gone.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1024);
+} media_ports SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -79,6 +90,14 @@ static __always_inline int is_signalling(__u32 port)
 {
 	__u32 word = (port >> 6) & 1023;
 	__u64 *bits = bpf_map_lookup_elem(&signalling_ports, &word);
+
+	return bits && (*bits >> (port & 63)) & 1;
+}
+
+static __always_inline int is_media(__u32 port)
+{
+	__u32 word = (port >> 6) & 1023;
+	__u64 *bits = bpf_map_lookup_elem(&media_ports, &word);
 
 	return bits && (*bits >> (port & 63)) & 1;
 }
@@ -112,13 +131,39 @@ static __always_inline __u32 judge_media(struct __sk_buff *skb, __u32 at, const 
 	return (types->payload_types[type >> 6] >> (type & 63)) & 1 ? PASSED_MEDIA : DROPPED_PAYLOAD_TYPE;
 }
 
+// What either end of a packet of media says of it; `udp` is its header, at `at`, and the addresses have `octets` each.
+static __always_inline __u32 judge_ends(struct __sk_buff *skb, __u32 at, int more, __u8 family, const __u8 *udp,
+					const void *source, const void *destination, const int octets)
+{
+	struct media_key flow = {.family = family};
+	struct media_flow *types;
+	__u32 judged = DROPPED_OTHER_FLOW;
+
+	if (is_media(udp[2] << 8 | udp[3])) {
+		__builtin_memcpy(&flow.port, udp + 2, 2);
+		__builtin_memcpy(flow.address, destination, octets);
+		types = bpf_map_lookup_elem(&media_flows, &flow);
+		if (types)
+			judged = judge_media(skb, at, types, more);
+		if (judged == PASSED_MEDIA)
+			return judged;
+	}
+	if (is_media(udp[0] << 8 | udp[1])) {
+		flow.sender = 1;
+		__builtin_memcpy(&flow.port, udp, 2);
+		__builtin_memcpy(flow.address, source, octets);
+		types = bpf_map_lookup_elem(&media_flows, &flow);
+		if (types)
+			judged = judge_media(skb, at, types, more);
+	}
+	return judged;
+}
+
 // Every form but the plain one: the counter of what becomes of it.
 static __noinline int judge_any(struct __sk_buff *skb)
 {
 	struct datagram d = {};
-	struct media_key flow = {};
-	struct media_flow *types;
-	__u8 udp[8];
+	__u8 udp[8] __attribute__((aligned(4)));
 	__u32 judged;
 	int failed;
 
@@ -149,13 +194,7 @@ static __noinline int judge_any(struct __sk_buff *skb)
 		remember_fragments(&d);
 		return PASSED_SIGNALLING;
 	}
-	flow.family = d.fragment.family;
-	__builtin_memcpy(&flow.port, udp + 2, 2);
-	__builtin_memcpy(flow.address, d.fragment.destination, 16);
-	types = bpf_map_lookup_elem(&media_flows, &flow);
-	if (!types)
-		return DROPPED_OTHER_FLOW;
-	judged = judge_media(skb, d.at, types, d.more);
+	judged = judge_ends(skb, d.at, d.more, d.fragment.family, udp, d.fragment.source, d.fragment.destination, 16);
 	if (judged == PASSED_MEDIA)
 		remember_fragments(&d);
 	return judged;
@@ -172,8 +211,6 @@ int tap(struct __sk_buff *skb)
 {
 	__u8 plain[PLAIN_OCTETS + 2] __attribute__((aligned(4)));  // two more, so that the addresses are aligned
 	__u8 *frame = plain + 2;
-	struct media_key flow = {};
-	struct media_flow *types;
 	__u32 judged;
 
 	// Ethernet type IPv4, version 4 with 20 octets of header, whole, UDP; and no tunnel stands in UDP.
@@ -184,13 +221,7 @@ int tap(struct __sk_buff *skb)
 	}
 	if (is_signalling(frame[34] << 8 | frame[35]) || is_signalling(frame[36] << 8 | frame[37]))
 		return count(PASSED_SIGNALLING, PASS);
-	flow.family = 4;
-	__builtin_memcpy(&flow.port, frame + 36, 2);
-	__builtin_memcpy(flow.address, frame + 30, 4);
-	types = bpf_map_lookup_elem(&media_flows, &flow);
-	if (!types)
-		return count(DROPPED_OTHER_FLOW, DROP);
-	judged = judge_media(skb, PLAIN_AT, types, 0);
+	judged = judge_ends(skb, PLAIN_AT, 0, 4, frame + PLAIN_AT, frame + 26, frame + 30, 4);
 	return count(judged, judged == PASSED_MEDIA ? PASS : DROP);
 }
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 from mediation.access._hep import HepFeed
 
 TAPS_AT_MOST: int
+NO_MAPS: tuple[int, int]
 OUTLET_NAMES: tuple[str, ...]
 TUNNELS: dict[str, int]
 
@@ -30,13 +31,18 @@ class RingWalker(Walker):
         fd: int,
         frame_size: int,
         frame_count: int,
-        media_map: int = -1,
+        maps: tuple[int, int] = (-1, -1),
     ) -> None: ...
     def drain(self, now_ns: int, limit: int = ...) -> int: ...
 
 class Reader:
     def __init__(
-        self, matcher: Any, walkers: Sequence[RingWalker], media_map: int, now_ns: int, feeds: Iterable[HepFeed] = ()
+        self,
+        matcher: Any,
+        walkers: Sequence[RingWalker],
+        maps: tuple[int, int],
+        now_ns: int,
+        feeds: Iterable[HepFeed] = (),
     ) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(

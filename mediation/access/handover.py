@@ -13,7 +13,7 @@ import msgspec
 from mediation.core.errors import LocalProtocolError
 
 MAX_OCTETS = 65536
-MAX_DESCRIPTORS = 64  # 16 access points with two each, and the two shared ones; the kernel's bound is 253
+MAX_DESCRIPTORS = 64  # 16 access points with two each, and the three shared ones; the kernel's bound is 253
 
 
 class Tap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,7 +27,7 @@ class Tap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """After the taps' descriptors: the media map's, if there is a tap; /dev/cpu_dma_latency, if it is held; and one
+    """After the taps' descriptors: the media maps', if there is a tap; /dev/cpu_dma_latency, if it is held; and one
     socket for each feed."""
 
     taps: tuple[Tap, ...]
@@ -61,7 +61,7 @@ def receive(channel: socket.socket) -> tuple[Handover, list[int]]:
         handover = msgspec.json.decode(line, type=Handover)
     except msgspec.MsgspecError as error:
         raise LocalProtocolError(f"iap: hand-over: {error}") from error
-    wanted = 2 * len(handover.taps) + bool(handover.taps) + handover.holds_cpu_latency + len(handover.feeds)
+    wanted = 2 * len(handover.taps) + 2 * bool(handover.taps) + handover.holds_cpu_latency + len(handover.feeds)
     if len(descriptors) != wanted:
         raise LocalProtocolError("iap: hand-over: descriptors do not agree with their description")
     return handover, descriptors

@@ -27,7 +27,7 @@ from mediation.access import handover
 from mediation.access._calls import CallJournal
 from mediation.access._hep import HepFeed
 from mediation.access._matcher import Matcher
-from mediation.access._walker import TAPS_AT_MOST, Reader, RingWalker, filter_counters
+from mediation.access._walker import NO_MAPS, TAPS_AT_MOST, Reader, RingWalker, filter_counters
 from mediation.access.calls import open_calls
 from mediation.access.tasking import StoppedTasks, Tasking
 from mediation.core import x1
@@ -65,7 +65,8 @@ class AccessFunction:
         self._packet_sockets = descriptors[0 : 2 * len(handed.taps) : 2]
         self._filter_counters = descriptors[1 : 2 * len(handed.taps) : 2]
         self._feed_sockets = descriptors[len(descriptors) - len(handed.feeds) :]
-        media_map = descriptors[2 * len(handed.taps)] if handed.taps else -1
+        first = 2 * len(handed.taps)
+        maps = (descriptors[first], descriptors[first + 1]) if handed.taps else NO_MAPS
         trust = keys.load_trust(site)
         self._high_water = clock.HighWater(site.run_dir / CLOCK_FILE)
         self.clock = clock.AuthorityClock(self._high_water)
@@ -74,7 +75,7 @@ class AccessFunction:
         self.matcher = Matcher(site.access_points, site.dial_plan, call_capacity=site.access.calls, secret=secret)
         self.calls = CallJournal(self.matcher, mapping)
         self.walkers = [
-            RingWalker(self.matcher, i, iap.ports, fd, tap.frame_size, tap.frame_count, media_map)
+            RingWalker(self.matcher, i, iap.ports, fd, tap.frame_size, tap.frame_count, maps)
             for i, (iap, tap, fd) in enumerate(zip(site.iaps, handed.taps, self._packet_sockets, strict=True))
         ]
         for iap, walker in zip(site.iaps, self.walkers, strict=True):
@@ -84,7 +85,7 @@ class AccessFunction:
             for i, (hep, fd) in enumerate(zip(site.heps, self._feed_sockets, strict=True), len(site.iaps))
         ]
         self.points: tuple[RingWalker | HepFeed, ...] = (*self.walkers, *self.feeds)
-        self.reader = Reader(self.matcher, self.walkers, media_map, self.clock.now_ns(), self.feeds)
+        self.reader = Reader(self.matcher, self.walkers, maps, self.clock.now_ns(), self.feeds)
         self.tasking = Tasking(site, trust, self.matcher, self._stopped, hold=lambda: self.reader, calls=self.calls)
         self._x1 = X1Server(
             sockets.listen(site.run_dir, X1_SOCKET, owner=_owner_of(site.path)), self._handle, self._log

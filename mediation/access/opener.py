@@ -50,11 +50,11 @@ def geometry(mtu: int, ring_mib: int) -> tuple[int, int]:
     return frame, (ring_mib << 20) // frame
 
 
-def open_tap(iap: Iap, media_flows: int) -> tuple[handover.Tap, socket.socket, SocketFilter]:
+def open_tap(iap: Iap, media_maps: tuple[int, int] | None = None) -> tuple[handover.Tap, socket.socket, SocketFilter]:
     """One filtered, locked, bound packet socket with its ring. Raises ConfigurationError naming the step."""
     with interface.inside(iap.namespace):
         link = interface.bring_up(iap.interface)
-        socket_filter = SocketFilter(iap.ports, media_flows=media_flows, tunnels=iap.tunnels, vxlan_port=iap.vxlan_port)
+        socket_filter = SocketFilter(iap.ports, media_maps=media_maps, tunnels=iap.tunnels, vxlan_port=iap.vxlan_port)
         frame_size, frame_count = geometry(link.mtu, iap.ring_mib)
         step = "packet socket"
         try:
@@ -111,16 +111,16 @@ def main(site: Site, channel: socket.socket) -> None:
     descriptors: list[int] = []
     taps: list[handover.Tap] = []
     held: list[socket.socket] = []  # the sockets live until the hand-over has them
-    media_flows = -1
+    media_maps: tuple[int, int] | None = None
     for iap in site.iaps:
-        described, tap, socket_filter = open_tap(iap, media_flows)
-        media_flows = socket_filter.media_flows
+        described, tap, socket_filter = open_tap(iap, media_maps)
+        media_maps = socket_filter.media_maps
         held.append(tap)
         taps.append(described)
         descriptors += [tap.fileno(), socket_filter.counters]
         logger.info("tap_opened", iap=iap.name, interface=iap.interface, stamps=described.stamps)
-    if taps:
-        descriptors.append(media_flows)
+    if media_maps:
+        descriptors += media_maps
     if site.access.hold_cpu_latency:
         try:
             latency = os.open(CPU_LATENCY, os.O_WRONLY | os.O_CLOEXEC)

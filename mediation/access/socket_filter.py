@@ -1,8 +1,8 @@
 """The eBPF socket filter (ext/bpf/tap.bpf.c): loaded, told the signalling ports, attached and locked; its counters.
 
 Answers for: the filter is on the socket, and locked, before the socket is bound to an interface, so not one unfiltered
-frame enters the ring. May not: be changed afterwards. The ports' map is frozen; of the media map only the access
-process has a descriptor, and that map can pass RTP payload types of flows and nothing else.
+frame enters the ring. May not: be changed afterwards. The signalling ports' map is frozen; of the media maps only the
+access process has descriptors, and they can pass UDP of named addresses and nothing else.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from mediation.core.errors import ConfigurationError
 
 OBJECT = "tap.bpf.o"
 PROGRAM = "tap"
+MEDIA_MAPS = ("media_flows", "media_ports")
 
 SO_ATTACH_BPF = 50  # asm-generic/socket.h
 SO_LOCK_FILTER = 44
@@ -43,10 +44,15 @@ TUNNELS = {"ip": 1, "gre": 2, "vxlan": 4, "gtp": 8}
 
 
 class SocketFilter:
-    """One loaded filter. The media map may be shared by several: a call's media can cross another interface."""
+    """One loaded filter. The media maps may be shared by several: a call's media can cross another interface."""
 
     def __init__(
-        self, ports: Iterable[int], *, media_flows: int = -1, tunnels: Iterable[str] = (), vxlan_port: int = 4789
+        self,
+        ports: Iterable[int],
+        *,
+        media_maps: tuple[int, int] | None = None,
+        tunnels: Iterable[str] = (),
+        vxlan_port: int = 4789,
     ) -> None:
         """Loads the object. Raises ConfigurationError when the kernel or the build does not have what it needs."""
         settings = struct.pack("=IHxx", sum({TUNNELS[kind] for kind in tunnels}), vxlan_port)
@@ -54,15 +60,15 @@ class SocketFilter:
             code = (files("mediation.access") / OBJECT).read_bytes()
         except OSError as error:
             raise ConfigurationError(f"iap: {OBJECT} is not built: make build") from error
-        shared = {"media_flows": media_flows} if media_flows >= 0 else {}
+        shared = dict(zip(MEDIA_MAPS, media_maps, strict=True)) if media_maps else {}
         try:
             self.program, maps = _linux.load_filter(
-                code, PROGRAM, shared, ("signalling_ports", "media_flows", "counters"), {".rodata.tunnels": settings}
+                code, PROGRAM, shared, ("signalling_ports", *MEDIA_MAPS, "counters"), {".rodata.tunnels": settings}
             )
         except OSError as error:
             reason = "CAP_BPF is missing" if error.errno == errno.EPERM else str(error)
             raise ConfigurationError(f"iap: {reason}") from error
-        self.media_flows: int = maps["media_flows"]
+        self.media_maps: tuple[int, int] = (maps["media_flows"], maps["media_ports"])
         self.counters: int = maps["counters"]
         self.ports: int = maps["signalling_ports"]
         words: dict[int, int] = {}

@@ -16,10 +16,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from mediation.core import encoding
+from mediation.core import cdc, encoding
 from mediation.core.call import CallModel
 from mediation.core.case import Capability, Task
-from mediation.core.cdc import CallEvent
 from mediation.core.content import Channels
 from mediation.core.errors import EncodingError
 from mediation.core.identity import Plan
@@ -48,6 +47,7 @@ class TrackerCounters(msgspec.Struct):
 class Outgoing(NamedTuple):
     task: Task
     message: Message
+    about: cdc.Message | None = None  # what was encoded; None: that something was lost
 
 
 class Tracker:
@@ -170,8 +170,9 @@ class Tracker:
     def end(self, task: Task, now_ns: int) -> list[Outgoing]:
         """The task is over. What its models held back was dialed before the end and is the last of it."""
         found: list[Outgoing] = []
+        at_ns = min(now_ns, task.not_after_ns)  # what ends with the order ended at its own time, not when we woke
         for key, model in self._of(task.xid):
-            found += self._encoded(task, model.stop(now_ns))
+            found += self._encoded(task, model.stop(at_ns))
             self._collect(key, model)
             del self._models[key]
             self._armed.pop(key, None)
@@ -304,7 +305,7 @@ class Tracker:
             self._armed[key] = deadline
             heapq.heappush(self._due, (deadline, key))
 
-    def _encoded(self, task: Task, events: list[CallEvent]) -> list[Outgoing]:
+    def _encoded(self, task: Task, events: list[cdc.CallEvent]) -> list[Outgoing]:
         profile = PROFILES[task.profile]
         found = []
         for event in events:
@@ -319,7 +320,8 @@ class Tracker:
                     self.counters.not_in_profile += 1
                     continue
             error_us = min(-(-event.error_ns // 1000), MAX_U32)
-            found.append(Outgoing(task, Message(event.received_ns, error_us, event.disciplined, octets)))
+            encoded = Message(event.received_ns, error_us, event.disciplined, octets)
+            found.append(Outgoing(task, encoded, event.message))
         self.counters.events += len(found)
         return found
 

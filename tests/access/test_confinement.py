@@ -24,16 +24,16 @@ from tests.access.matching import matcher
 from mediation.access._walker import RingWalker
 from mediation.runtime import clock, confine
 
-ring, media_map, frame_size, frame_count, ifindex = map(int, sys.argv[1:6])
+ring, media_map, media_ports, frame_size, frame_count, ifindex = map(int, sys.argv[1:7])
 libc = ctypes.CDLL(None, use_errno=True)
 SYS = {"bpf": 321, "ptrace": 101, "clone": 56, "clone3": 435, "execve": 59, "open": 2, "openat": 257, "dup": 32,
        "process_vm_readv": 310, "io_uring_setup": 425, "memfd_create": 319, "keyctl": 250, "mount": 165,
        "sendmsg": 46, "recvmsg": 47, "sendmmsg": 307, "writev": 20, "pwritev": 296, "splice": 275, "kill": 62,
        "prctl": 157, "setns": 308, "unshare": 272, "socketpair": 53, "listen": 50, "pidfd_getfd": 438}
-walker = RingWalker(matcher(), 0, [5060], ring, frame_size, frame_count, media_map)
+walker = RingWalker(matcher(), 0, [5060], ring, frame_size, frame_count, (media_map, media_ports))
 packet = socket.socket(fileno=ring)
 unix_a, unix_b = socket.socketpair()
-frame = bytes.fromhex(sys.argv[6])
+frame = bytes.fromhex(sys.argv[7])
 confine.lock_memory()
 confine.become("nobody")
 confine.drop_capabilities()
@@ -106,10 +106,10 @@ def test_a_sealed_process_reads_its_ring_and_can_do_nothing_else(wire: Wire) -> 
     from mediation.access import opener
 
     described, tap, socket_filter = opener.open_tap(
-        Iap(name="tap", interface=wire.far, namespace=wire.namespace, ring_mib=1), -1
+        Iap(name="tap", interface=wire.far, namespace=wire.namespace, ring_mib=1)
     )
     frame = make.ethernet(make.ipv4("192.0.2.1", "192.0.2.2", make.udp("192.0.2.1", "192.0.2.2", 5060, 5060, b"x")))
-    words = (tap.fileno(), socket_filter.media_flows, described.frame_size, described.frame_count, 1, frame.hex())
+    words = (tap.fileno(), *socket_filter.media_maps, described.frame_size, described.frame_count, 1, frame.hex())
     near = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     near.bind((wire.near, 3))
     near.setblocking(False)
@@ -117,7 +117,7 @@ def test_a_sealed_process_reads_its_ring_and_can_do_nothing_else(wire: Wire) -> 
         near,
         subprocess.Popen(
             [sys.executable, "-c", PRISONER, *map(str, words)],
-            pass_fds=(tap.fileno(), socket_filter.media_flows),
+            pass_fds=(tap.fileno(), *socket_filter.media_maps),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 import threading
 import time
@@ -47,20 +48,34 @@ def bye(call_id: str = "one") -> bytes:
     )
 
 
+def without_body(frame: bytes) -> bytes:
+    head = frame[ETHERNET + 28 :].split(b"\r\n\r\n")[0].replace(b"Content-Type: application/sdp\r\n", b"")
+    return sip(re.sub(r"Content-Length: \d+", "Content-Length: 0", head.decode().replace("\r\n", "\n")) + "\n\n")
+
+
+def ack() -> bytes:
+    """With the answer to the 200's offer."""
+    octets = invite()[ETHERNET + 28 :].decode().replace("\r\n", "\n")
+    octets = (
+        octets.replace("INVITE sip", "ACK sip").replace("1 INVITE", "1 ACK").replace(".net>\nCall", ".net>;tag=b\nCall")
+    )
+    return sip(octets)
+
+
 class Running:
     """A tap with one task, and both of its outputs."""
 
-    def __init__(self, wire: Wire, *, content: bool, content_bound: int = 1 << 22) -> None:
+    def __init__(self, wire: Wire, *, content: bool, dde: bool = True, content_bound: int = 1 << 22) -> None:
         self.iap = Iap(name="tap", interface=wire.far, namespace=wire.namespace, ring_mib=4)
-        described, self.socket, self.filter = opener.open_tap(self.iap, -1)
+        described, self.socket, self.filter = opener.open_tap(self.iap)
         self.matcher = Matcher((self.iap,), DialPlan(), content_bound=content_bound)
         now = time.time_ns()
-        self.matcher.add_task(XID, ["tel:+12125550100"], 0, now + 10**12, dde=True, content=content)
+        self.matcher.add_task(XID, ["tel:+12125550100"], 0, now + 10**12, dde=dde, content=content)
         self.walker = RingWalker(
             self.matcher, 0, self.iap.ports, self.socket.fileno(), described.frame_size, described.frame_count,
-            self.filter.media_flows,
+            self.filter.media_maps,
         )  # fmt: skip
-        self.reader = Reader(self.matcher, [self.walker], self.filter.media_flows, now)
+        self.reader = Reader(self.matcher, [self.walker], self.filter.media_maps, now)
         self.thread = threading.Thread(target=self.reader.run)
         self.thread.start()
 
@@ -122,6 +137,63 @@ def test_every_packet_from_a_millisecond_behind_the_answer_on(wire: Wire) -> Non
         assert tap.counter("media_other_source") == 400
 
 
+def held(tap: Running) -> bool:
+    """Whether an INVITE's offer is in force: the 200 is a network's round trip behind it, never nearer."""
+    return tap.counter("flows_added") == 2
+
+
+def test_the_first_packet_right_behind_the_answer_though_nobody_reads(wire: Wire) -> None:
+    """The 200, what the caller sends on it, and strangers' packets, while the reader stands still for 50 ms."""
+    with running(wire) as tap:
+        x3_out = tap.connect("x3")
+        wire.send(invite())
+        until(lambda: held(tap))
+        sent = [datagram(NEAR, FAR, rtp(sequence)) for sequence in range(40)]
+        back = [datagram(FAR, NEAR, rtp(sequence)) for sequence in range(40, 60)]
+        control = datagram((PHONE, 30001), (MEDIA, 40001), b"\x80\xc8\0\6" + bytes(24))
+        with tap.reader:
+            wire.send(answer(), *sent, control, *back)
+            wire.send(datagram((PHONE, 30002), FAR, rtp(1)), datagram(("192.0.2.8", 30000), FAR, rtp(2)))
+            time.sleep(0.05)
+        found = pdus(x3_out, 61)
+        assert [pdu.payload for pdu in found] == [frame[ETHERNET:] for frame in (*sent, control, *back)]
+        assert tap.counter("media") == 61  # strangers who send to the called party did not leave the kernel
+        assert tap.counter("kernel_drops") == 0
+
+
+def test_an_offer_in_the_answer_and_media_right_behind_the_ack(wire: Wire) -> None:
+    """RFC 3264 section 4, a delayed offer: the called party's address is known since the 200."""
+    with running(wire) as tap:
+        x3_out = tap.connect("x3")
+        wire.send(without_body(invite()), answer())
+        until(lambda: held(tap))
+        sent = [datagram(*(ends), rtp(n)) for n in range(10) for ends in ((NEAR, FAR), (FAR, NEAR))]
+        with tap.reader:
+            wire.send(ack(), *sent)
+            time.sleep(0.05)
+        assert [pdu.payload for pdu in pdus(x3_out, 20)] == [frame[ETHERNET:] for frame in sent]
+
+
+def test_what_the_caller_s_address_sends_elsewhere_is_nobody_s(wire: Wire) -> None:
+    """It passes the kernel, and ends there: no content, no digit, nothing kept."""
+    with running(wire) as tap:
+        x2_out, x3_out = tap.connect("x2"), tap.connect("x3")
+        wire.send(invite(), answer())
+        until(lambda: tap.counter("flows_added") == 4)
+        wire.send(*[datagram(NEAR, ("203.0.113.77", 4000), rtp(sequence)) for sequence in range(20)])
+        until(lambda: tap.counter("media") == 20)
+        assert tap.counter("media_no_flow") == 20
+        assert len(pdus(x2_out, 2)) == 2
+        assert tap.reader.counters()["x3_octets"] == 0
+        wire.send(bye())
+        until(lambda: tap.counter("flows_removed") == 4)
+        assert tap.reader.counters()["x3_octets"] == 0
+        wire.send(*[datagram(NEAR, ("203.0.113.77", 4000), rtp(sequence)) for sequence in range(20)], invite("1", "2"))
+        until(lambda: tap.counter("no_match") == 1)
+        assert tap.counter("media") == 20  # after the call not even that
+        x3_out.close()
+
+
 def test_nothing_after_the_call(wire: Wire) -> None:
     with running(wire) as tap:
         x3_out = tap.connect("x3")
@@ -138,16 +210,29 @@ def test_nothing_after_the_call(wire: Wire) -> None:
 
 def test_a_task_without_content_leaves_the_other_output_empty(wire: Wire) -> None:
     with running(wire, content=False) as tap:
-        x3_out = tap.connect("x3")
+        x2_out, x3_out = tap.connect("x2"), tap.connect("x3")
         wire.send(invite(), answer())
         until(lambda: tap.counter("flows_added") == 1)  # the digits'
         wire.send(*[datagram(NEAR, FAR, rtp(sequence)) for sequence in range(50)], bye())
         until(lambda: tap.counter("matched") == 3)
-        assert tap.counter("media") == 0  # voice did not leave the kernel
+        assert tap.counter("media") == tap.counter("voice") == 50  # listened to for digits, and forgotten
+        assert [pdu.payload_format for pdu in pdus(x2_out, 3)] == [x2.PayloadFormat.SIP] * 3
         assert tap.reader.counters()["x3_octets"] == 0
         x3_out.setblocking(False)
         with pytest.raises(BlockingIOError):
             x3_out.recv(1)
+
+
+def test_a_task_with_neither_content_nor_digits_leaves_media_in_the_kernel(wire: Wire) -> None:
+    with running(wire, content=False, dde=False) as tap:
+        tap.connect("x3")
+        wire.send(invite(), answer())
+        until(lambda: tap.counter("matched") == 2)
+        for ends in ((NEAR, FAR), (FAR, NEAR)):
+            wire.send(*[datagram(*ends, rtp(sequence)) for sequence in range(20)])
+        wire.send(bye())
+        until(lambda: tap.counter("matched") == 3)
+        assert tap.counter("flows_added") == tap.counter("media") == 0
 
 
 def test_a_datagram_in_fragments_is_one_packet(wire: Wire) -> None:
@@ -186,6 +271,7 @@ def test_an_offer_of_another_s_address_opens_nothing_of_his(wire: Wire) -> None:
         wire.send(*[datagram(("203.0.113.77", 5000), FAR, rtp(sequence)) for sequence in range(20)])
         wire.send(*[datagram(FAR, ("203.0.113.77", 5000), rtp(sequence)) for sequence in range(20)])
         wire.send(*[datagram((PROXY, 5000), FAR, rtp(sequence)) for sequence in range(20)])
-        until(lambda: tap.counter("media") == 40)
+        until(lambda: tap.counter("media") == 60)
         assert tap.counter("content") == 0
         assert tap.counter("media_other_source") == 40
+        assert tap.counter("media_no_flow") == 20  # of what comes from there

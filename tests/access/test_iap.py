@@ -69,28 +69,38 @@ async def test_digits_pass_only_while_they_are_ordered(
         await access.ask(x1.ActivateTask(id=1, request=order))
         wire.send(invite(), answer())
         await access.pdus(2)
-        wire.send(rtp(101))
+        wire.send(rtp(101), rtp(0))
+        await access.drained()
+        assert (await access.report())["taps"][0]["filter"]["passed_media"] == 0  # nothing leaves the kernel
         ordered = access.with_digits(order)
         assert await access.ask(x1.ModifyTask(id=2, request=ordered)) == x1.Ok(id=2)
         with trio.fail_after(5):
             while not (await access.drained())["flows_added"]:
                 await trio.sleep(0.005)
-        wire.send(rtp(101), rtp(0), rtp(101, source=MEDIA, destination=PHONE))
+        wire.send(rtp(101), rtp(0), rtp(18), *(rtp(kind, source=MEDIA, destination=PHONE) for kind in (101, 0)))
         (digit,) = await access.pdus(1)
         assert digit.payload_format == x2.PayloadFormat.RTP
         assert digit.payload[1] == 101
-        filtered = (await access.report())["taps"][0]["filter"]
-        assert filtered["passed_media"] == 1  # voice, and the other party's, did not leave the kernel
-        assert filtered["dropped_payload_type"] == 1
+        await access.drained()
+        report = await access.report()
+        filtered = report["taps"][0]["filter"]
+        assert (
+            filtered["passed_media"] == 2
+        )  # the event, and G.711 to listen to; the other party's left the kernel never
+        assert (filtered["dropped_payload_type"], filtered["dropped_other_flow"]) == (1, 4)
+        assert report["matcher"]["voice"] == 1
         off = access.with_digits(ordered, on=False)
         assert await access.ask(x1.ModifyTask(id=3, request=off)) == x1.Ok(id=3)
         with trio.fail_after(5):
             while not (await access.drained())["flows_removed"]:
                 await trio.sleep(0.005)
-        wire.send(rtp(101), invite(call_id="next"))
-        (following,) = await access.pdus(1)
+        wire.send(rtp(101), rtp(0), invite(call_id="next"))
+        (following,) = await access.pdus(1)  # right behind the digit: of the voice nothing was sent
         assert following.payload_format == x2.PayloadFormat.SIP
-        assert (await access.report())["taps"][0]["filter"]["passed_media"] == 1
+        assert following.sequence == digit.sequence + 1
+        report = await access.report()
+        assert report["taps"][0]["filter"]["passed_media"] == 2
+        assert report["reader"]["x3_octets"] == 0
 
 
 async def test_content_leaves_by_its_own_socket_and_only_for_an_order_that_has_it(

@@ -37,14 +37,14 @@ def invite(number: int) -> bytes:
 class Running:
     def __init__(self, wire: Wire, *, now_ns: int, until_ns: int, out_bound: int = 1 << 20) -> None:
         iap = Iap(name="tap", interface=wire.far, namespace=wire.namespace, ring_mib=4)
-        described, self.socket, self.filter = opener.open_tap(iap, -1)
+        described, self.socket, self.filter = opener.open_tap(iap)
         self.matcher = Matcher((iap,), DialPlan(), live=False, out_bound=out_bound)
         self.matcher.add_task(XID, ["tel:+12125550100"], 0, until_ns)
         self.walker = RingWalker(
             self.matcher, 0, iap.ports, self.socket.fileno(), described.frame_size, described.frame_count,
-            self.filter.media_flows,
+            self.filter.media_maps,
         )  # fmt: skip
-        self.reader = Reader(self.matcher, [self.walker], self.filter.media_flows, now_ns)
+        self.reader = Reader(self.matcher, [self.walker], self.filter.media_maps, now_ns)
         self.thread = threading.Thread(target=self.reader.run)
         self.thread.start()
 

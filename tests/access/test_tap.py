@@ -32,10 +32,10 @@ class Tap:
 
     def __init__(self, wire: Wire, **settings: object) -> None:
         self.iap = Iap(name="tap", interface=wire.far, namespace=wire.namespace, **{"ring_mib": 1, **settings})  # type: ignore[arg-type]
-        self.described, self.socket, self.filter = opener.open_tap(self.iap, -1)
+        self.described, self.socket, self.filter = opener.open_tap(self.iap)
         self.walker = RingWalker(
             matcher(), 0, self.iap.ports, self.socket.fileno(), self.described.frame_size,
-            self.described.frame_count, self.filter.media_flows,
+            self.described.frame_count, self.filter.media_maps,
         )  # fmt: skip
 
     def drain(self) -> dict[str, int]:
@@ -155,6 +155,9 @@ def test_bad_checksums_are_no_events(wire: Wire) -> None:
     assert (found["udp_checksum"], found["ip_checksum"], found["to_signalling"]) == (1, 1, 1)
 
 
+CONTENT, CONTROL = struct.pack("=QQQ", 0, 0, 1), struct.pack("=QQQ", 0, 1 << 9, 0)  # values of media_flows
+
+
 def rtp(payload_type: int, dport: int = 20000) -> bytes:
     body = make.udp(A4, B4, 30000, dport, bytes([0x80, payload_type]) + bytes(14))
     return make.ethernet(make.ipv4(A4, B4, body))
@@ -162,18 +165,49 @@ def rtp(payload_type: int, dport: int = 20000) -> bytes:
 
 def test_a_media_flow_passes_its_payload_types_only(wire: Wire) -> None:
     tap = Tap(wire)
+    flows, ports = tap.filter.media_maps
     key = struct.pack("=BB2s16s", 4, 0, struct.pack("!H", 20000), socket.inet_aton(B4))
     wire.send(rtp(101))
     settled(tap, 1)
-    _linux.update(tap.filter.media_flows, key, struct.pack("=QQQ", 1 << 13, 1 << (101 - 64), 0))
+    _linux.update(ports, struct.pack("=I", 20000 >> 6), struct.pack("=Q", 1 << (20000 & 63)))
+    _linux.update(flows, key, struct.pack("=QQQ", 1 << 13, 1 << (101 - 64), 0))
     wire.send(rtp(101), rtp(101 | 128), rtp(13), rtp(0), rtp(100), rtp(101, dport=20002))
     wire.send(make.fragments(A4, B4, make.udp(A4, B4, 30000, 20000, b"\x80\x65" + bytes(2000)), 1000)[0])
     found = settled(tap, 8)
     assert tap.filtered() == {"passed_media": 3, "dropped_payload_type": 3, "dropped_other_flow": 2}
     assert found["to_media"] == 3
-    _linux.delete(tap.filter.media_flows, key)
+    _linux.delete(flows, key)
     wire.send(rtp(101))
     assert settled(tap, 9)["to_media"] == 3
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_sender_of_content_passes_wherever_it_sends(wire: Wire, family: int) -> None:
+    """From its address and port alone, and only while the port's bit is set; IPv6 takes the filter's long way."""
+    tap = Tap(wire)
+    here, there = (A4, B4) if family == 4 else (A6, B6)
+    packed = socket.inet_pton(socket.AF_INET if family == 4 else socket.AF_INET6, here)
+    flows, ports = tap.filter.media_maps
+    word, bit = struct.pack("=I", 30000 >> 6), struct.pack("=Q", 1 << (30000 & 63))
+
+    def packet(source: str, sport: int, dport: int) -> bytes:
+        body = make.udp(source, there, sport, dport, b"\x80\x00" + bytes(170))
+        return make.ethernet(make.ipv4(source, there, body) if family == 4 else make.ipv6(source, there, body))
+
+    key = struct.pack("=BB2s16s", family, 1, struct.pack("!H", 30000), packed)
+    _linux.update(flows, key, CONTENT)
+    wire.send(packet(here, 30000, 20000))
+    settled(tap, 1)
+    assert tap.filtered() == {"dropped_other_flow": 1}
+    _linux.update(ports, word, bit)
+    wire.send(packet(here, 30000, 20000), packet(here, 30000, 20002), packet(here, 30001, 20000))
+    wire.send(packet(here, 20000, 30000), packet(there, 30000, 20000))
+    settled(tap, 6)
+    assert tap.filtered() == {"dropped_other_flow": 4, "passed_media": 2}
+    _linux.update(flows, key, CONTROL)
+    wire.send(packet(here, 30000, 20000))
+    settled(tap, 7)
+    assert tap.filtered()["dropped_payload_type"] == 1  # control packets alone
 
 
 def test_a_full_ring_is_counted(wire: Wire) -> None:
@@ -260,14 +294,14 @@ def test_the_opener_hands_everything_over(wire: Wire, tmp_path: Path) -> None:
     assert [(tap.name, tap.interface, tap.stamps) for tap in handed.taps] == [
         ("one", wire.far, "software"), ("two", wire.near, "software"),
     ]  # fmt: skip
-    assert len(descriptors) == 2 * 2 + 1 + 1
+    assert len(descriptors) == 2 * 2 + 2 + 1
     for descriptor in (descriptors[0], descriptors[2]):
         assert socket.socket(fileno=descriptor).family == socket.AF_PACKET
     assert filter_counters(descriptors[1], len(handed.filter_counters), handed.processors)
     # Both filters share one media map: what the call's signalling crossed need not be what its media crosses.
     key = struct.pack("=BB2s16s", 4, 0, b"\0\1", bytes(16))
-    _linux.update(descriptors[4], key, bytes(16))
-    assert Path(f"/proc/self/fd/{descriptors[5]}").readlink() == Path("/dev/cpu_dma_latency")
+    _linux.update(descriptors[4], key, bytes(24))
+    assert Path(f"/proc/self/fd/{descriptors[6]}").readlink() == Path("/dev/cpu_dma_latency")
 
 
 @pytest.mark.parametrize(
@@ -280,7 +314,7 @@ def test_the_opener_hands_everything_over(wire: Wire, tmp_path: Path) -> None:
 def test_the_opener_names_the_step_that_failed(wire: Wire, settings: dict[str, str], reason: str) -> None:
     iap = Iap(**{"name": "tap", "interface": wire.far, "namespace": wire.namespace, **settings})  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=reason):
-        opener.open_tap(iap, -1)
+        opener.open_tap(iap)
     assert wire.near in [name for _, name in socket.if_nameindex()]  # and this thread is back in its own namespace
 
 

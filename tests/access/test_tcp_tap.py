@@ -29,12 +29,12 @@ SERVER, CLIENT, PORT = "10.99.0.2", "10.99.0.1", 5060
 class Tap:
     def __init__(self, wire: Wire, **settings: object) -> None:
         self.iap = Iap(name="tap", interface=wire.far, namespace=wire.namespace, **{"ring_mib": 1, **settings})  # type: ignore[arg-type]
-        described, self.socket, self.filter = opener.open_tap(self.iap, -1)
+        described, self.socket, self.filter = opener.open_tap(self.iap)
         self.matcher = Matcher((self.iap,), DialPlan(), live=False)
         self.matcher.add_task(XID, ["tel:+12125550100"], 0, 1 << 62)
         self.walker = RingWalker(
             self.matcher, 0, self.iap.ports, self.socket.fileno(), described.frame_size, described.frame_count,
-            self.filter.media_flows,
+            self.filter.media_maps,
         )  # fmt: skip
         self.walker.look_through(self.iap.tunnels, self.iap.vxlan_port)
         self.found: list[Pdu] = []

@@ -223,6 +223,7 @@ def test_media_that_never_comes_is_told(floor: Floor) -> None:
 RTCP_TYPES = range(192, 224)  # RFC 5761 §4
 UDP_PAYLOAD = 28  # behind an IPv4 header without options
 FIRST_PACKET_S = 0.005  # after the 200: no phone is faster
+SHORTEST_S = 0.001  # for the kernel's filter to know the call's ports; what comes before is counted there
 CALLS = int(os.environ.get("MEDIATION_CALLS", "60"))  # the report's figure is taken with 1,000
 
 
@@ -236,7 +237,24 @@ def test_many_calls_unanchored(floor: Floor, agency: Delivered) -> None:
         scene.talk()
         scene.end(agency, number * SPOKEN)
     scene.check(agency, CALLS * SPOKEN)
+    floor.wait("release", count=CALLS)
     assert floor.received().count("ccOpen") == floor.received().count("ccClose") == CALLS
+
+
+def test_short_calls(floor: Floor, agency: Delivered) -> None:
+    """Over before anybody has looked: nobody waits for the agency, BYE follows the last packet at once."""
+    order(floor)
+    scene = Scene(floor)
+    for _ in range(CALLS):
+        scene.dialog = Dialog(scene.left, scene.right, floor.subject, floor.other).connect()
+        time.sleep(SHORTEST_S)
+        scene.talk()
+        scene.dialog.bye()
+    floor.wait("release", count=CALLS)
+    scene.check(agency, CALLS * SPOKEN)
+    told = floor.received()
+    assert told.count("ccOpen") == told.count("ccClose") == CALLS
+    assert "ccUnavailable" not in told
 
 
 def test_anchored_in_rtpengine(floor: Floor, agency: Delivered) -> None:

@@ -283,7 +283,7 @@ def test_a_removed_task_gets_nothing_of_its_calls_that_are_up() -> None:
     assert not rig.matcher.remove_task(XID)
     assert rig.send(d.response(200)) == []
     assert rig.matcher.gauges() == {
-        "tasks": 0, "keys": 0, "calls": 0, "flows": 0, "out_octets": 0, "content_octets": 0,
+        "tasks": 0, "keys": 0, "calls": 0, "flows": 0, "voices": 0, "out_octets": 0, "content_octets": 0,
     }  # fmt: skip
     rig.arm()  # the same task place, another task: the old call is not its call
     assert rig.send(d.response(200)) == []

@@ -249,16 +249,17 @@ def test_a_forwarded_call_is_the_subject_s_service() -> None:
 
 
 def test_a_media_relay_between_two_sides_that_are_both_seen() -> None:
-    """Each direction goes out once, though each packet passes twice: as its sender sent it to the relay."""
+    """Each direction goes out once, though each packet passes twice: on the caller's side of the relay."""
     rig = Rig().arm(content=True)
     d = Dialog()
-    inside, outside = ("192.0.2.200", 30000), ("192.0.2.200", 30100)
-    rig.send(d.invite(body=sdp(*NEAR)), source="192.0.2.10")
-    rig.send(d.invite(body=sdp(*outside)), source="192.0.2.200")
-    rig.send(d.response(200, body=sdp(*FAR)), source="203.0.113.5")
-    rig.send(d.response(200, body=sdp(*inside)), source="192.0.2.200")
-    assert len(rig.x3(RTP, NEAR, inside)) == len(rig.x3(RTP, FAR, outside)) == 1
-    assert rig.x3(RTP, inside, NEAR) == rig.x3(RTP, outside, FAR) == []
+    relay = "192.0.2.200"
+    inside, outside = (relay, 30000), (relay, 30100)
+    rig.send(d.invite(body=sdp(*NEAR)), source=NEAR[0], destination=relay)
+    rig.send(d.invite(body=sdp(*outside)), source=relay, destination=FAR[0])
+    rig.send(d.response(200, body=sdp(*FAR)), source=FAR[0], destination=relay)
+    rig.send(d.response(200, body=sdp(*inside)), source=relay, destination=NEAR[0])
+    assert len(rig.x3(RTP, NEAR, inside)) == len(rig.x3(RTP, inside, NEAR)) == 1
+    assert rig.x3(RTP, FAR, outside) == rig.x3(RTP, outside, FAR) == []
 
 
 def test_content_that_nobody_takes_is_bounded_and_counted() -> None:

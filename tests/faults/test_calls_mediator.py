@@ -110,9 +110,8 @@ async def test_digits_are_told_once_and_those_that_waited_are_told(tmp_path: Pat
         await until(lambda: "answer" in story(r, "one"))
 
         async def press(key: int) -> None:
-            event = (
-                bytes([0x80, 101, 0, key]) + (key * 1000).to_bytes(4, "big") + bytes(4) + bytes([key, 0x8A, 3, 0x20])
-            )
+            header = bytes([0x80, 101, 0, key]) + (key * 1000).to_bytes(4, "big") + bytes(4)
+            event = header + bytes([key, 0x8A, 3, 0x20])
             await r.tap.send(r.tap.pdus(xid, [event] * 3, 7, payload_format=PayloadFormat.RTP))
 
         await press(1)

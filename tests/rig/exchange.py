@@ -21,18 +21,22 @@ from mediation.cli import demo_network
 from mediation.cli.demo_network import SPAN, Network
 from mediation.cli.demo_site import Line, Lines
 from tests.rig import phone
+from tests.rig.baresip import Baresip
 from tests.rig.kamailio import DOMAIN, SIP_PORT, Kamailio
 from tests.rig.labels import label
 from tests.rig.ladder import End, udp_end
 from tests.rig.phone import Phone, PhoneCall
 from tests.rig.rtpengine import Rtpengine
 from tests.rig.scenario import Scenario
+from tests.rig.sippy import BackToBack
 from tests.rig.site import RigSite
 from tests.rig.wire import datagram_socket
 
 SBC, SBC6 = "10.79.0.1", "fd79::1"
 FENCE_NEAR, FENCE_FAR = "10.79.9.1", "10.79.0.254"  # the fence's own addresses; the far one is the SBC's interface
 PHONES = {"subject": "10.79.1.1", "alice": "10.79.2.1", "bob": "10.79.3.1", "carol": "10.79.4.1"}
+BARESIP, AGENT = "10.79.5.1", "10.79.6.1"
+HEP_PORT = 9060  # on the loopback of the SBC: an isolated interface
 ENDS = {"left": 21, "right": 22, "third": 23, "proxy": 24}  # of ladders: 10.79.NET.n and fd79:NET::n
 ENDS_AT_MOST = 60
 POINTS = ("span", "sbc")
@@ -81,6 +85,8 @@ class Exchange:
         network.peer("near", f"{FENCE_NEAR}/16")
         for name, address in PHONES.items():
             network.peer(name, f"{address}/16", f"fd79::{address.split('.')[2]}:1/64")
+        network.peer("baresip", f"{BARESIP}/16")
+        network.peer("agent", f"{AGENT}/16")
         for name, net in ENDS.items():
             numbers = range(1, ENDS_AT_MOST + 1)
             network.peer(name, *(f"10.79.{net}.{n}/16" for n in numbers), *(f"fd79::{net}:{n:x}/64" for n in numbers))
@@ -90,7 +96,9 @@ class Exchange:
             site = starting.submit(self._site, switch, sbc)
             self.rtpengine = self._open.enter_context(Rtpengine(sbc, SBC, self.folder / "rtpengine"))
             self.rtpengine.until_ready()  # Kamailio asks for it once, at its start
-            self.kamailio = self._open.enter_context(Kamailio(sbc, SBC, self.folder / "kamailio", address6=SBC6))
+            self.kamailio = self._open.enter_context(
+                Kamailio(sbc, SBC, self.folder / "kamailio", address6=SBC6, collector=f"127.0.0.1:{HEP_PORT}")
+            )
             for name in PHONES:
                 self._phone(name)
             self.kamailio.until_ready()
@@ -119,6 +127,9 @@ class Exchange:
         point = '[[iap]]\nname = "%s"\ninterface = "%s"\nnamespace = "%s"\nside = "access"\nports = [5060, 8080]\n'
         tunnels = 'tunnels = ["ip", "gre", "vxlan", "gtp"]\n'
         points = point % ("span", SPAN, switch) + tunnels + point % ("sbc", "eth0", sbc)
+        points += (
+            f'[[hep]]\nname = "hep"\ninterface = "lo"\nlisten = "127.0.0.1"\nport = {HEP_PORT}\nnamespace = "{sbc}"\n'
+        )
         site = RigSite(self.folder / "site", iaps=points)
         self._open.callback(site.stop)
         site.order("FENCE", f"tel:{FENCE}")
@@ -247,6 +258,21 @@ class Floor:
         self._open.callback(made.forget)
         return made
 
+    def baresip(self) -> Baresip:
+        """A phone of another make, without a number yet. It ends with the row."""
+        made = Baresip(self.exchange.network.namespace("baresip"), BARESIP, self.folder / "baresip")
+        self._open.enter_context(made)
+        made.until_ready()
+        return made
+
+    def back_to_back(self, name: str) -> str:
+        """A back-to-back agent whose calls go on to a phone of the exchange; its address. It ends with the row."""
+        namespace = self.exchange.network.namespace("agent")
+        made = BackToBack(namespace, AGENT, self.folder / "agent", next_hop=f"{PHONES[name]}:{SIP_PORT}")
+        self._open.enter_context(made)
+        made.until_ready()
+        return f"{AGENT}:{SIP_PORT}"
+
     def parties(self, *names: str) -> list[Subscriber]:
         return [self.party(name) for name in names]
 
@@ -258,7 +284,7 @@ class Floor:
 
         def is_it(line: Line) -> bool:
             nonlocal seen
-            if line.get("case") != for_case or self.point(line) not in (point, ""):
+            if line.get("case") != for_case or line["message"] == "content" or self.point(line) not in (point, ""):
                 return False
             seen += wanted in (line["message"], label(line))
             return seen >= count

@@ -1,8 +1,8 @@
 """One row of the table of acceptance scenarios, and how rows are added to it.
 
 `expected` is the whole sequence of a case, written from the standards' message definitions before the product's answer
-was looked at. `needs` names the part of the product that a scenario waits for; the pytest list takes only rows without
-one, the report shows all.
+was looked at; one that ends in "?" may be absent, where it depends on what was on the wire first. `needs` names the
+part of the product that a scenario waits for; the pytest list takes only rows without one, the report shows all.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Scenario:
     second: tuple[str, ...] | None = None
     needs: str = ""
     points: tuple[str, ...] = ("span",)
+    wants: Callable[[], str] = str  # "" when the row can be played here, otherwise what is missing
 
     @property
     def name(self) -> str:
@@ -44,9 +45,10 @@ class Table:
         self.rows: list[Scenario] = []
 
     def __call__(self, number: str, title: str, *expected: str, second: tuple[str, ...] | None = None,
-                 needs: str = "", points: tuple[str, ...] = ("span",)) -> Add:  # fmt: skip
+                 needs: str = "", points: tuple[str, ...] = ("span",),
+                 wants: Callable[[], str] = str) -> Add:  # fmt: skip
         def add(play: Callable[[Any], None]) -> Callable[[Any], None]:
-            self.rows.append(Scenario(number, title, expected, play, second, needs, points))
+            self.rows.append(Scenario(number, title, expected, play, second, needs, points, wants))
             return play
 
         return add
