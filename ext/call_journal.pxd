@@ -110,7 +110,8 @@ cdef inline kept *record_at(call_journal *j, const uint8_t *half, uint64_t at) n
     if k.size == 0:
         return NULL
     if (k.size & 7 or k.size > j.half - at or k.length > JOURNAL_MESSAGE or k.task_count > JOURNAL_TASKS
-            or message_at(k) + k.length > k.size or (k.family != 4 and k.family != 6) or k.check != check_of(k, k.size)):
+            or message_at(k) + k.length > k.size or (k.family != 4 and k.family != 6)
+            or k.check != check_of(k, k.size)):
         j.malformed += 1
         return NULL
     return k

@@ -10,7 +10,7 @@ import trio
 from mediation.access import calls
 from mediation.core import x1, x2
 from mediation.core.case import Capability
-from tests.access.conftest import Wire, folder, wire  # noqa: F401
+from tests.access.conftest import Wire
 from tests.access.process import PHONE, PROXY, Access, answer, invite, rtp, running, sip
 
 pytestmark = pytest.mark.root
