@@ -36,7 +36,8 @@ def test_demo_with_real_calls() -> None:
         pytest.skip(f"real calls cannot be made: {missing}")
     done = run("demo")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "checks held" in done.stdout
+    assert "All 20 checks held" in done.stdout
+    assert "octet by octet and in order  (100 of 100 packets" in done.stdout
     assert "✗" not in done.stdout
 
 

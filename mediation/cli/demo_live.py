@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
 
-from mediation.cli import demo_order, demo_proof
+from mediation.cli import demo_content, demo_order, demo_proof
 from mediation.cli.demo_capture import Person
 from mediation.cli.demo_media import Speech, write_speech
 from mediation.cli.demo_network import SPAN, Network
@@ -50,6 +50,7 @@ class Live:
             self._stack.close()
             raise
         self.shown = 0
+        self.case = CASE  # whose messages are shown
 
     @staticmethod
     def _home(person: Person) -> str:
@@ -87,10 +88,10 @@ class Live:
             if line is None:
                 return None
             self.shown += 1
-            if "message" not in line:
+            if "message" not in line or line["message"] == "content":
                 continue
-            if line["case"] == CASE or wanted is None or wanted(line):
-                self.screen.event(line, "" if line["case"] == CASE else f"  (of the other case, {line['case']})")
+            if line["case"] == self.case or wanted is None or wanted(line):
+                self.screen.event(line, "" if line["case"] == self.case else f"  (of the other case, {line['case']})")
             if wanted is not None and wanted(line):
                 return line
 
@@ -112,7 +113,7 @@ def play(screen: Screen, folder: Path, site_path: Path) -> None:
         for person, what in ((ALICE, "will be the subject of an order"), (BOB, ""), (CAROL, "no order, ever"),
                              (DAVE, "no order, ever")):  # fmt: skip
             screen.say(f"{person.name:18} {person.number}  {person.address}  {what}")
-        site.collect()
+        site.collect(content_dir=demo_content.folder(site))
         began = time.monotonic()
         site.run()
         screen.check("access, delivery and administration run as processes of their own; the tap is open", True,
@@ -121,19 +122,24 @@ def play(screen: Screen, folder: Path, site_path: Path) -> None:
         order(live)
         under_order(live)
         withdrawn(live)
+        demo_content.play(live, ALICE, BOB, (CAROL, DAVE))
         agency = folder / "agency.jsonl"
         assert site.messages is not None
         lines = site.messages.since()
         agency.write_text("".join(json.dumps(line) + "\n" for line in lines))
         site.stop()
         screen.chapter("What is left of Carol's and Dave's call")
-        wanted = demo_proof.wanted([CAROL, DAVE], ["carol-calls-dave", "alice-before-the-order"])
+        wanted = demo_proof.wanted(
+            [CAROL, DAVE], ["carol-calls-dave", "carol-beside-content", "alice-before-the-order"]
+        )
         demo_proof.nothing_of_others(screen, site, wanted, CASE, agency=agency, traffic=live.traffic)
         screen.chapter("The ledger")
         demo_proof.ledger(screen, site, folder)
-        # Digits wait for the end of their string by design, so they tell of the caller's fingers, not of the path.
+        # Digits wait for the end of their string and a call with content for its last packet, both by design: they
+        # tell of the caller's fingers and of the call's tail, not of the path.
         latencies = [int(line["latency_us"]) for line in lines
-                     if line.get("latency_us") is not None and line["message"] != "dialedDgtExtrn"]  # fmt: skip
+                     if line.get("latency_us") is not None and line["message"] != "dialedDgtExtrn"
+                     and line["case"] != demo_content.CASE]  # fmt: skip
         screen.line()
         screen.note(
             f"tap to agency, with durable spool and TLS 1.3 between: {', '.join(grouped(latencies))} of "

@@ -166,9 +166,9 @@ class LabSite:
         """The legal reviewer withdraws a case's legal token (`mediation lab revoke`)."""
         return self.command("lab", "revoke", "--site", str(self.path), "--case", case, "--token", "legal")
 
-    def collect(self) -> None:
-        """Starts the collection function."""
-        self._collector = self._start("collect")
+    def collect(self, *, content_dir: Path | None = None) -> None:
+        """Starts the collection function; it keeps content in `content_dir`, if any."""
+        self._collector = self._start("collect", *(("--content-dir", str(content_dir)) if content_dir else ()))
         assert self._collector.stdout is not None
         self.messages = Lines(self._collector.stdout)
 
@@ -189,12 +189,12 @@ class LabSite:
             tails += [f"{file.name}: {line}" for line in lines[-4:]]
         return " | ".join(tails) or "no log"
 
-    def _start(self, name: str) -> subprocess.Popen[str]:
+    def _start(self, name: str, *words: str) -> subprocess.Popen[str]:
         # Its errors go to a file of the site, where the searches of the demo find them as well.
         (self.path / "log").mkdir(exist_ok=True)
         with (self.path / "log" / f"{name}.stderr").open("ab") as errors:
             return subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-u", "-m", "mediation.cli.main", name, "--site", str(self.path)],
+                [sys.executable, "-u", "-m", "mediation.cli.main", name, "--site", str(self.path), *words],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )  # fmt: skip

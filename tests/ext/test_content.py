@@ -284,12 +284,6 @@ def test_waiting_is_bounded() -> None:
     assert counted(made)["held"] == 13
 
 
-def test_streams_are_bounded() -> None:
-    made = streams(capacity=3)
-    feed(made, b"".join(x3(n, correlation=n) for n in range(10)))
-    assert counted(made)["no_room"] == 7
-
-
 def test_packets_of_a_closed_call_that_were_captured_before_its_end() -> None:
     queue = Queue(ENOUGH, ENOUGH)
     made = opened(queue)

@@ -43,3 +43,9 @@ def test_a_packet_without_the_name_of_its_access_point_is_the_first_one_s() -> N
     made.open(key(), queue, 1, 2, False, CORRELATION)
     feed(made, x3(1, point="") + x3(2) + x3(3, point="SBC2"))
     assert (queue.packets, counted(made)["held"]) == (2, 1)
+
+
+def test_streams_are_bounded() -> None:
+    made = streams(capacity=3)
+    feed(made, b"".join(x3(n, correlation=n) for n in range(10)))
+    assert counted(made)["no_room"] == 7
