@@ -7,7 +7,7 @@ CC-APDU in DER or the datagram of PacketCable (ext/apdu.pxd). May not: decide wh
 anywhere but into memory. Octets of content are in these buffers and nowhere else.
 
 Times are UTC nanoseconds; lengths octets. All bounds are arguments, with their sources where they are set
-(delivery/channels.py).
+(delivery/content.py).
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -22,6 +22,7 @@ from x3 cimport (FROM_TARGET, PDU_KEEPALIVE, PDU_X3, TO_TARGET, X3_HEADER, X3_KE
 from mediation.core.errors import RemoteProtocolError
 
 MOST_ANSWERS = 64  # KeepAlives of one drain that are answered (ours)
+NEVER = (1 << 64) - 1  # a call that has not ended
 
 
 cdef class Queue:
@@ -84,16 +85,14 @@ cdef class Queue:
     cdef int purge(self, list slots) except -1:
         """Takes these slots' records out and the slots back; 1 when a packet of them was sent in part."""
         cdef bytearray dead = bytearray(self.queue.slots)
-        cdef const uint8_t[::1] marks
+        cdef const uint8_t[::1] marks = dead
         cdef size_t removed = 0
-        cdef bint torn = False
+        cdef bint torn
         for slot in slots:
             dead[slot] = 1
-        if slots:
-            marks = dead
-            torn = queue_purge(&self.queue, &marks[0], &removed)
-            self.purged += removed
-            self.free_slots.extend(slots)
+        torn = queue_purge(&self.queue, &marks[0], &removed)
+        self.purged += removed
+        self.free_slots.extend(slots)
         return torn
 
 
@@ -115,7 +114,8 @@ cdef class Stream:
     cdef bytes correlation
     cdef list held                   # whole PDUs
     cdef size_t held_octets
-    cdef uint64_t since_ns, told_ns, closed_ns
+    cdef uint64_t since_ns, told_ns
+    cdef uint64_t last_ns            # what was captured later is no part of the call
 
     cdef bint leave(self):
         """False while something of it waits to be sent: only then may its number be another's."""
@@ -139,15 +139,18 @@ cdef class Streams:
     """All content streams of the permitted tasks. Not for more than one thread."""
     cdef dict permits                # XID -> Permit
     cdef dict streams                # XID, correlation, access point -> Stream
+    cdef bytes point                 # of PDUs that name none
     cdef bytearray rest
     cdef list told, answers
     cdef content_counters counts
     cdef size_t capacity, hold_one, hold_all, held_octets
     cdef uint64_t hold_ns, again_ns
 
-    def __cinit__(self, size_t capacity, size_t hold_one, size_t hold_all, uint64_t hold_ns, uint64_t again_ns):
+    def __cinit__(self, size_t capacity, size_t hold_one, size_t hold_all, uint64_t hold_ns, uint64_t again_ns,
+                  bytes point=b""):
         """At most `capacity` streams; octets held of one and of all; how long a packet is held for a channel, and after
-        what time a stream that waits is told of again."""
+        what time a stream that waits is told of again. `point` is the access point of PDUs that name none."""
+        self.point = point
         self.permits, self.streams, self.rest, self.told, self.answers = {}, {}, bytearray(), [], []
         self.capacity, self.hold_one, self.hold_all = capacity, hold_one, hold_all
         self.hold_ns, self.again_ns = hold_ns, again_ns
@@ -176,51 +179,54 @@ cdef class Streams:
         return [queue for queue, which in slots.items() if (<Queue>queue).purge(which)]
 
     def open(self, bytes key, Queue queue not None, uint32_t transmit, uint32_t receive, bint combined,
-             bytes correlation) -> None:
+             bytes correlation, uint64_t last_ns=NEVER) -> None:
         """Content filed under `key` (XID, correlation, access point) flows from now on; what was held goes first.
 
-        `correlation` is the correlationInfo of its CC-APDUs (the whole element), None for PacketCable datagrams.
+        `correlation` is the correlationInfo of its CC-APDUs (the whole element), None for PacketCable datagrams. What
+        was captured after `last_ns` is no part of it.
         """
-        cdef Stream stream = self.streams.get(key)
-        if stream is None:
-            stream = self._made(key)
+        cdef Stream stream = self._made(key)
         if stream.queue is not queue:
             if not stream.leave():
                 raise ValueError("content of one task has one destination")
-            stream.slot = queue.slot()
-            stream.queue = queue
+            stream.slot, stream.queue = queue.slot(), queue
         stream.numbers[0], stream.numbers[1] = transmit, receive
         stream.sequence[0] = stream.sequence[1] = 0
         stream.combined, stream.cable = combined, correlation is None
         stream.correlation = b"" if correlation is None else correlation
-        stream.state, stream.watched = FLOWING, True
+        stream.state, stream.watched, stream.last_ns = FLOWING, True, last_ns
         held, stream.held = stream.held, []
         self._discard(stream)
         for direction, stamp_ns, packet in held:
-            self._deliver(stream, direction, stamp_ns, packet, <uint32_t>len(packet))
+            if stamp_ns > last_ns:
+                self.counts.after_close += 1
+            else:
+                self._deliver(stream, direction, stamp_ns, packet, <uint32_t>len(packet))
 
     def watch(self, bytes key) -> None:
         """The next packet is told of."""
-        cdef Stream stream = self.streams.get(key)
-        if stream is not None:
-            stream.watched = True
+        if key in self.streams:
+            (<Stream>self.streams[key]).watched = True
 
     def bar(self, bytes key, uint64_t now_ns) -> None:
         """Nothing of it is delivered."""
-        cdef Stream stream = self.streams.get(key)
-        if stream is None:
-            stream = self._made(key)
+        cdef Stream stream = self._made(key)
         self._discard(stream)
         stream.state, stream.since_ns = BARRED, now_ns
 
-    def close(self, bytes key, uint64_t last_ns, uint64_t now_ns) -> None:
-        """Packets captured after `last_ns` are no part of it any more."""
+    def settled(self, bytes key) -> bool:
+        """Nothing of it waits here to be sent."""
         cdef Stream stream = self.streams.get(key)
-        if stream is None:
-            return
-        self._discard(stream)
-        stream.closed_ns = last_ns if stream.state == FLOWING else 0
-        stream.state, stream.since_ns = CLOSED, now_ns
+        return stream is None or stream.queue is None or stream.queue.queue.backlog[stream.slot] == 0
+
+    def close(self, bytes key, uint64_t last_ns, uint64_t now_ns, bint expecting=False) -> None:
+        """Packets captured after `last_ns` are no part of it any more; `expecting`: some from before are on their way,
+        else what comes is late."""
+        cdef Stream stream = self.streams.get(key)
+        if stream is not None and not (expecting and stream.state != FLOWING):
+            self._discard(stream)
+            stream.last_ns = last_ns if stream.state == FLOWING else 0
+            stream.state, stream.since_ns = FLOWING if expecting else CLOSED, now_ns
 
     def sweep(self, uint64_t now_ns, uint64_t forget_ns) -> None:
         """Forgets closed streams, and what was held too long."""
@@ -246,26 +252,23 @@ cdef class Streams:
         for permit in self.permits.values():
             (<Permit>permit).numbered = False
 
-    def feed(self, const uint8_t[::1] octets not None, uint64_t now_ns, uint64_t monotonic_ns) -> list:
+    def feed(self, const uint8_t[::1] octets not None, uint64_t now_ns, uint64_t monotonic_ns, bint whole=False):
         """Everything that is whole now. Returns keys of streams whose packets wait for their call, or whose next packet
-        was to be told of: (key, stamp). `now_ns` is authority time.
+        was to be told of: (key, stamp). `now_ns` is authority time. `whole`: whole PDUs that came by another way, in
+        the middle of one of the stream's.
 
         Raises RemoteProtocolError when this is no stream of PDUs; what was whole before is good.
         """
         cdef const uint8_t[::1] all_octets = octets
-        cdef size_t length = octets.shape[0]
-        cdef size_t at = 0, size
+        cdef size_t length = octets.shape[0], at = 0, size
         cdef const uint8_t *p
-        cdef bint carried = len(self.rest) != 0
+        cdef bint carried = len(self.rest) != 0 and not whole
         self.told = []
         if carried:
             self.rest += octets
-            joined = bytes(self.rest)
-            all_octets = joined
+            all_octets = bytes(self.rest)
             length = all_octets.shape[0]
-        if length == 0:
-            return []
-        p = &all_octets[0]
+        p = &all_octets[0] if length else NULL
         while length - at >= X3_HEADER:
             size = <size_t>u32(p + at + 4) + u32(p + at + 8)
             if u32(p + at + 4) < X3_HEADER or size > X3_MOST:
@@ -276,7 +279,7 @@ cdef class Streams:
             at += size
         if carried:
             del self.rest[:at]
-        else:
+        elif not whole:
             self.rest += octets[at:]
         return self.told
 
@@ -295,8 +298,8 @@ cdef class Streams:
             if len(self.answers) < MOST_ANSWERS:
                 self.answers.append(PyBytes_FromStringAndSize(<const char *>p, <Py_ssize_t>(pdu.header + pdu.length)))
             return 0
+        self.counts.not_x3 += pdu.kind != PDU_X3
         if pdu.kind != PDU_X3:
-            self.counts.not_x3 += 1
             return 0
         self.counts.packets += 1
         self.counts.octets += pdu.length
@@ -324,8 +327,7 @@ cdef class Streams:
         """One packet of a permitted task."""
         cdef Stream stream
         cdef bytes key = PyBytes_FromStringAndSize(<const char *>p + X3_XID, X3_KEY)
-        if pdu.point_octets:
-            key += PyBytes_FromStringAndSize(<const char *>pdu.point, <Py_ssize_t>pdu.point_octets)
+        key += PyBytes_FromStringAndSize(<const char *>pdu.point, pdu.point_octets) if pdu.point_octets else self.point
         stream = self.streams.get(key)
         if stream is None:
             if <size_t>len(self.streams) >= self.capacity:
@@ -335,7 +337,7 @@ cdef class Streams:
             stream.since_ns = monotonic_ns
         if stream.state == BARRED:
             self.counts.barred += 1
-        elif stream.state == CLOSED and pdu.stamp_ns > stream.closed_ns:
+        elif pdu.stamp_ns > stream.last_ns:
             self.counts.after_close += 1
         elif stream.state == HELD:
             if stream.told_ns == 0 or monotonic_ns - stream.told_ns >= self.again_ns:
@@ -353,35 +355,34 @@ cdef class Streams:
             if stream.watched:
                 stream.watched = False
                 self.told.append((key, pdu.stamp_ns))
+            self.counts.late += stream.state == CLOSED
             self._deliver(stream, pdu.direction, pdu.stamp_ns, p + pdu.header, pdu.length)
         return 0
 
     cdef Stream _made(self, bytes key):
-        cdef Stream stream = Stream()
-        stream.held = []
-        stream.state = HELD
-        self.streams[key] = stream
+        """The stream of this key, a new one if there is none."""
+        cdef Stream stream = self.streams.get(key)
+        if stream is None:
+            stream = self.streams[key] = Stream()
+            stream.held, stream.state, stream.last_ns = [], HELD, NEVER
         return stream
 
     cdef int _deliver(self, Stream stream, uint32_t direction, uint64_t stamp_ns, const uint8_t *packet,
                       uint32_t length) except -1:
         """Into the queue, with the next number of its channel; a packet that is lost here has one too, so that the
         far side sees the gap."""
-        cdef uint32_t way = 0 if direction == FROM_TARGET else 1
-        cdef uint32_t channel = 0 if stream.combined else way
+        cdef uint32_t way = direction != FROM_TARGET, channel = 0 if stream.combined else way
         cdef Queue queue = stream.queue
         cdef uint8_t *start
         cdef size_t most = length + (CABLE_HEADER if stream.cable else APDU_MORE + len(stream.correlation))
         cdef uint32_t number = stream.sequence[channel]
         stream.sequence[channel] += 1
-        if not queue.accepting:
-            queue.lost_down += 1
-            self.counts.lost_down += 1
-            return 0
-        start = queue_room(&queue.queue, stream.slot, most)
+        start = queue_room(&queue.queue, stream.slot, most) if queue.accepting else NULL
         if start == NULL:
-            queue.lost_full += 1
-            self.counts.lost_full += 1
+            queue.lost_full += queue.accepting
+            queue.lost_down += not queue.accepting
+            self.counts.lost_full += queue.accepting
+            self.counts.lost_down += not queue.accepting
             return 0
         if stream.cable:
             length = write_datagram(start, stream.numbers[way], stamp_ns, packet, length)
@@ -395,6 +396,5 @@ cdef class Streams:
     def counters(self) -> dict:
         return self.counts
 
-    @property
-    def open_streams(self):
-        return sum((<Stream>each).state == FLOWING for each in self.streams.values())
+    open_streams = property(
+        lambda self: sum((<Stream>each).state == FLOWING for each in (<Streams>self).streams.values()))

@@ -2,7 +2,8 @@
 # through the DTMF receiver (ext/voice.pxd, ext/dtmf.h) and each press becomes one X2 PDU (47 CFR 1.20007(b)(6)).
 #
 # The voice itself goes nowhere: of each packet nothing but the receiver's state is kept, and that is wiped when the
-# flow ends. Only the direction from the subject has such a flow. A key that still sounds when its flow ends was pressed.
+# flow ends. Only the direction from the subject has such a flow. A key that still sounds when its flow ends was
+# pressed.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 

@@ -39,7 +39,8 @@ cdef struct content_counters:
     uint64_t lost_full           # the destination is slower than its content
     uint64_t lost_down           # the destination is away
     uint64_t barred              # of calls whose content cannot be had, or that is delivered from their other side
-    uint64_t after_close
+    uint64_t after_close         # captured after the end of their call
+    uint64_t late                # of those delivered: came when their channel had been closed
     uint64_t no_room             # more streams than the bound
 
 

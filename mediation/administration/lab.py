@@ -1,7 +1,8 @@
 """What only a lab site has: persons whose keys lie beside it, a certificate authority, and an agency to deliver to.
 
 Everything in here is marked LAB; a real site refuses it (checks `lab-key`, `lab-token`). The certificates are for the
-delivery link's mutual TLS between the mediator and the reference collection function, nothing else.
+mutual TLS of the delivery link, between the mediator and the reference collection function, and of X2 and X3 from one
+third party's point of interception, whose table for config.toml stands beside its key; for nothing else.
 """
 
 from __future__ import annotations
@@ -33,6 +34,14 @@ PERSONS = {
 }
 AGENCY = "LAB-AGENCY"
 DAYS = 730
+POINT_TABLE = """\
+# The lab's point of interception, whose certificate and key lie here. To be heard, it goes into config.toml.
+[[interception_point]]
+name = "lab-point"
+listen = "127.0.0.1"
+port = 41820
+certificate_sha256 = "{pin}"
+"""
 
 
 def make(site: Site) -> dict[Role, list[Key]]:
@@ -81,8 +90,9 @@ def content_destination(
 
 
 def _make_certificates(site: Site) -> None:
-    agency = site.lab_dir / "agency"
+    agency, point = site.lab_dir / "agency", site.lab_dir / "point"
     agency.mkdir(mode=0o700)
+    point.mkdir(mode=0o700)
     root_key = ec.generate_private_key(ec.SECP256R1())
     root_name = _name("LAB certificate authority")
     root = (
@@ -118,6 +128,11 @@ def _make_certificates(site: Site) -> None:
     hosts = dict.fromkeys((site.lab_agency.collector_host, "127.0.0.1", "::1", "localhost"))
     server, server_key = issue(f"LAB agency {AGENCY}", ExtendedKeyUsageOID.SERVER_AUTH, *hosts)
     client, client_key = issue("LAB mediator", ExtendedKeyUsageOID.CLIENT_AUTH)
+    x2_server, x2_server_key = issue(
+        "LAB mediator X2", ExtendedKeyUsageOID.SERVER_AUTH, "127.0.0.1", "::1", "localhost"
+    )
+    x2_client, x2_client_key = issue("LAB point of interception", ExtendedKeyUsageOID.CLIENT_AUTH)
+    pin = hashlib.sha256(x509.load_pem_x509_certificate(x2_client).public_bytes(Encoding.DER)).hexdigest()
     authority = root.public_bytes(Encoding.PEM)
     files: dict[Path, bytes] = {
         agency / "server.pem": server,
@@ -126,6 +141,13 @@ def _make_certificates(site: Site) -> None:
         site.delivery_dir / "client.pem": client,
         site.delivery_dir / "client.key": client_key,
         site.delivery_dir / "agency-ca.pem": authority,
+        site.delivery_dir / "x2-server.pem": x2_server,
+        site.delivery_dir / "x2-server.key": x2_server_key,
+        site.delivery_dir / "x2-ca.pem": authority,
+        point / "client.pem": x2_client,
+        point / "client.key": x2_client_key,
+        point / "ca.pem": authority,
+        point / "interception_point.toml": POINT_TABLE.format(pin=pin).encode(),
     }
     for path, octets in files.items():
         write_private(path, octets.decode())

@@ -48,7 +48,7 @@ def texts(value: Any) -> Iterator[str]:
 
 def label(line: Line) -> str:
     """A message and what tells it from another of its kind, in one short line."""
-    fields = line["fields"]
+    fields = line.get("fields", {})  # summaries of content have none
     detail: list[str] = []
     match line["message"]:
         case "networkSignal":

@@ -6,17 +6,21 @@ and what to do, and never anything of an order.
 
 from __future__ import annotations
 
+import datetime
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 import click
+from cryptography import x509
 
 from mediation.access import interface, socket_filter
 from mediation.administration import tiles, verify
 from mediation.core.errors import ConfigurationError, MediationError
-from mediation.runtime import clock, config, keys
+from mediation.delivery import interception_point
+from mediation.runtime import clock, config, keys, tls
 
 CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF = 12, 13, 39  # linux/capability.h
 
@@ -77,6 +81,19 @@ def _interfaces(site: config.Site) -> str:
     return ", ".join(f"{iap.name} on {iap.interface} ({iap.side})" for iap in site.iaps)
 
 
+def _points(site: config.Site) -> str:
+    """Third parties': our certificate, and who issues theirs. The pins stand in the configuration."""
+    if not site.interception_points:
+        return "none"
+    folder = site.delivery_dir
+    names = interception_point.CERTIFICATE, interception_point.KEY, interception_point.AUTHORITIES
+    tls.context(ssl.Purpose.CLIENT_AUTH, *(folder / name for name in names))
+    certificate = x509.load_pem_x509_certificate((folder / names[0]).read_bytes())
+    if not certificate.not_valid_before_utc <= datetime.datetime.now(datetime.UTC) < certificate.not_valid_after_utc:
+        raise ConfigurationError(f"delivery/{names[0]}: not valid now")
+    return ", ".join(f"{point.name} on {point.listen} port {point.port}" for point in site.interception_points)
+
+
 def _spool(site: config.Site) -> str:
     if not os.access(site.spool_dir, os.W_OK):
         raise ConfigurationError("spool/ is not writable")
@@ -94,6 +111,7 @@ CHECKS: tuple[tuple[str, Callable[[config.Site], str]], ...] = (
     ("privileges", _privileges),
     ("kernel filter", _filter),
     ("interfaces", _interfaces),
+    ("X2 from others", _points),
     ("spool", _spool),
 )
 

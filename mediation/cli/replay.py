@@ -120,7 +120,7 @@ class Replay:
 
     def _show(self, found: Iterable[Outgoing], stamp_ns: int) -> None:
         shown = []
-        for task, message in found:
+        for task, message, _ in found:
             self._sequence += 1
             if message.octets is None:
                 click.echo(f"replay: message {self._sequence} of case {task.case} could not be encoded", err=True)

@@ -56,8 +56,9 @@ class ReplayContent:
 
     def apply(self, bounds: Iterable[Bound], stamp_ns: int) -> None:
         """What became of the content of calls."""
-        for task, iap, binding in bounds:
-            key = stream_key(task.xid, iap, binding.key)
+        for bound in bounds:
+            task, iap, binding = bound
+            key = stream_key(bound)
             content = task.destination.content
             if key is None or content is None:
                 continue

@@ -25,12 +25,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import trio
 
-from mediation.core import cdc
+from mediation.core import cdc, content_ip, x2
 from mediation.core.case import Capability, ContentDestination, Task
 from mediation.core.ccc import Channel, Form
 from mediation.core.content import Binding, Verb
-from mediation.core.content_pdu import correlation_info
-from mediation.delivery._content import Queue, Streams
+from mediation.core.content_pdu import MAX_PACKET_OCTETS, correlation_info
+from mediation.core.x2 import PayloadFormat, Pdu
+from mediation.delivery._content import NEVER, Queue, Streams
 from mediation.delivery.content_intake import ContentIntake
 from mediation.delivery.content_link import ContentLink
 from mediation.runtime import log
@@ -54,6 +55,14 @@ class Bound(NamedTuple):
     binding: Binding
 
 
+class Opening(msgspec.Struct):
+    """A stream that flows as soon as its CCOpen is on its way; its call may be over by then."""
+
+    bound: Bound
+    last_ns: int = NEVER  # stamp of the last packet that can be the call's
+    closed: bool = False
+
+
 class First(NamedTuple):
     """A first packet that a call model is to be told of."""
 
@@ -61,6 +70,14 @@ class First(NamedTuple):
     iap: str
     correlation: int
     stamp_ns: int
+
+
+class ForeignCounters(msgspec.Struct):
+    """X3 of third parties that was refused before anybody asked for its task, and what was made good."""
+
+    no_endpoints: int = 0  # RTP without the addresses and ports that its IP packet needs
+    oversize: int = 0
+    unstamped: int = 0  # delivered with the time of its arrival
 
 
 class ContentDelivery:
@@ -79,8 +96,11 @@ class ContentDelivery:
         caught_up: Callable[[Task], bool],
         on_first: Callable[[list[First]], None],
         on_link: Callable[[frozenset[bytes], bool], None],
+        point: str = "",
     ) -> None:
-        self.streams = Streams(MAX_STREAMS, HOLD_OCTETS, HOLD_ALL_OCTETS, HOLD_NS, AGAIN_NS)
+        """`point` is the access point of PDUs that name none, as in X2."""
+        self.streams = Streams(MAX_STREAMS, HOLD_OCTETS, HOLD_ALL_OCTETS, HOLD_NS, AGAIN_NS, point.encode())
+        self.foreign = ForeignCounters()
         self.intake = ContentIntake(run_dir, self.streams.begin, self._octets)
         self.unanswered = 0  # first packets of one turn beyond the bound; each is told of again a second later
         self._tls = tls
@@ -91,7 +111,7 @@ class ContentDelivery:
         self._on_link = on_link
         self._links: dict[tuple[str, ContentDestination, str], ContentLink] = {}
         self._users: dict[tuple[str, ContentDestination, str], set[bytes]] = {}
-        self._openings: dict[bytes, Bound] = {}  # whose CCOpen is stored but not sent yet
+        self._openings: dict[bytes, Opening] = {}  # whose CCOpen is stored but not sent yet
         self._first: deque[tuple[bytes, int]] = deque()
         self._told = trio.Event()
         self._alarmed = (0, 0)
@@ -114,7 +134,7 @@ class ContentDelivery:
 
     def end(self, task: Task) -> None:
         """The task is over: nothing of its content leaves any more."""
-        self._openings = {key: each for key, each in self._openings.items() if each.task.xid != task.xid}
+        self._openings = {key: each for key, each in self._openings.items() if each.bound.task.xid != task.xid}
         key = _place(task)
         link = self._links.get(key) if key is not None else None
         waiting = link.queue.purged if link is not None else 0
@@ -156,44 +176,99 @@ class ContentDelivery:
     def apply(self, bounds: Iterable[Bound]) -> None:
         """After the messages of the same moment were handed to their links."""
         now_ns = time.monotonic_ns()
-        for task, iap, binding in bounds:
-            key = stream_key(task.xid, iap, binding.key)
+        for bound in bounds:
+            binding = bound.binding
+            key = stream_key(bound)
             if key is None:
                 continue
+            opening = self._openings.get(key)
             if binding.verb is Verb.OPEN:
-                self._openings[key] = Bound(task, iap, binding)
+                self._openings[key] = Opening(bound)
+            elif binding.verb is Verb.CLOSE and opening is not None and binding.call:
+                opening.last_ns, opening.closed = binding.at_ns, True
             elif binding.verb is Verb.CLOSE:
                 self._openings.pop(key, None)
                 self.streams.close(key, binding.at_ns, now_ns)
             elif binding.verb is Verb.BAR:
+                self._openings.pop(key, None)
                 self.streams.bar(key, now_ns)
-            elif key not in self._openings:
+            elif opening is None:
                 self.streams.watch(key)
         self.open()
 
     def open(self) -> None:
         """Lets the streams flow whose CCOpen has been sent."""
-        for key, (task, iap, binding) in list(self._openings.items()):
+        for key, opening in list(self._openings.items()):
+            task, iap, binding = opening.bound
             place = _place(task)
             link = self._links.get(place) if place is not None else None
-            if link is None or not self._caught_up(task):
+            if link is None or self._openings.get(key) is not opening or not self._caught_up(task):
                 continue
             del self._openings[key]
             transmit, receive = numbers(binding.channel)
             apdu = link.place.form == Form.CC_APDU.value
             correlation = correlation_info(task.case, iap, cdc.CallIdentity(main=binding.call)) if apdu else None
-            self.streams.open(key, link.queue, transmit, receive, binding.channel.combined is not None, correlation)
+            combined = binding.channel.combined is not None
+            self.streams.open(key, link.queue, transmit, receive, combined, correlation, opening.last_ns)
+            if opening.closed:
+                self.streams.close(key, opening.last_ns, time.monotonic_ns())
             link.flush()
 
-    def catch_up(self) -> None:
-        """Before a call is closed: what was captured of it until now goes first."""
-        self.intake.catch_up()
+    def ending(self, bound: Bound, last_ns: int) -> None:
+        """The call is over: what was captured after `last_ns` is not its own."""
+        key = stream_key(bound)
+        if key is not None and key in self._openings:
+            self._openings[key].last_ns = last_ns
+        elif key is not None:
+            self.streams.close(key, last_ns, time.monotonic_ns(), True)
+
+    def settled(self, bound: Bound) -> bool:
+        """Nothing of this call waits here to be sent."""
+        key = stream_key(bound)
+        return key is None or (key not in self._openings and self.streams.settled(key))
+
+    def catch_up(self) -> bool:
+        """Takes what was captured until now; False when there is more than one turn's."""
+        return self.intake.catch_up()
 
     # -- packets ------------------------------------------------------------------------------------------------------
 
     def _octets(self, octets: memoryview) -> list[bytes]:
+        self._feed(octets)
+        return self.streams.take_answers()
+
+    def third_party(self, pdus: Iterable[Pdu]) -> None:
+        """X3 PDUs of points of interception that are not ours, under the names of their points."""
+        octets = bytearray()
+        now_ns = time.time_ns()
+        for pdu in pdus:
+            whole = self._judged(pdu, now_ns)
+            if whole is not None:
+                octets += x2.encode(whole)
+        if octets:
+            self._feed(memoryview(octets), whole=True)
+
+    def _judged(self, pdu: Pdu, now_ns: int) -> Pdu | None:
+        """The PDU as our own access function would have made it; gaps in its numbers were counted at its point."""
+        packet: bytes | None = pdu.payload
+        form = pdu.payload_format
+        if len(pdu.payload) > (content_ip.MAX_PAYLOAD_OCTETS if form == PayloadFormat.RTP else MAX_PACKET_OCTETS):
+            self.foreign.oversize += 1
+            return None
+        if form == PayloadFormat.RTP:
+            packet = content_ip.udp_packet(pdu.source, pdu.destination, pdu.payload)
+            form = PayloadFormat.IPV6 if ":" in pdu.source[0] else PayloadFormat.IPV4
+        if packet is None:
+            self.foreign.no_endpoints += 1
+            return None
+        self.foreign.unstamped += not pdu.stamp_ns
+        return msgspec.structs.replace(
+            pdu, payload=packet, payload_format=form, sequence=None, stamp_ns=pdu.stamp_ns or now_ns
+        )
+
+    def _feed(self, octets: memoryview, *, whole: bool = False) -> None:
         try:
-            first = self.streams.feed(octets, self._now_ns(), time.monotonic_ns())
+            first = self.streams.feed(octets, self._now_ns(), time.monotonic_ns(), whole)
         finally:
             for link in self._links.values():
                 link.flush()
@@ -202,7 +277,6 @@ class ContentDelivery:
             self._first.extend(first[:room])
             self.unanswered += max(0, len(first) - room)
             self._told.set()
-        return self.streams.take_answers()
 
     async def _tell(self) -> None:
         """First packets to their call models, in turns of their own."""
@@ -233,6 +307,7 @@ class ContentDelivery:
             "streams": self.streams.open_streams,
             "openings": len(self._openings),
             "unanswered": self.unanswered,
+            "third_party": msgspec.to_builtins(self.foreign),
             "counters": {name: count for name, count in self.streams.counters().items() if count},
             "links": [
                 {
@@ -248,11 +323,12 @@ class ContentDelivery:
         }
 
 
-def stream_key(xid: bytes, iap: str, key: object) -> bytes | None:
+def stream_key(bound: Bound) -> bytes | None:
     """How `Streams` files a call; None for a call that no handle of the access function names."""
+    key = bound.binding.key
     if not isinstance(key, int) or not 0 < key < 1 << 64:
         return None
-    return KEY.pack(xid, key) + iap.encode()
+    return KEY.pack(bound.task.xid, key) + bound.iap.encode()
 
 
 def first_of(key: bytes, stamp_ns: int) -> First:

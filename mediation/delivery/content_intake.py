@@ -86,11 +86,15 @@ class ContentIntake:
                 raw.close()
             await trio.sleep(pause)
 
-    def catch_up(self) -> None:
-        """Takes what has come until now, without waiting. What ends the connection is found again by `run`."""
-        if self._raw is not None:
-            with contextlib.suppress(OSError):
-                self._drain(self._raw, CATCH_UP_OCTETS)
+    def catch_up(self) -> bool:
+        """Takes what has come until now, without waiting; False when there is more than one turn's. What ends the
+        connection is found again by `run`."""
+        if self._raw is None:
+            return True
+        before = self.counters.octets
+        with contextlib.suppress(OSError, RemoteProtocolError):
+            self._drain(self._raw, CATCH_UP_OCTETS)
+        return self.counters.octets - before < CATCH_UP_OCTETS
 
     def _drain(self, raw: socket.socket, most: int) -> bool:
         """True at the end of the stream. Raises OSError, RemoteProtocolError."""

@@ -3,7 +3,7 @@
 The whole of it, in the order of an event's way:
 
     run/iap.x2 ─> Intake (X2 octets) ─> Tracker (call models, encoding) ─> Links ─> Spool ─> Link (TLS)
-    third parties (TLS) ─> InterceptionPoints ─> the same Tracker
+    third parties (TLS) ─> InterceptionPoints ─> the same Tracker (X2) and ContentDelivery (X3)
     run/mediator.x1 ─> TaskTable (authorization.admit) ─> Tracker, Links
 
 One drain of the X2 socket is one pass: read what is there, parse it, make its messages, one append and one send for
@@ -35,13 +35,13 @@ import trio
 from mediation.core import x1, x2
 from mediation.core.case import Task
 from mediation.core.check import Check
-from mediation.core.content import Verb
 from mediation.core.errors import (
     AuthorizationError,
     ConfigurationError,
     EncodingError,
 )
 from mediation.delivery.calls import CallJournal
+from mediation.delivery.closing import Closings, Gone
 from mediation.delivery.content import ContentDelivery, First
 from mediation.delivery.early import Early
 from mediation.delivery.intake import Intake
@@ -119,7 +119,9 @@ class Mediator:
             caught_up=self.links.caught_up,
             on_first=self._first_packets,
             on_link=self._content_link,
+            point=site.point_names[0] if site.point_names else "",
         )
+        self.closings = Closings(self.content)
         self.links.on_caught_up = self.content.open
         self.intake = Intake(run_dir, self._drained)
 
@@ -159,6 +161,7 @@ class Mediator:
     def close(self) -> None:
         """Blocks for a last commit of each spool."""
         self.points.close()
+        self.links.deliver(self.closings.end())
         self.links.close()
         self.journal.close()
         self._high_water.close()
@@ -179,13 +182,24 @@ class Mediator:
 
     def _deliver(self, outgoing: list[Outgoing]) -> None:
         """Messages to their links, then content to where they said it goes."""
-        bound = self.tracker.take_bound()
-        if any(each.binding.verb is Verb.CLOSE for each in bound):
-            self.content.catch_up()
-        self.links.deliver(outgoing)
+        now_ns = time.time_ns()
+        self._hand_on(self.closings.sort(outgoing, self.tracker.take_bound(), now_ns))
+        if len(self.closings):
+            self._close(now_ns)
         self.journal.write()  # what was said is remembered to have been said, not the other way round
-        if bound:
-            self.content.apply(bound)
+
+    def _hand_on(self, gone: Gone) -> None:
+        self.links.deliver(gone.messages)
+        if gone.bounds:
+            self.content.apply(gone.bounds)
+
+    def _close(self, now_ns: int) -> None:
+        """Ends of calls whose content is through."""
+        while (gone := self.closings.take(now_ns)) is not None:
+            self._hand_on(gone)
+        due = self.closings.next_ns()
+        if due is not None and due < self._planned_ns:
+            self._wake.set()
 
     def _first_packets(self, firsts: list[First]) -> None:
         now_ns = self.authority_clock.now_ns()
@@ -196,8 +210,8 @@ class Mediator:
         self._deliver(self.tracker.content_link(xids, up, time.time_ns()))
 
     def _content(self, pdus: list[x2.Pdu]) -> None:
-        """X3 of third parties: judged like X2, and counted there as what it is."""
-        self._drained(pdus)
+        """X3 of third parties: judged like that of our own access function."""
+        self.content.third_party(pdus)
 
     async def _keep_time(self) -> None:
         """Ends windows at their second and gives the call models their time."""
@@ -206,6 +220,8 @@ class Mediator:
             self._expire()
             self._deliver(self.tracker.advance(time.time_ns()))
             pause = GRAIN_S
+            if (due := self.closings.next_ns()) is not None:
+                pause = min(pause, (due - time.time_ns()) / 1e9)
             if (end := self.table.next_end_ns()) is not None:
                 pause = min(pause, (end - self.authority_clock.now_ns()) / 1e9)
             if (deadline := self.tracker.next_deadline_ns()) is not None:
@@ -245,7 +261,7 @@ class Mediator:
         if change.after is None:
             if change.before is not None:
                 self.content.end(change.before)  # before anything is said of it
-                outgoing = self.tracker.end(change.before, now_ns)
+                outgoing = self.closings.end(change.before.xid) + self.tracker.end(change.before, now_ns)
                 self.tracker.take_bound()
                 self.links.deliver(outgoing)
                 self.links.leave(change.before)
@@ -313,7 +329,7 @@ class Mediator:
             "interception_points": self.points.report(),
             "tracker": msgspec.to_builtins(self.tracker.counters),
             "journal": msgspec.to_builtins(self.journal.counters) | msgspec.to_builtins(self.early.counters),
-            "content": self.content.report(),
+            "content": self.content.report() | {"closing": len(self.closings), "unsettled": self.closings.unsettled},
             "call_models": {name: count for name, count in self.tracker.model_counters().items() if count},
             "links": [_link_report(link) for link in self.links],
         }

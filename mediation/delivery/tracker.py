@@ -16,10 +16,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from mediation.core import encoding
+from mediation.core import cdc, encoding
 from mediation.core.call import CallModel
 from mediation.core.case import Capability, Task
-from mediation.core.cdc import CallEvent
 from mediation.core.content import Channels
 from mediation.core.errors import EncodingError
 from mediation.core.identity import Plan
@@ -48,6 +47,7 @@ class TrackerCounters(msgspec.Struct):
 class Outgoing(NamedTuple):
     task: Task
     message: Message
+    about: cdc.Message | None = None  # what was encoded; None: that something was lost
 
 
 class Tracker:
@@ -305,7 +305,7 @@ class Tracker:
             self._armed[key] = deadline
             heapq.heappush(self._due, (deadline, key))
 
-    def _encoded(self, task: Task, events: list[CallEvent]) -> list[Outgoing]:
+    def _encoded(self, task: Task, events: list[cdc.CallEvent]) -> list[Outgoing]:
         profile = PROFILES[task.profile]
         found = []
         for event in events:
@@ -320,7 +320,8 @@ class Tracker:
                     self.counters.not_in_profile += 1
                     continue
             error_us = min(-(-event.error_ns // 1000), MAX_U32)
-            found.append(Outgoing(task, Message(event.received_ns, error_us, event.disciplined, octets)))
+            encoded = Message(event.received_ns, error_us, event.disciplined, octets)
+            found.append(Outgoing(task, encoded, event.message))
         self.counters.events += len(found)
         return found
 

@@ -115,4 +115,4 @@ async def test_what_the_profile_cannot_say_takes_no_number(tmp_path: Path) -> No
     assert tracker.begin(task, desk.house.now_s * 10**9) == []
     assert (tracker.counters.not_in_profile, tracker.counters.unencodable) == (1, 0)
     found = tracker.observe(await desk.pdus(), lambda _xid: task)
-    assert found and all(message.octets and message.octets[0] == 0x30 for _, message in found)
+    assert found and all(message.octets and message.octets[0] == 0x30 for _, message, _ in found)
