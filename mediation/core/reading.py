@@ -148,7 +148,8 @@ class Reader:
     @staticmethod
     def _ask(call: Call, message: SipMessage, reading: Reading) -> Reading:
         """What only the first INVITE says: a service code instead of a party."""
-        call.alerted = call.replaces is not None and call.role is Role.CALLED  # it answers at once: RFC 3891 section 3
+        taken = call.replaces is not None or call.joins is not None
+        call.alerted = taken and call.role is Role.CALLED  # it answers at once: RFC 3891 section 3, RFC 3911 section 4
         if call.role is Role.CALLING:
             call.code = code_of(message.request_uri)
             if call.code is not None and not call.code.is_call:

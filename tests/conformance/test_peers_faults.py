@@ -1,20 +1,23 @@
 """What the nearest open peer gets wrong on ordinary calls, each of them right here, live.
 
-One exchange for this file alone: its functions are killed, frozen and away in turn. A killed function comes back by
-itself; the fence call tells when.
+One exchange for this file alone: its functions are killed, frozen and away in turn (the rows of `scenarios_faults`). A
+killed function comes back by itself; the fence call tells when.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from mediation.cli.demo_site import texts
 from tests.rig import exchange
 from tests.rig.exchange import Exchange, Floor
-from tests.rig.ladder import Dialog, End, sdp
+from tests.rig.ladder import Dialog
+from tests.rig.report import play
+from tests.rig.scenario import Scenario
+from tests.rig.scenarios_faults import call, hold_and_end
+from tests.rig.scenarios_faults import scenario as table
 
 pytestmark = [pytest.mark.rig, pytest.mark.root]
 UP = ["origination", "networkSignal ringbackTone", "answer"]
@@ -43,18 +46,10 @@ def received(floor: Floor, count: int) -> list[str]:
     return floor.received()
 
 
-def call(floor: Floor, *, ipv6: bool = False) -> tuple[End, End, Dialog]:
-    """S on the left talks to A on the right."""
-    left, right = floor.ends("left", "right", ipv6=ipv6)
-    return left, right, Dialog(left, right, floor.subject, floor.other).connect()
-
-
-def hold_and_end(left: End, right: End, dialog: Dialog) -> None:
-    dialog.reinvite(
-        sdp(left.address, direction="sendonly", version=2), sdp(right.address, direction="recvonly", version=2)
-    )
-    dialog.reinvite(sdp(left.address, version=3), sdp(right.address, version=3))
-    dialog.bye(by=right)
+@pytest.mark.parametrize("scenario", table.ready(), ids=lambda scenario: scenario.name)
+def test_scenario(built: Exchange, scenario: Scenario) -> None:
+    outcome = play(built, scenario)
+    assert outcome.passed, "\n" + outcome.table()
 
 
 def test_ipv6(floor: Floor) -> None:
@@ -104,79 +99,3 @@ def test_a_call_that_was_up_when_the_order_came(floor: Floor) -> None:
     floor.order()
     hold_and_end(left, right, dialog)
     assert received(floor, 5) == HELD
-
-
-@contextmanager
-def killed(floor: Floor, *functions: str) -> Iterator[None]:
-    """The functions are killed on entry; at the end of the context they are back and armed."""
-    for function in functions:
-        floor.site.kill(function)
-    yield
-    floor.exchange.until_armed()
-
-
-def test_access_function_killed_in_mid_call(floor: Floor) -> None:
-    floor.order()
-    left, right, dialog = call(floor)
-    floor.wait("answer")
-    identity = floor.wait("answer")["fields"]["callId"]["main"]
-    with killed(floor, "iap"):
-        pass
-    hold_and_end(left, right, dialog)
-    assert received(floor, 8) == UP + HELD
-    assert {line["fields"]["callId"]["main"] for line in floor.lines() if _names_one_call(line)} == {identity}
-
-
-def _names_one_call(line: dict[str, object]) -> bool:
-    fields = line["fields"]
-    assert isinstance(fields, dict)
-    return isinstance(fields.get("callId"), dict)
-
-
-def test_mediator_killed_in_mid_call(floor: Floor) -> None:
-    floor.order()
-    left, right, dialog = call(floor)
-    floor.wait("answer")
-    with killed(floor, "mediator"):
-        pass
-    hold_and_end(left, right, dialog)
-    assert received(floor, 8) == UP + HELD
-
-
-def test_mediator_down_and_access_function_killed(floor: Floor) -> None:
-    """Nothing of what had reached the mediator is lost, and both find into the call again."""
-    floor.order()
-    left, right, dialog = call(floor)
-    floor.wait("answer")
-    with killed(floor, "mediator", "iap"):
-        pass
-    hold_and_end(left, right, dialog)
-    assert received(floor, 8) == UP + HELD
-
-
-def test_mediator_stands_still_and_access_function_is_killed(floor: Floor) -> None:
-    """What the tap sent before it died is in the mediator's socket, and is read when the mediator goes on."""
-    floor.order()
-    floor.site.freeze("mediator")
-    try:
-        left, right, dialog = call(floor)
-        floor.site.kill("iap")
-    finally:
-        floor.site.thaw("mediator")
-    floor.exchange.until_armed()
-    hold_and_end(left, right, dialog)
-    assert received(floor, 8) == UP + HELD
-
-
-def test_agency_away_in_mid_call(floor: Floor) -> None:
-    """Scenario 36: the link is down, the call goes on; everything comes in order, with its own time."""
-    floor.order()
-    left, right = floor.ends("left", "right")
-    dialog = Dialog(left, right, floor.subject, floor.other)
-    with floor.site.agency_away():
-        dialog.connect()
-        hold_and_end(left, right, dialog)
-    assert received(floor, 8) == UP + HELD
-    stamps = [line["timestamp"] for line in floor.lines() if "surveillanceStatus" not in line["message"]]
-    assert stamps == sorted(stamps)
-    assert len(set(stamps)) > 4, "the times are those of the events, not of the delivery"

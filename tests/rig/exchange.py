@@ -300,13 +300,13 @@ class Floor:
         ) is not None  # fmt: skip
 
     def content(self, case: str | None = None) -> dict[str, Line]:
-        """The newest account of each content channel of a case: "packets", "lost", "closed"."""
+        """The agency's last account of each content channel of a case that was closed: "packets", "lost"."""
         lines = self.exchange.messages.since(self._start)
         chosen = [line for line in lines if (line.get("case"), line.get("message")) == (case or self.case, "content")]
-        return {str(line["ccc"]): line for line in chosen}
+        return {str(line["ccc"]): line for line in chosen if line["closed"]}
 
     def packets(self, count: int, *, case: str | None = None, limit: float = EVENT_LIMIT_S) -> int:
-        """Waits until so many packets of content are accounted for; how many there are then."""
+        """After the call: waits until so many packets of content are accounted for; how many there are then."""
         self.exchange.messages.wait(
             lambda _: sum(line["packets"] for line in self.content(case).values()) >= count, limit, since=self._start
         )  # fmt: skip

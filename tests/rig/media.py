@@ -16,11 +16,13 @@ from contextlib import contextmanager, suppress
 from mediation.cli.demo_network import SPAN
 from mediation.runtime import config
 from tests.rig.exchange import Exchange, Floor
+from tests.rig.kamailio import WS_PORT
 from tests.rig.ladder import SIP_PORT, End
 from tests.rig.wire import Datagram, Recorder, datagram_socket
 
 LIMIT_S = 8.0
 CCC_HEADER = 12  # CCC identifier and NTP time before the intercepted IP packet (PacketCable)
+SIGNALLING = frozenset({SIP_PORT, WS_PORT})
 SSRC = itertools.count(0x7000)
 RECEIVER_REPORT = struct.Struct("!BBHI")
 
@@ -76,11 +78,33 @@ class Delivered:
 
     def captured(self, wanted: Callable[[Datagram], bool] = lambda _: True) -> Counter[bytes]:
         """The IP packets of media that passed the bridge."""
-        return Counter(each.packet for each in self._passed.kept() if wanted(each))
+        return Counter(each.packet for each in self._passed.kept() if is_media(each) and wanted(each))
+
+    def passed_until(self, wanted: Callable[[Datagram], bool]) -> bool:
+        """Waits until such a datagram passed the bridge; whether it did."""
+        return self._passed.until_any(wanted, LIMIT_S)
+
+    def during(self, call_id: str) -> list[Datagram]:
+        """What passed between a call's first message and its first BYE, in the order of the wire."""
+        found: list[Datagram] = []
+        name, up = call_id.encode(), False
+        for each in self._passed.kept():
+            if not is_media(each) and name in each.payload:
+                up = True
+                if each.payload.startswith(b"BYE "):
+                    break
+            elif up and is_media(each):
+                found.append(each)
+        return found
 
     def channels(self) -> set[str]:
         """The CCC identifiers that stood on the delivered packets, as ccOpen writes them."""
         return {each.payload[:4].hex().upper() for each in self._recorder.kept()}
+
+
+def is_media(each: Datagram) -> bool:
+    """Neither end is one that speaks SIP."""
+    return not SIGNALLING & {each.source[1], each.destination[1]}
 
 
 @contextmanager
@@ -96,14 +120,9 @@ def listening(port: int) -> Iterator[None]:
 def delivered(exchange: Exchange) -> Iterator[Delivered]:
     """Records inside the context."""
     port = config.load(exchange.site.path).lab_agency.content_port
-    signalling = {SIP_PORT, 8080}
-
-    def is_media(each: Datagram) -> bool:
-        return not signalling & {each.source[1], each.destination[1]}
-
     with (
         listening(port),
         Recorder("", "lo", lambda each: each.destination[1] == port) as recorder,
-        Recorder(exchange.network.namespace("switch"), SPAN, is_media) as passed,
+        Recorder(exchange.network.namespace("switch"), SPAN, lambda _: True) as passed,
     ):
         yield Delivered(exchange, recorder, passed)

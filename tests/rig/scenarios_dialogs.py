@@ -120,10 +120,9 @@ def replaces(floor: Floor) -> None:
     taking.bye()
 
 
-# S has a call up, so that the INVITE waits, whatever its Join asks for.
-@scenario("join", "B joins S's call with A: INVITE with Join to S (RFC 3911)", *OUT, "termAttempt",
-          "networkSignal callWaitingPattern1", "answer", "change", "confPartyChange joined 1", "release",
-          "release")  # fmt: skip
+# The phone mixes the calls and does not ring (RFC 3911 §4), so there is no call waiting.
+@scenario("join", "B joins S's call with A: INVITE with Join to S (RFC 3911)", *OUT, "termAttempt", "answer",
+          "change", "confPartyChange joined 1", "release", "release")  # fmt: skip
 def join(floor: Floor) -> None:
     left, right, dialog = outgoing(floor)
     third = floor.end("third")

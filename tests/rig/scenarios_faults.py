@@ -11,17 +11,20 @@ from contextlib import contextmanager
 
 from tests.rig.exchange import Floor
 from tests.rig.ladder import Dialog, End, sdp
+from tests.rig.media import delivered
 from tests.rig.scenario import OUT, Table
 from tests.rig.scenarios_content import OUT as OPENED
 from tests.rig.scenarios_content import SPOKEN, Talk, order
 
 HELD = ("subjectSignal hold", "connectionBreak", "subjectSignal retrieve", "connection", "release")
+# core/content.py takes the new handle of a call for a second sight of it, which it bars for good.
+RESTART = "content that follows a call to the handle that a restarted access function gives it"
 scenario = Table()
 
 
-def call(floor: Floor) -> tuple[End, End, Dialog]:
+def call(floor: Floor, *, ipv6: bool = False) -> tuple[End, End, Dialog]:
     """S on the left talks to A on the right."""
-    left, right = floor.ends("left", "right")
+    left, right = floor.ends("left", "right", ipv6=ipv6)
     return left, right, Dialog(left, right, floor.subject, floor.other).connect()
 
 
@@ -101,27 +104,26 @@ def content_link_lost(floor: Floor) -> None:
     speaking = Talk(floor)
     speaking.dialog.connect()
     speaking.talk()
-    floor.packets(SPOKEN)
     with floor.site.agency_away():
         pass
     floor.wait("ccChange")
-    before = floor.packets(0)
     speaking.talk()
     speaking.dialog.bye()
-    assert floor.packets(before + SPOKEN) == before + SPOKEN, "content after the link was back is missing"
+    assert floor.packets(SPOKEN) == SPOKEN, "content after the link was back is missing"  # of the new run's account
 
 
 @scenario("iap-killc", "the access function is killed in mid-call; content goes on at the next session description",
-          *OPENED, "ccClose", "release")  # fmt: skip
+          *OPENED, "ccClose", "release", needs=RESTART)  # fmt: skip
 def content_after_access_killed(floor: Floor) -> None:
-    order(floor)
-    speaking = Talk(floor)
-    speaking.dialog.connect()
-    speaking.talk()
-    assert floor.packets(SPOKEN) == SPOKEN
-    with killed(floor, "iap"):
-        pass
-    speaking.dialog.reinvite(sdp(speaking.left.address), sdp(speaking.right.address))
-    speaking.talk()
-    assert floor.packets(2 * SPOKEN) == 2 * SPOKEN, "no content after the restart"
-    speaking.dialog.bye()
+    order(floor, **{"content-form": "packetcable"})
+    with delivered(floor.exchange) as agency:
+        speaking = Talk(floor)
+        speaking.dialog.connect()
+        speaking.talk()
+        assert agency.until(SPOKEN), "no content before the restart"
+        with killed(floor, "iap"):
+            pass
+        speaking.dialog.reinvite(sdp(speaking.left.address), sdp(speaking.right.address))
+        speaking.talk()
+        assert agency.packets(2 * SPOKEN).total() == 2 * SPOKEN, "no content after the restart"
+        speaking.dialog.bye()

@@ -147,6 +147,11 @@ class Recorder:
         with self._changed:
             return self._changed.wait_for(lambda: len(self._kept) >= count, limit)
 
+    def until_any(self, wanted: Callable[[Datagram], bool], limit: float) -> bool:
+        """Waits until a datagram that is wanted is there; whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: any(map(wanted, self._kept)), limit)
+
     def kept(self) -> list[Datagram]:
         with self._changed:
             return list(self._kept)
