@@ -249,12 +249,6 @@ def test_short_calls(floor: Floor, agency: Delivered) -> None:
     assert "ccUnavailable" not in told
 
 
-BOTH_SIDES = pytest.mark.xfail(
-    strict=False,
-    reason="a relay's packets are delivered from both of its sides: each packet twice, where once is right",
-)
-
-
 class Anchored:
     """Real phones whose media pass the SBC: S and A, and beside them two strangers in a call of their own."""
 
@@ -292,7 +286,6 @@ def _spoken(packets: Counter[bytes], end: Callable[[bytes], str], phone: str) ->
     return Counter(packet[UDP_PAYLOAD:] for packet in packets.elements() if end(packet) == phone)
 
 
-@BOTH_SIDES
 def test_anchored_in_rtpengine(floor: Floor, agency: Delivered) -> None:
     """Short calls, one behind the other."""
     scene, calls = Anchored(floor), []
@@ -310,7 +303,6 @@ def test_anchored_in_rtpengine(floor: Floor, agency: Delivered) -> None:
     scene.check(agency, calls)
 
 
-@BOTH_SIDES
 def test_reports_of_anchored_media(floor: Floor, agency: Delivered) -> None:
     """A call that is long enough for RTCP of both phones."""
     scene = Anchored(floor)
