@@ -35,7 +35,9 @@ def order(floor: Floor, **more: str) -> None:
 def delivered(floor: Floor, count: int, case: str | None = None) -> None:
     """Exactly so many packets are with the agency, and it misses none."""
     got = floor.packets(count, case=case)
-    assert got == count, f"{got} packets of content instead of {count}"
+    if got != count:
+        status = floor.site.try_command("status", "--site", str(floor.site.path), "--json").stdout
+        raise AssertionError(f"{got} packets of content instead of {count}; {status}")
     assert not any(line["lost"] for line in floor.content(case).values()), "the agency misses packets"
 
 
