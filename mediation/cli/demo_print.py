@@ -31,6 +31,10 @@ WORDS = {
     "mediaAndAddressReporting": "media changed",
     "subjectSignal": "the subject signals to the network",
     "surveillanceStatus": "surveillance status",
+    "ccOpen": "a content channel is opened",
+    "ccChange": "the media of the content changed",
+    "ccClose": "the content channel is closed",
+    "ccUnavailable": "content cannot be had",
 }
 
 
