@@ -210,6 +210,7 @@ async def test_more_calls_than_channels(tmp_path: Path) -> None:
         await both_ways(r, xid, range(10))
         await both_ways(r, xid, range(10), 2, 2)
         await until(lambda: r.agency.count >= 20)
+        await until(lambda: {"ccOpen", "ccUnavailable"} <= set(r.names()))  # by the other link
         assert r.names().count("ccOpen") == r.names().count("ccUnavailable") == 1
         await r.base.tap.send(r.base.tap.pdus(xid, bye("call-1"), 1))
         await until(lambda: "ccClose" in r.names())

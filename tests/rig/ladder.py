@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -19,6 +20,9 @@ from tests.rig.wire import datagram_socket
 
 SIP_PORT = 5060
 LIMIT_S = 8.0
+# Between an offer and its answer: no network has a shorter way there and back, and a script on a busy machine would
+# speak from an address before anybody could have read that it is one. What follows the answer follows at once.
+ANSWER_S = 0.02
 BRANCH = itertools.count(1)
 REASONS = {
     100: "Trying", 180: "Ringing", 181: "Call Is Being Forwarded", 182: "Queued", 183: "Session Progress", 200: "OK",
@@ -78,6 +82,8 @@ class Transaction:
               headers: Sequence[str] = ()) -> Self:  # fmt: skip
         """A response; `tag` of its To when it is not that of the dialog (forking)."""
         dialog = self.dialog
+        if body and self.method in ("INVITE", "UPDATE"):
+            time.sleep(ANSWER_S)
         dialog.transmit(self.to, self.by, dialog.text(
             f"SIP/2.0 {status} {REASONS[status]}", self, headers=headers, body=body, kind=kind,
             remote_tag=tag or dialog.tag(self.to) if status > 100 else "", contact=self.to if status < 400 else None,

@@ -76,8 +76,13 @@ class Delivered:
         self._exchange.fence()
         return Counter(each.payload[CCC_HEADER:] for each in self._recorder.kept())
 
-    def captured(self, wanted: Callable[[Datagram], bool] = lambda _: True) -> Counter[bytes]:
-        """The IP packets of media that passed the bridge."""
+    def captured(
+        self, wanted: Callable[[Datagram], bool] = lambda _: True, delivered: Counter[bytes] | None = None
+    ) -> Counter[bytes]:
+        """The IP packets of media that passed the bridge; those of `delivered` are awaited in the capture, which may
+        come to them later than the agency."""
+        for packet in (delivered or Counter()) - Counter(each.packet for each in self._passed.kept() if is_media(each)):
+            self.passed_until(lambda each, packet=packet: each.packet == packet)  # type: ignore[misc]
         return Counter(each.packet for each in self._passed.kept() if is_media(each) and wanted(each))
 
     def passed_until(self, wanted: Callable[[Datagram], bool]) -> bool:
