@@ -261,6 +261,8 @@ class Mediator:
         if change.after is None:
             if change.before is not None:
                 self.content.end(change.before)  # before anything is said of it
+                if self.authority_clock.now_ns() >= change.before.not_after_ns:
+                    now_ns = change.before.not_after_ns  # over by its own time, whatever the wall clock says
                 outgoing = self.closings.end(change.before.xid) + self.tracker.end(change.before, now_ns)
                 self.tracker.take_bound()
                 self.links.deliver(outgoing)
