@@ -17,8 +17,6 @@ from tests.rig.scenarios_content import OUT as OPENED
 from tests.rig.scenarios_content import SPOKEN, Talk, order
 
 HELD = ("subjectSignal hold", "connectionBreak", "subjectSignal retrieve", "connection", "release")
-# core/content.py takes the new handle of a call for a second sight of it, which it bars for good.
-RESTART = "content that follows a call to the handle that a restarted access function gives it"
 scenario = Table()
 
 
@@ -113,7 +111,7 @@ def content_link_lost(floor: Floor) -> None:
 
 
 @scenario("iap-killc", "the access function is killed in mid-call; content goes on at the next session description",
-          *OPENED, "ccClose", "release", needs=RESTART)  # fmt: skip
+          *OPENED, "ccClose", "release")  # fmt: skip
 def content_after_access_killed(floor: Floor) -> None:
     order(floor, **{"content-form": "packetcable"})
     with delivered(floor.exchange) as agency:
