@@ -19,12 +19,12 @@ import trio
 from mediation.core import x2
 from mediation.core.errors import RemoteProtocolError
 from mediation.core.x2 import PduType
-from mediation.runtime import log, sockets
+from mediation.delivery.intake import FIRST_PAUSE_S, reach
+from mediation.runtime import log
 
 X3_SOCKET: Final = "iap.x3"
 RECEIVE_OCTETS: Final = 64 << 10  # of one drain: some 250 packets of G.711, 0.1 ms of this thread
 CATCH_UP_OCTETS: Final = 1 << 20  # before a call is closed: 80 s of it
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
 
 
 class ContentIntakeCounters(msgspec.Struct):
@@ -55,18 +55,9 @@ class ContentIntake:
 
     async def run(self) -> None:
         """Reads until it is cancelled, over all restarts of the access process."""
-        pause = FIRST_PAUSE_S
         while True:
+            raw = await reach(self._run_dir, X3_SOCKET)
             try:
-                stream = await sockets.connect(self._run_dir, X3_SOCKET)
-            except OSError:
-                await trio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_S)
-                continue
-            pause = FIRST_PAUSE_S
-            raw = socket.socket(fileno=stream.socket.detach())
-            try:
-                raw.setblocking(False)
                 self._raw = raw
                 self.counters.connections += 1
                 self._on_begin()
@@ -84,7 +75,7 @@ class ContentIntake:
                 self._raw = None
                 trio.lowlevel.notify_closing(raw)
                 raw.close()
-            await trio.sleep(pause)
+            await trio.sleep(FIRST_PAUSE_S)
 
     def catch_up(self) -> bool:
         """Takes what has come until now, without waiting; False when there is more than one turn's. What ends the
