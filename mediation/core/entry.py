@@ -104,7 +104,7 @@ class Padding(Entry, frozen=True, kw_only=True, tag="padding"):
     """Fills a tick's batch, so that the growth of the tree tells nobody how much was done."""
 
 
-# --- people, keys, agencies (core/roster.py) ---------------------------------------------------------------------------
+# --- people, keys, agencies (core/roster.py) ---
 
 
 class RosterChanged(Entry, frozen=True, kw_only=True, tag="roster-changed"):
@@ -115,7 +115,7 @@ class RosterChanged(Entry, frozen=True, kw_only=True, tag="roster-changed"):
     approvers: tuple[str, str]  # persons
 
 
-# --- the life of an order ----------------------------------------------------------------------------------------------
+# --- the life of an order ---
 
 
 class ExtensionFiled(Entry, frozen=True, kw_only=True, tag="extension-filed"):
@@ -157,14 +157,14 @@ class Destroyed(Entry, frozen=True, kw_only=True, tag="destroyed"):
 
 
 class Alarm(Entry, frozen=True, kw_only=True, tag="alarm"):
-    """Something a person must look at. `alarm` is a name of core/alarm.py; `case` is empty when it concerns no order."""
+    """Something a person must look at. `alarm` is a name of core/alarm.py; `case` is empty if it concerns no order."""
 
     alarm: str
     case: str = ""
     detail: str = ""
 
 
-# --- the ledger itself -------------------------------------------------------------------------------------------------
+# --- the ledger itself ---
 
 
 class WitnessesLost(Entry, frozen=True, kw_only=True, tag="witnesses-lost"):
@@ -186,7 +186,7 @@ class Stamped(Entry, frozen=True, kw_only=True, tag="stamped"):
     token_sha256: str
 
 
-# --- records of 47 CFR 1.20004 and the plan of 1.20003, 1.20005 --------------------------------------------------------
+# --- records of 47 CFR 1.20004 and the plan of 1.20003, 1.20005 ---
 
 
 class CertificateDrafted(Entry, frozen=True, kw_only=True, tag="certificate-drafted"):
@@ -220,11 +220,11 @@ class AmendmentOpened(Entry, frozen=True, kw_only=True, tag="amendment-opened"):
     due_s: int
 
 
-# --- detection ---------------------------------------------------------------------------------------------------------
+# --- detection ---
 
 
 class Reconciled(Entry, frozen=True, kw_only=True, tag="reconciled"):
-    """Taps found by the other path, live cases, certifications; `rounds` since the last entry that had no difference."""
+    """Taps found by the other path, live cases, certifications; `rounds` without a difference since the last entry."""
 
     taps: int
     cases: int
@@ -251,7 +251,7 @@ class CodeIdentity(Entry, frozen=True, kw_only=True, tag="code-identity"):
     changed: tuple[str, ...] = ()
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
+# --- reading ---
 
 
 class CaseRead(Entry, frozen=True, kw_only=True, tag="case-read"):
