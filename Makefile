@@ -24,11 +24,11 @@ STAMPS := build/stamps
 
 # To build; and to place real calls in network namespaces. Nothing of these starts a daemon.
 BUILD_PACKAGES := python3-venv python3-dev gcc libc6-dev clang libbpf-dev libelf-dev libssl-dev zlib1g-dev
-LIVE_PACKAGES := iproute2 sip-tester
+LIVE_PACKAGES := iproute2 sip-tester nftables
 # Independent readers of what we write, the real switches and phones of the rig (tests/rig), and what other detectors
 # of digits are compared with; tests that need one are skipped, visibly, without it.
 TEST_PACKAGES := tshark kamailio kamailio-websocket-modules rtpengine-daemon baresip-core tcpdump \
-    multimon-ng libspandsp-dev sox
+    multimon-ng libspandsp-dev sox softhsm2 bpftool
 
 EXT_SOURCES := setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h ext/*.c)
 BPF_OBJECTS := $(patsubst ext/bpf/%.bpf.c,mediation/access/%.bpf.o,$(wildcard ext/bpf/*.bpf.c))

@@ -100,8 +100,183 @@ class Recovered(Entry, frozen=True, kw_only=True, tag="recovered"):
     size: int
 
 
+class Padding(Entry, frozen=True, kw_only=True, tag="padding"):
+    """Fills a tick's batch, so that the growth of the tree tells nobody how much was done."""
+
+
+# --- people, keys, agencies (core/roster.py) ---
+
+
+class RosterChanged(Entry, frozen=True, kw_only=True, tag="roster-changed"):
+    """A change of persons, roles, keys or agencies' contacts, which two persons approved (47 CFR 1.20003(a))."""
+
+    number: int
+    change_sha256: str  # of the change's text
+    approvers: tuple[str, str]  # persons
+
+
+# --- the life of an order ---
+
+
+class ExtensionFiled(Entry, frozen=True, kw_only=True, tag="extension-filed"):
+    """Both tokens of an extension; it counts from the officer's act `extend` on."""
+
+    case: str
+    carrier_sha256: str  # of the order that is extended
+    legal_extension_sha256: str
+    carrier_extension_sha256: str
+    document_sha256: str
+    legal_person: str
+    carrier_person: str
+    not_after_s: int
+
+
+class CallBackFiled(Entry, frozen=True, kw_only=True, tag="call-back-filed"):
+    """The agency of an emergency order was called back at the directory's number by a second person (SEC-30)."""
+
+    case: str
+    legal_sha256: str
+    call_back_sha256: str
+    person: str
+
+
+class Sealed(Entry, frozen=True, kw_only=True, tag="sealed"):
+    """The order has ended and its certification is signed: its records wait for the end of their retention."""
+
+    case: str
+    carrier_sha256: str
+    destroy_after_s: int
+
+
+class Destroyed(Entry, frozen=True, kw_only=True, tag="destroyed"):
+    """The key of the order's records, and the salts of its entries, were destroyed (47 CFR 1.20004(b))."""
+
+    xid: str
+    certificate_sha256: str  # of the certificate of destruction
+    entries: tuple[int, ...]
+
+
+class Alarm(Entry, frozen=True, kw_only=True, tag="alarm"):
+    """Something a person must look at. `alarm` is a name of core/alarm.py; `case` is empty if it concerns no order."""
+
+    alarm: str
+    case: str = ""
+    detail: str = ""
+
+
+# --- the ledger itself ---
+
+
+class WitnessesLost(Entry, frozen=True, kw_only=True, tag="witnesses-lost"):
+    """No quorum cosigns: activations, extensions and changes wait; running cases go on until `grace_ends_us`."""
+
+    size: int  # of the last cosigned head
+    grace_ends_us: int
+
+
+class WitnessesFound(Entry, frozen=True, kw_only=True, tag="witnesses-found"):
+    size: int
+
+
+class Stamped(Entry, frozen=True, kw_only=True, tag="stamped"):
+    """An RFC 3161 time stamp over a checkpoint or a certification; the token itself lies beside the ledger."""
+
+    subject_sha256: str
+    authority: str
+    token_sha256: str
+
+
+# --- records of 47 CFR 1.20004 and the plan of 1.20003, 1.20005 ---
+
+
+class CertificateDrafted(Entry, frozen=True, kw_only=True, tag="certificate-drafted"):
+    case: str
+    certificate_sha256: str
+    unauthorized: bool = False
+
+
+class CertificateSigned(Entry, frozen=True, kw_only=True, tag="certificate-signed"):
+    case: str
+    certificate_sha256: str
+    signature_sha256: str
+    person: str
+
+
+class PlanAdopted(Entry, frozen=True, kw_only=True, tag="plan-adopted"):
+    """The policies and procedures in force; `filed_s` and `confirmation` once they are filed (1.20005)."""
+
+    version: int
+    plan_sha256: str
+    appendix_sha256: str
+    retention_days: int
+    filed_s: int = 0
+    confirmation: str = ""
+
+
+class AmendmentOpened(Entry, frozen=True, kw_only=True, tag="amendment-opened"):
+    """A change that must be filed within 90 days (47 CFR 1.20005(a))."""
+
+    cause: str  # officer, contact, retention, plan
+    due_s: int
+
+
+# --- detection ---
+
+
+class Reconciled(Entry, frozen=True, kw_only=True, tag="reconciled"):
+    """Taps found by the other path, live cases, certifications; `rounds` without a difference since the last entry."""
+
+    taps: int
+    cases: int
+    certifications: int
+    differences: int
+    rounds: int
+
+
+class Incident(Entry, frozen=True, kw_only=True, tag="incident"):
+    """A compromise or an unlawful interception was found (1.20003(c)); one report is drafted for each agency."""
+
+    incident: str  # identity
+    what: str  # a name of core/incident.py
+    evidence_sha256: str
+    agencies: int
+
+
+class CodeIdentity(Entry, frozen=True, kw_only=True, tag="code-identity"):
+    """SHA-256 of the daemon's code, configuration and adapters; `changed` names those that differ from the last."""
+
+    code_sha256: str
+    config_sha256: str
+    adapters_sha256: str
+    changed: tuple[str, ...] = ()
+
+
+# --- reading ---
+
+
+class CaseRead(Entry, frozen=True, kw_only=True, tag="case-read"):
+    """Somebody read case data, and why. `case` is empty for a list."""
+
+    case: str
+    what: str  # list, show, certificate, ledger, export, honey
+    person: str
+    reason: str
+    request_sha256: str
+
+
+class SampleDrawn(Entry, frozen=True, kw_only=True, tag="sample-drawn"):
+    """An auditor's seed, committed before the audit: which certifications it draws is then no one's choice (SEC-18)."""
+
+    seed_sha256: str
+    person: str
+    size: int
+
+
 Record = (
-    SiteMade | KeysLoaded | OrderFiled | CommandAccepted | Outcome | Expired | Revoked | Refused | Recovered
+    SiteMade | KeysLoaded | OrderFiled | CommandAccepted | Outcome | Expired | Revoked | Refused | Recovered | Padding
+    | RosterChanged | ExtensionFiled | CallBackFiled | Sealed | Destroyed | Alarm | WitnessesLost | WitnessesFound
+    | Stamped | CertificateDrafted | CertificateSigned | PlanAdopted | AmendmentOpened | Reconciled | Incident
+    | CodeIdentity | CaseRead | SampleDrawn
 )  # fmt: skip
 
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
