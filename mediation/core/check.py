@@ -87,3 +87,13 @@ class Check(enum.StrEnum):
     UNENCODABLE = "unencodable", "a field that the delivery profile cannot carry"
     IAP_UNKNOWN = "iap-unknown", "the order names an access point that the site does not have"
     REVOCATION = "revocation", "the revocation names no token of a live order of its case, or not of the signer's role"
+    # People, roles and keys (core/roster.py)
+    ROSTER = "roster", "the roster's change does not follow the one before it, or is not well formed"
+    ROSTER_APPROVAL = "roster-approval", "not two persons who may approve it, or one whom it concerns"
+    ROSTER_ROLES = "roster-roles", "the change would give a person a second role"
+    ROSTER_KEYS = "roster-keys", "the key, or its security key, or its name is enrolled already, or is not this person's"
+    ROSTER_DATES = "roster-dates", "the change is dated back, or ends what has ended"
+    ROSTER_FOUNDING = "roster-founding", "not founded by three or more executives whom the founding itself appoints"
+    PERSON_DATES = "person-dates", "a signer did not hold the role when the act was signed or entered"
+    SENIOR_OFFICER = "senior-officer", "no senior officer was in office when the order was activated"
+    ASSERTION = "assertion", "the security key's assertion is not of this act, or the user was not verified"
