@@ -87,3 +87,9 @@ class Check(enum.StrEnum):
     UNENCODABLE = "unencodable", "a field that the delivery profile cannot carry"
     IAP_UNKNOWN = "iap-unknown", "the order names an access point that the site does not have"
     REVOCATION = "revocation", "the revocation names no token of a live order of its case, or not of the signer's role"
+    # The kinds of orders
+    TERM = "term", "longer than this type of legal authorization can run"
+    EXTENSION = "extension", "the extension does not continue this order"
+    CALL_BACK = "call-back", "an emergency order without a second person's call-back to the directory number"
+    SUSPENDED = "suspended", "the interception is suspended"
+    SUSPENSION = "suspension", "only a running interception is suspended, only a suspended one resumed"

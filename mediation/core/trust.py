@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from mediation.core import jws, note
+from mediation.core import jws, note, term
 from mediation.core.case import Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
@@ -56,6 +56,7 @@ class Trust:
         self.ledger = ledger
         self.lab = lab
         self.revoked = frozenset(revoked)
+        self.terms = term.STATUTE  # the limits of the site, which are never longer
         self.rings: dict[Role, dict[str, Key]] = {}
         self._public: dict[str, Ed25519PublicKey] = {}
         self._opened: dict[str, note.Checkpoint] = {}
@@ -82,6 +83,7 @@ class Trust:
         rings = (Ring(role=role, keys=tuple(keys.values())) for role, keys in self.rings.items())
         trust = Trust(rings, self.ledger, lab=self.lab, revoked=self.revoked | frozenset(revoked))
         trust._opened, trust._verified = self._opened, self._verified
+        trust.terms = self.terms
         return trust
 
     def key(self, role: Role, kid: str) -> Key:
