@@ -91,9 +91,18 @@ class Check(enum.StrEnum):
     ROSTER = "roster", "the roster's change does not follow the one before it, or is not well formed"
     ROSTER_APPROVAL = "roster-approval", "not two persons who may approve it, or one whom it concerns"
     ROSTER_ROLES = "roster-roles", "the change would give a person a second role"
-    ROSTER_KEYS = "roster-keys", "the key, or its security key, or its name is enrolled already, or is not this person's"
+    ROSTER_KEYS = (
+        "roster-keys",
+        "the key, or its security key, or its name is enrolled already, or is not this person's",
+    )
     ROSTER_DATES = "roster-dates", "the change is dated back, or ends what has ended"
     ROSTER_FOUNDING = "roster-founding", "not founded by three or more executives whom the founding itself appoints"
     PERSON_DATES = "person-dates", "a signer did not hold the role when the act was signed or entered"
     SENIOR_OFFICER = "senior-officer", "no senior officer was in office when the order was activated"
     ASSERTION = "assertion", "the security key's assertion is not of this act, or the user was not verified"
+    # The kinds of orders
+    TERM = "term", "longer than this type of legal authorization can run"
+    EXTENSION = "extension", "the extension does not continue this order"
+    CALL_BACK = "call-back", "an emergency order without a second person's call-back to the directory number"
+    SUSPENDED = "suspended", "the interception is suspended"
+    SUSPENSION = "suspension", "only a running interception is suspended, only a suspended one resumed"
