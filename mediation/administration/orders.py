@@ -34,6 +34,7 @@ from mediation.core.check import Check
 from mediation.core.control import Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.trust import Key
+from mediation.runtime import vault
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust
 
@@ -50,7 +51,7 @@ class Orders:
         self.changed = changed
         self.counters: Counter[str] = Counter()
         self.held: set[str] = set()  # orders whose store is older than the ledger
-        self._store = Store(site.store_path)
+        self._store = Store(site.store_path, vault.unlock(site))
         try:
             seen = recovery.Seen()
             signer = read_ledger_key(site.path / "administrator" / LEDGER_KEY)
