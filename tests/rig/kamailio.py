@@ -24,11 +24,13 @@ MODULES = (
     "nathelper", "rtpengine", "xhttp", "websocket", "siptrace",
 )  # fmt: skip
 
+# One worker for each socket: several send on what came in the order in which they happen to run, so that two messages
+# of one call that come at once change places, on the wire and in the HEP3 feed, and the call is another one.
 TEMPLATE = """
 debug=1
 log_stderror=yes
-children=2
-tcp_children=2
+children=1
+tcp_children=1
 auto_aliases=no
 alias="%(domain)s"
 listen=udp:%(address)s:5060
