@@ -31,6 +31,7 @@ from mediation.core.case import ENDED, LIFE, Act, Command, Event, Revocation, St
 from mediation.core.check import Check
 from mediation.core.control import Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
+from mediation.runtime import vault
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust
 
@@ -47,7 +48,7 @@ class Orders:
         self.changed = changed
         self.counters: Counter[str] = Counter()
         self.held: set[str] = set()  # orders whose store is older than the ledger
-        self._store = Store(site.store_path)
+        self._store = Store(site.store_path, vault.unlock(site))
         try:
             seen = recovery.Seen()
             signer = read_ledger_key(site.path / "administrator" / LEDGER_KEY)

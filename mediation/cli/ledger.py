@@ -124,7 +124,7 @@ def _check_proof(path: Path, verifier: note.Verifier) -> None:
 
 def _compare_with_store(site: config.Site, report: verify.Report) -> None:
     """The administrator's own memory of the head: it can show that the ledger was put back to an older state."""
-    store = Store(site.store_path, readonly=True)
+    store = Store(site.store_path, None, readonly=True)
     try:
         least = store.head(report.head.origin)
     finally:
