@@ -64,6 +64,7 @@ class Orders:
             self._moments: list[tuple[int, str]] = []  # begins and ends of windows, in seconds
             self._owed: list[str] = []
             self._refusals = Limit(now_ns)
+            self.requests_seen = seen.requests
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
             self._store.close()
@@ -166,10 +167,10 @@ class Orders:
         with self._saving(stop=True):
             pass
 
-    def note(self, record: entry.Record) -> None:
-        """An entry about the administrator itself."""
-        self._enter([record])
-        with self._saving(stop=False):
+    def note(self, *records: entry.Record, stop: bool = False) -> None:
+        """Entries about the administrator itself; with `stop` a ledger that cannot be written does not raise."""
+        self._enter(records, stop=stop)
+        with self._saving(stop=stop):
             pass
 
     # --- what is asked of an order ---------------------------------------------------------------------------------

@@ -87,3 +87,9 @@ class Check(enum.StrEnum):
     UNENCODABLE = "unencodable", "a field that the delivery profile cannot carry"
     IAP_UNKNOWN = "iap-unknown", "the order names an access point that the site does not have"
     REVOCATION = "revocation", "the revocation names no token of a live order of its case, or not of the signer's role"
+    # Requests at the control socket (core/request.py)
+    REQUEST = "request", "the request is not signed by a person who may make it"
+    REQUEST_DATES = "request-dates", "the request was made too long ago, or ahead of time"
+    REPLAYED = "replayed", "this very request was made before"
+    REASON = "reason", "a reading of case data needs a reason, which names no subject"
+    TOO_MANY = "too-many", "too many refused requests: wait"
