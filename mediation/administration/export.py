@@ -86,8 +86,13 @@ def chosen(record: entry.Record, wanted: Export) -> bool:
 
 
 def _only(octets: bytes, opened: dict[int, bool]) -> bytes:
-    lines = octets.splitlines(keepends=True)
-    return b"".join(line for line in lines if opened.get(msgspec.json.decode(line, type=tiles.Line).index, False))
+    """Of a records file what is opened, with the padding and what says that a record was destroyed."""
+    kept = []
+    for text in octets.splitlines(keepends=True):
+        line = msgspec.json.decode(text, type=tiles.Line)
+        if line.seed or line.destroyed or opened.get(line.index, False):
+            kept.append(text)
+    return b"".join(kept)
 
 
 def _beside(root: Path) -> Iterator[tuple[str, bytes]]:

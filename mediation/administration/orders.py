@@ -18,22 +18,19 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 
-import apsw
-
-from mediation.administration import provision, recovery
+from mediation.administration import acting, filing, recovery
+from mediation.administration.acting import PENDING_ENTRY
+from mediation.administration.books import Books
 from mediation.administration.keys import LEDGER_KEY, read_ledger_key
-from mediation.administration.ledger import Entered, Ledger
-from mediation.administration.refusals import Limit
-from mediation.administration.store import PENDING, Store, Stored
-from mediation.core import authorization, entry, jws
+from mediation.administration.ledger import Ledger
+from mediation.administration.store import Store, Stored
+from mediation.core import entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import ENDED, LIFE, Act, Command, Event, Revocation, Role, State, TaskRequest
+from mediation.core.case import ENDED, LIFE, Act, Command, Event, Revocation, State, TaskRequest
 from mediation.core.check import Check
 from mediation.core.control import Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
-from mediation.core.trust import Key
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust
 
@@ -62,9 +59,8 @@ class Orders:
             self._orders: dict[str, Stored] = {}
             self._cases: dict[str, list[Stored]] = {}
             self._moments: list[tuple[int, str]] = []  # begins and ends of windows, in seconds
-            self._owed: list[str] = []
-            self._refusals = Limit(now_ns)
             self.requests_seen = seen.requests
+            self._books = Books(self.ledger, self._store, self.counters, now_ns)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
             self._store.close()
@@ -90,11 +86,11 @@ class Orders:
         results: list[Result] = []
         accepted: list[tuple[Stored, list[entry.Record]]] = []
         cases: set[str] = set()
-        for filing in filings:
+        for filed in filings:
             try:
-                order, records = self._examine_filing(filing, cases, now_ns)
+                order, records = self._examine_filing(filed, cases, now_ns)
             except AuthorizationError as error:
-                results.append(self._refuse(error, filing.carrier, now_ns))
+                results.append(self._books.refuse(error, filed.carrier, now_ns))
                 continue
             accepted.append((order, records))
             cases.add(order.case)
@@ -107,11 +103,11 @@ class Orders:
                 for sequence, (text, _entered) in enumerate(order.commands, 1):
                     self._store.add_command(order.carrier_sha256, sequence, text)
         try:
-            entered = iter(self._enter([record for _, records in accepted for record in records]))
+            entered = iter(self._books.enter([record for _, records in accepted for record in records]))
         except LedgerError:
             self._store.drop_pending()
             raise
-        with self._saving(stop=False):
+        with self._books.saving(stop=False):
             for order, _ in accepted:
                 order.filed = next(entered).index
                 order.commands = [(text, next(entered)) for text, _ in order.commands]
@@ -147,11 +143,11 @@ class Orders:
                 order.state = LIFE[order.state, Event.BEGIN]
         if not ended and not begun:
             return
-        self._enter(
+        self._books.enter(
             [entry.Expired(time_us=now_ns // 1000, case=o.case, carrier_sha256=o.carrier_sha256) for o in ended],
             stop=True,
         )
-        with self._saving(stop=True):
+        with self._books.saving(stop=True):
             for order in (*ended, *begun):
                 self._store.set_state(order.carrier_sha256, order.state)
         for order in (*ended, *begun):
@@ -163,15 +159,11 @@ class Orders:
 
     def outcomes(self, records: Sequence[entry.Outcome]) -> None:
         """What the functions answered: the second entry of "log before act"."""
-        self._enter(records, stop=True)
-        with self._saving(stop=True):
-            pass
+        self._books.note(records, stop=True)
 
     def note(self, *records: entry.Record, stop: bool = False) -> None:
         """Entries about the administrator itself; with `stop` a ledger that cannot be written does not raise."""
-        self._enter(records, stop=stop)
-        with self._saving(stop=stop):
-            pass
+        self._books.note(records, stop=stop)
 
     # --- what is asked of an order ---------------------------------------------------------------------------------
 
@@ -190,79 +182,35 @@ class Orders:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _examine_filing(self, filing: Filing, cases: set[str], now_ns: int) -> tuple[Stored, list[entry.Record]]:
+    def _examine_filing(self, filed: Filing, cases: set[str], now_ns: int) -> tuple[Stored, list[entry.Record]]:
         """One order, ready to be stored, with its entries; `cases` are those of the same batch."""
-        acts: tuple[tuple[Command, Key], ...] = ()
-        if filing.commands:
-            found = authorization.examine_acts(filing.legal, filing.carrier, filing.commands, self.trust)
-            order, acts = found.order, found.commands
-        else:
-            order = authorization.examine_order(filing.legal, filing.carrier, self.trust)
-        carrier_sha256, legal_sha256 = jws.sha256_hex(filing.carrier), jws.sha256_hex(filing.legal)
-        if carrier_sha256 in self._orders:
+        if jws.sha256_hex(filed.carrier) in self._orders:
             raise AuthorizationError(Check.ALREADY_FILED)
-        if order.legal.case in cases or any(o.state not in ENDED for o in self.of_case(order.legal.case)):
+        order, records = filing.examine(filed, self.trust, self.site, now_ns)
+        if order.case in cases or any(o.state not in ENDED for o in self.of_case(order.case)):
             raise AuthorizationError(Check.CASE_LIVE)
-        if not self.trust.revoked.isdisjoint((carrier_sha256, legal_sha256)):
-            raise AuthorizationError(Check.REVOKED)
-        if now_ns >= order.legal.not_after_s * NS:
-            raise AuthorizationError(Check.EXPIRED)
-        authorization.check_order_dates(order, now_ns // NS)
-        provision.check(order, self.site)
-        time_us = now_ns // 1000
-        records: list[entry.Record] = [
-            entry.OrderFiled(
-                time_us=time_us, case=order.legal.case, xid=authorization.xid(filing.carrier).hex(),
-                agency=order.legal.agency, authority=order.legal.authority, legal_sha256=legal_sha256,
-                carrier_sha256=carrier_sha256, document_sha256=order.legal.document_sha256,
-                legal_person=order.legal_key.person, carrier_person=order.carrier_key.person,
-            )
-        ]  # fmt: skip
-        state = State.FILED
-        for text, (command, key) in zip(filing.commands, acts, strict=True):
-            authorization.check_dates(command, key, now_ns // NS)
-            records.append(_accepted(text, command, key.person, legal_sha256, time_us))
-            if command.act is not Act.DDE:
-                state = LIFE[state, Event(command.act)]
-        stored = Stored(
-            carrier_sha256=carrier_sha256, legal_sha256=legal_sha256, xid=authorization.xid(filing.carrier).hex(),
-            case=order.legal.case, legal=filing.legal, carrier=filing.carrier,
-            not_before_s=order.legal.not_before_s, not_after_s=order.legal.not_after_s, state=state, filed=PENDING,
-            commands=[(text, _PENDING) for text in filing.commands],
-        )  # fmt: skip
-        return stored, records
+        return order, records
 
     def _perform_one(self, text: str, now_ns: int) -> Stored:
-        command = jws.decode(jws.split(text).payload, Command)  # only to find the order: nothing is believed yet
-        order = self._orders.get(command.carrier_sha256)
+        claimed = jws.decode(jws.split(text).payload, Command)  # only to find the order: nothing is believed yet
+        order = self._orders.get(claimed.carrier_sha256)
         if order is None:
             raise AuthorizationError(Check.ORDER_UNKNOWN)
-        if order.state in ENDED:
-            raise AuthorizationError(Check[order.state.name])
-        if order.carrier_sha256 in self.held and command.act is not Act.DEACTIVATE:
-            raise AuthorizationError(Check.SUPERSEDED, "the ledger knows of acts that the store has lost")
-        if now_ns >= order.not_after_s * NS:
-            raise AuthorizationError(Check.EXPIRED)
-        texts = [*(earlier for earlier, _ in order.commands), text]
-        acts = authorization.examine_acts(order.legal, order.carrier, texts, self.trust)
-        command, key = acts.commands[-1]
-        authorization.check_dates(command, key, now_ns // NS)
-        if command.act is Act.ACTIVATE:
-            authorization.check_order_dates(acts.order, now_ns // NS)
-        record = _accepted(text, command, key.person, order.legal_sha256, now_ns // 1000)
+        acted = acting.examine(text, order, self.trust, now_ns, held=order.carrier_sha256 in self.held)
+        command = acted.command
         stop = command.act is Act.DEACTIVATE
-        with self._saving(stop=stop):
+        with self._books.saving(stop=stop):
             self._store.add_command(order.carrier_sha256, command.sequence, text)
         try:
-            entered = self._enter([record], stop=stop)
+            entered = self._books.enter([acted.record], stop=stop)
         except LedgerError:
             self._store.drop_pending()
             raise
-        place = entered[0] if entered else _PENDING  # pending: a stop whose entry is owed
+        place = entered[0] if entered else PENDING_ENTRY  # pending: a stop whose entry is owed
         order.commands.append((text, place))
         if command.act is not Act.DDE:
             order.state = LIFE[order.state, Event(command.act)]
-        with self._saving(stop=stop):
+        with self._books.saving(stop=stop):
             self._store.entered(order.carrier_sha256, command.sequence, place)
             self._store.set_state(order.carrier_sha256, order.state)
         self.changed(order)
@@ -272,29 +220,14 @@ class Orders:
         return order
 
     def _revoke_one(self, text: str, now_ns: int) -> Stored:
-        claimed = jws.decode(jws.split(text).payload, Revocation)
-        found = [
-            order
-            for order in self.of_case(claimed.case)
-            if claimed.token_sha256 in (order.legal_sha256, order.carrier_sha256) and order.state not in ENDED
-        ]
-        if not found:
-            raise AuthorizationError(Check.REVOCATION)
-        role = Role.LEGAL if claimed.token_sha256 == found[0].legal_sha256 else Role.CARRIER
-        revocation, key = authorization.signed(text, Revocation, role, self.trust)
-        if revocation.lab is not self.trust.lab:
-            raise AuthorizationError(Check.LAB_TOKEN)
-        authorization.check_key_dates(key, revocation.issued_s, now_ns // NS)
-        order = found[0]  # at most one order of a case is live
-        self.trust = self.trust.with_revoked((revocation.token_sha256,))
+        claimed = jws.decode(jws.split(text).payload, Revocation)  # only to find the case
+        withdrawn = acting.examine_revocation(text, self.of_case(claimed.case), self.trust, now_ns)
+        order, token = withdrawn.order, withdrawn.revocation.token_sha256
+        self.trust = self.trust.with_revoked((token,))
         order.state = LIFE[order.state, Event.REVOKE]
-        record = entry.Revoked(
-            time_us=now_ns // 1000, case=order.case, carrier_sha256=order.carrier_sha256,
-            token_sha256=revocation.token_sha256, revocation_sha256=jws.sha256_hex(text), person=key.person,
-        )  # fmt: skip
-        self._enter([record], stop=True)
-        with self._saving(stop=True):
-            self._store.add_revocation(revocation.token_sha256, order.carrier_sha256, text)
+        self._books.enter([withdrawn.record], stop=True)
+        with self._books.saving(stop=True):
+            self._store.add_revocation(token, order.carrier_sha256, text)
             self._store.set_state(order.carrier_sha256, order.state)
         self.changed(order)
         return order
@@ -303,50 +236,8 @@ class Orders:
         try:
             order = act(text, now_ns)
         except AuthorizationError as error:
-            return self._refuse(error, text, now_ns)
+            return self._books.refuse(error, text, now_ns)
         return Result(case=order.case, xid=order.xid)
-
-    def _refuse(self, error: AuthorizationError, text: str, now_ns: int) -> Result:
-        """Counts a refused attempt, and enters it at a bounded rate: refusals must not fill the disk."""
-        self.counters["refused"] += 1
-        if self._refusals.allow(now_ns):
-            record = entry.Refused(
-                time_us=now_ns // 1000, check=error.check, text_sha256=jws.sha256_hex(text),
-                suppressed=self._refusals.take_suppressed(),
-            )  # fmt: skip
-            self._enter([record], stop=True)
-            with self._saving(stop=True):
-                pass
-        else:
-            self.counters["refused_without_entry"] += 1
-        return Result(check=error.check, detail=error.detail)
-
-    def _enter(self, records: Sequence[entry.Record], *, stop: bool = False) -> list[Entered]:
-        """Appends to the ledger. With `stop`, a ledger that cannot be written does not raise: the entry is owed."""
-        texts = [entry.encode(record) for record in records]
-        owed = len(self._owed)
-        try:
-            entered = self.ledger.append([*self._owed, *texts])
-        except LedgerError:
-            self.counters["ledger_append_failed"] += 1
-            if not stop:
-                raise
-            self._owed += texts
-            return []
-        self._owed.clear()
-        return entered[owed:]
-
-    @contextmanager
-    def _saving(self, *, stop: bool) -> Iterator[None]:
-        """A transaction with the ledger's head in it. A stop goes on without it when the store cannot be written."""
-        try:
-            with self._store.transaction():
-                yield
-                self._store.set_head(self.ledger.head)
-        except apsw.Error:
-            self.counters["store_write_failed"] += 1
-            if not stop:
-                raise
 
     def _hold(self, order: Stored) -> None:
         self._orders[order.carrier_sha256] = order
@@ -364,16 +255,6 @@ class Orders:
             self._hold(order)
         self.counters["orders_held"] = len(self.held)
         if self.ledger.size > known or self.ledger.interrupted:
-            self._enter([entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)])
+            self._books.enter([entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)])
         self._store.set_head(self.ledger.head)
         self.advance(now_ns)
-
-
-_PENDING = Entered(index=PENDING, record="", salt="")
-
-
-def _accepted(text: str, command: Command, person: str, legal_sha256: str, time_us: int) -> entry.CommandAccepted:
-    return entry.CommandAccepted(
-        time_us=time_us, case=command.case, act=command.act, sequence=command.sequence, legal_sha256=legal_sha256,
-        carrier_sha256=command.carrier_sha256, command_sha256=jws.sha256_hex(text), officer=person,
-    )  # fmt: skip

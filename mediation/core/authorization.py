@@ -31,6 +31,7 @@ from mediation.core.case import (
     Proof,
     Revocation,
     Role,
+    Standing,
     Task,
     TaskRequest,
 )
@@ -123,6 +124,7 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
     if len(request.proofs) != len(request.commands):
         raise AuthorizationError(Check.PROOF_COUNT)
     last_index = -1
+    entered_s: list[int] = []
     for text, (command, officer_key), proof in zip(request.commands, acts.commands, request.proofs, strict=True):
         record = _proven(proof, trust)
         if (record.case, record.act, record.sequence) != (command.case, command.act, command.sequence) or (
@@ -135,8 +137,10 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
         if record.time_us * 1000 > now_ns + CLOCK_SKEW_S * NS:
             raise AuthorizationError(Check.PROOF_TIME)
         check_dates(command, officer_key, record.time_us // US)
+        entered_s.append(record.time_us // US)
         if command.sequence == 1:
             check_order_dates(acts.order, record.time_us // US)
+            check_senior_officer(trust, record.time_us // US)
 
     legal, carrier, last = acts.order.legal, acts.order.carrier, acts.commands[-1][0]
     return Task(
@@ -154,6 +158,7 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
         dde=last.dde,
         sequence=last.sequence,
         lab=trust.lab,
+        standing=_standing(acts, entered_s, (legal_sha256, carrier_sha256)),
     )
 
 
@@ -235,7 +240,7 @@ def distinct(*keys: Key) -> None:
 
 def single_role(trust: Trust, *keys: Key) -> None:
     """Nobody who signs holds a second role, whether he uses it here or not (SEC-16)."""
-    if any(len(trust.roles_of[key.person]) != 1 for key in keys):
+    if any(key.person in trust.of_two_roles for key in keys):
         raise AuthorizationError(Check.DISTINCT_ROLES)
 
 
@@ -328,6 +333,36 @@ def check_order_dates(order: Order, entered_s: int) -> None:
     check_key_dates(order.carrier_key, order.carrier.issued_s, entered_s)
 
 
+def check_senior_officer(trust: Trust, entered_s: int) -> None:
+    """Somebody was appointed to see to it that interceptions are lawful, when one began (47 CFR 1.20003(b)(4))."""
+    if trust.senior_officer(entered_s) is None:
+        raise AuthorizationError(Check.SENIOR_OFFICER)
+
+
+def check_standing(standing: Standing, trust: Trust) -> None:
+    """Whether an admitted task still stands after a change of the roster or a withdrawal, without its texts.
+
+    Raises AuthorizationError: what `admit` would now raise of its signers, their dates or its tokens.
+    """
+    if not trust.revoked.isdisjoint(standing.tokens):
+        raise AuthorizationError(Check.REVOKED)
+    for role, kid, issued_s, entered_s in standing.signers:
+        check_key_dates(trust.key(role, kid), issued_s, entered_s)
+    if standing.signers:
+        check_senior_officer(trust, standing.signers[0][3])
+
+
+def _standing(acts: Acts, entered_s: Sequence[int], tokens: tuple[str, ...]) -> Standing:
+    order, first_s = acts.order, entered_s[0]
+    officers = ((Role.OFFICER, key.kid, c.issued_s, at) for (c, key), at in zip(acts.commands, entered_s, strict=True))
+    signers = (
+        (Role.LEGAL, order.legal_key.kid, order.legal.issued_s, first_s),
+        (Role.CARRIER, order.carrier_key.kid, order.carrier.issued_s, first_s),
+        *officers,
+    )
+    return Standing(tokens=tokens, signers=signers)
+
+
 def check_key_dates(key: Key, issued_s: int, entered_s: int) -> None:
     """The key was good when it signed, and no later act can be back-dated into its life: the ledger's time counts.
 
@@ -337,6 +372,10 @@ def check_key_dates(key: Key, issued_s: int, entered_s: int) -> None:
         raise AuthorizationError(Check.COMMAND_DATES)
     if not key.not_before_s <= issued_s < key.not_after_s or not key.not_before_s <= entered_s < key.not_after_s:
         raise AuthorizationError(Check.KEY_DATES)
+    if key.held is not None:
+        for moment_s in (issued_s, entered_s):
+            if not any(from_s <= moment_s < to_s for from_s, to_s in key.held):
+                raise AuthorizationError(Check.PERSON_DATES)
 
 
 def _proven(proof: Proof, trust: Trust) -> entry.CommandAccepted:

@@ -38,6 +38,7 @@ class Role(enum.StrEnum):
     CARRIER = "carrier"  # the carrier authorizer
     OFFICER = "officer"  # the officer or employee whose affirmative act activates
     AUDITOR = "auditor"
+    EXECUTIVE = "executive"  # approves changes of persons, roles and keys, with a second one; no part in any order
 
 
 class Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -153,6 +154,14 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     proofs: tuple[Proof, ...]
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """By whose signatures a task stands, and when they counted: what a later change of the roster is judged against.
+    Nothing of the case. `signers`: role, kid, second of issue, second of entry; the legal reviewer first."""
+
+    tokens: tuple[str, ...] = ()  # SHA-256 of each token, whose withdrawal ends the task
+    signers: tuple[tuple[Role, str, int, int], ...] = ()
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What `authorization.admit` makes of a TaskRequest that passed every check."""
 
@@ -170,6 +179,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     dde: bool  # and Capability.DIGITS is in capabilities
     sequence: int  # of the last command seen
     lab: bool
+    standing: Standing = Standing()
 
 
 class State(enum.StrEnum):

@@ -93,3 +93,13 @@ class Check(enum.StrEnum):
     REPLAYED = "replayed", "this very request was made before"
     REASON = "reason", "a reading of case data needs a reason, which names no subject"
     TOO_MANY = "too-many", "too many refused requests: wait"
+    # People, roles and keys (core/roster.py)
+    ROSTER = "roster", "the roster's change does not follow the one before it, or is not well formed"
+    ROSTER_APPROVAL = "roster-approval", "not two persons who may approve it, or one whom it concerns"
+    ROSTER_ROLES = "roster-roles", "the change would give a person a second role"
+    ROSTER_KEYS = "roster-keys", "the key, or its security key, or its name is enrolled already, or is not this person's"
+    ROSTER_DATES = "roster-dates", "the change is dated back, or ends what has ended"
+    ROSTER_FOUNDING = "roster-founding", "not founded by three or more executives whom the founding itself appoints"
+    PERSON_DATES = "person-dates", "a signer did not hold the role when the act was signed or entered"
+    SENIOR_OFFICER = "senior-officer", "no senior officer was in office when the order was activated"
+    ASSERTION = "assertion", "the security key's assertion is not of this act, or the user was not verified"

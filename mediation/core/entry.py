@@ -27,12 +27,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class SiteMade(Entry, frozen=True, kw_only=True, tag="site-made"):
+    """`founding`: SHA-256 of the roster's first line on a lab site; a real one is founded later, by RosterChanged 0."""
+
     origin: str
     lab: bool
+    founding: str = ""
 
 
 class KeysLoaded(Entry, frozen=True, kw_only=True, tag="keys-loaded"):
-    """The administrator started, and these are the SHA-256 of the key rings it read, by role."""
+    """The administrator started, and these are the SHA-256 of what it believes: `roster`, the last line; `founding`,
+    the first."""
 
     rings: dict[str, str]
 
@@ -113,8 +117,8 @@ class RosterChanged(Entry, frozen=True, kw_only=True, tag="roster-changed"):
     """A change of persons, roles, keys or agencies' contacts, which two persons approved (47 CFR 1.20003(a))."""
 
     number: int
-    change_sha256: str  # of the change's text
-    approvers: tuple[str, str]  # persons
+    change_sha256: str  # of the roster's line: the change with its approvals
+    approvers: tuple[str, ...]  # persons: two, or all that founded the site
 
 
 # --- the life of an order ---

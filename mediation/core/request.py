@@ -19,14 +19,14 @@ from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from mediation.core import authorization, control, jws
 from mediation.core.authorization import CLOCK_SKEW_S, NONCE, NS
 from mediation.core.case import Role, Signed
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
-from mediation.core.trust import Key, Trust
+from mediation.core.key import ALGORITHMS, Key, Public
+from mediation.core.trust import Trust
 
 TYP = "mediation-request"
 MAX_LIFE_S = 60  # from issue to expiry (ours): a request is made by the person who is there
@@ -49,13 +49,24 @@ EVERY_CASE = frozenset({Role.OFFICER, Role.AUDITOR})  # the others see the order
 # What must not tell an outsider whether a key exists, whose it is, and what its role may: all of it is `request`.
 AUTHENTICATION = frozenset({
     Check.STRUCTURE, Check.ALGORITHM, Check.TOKEN_TYPE, Check.KEY_UNKNOWN, Check.KEY_ROLE, Check.SIGNATURE,
-    Check.KEY_DATES, Check.LAB_KEY, Check.LAB_TOKEN, Check.DISTINCT_ROLES,
+    Check.KEY_DATES, Check.LAB_KEY, Check.LAB_TOKEN, Check.DISTINCT_ROLES, Check.ASSERTION, Check.PERSON_DATES,
 })  # fmt: skip
 # Of an act, only what tells of keys: the rest is what a person must read to put his own mistake right.
-KEYS = frozenset({Check.KEY_UNKNOWN, Check.KEY_ROLE, Check.SIGNATURE})
+KEYS = frozenset({Check.KEY_UNKNOWN, Check.KEY_ROLE, Check.SIGNATURE, Check.ALGORITHM, Check.ASSERTION})
 
-# The base point of edwards25519 (RFC 8032 §5.1), as a key that signed nothing: an unknown key costs what a known does.
-_DECOY = Ed25519PublicKey.from_public_bytes(bytes.fromhex("58" + "66" * 31))
+# The base points of edwards25519 (RFC 8032 §5.1) and P-256 (FIPS 186-4 D.1.2.3), as keys that signed nothing: an
+# unknown key costs what a known one does.
+_POINTS = {
+    "ed25519": "58" + "66" * 31,
+    "es256": "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+    "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5",
+}
+_DECOYS = {
+    ALGORITHMS[form]: Public.load(
+        Key(kid="decoy", person="decoy", public=point, not_before_s=0, not_after_s=0, form=form)
+    )
+    for form, point in _POINTS.items()
+}
 
 
 class Envelope(Signed, frozen=True, kw_only=True):
@@ -104,12 +115,18 @@ def examine(text: str, trust: Trust, now_ns: int) -> Opened:
     parts = jws.split(text)
     if parts.header.typ != TYP:
         raise AuthorizationError(Check.TOKEN_TYPE)
-    found = _find(trust, parts.header.kid)
+    now_s = now_ns // NS
+    found = _find(trust, parts.header.kid, now_s)
     if found is None:
         _verify_decoy(parts)
         raise AuthorizationError(Check.KEY_UNKNOWN)
     role, key = found
-    trust.verify(parts, key)
+    try:
+        trust.verify(parts, key)
+    except AuthorizationError as error:
+        if error.check != Check.SIGNATURE:  # refused before the mathematics
+            _verify_decoy(parts)
+        raise
     envelope = jws.decode(parts.payload, Envelope)
     try:
         inquiry = control.decode_inquiry(envelope.request)
@@ -124,9 +141,7 @@ def examine(text: str, trust: Trust, now_ns: int) -> Opened:
         raise AuthorizationError(Check.LAB_TOKEN)
     if not NONCE.fullmatch(envelope.nonce):
         raise AuthorizationError(Check.STRUCTURE, "nonce")
-    now_s = now_ns // NS
-    if not key.not_before_s <= now_s < key.not_after_s:
-        raise AuthorizationError(Check.KEY_DATES)
+    authorization.check_key_dates(key, now_s, now_s)
     if not (
         0 < envelope.expires_s - envelope.issued_s <= MAX_LIFE_S
         and envelope.issued_s <= now_s + CLOCK_SKEW_S
@@ -140,15 +155,15 @@ def examine(text: str, trust: Trust, now_ns: int) -> Opened:
     )  # fmt: skip
 
 
-def _find(trust: Trust, kid: str) -> tuple[Role, Key] | None:
-    for role, keys in trust.rings.items():
-        if (key := keys.get(kid)) is not None:
-            return role, key
-    return None
+def _find(trust: Trust, kid: str, now_s: int) -> tuple[Role, Key] | None:
+    """The key, in the role that its person holds now; who changed roles has it in both rings."""
+    found = [(role, key) for role, keys in trust.rings.items() if (key := keys.get(kid)) is not None]
+    now = [(role, key) for role, key in found if key.held is None or any(a <= now_s < b for a, b in key.held)]
+    return next(iter(now or found), None)
 
 
 def _verify_decoy(parts: jws.Parts) -> None:
     try:
-        jws.verify(parts, _DECOY)
+        jws.verify(parts, _DECOYS.get(parts.header.alg, _DECOYS[jws.ALGORITHM]))
     except AuthorizationError:
         return

@@ -1,0 +1,83 @@
+"""The two books of the administration, written together: the ledger, and the store with the ledger's head in it.
+
+Answers for "log before act": whatever starts or changes an interception is on the disk, in the store and in the
+ledger, before anybody is told of it. A stop is carried out even when the ledger cannot be written; its entry is then
+owed and made with the next one that succeeds. Knows no order and decides nothing.
+
+Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import apsw
+
+from mediation.administration.ledger import Entered, Ledger
+from mediation.administration.refusals import Limit
+from mediation.administration.store import Store
+from mediation.core import entry, jws
+from mediation.core.control import Result
+from mediation.core.errors import AuthorizationError, LedgerError
+
+
+class Books:
+    """The ledger and the store of one site; `counters` are the caller's."""
+
+    def __init__(self, ledger: Ledger, store: Store, counters: Counter[str], now_ns: int) -> None:
+        self.ledger = ledger
+        self.store = store
+        self._counters = counters
+        self._owed: list[str] = []
+        self._refusals = Limit(now_ns)
+
+    def enter(self, records: Sequence[entry.Record], *, stop: bool = False) -> list[Entered]:
+        """Appends to the ledger. With `stop`, a ledger that cannot be written does not raise: the entry is owed.
+
+        Raises LedgerError.
+        """
+        texts = [entry.encode(record) for record in records]
+        owed = len(self._owed)
+        try:
+            entered = self.ledger.append([*self._owed, *texts])
+        except LedgerError:
+            self._counters["ledger_append_failed"] += 1
+            if not stop:
+                raise
+            self._owed += texts
+            return []
+        self._owed.clear()
+        return entered[owed:]
+
+    @contextmanager
+    def saving(self, *, stop: bool) -> Iterator[None]:
+        """A transaction with the ledger's head in it. A stop goes on without it when the store cannot be written."""
+        try:
+            with self.store.transaction():
+                yield
+                self.store.set_head(self.ledger.head)
+        except apsw.Error:
+            self._counters["store_write_failed"] += 1
+            if not stop:
+                raise
+
+    def note(self, records: Sequence[entry.Record], *, stop: bool) -> None:
+        """Entries with nothing beside them in the store. Raises LedgerError unless `stop`."""
+        self.enter(records, stop=stop)
+        with self.saving(stop=stop):
+            pass
+
+    def refuse(self, error: AuthorizationError, text: str, now_ns: int) -> Result:
+        """Counts a refused attempt, and enters it at a bounded rate: refusals must not fill the disk."""
+        self._counters["refused"] += 1
+        if self._refusals.allow(now_ns):
+            record = entry.Refused(
+                time_us=now_ns // 1000, check=error.check, text_sha256=jws.sha256_hex(text),
+                suppressed=self._refusals.take_suppressed(),
+            )  # fmt: skip
+            self.note([record], stop=True)
+        else:
+            self._counters["refused_without_entry"] += 1
+        return Result(check=error.check, detail=error.detail)

@@ -1,0 +1,61 @@
+"""How an order comes in: its two tokens, with or without its activation, judged before anything is entered.
+
+Answers for refusing here, by the name of a check, whatever the order's tokens, the site or another order of the case
+do not allow. It holds no authority and writes nothing: `orders` enters and stores what this module has found good.
+"""
+
+from __future__ import annotations
+
+from mediation.administration import provision
+from mediation.administration.acting import PENDING_ENTRY, accepted
+from mediation.administration.store import PENDING, Stored
+from mediation.core import authorization, entry, jws
+from mediation.core.authorization import NS
+from mediation.core.case import LIFE, Act, Command, Event, State
+from mediation.core.check import Check
+from mediation.core.control import Filing
+from mediation.core.errors import AuthorizationError
+from mediation.core.trust import Key, Trust
+from mediation.runtime.config import Site
+
+
+def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stored, list[entry.Record]]:
+    """One order, ready to be stored, with its entries: the filing, then each act.
+
+    Does not look at other orders. Raises AuthorizationError.
+    """
+    acts: tuple[tuple[Command, Key], ...] = ()
+    if filing.commands:
+        found = authorization.examine_acts(filing.legal, filing.carrier, filing.commands, trust)
+        order, acts = found.order, found.commands
+    else:
+        order = authorization.examine_order(filing.legal, filing.carrier, trust)
+    carrier_sha256, legal_sha256 = jws.sha256_hex(filing.carrier), jws.sha256_hex(filing.legal)
+    if not trust.revoked.isdisjoint((carrier_sha256, legal_sha256)):
+        raise AuthorizationError(Check.REVOKED)
+    if now_ns >= order.legal.not_after_s * NS:
+        raise AuthorizationError(Check.EXPIRED)
+    authorization.check_order_dates(order, now_ns // NS)
+    provision.check(order, site)
+    time_us = now_ns // 1000
+    records: list[entry.Record] = [
+        entry.OrderFiled(
+            time_us=time_us, case=order.legal.case, xid=authorization.xid(filing.carrier).hex(),
+            agency=order.legal.agency, authority=order.legal.authority, legal_sha256=legal_sha256,
+            carrier_sha256=carrier_sha256, document_sha256=order.legal.document_sha256,
+            legal_person=order.legal_key.person, carrier_person=order.carrier_key.person,
+        )
+    ]  # fmt: skip
+    state = State.FILED
+    for text, (command, key) in zip(filing.commands, acts, strict=True):
+        authorization.check_dates(command, key, now_ns // NS)
+        records.append(accepted(text, command, key.person, legal_sha256, time_us))
+        if command.act is not Act.DDE:
+            state = LIFE[state, Event(command.act)]
+    stored = Stored(
+        carrier_sha256=carrier_sha256, legal_sha256=legal_sha256, xid=authorization.xid(filing.carrier).hex(),
+        case=order.legal.case, legal=filing.legal, carrier=filing.carrier,
+        not_before_s=order.legal.not_before_s, not_after_s=order.legal.not_after_s, state=state, filed=PENDING,
+        commands=[(text, PENDING_ENTRY) for text in filing.commands],
+    )  # fmt: skip
+    return stored, records
