@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from mediation.core.errors import MediationError
 from mediation.runtime import config
 
 STOP_LIMIT_S = 10.0
+TMPFS = Path("/dev/shm")
 
 
 class Journal(Lines):
@@ -57,6 +59,18 @@ class RigSite(LabSite):
         settings = file.read_text()
         if "content_port" not in settings:  # sites of other workers run beside this one
             file.write_text(settings.replace("[lab_agency]\n", f"[lab_agency]\ncontent_port = {free_port()}\n"))
+
+        # docs/OPERATING.md: run/ is on tmpfs. On a disk the tap's thread, which stores into iap.calls there, may stand
+        # still while that file's pages are written back, and what media passes meanwhile is lost.
+        folder = TMPFS if TMPFS.is_dir() else None
+        self._run = tempfile.TemporaryDirectory(prefix="mediation-run-", dir=folder)
+        Path(self._run.name).chmod(0o755)  # as `mediation run` makes it
+        (path / "run").rmdir()  # as `init` made it: empty
+        (path / "run").symlink_to(self._run.name)
+
+    def stop(self) -> None:
+        super().stop()
+        self._run.cleanup()
 
     def try_command(self, *words: str) -> subprocess.CompletedProcess[str]:
         runner = CliRunner()
