@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,8 @@ from mediation.cli.main import group
 from mediation.core.errors import MediationError
 from mediation.runtime import config
 
-STOP_LIMIT_S = 10.0
+STOP_LIMIT_S, START_LIMIT_S = 10.0, 30.0
+ASK_AGAIN_S = 0.02
 TMPFS = Path("/dev/shm")
 
 
@@ -104,14 +106,33 @@ class RigSite(LabSite):
         assert isinstance(self.messages, Journal)
         self.messages.follow(self._collector.stdout)
 
+    def _told_of_ports(self) -> int:
+        """How many runs of the collection function have said that they listen."""
+        return (self.path / "log" / "collect.stderr").read_text(errors="replace").count("collecting on ")
+
+    def until_collecting(self, runs: int) -> None:
+        """Returns when the collection function listens for the `runs`th time. Raises AssertionError."""
+        end = time.monotonic() + START_LIMIT_S
+        while self._told_of_ports() < runs:
+            assert self._collector is not None and self._collector.poll() is None, self._complaints()
+            assert time.monotonic() < end, f"no collection function: {self._complaints()}"
+            time.sleep(ASK_AGAIN_S)
+
+    def run(self) -> None:
+        super().run()
+        if self._collector is not None:
+            self.until_collecting(1)
+
     @contextmanager
     def agency_away(self) -> Iterator[None]:
         """The collection function is down inside the context and up again behind it."""
         self._collector = self._end(self._collector)
+        runs = self._told_of_ports()
         try:
             yield
         finally:
             self.collect()
+            self.until_collecting(runs + 1)  # the agency's own time to start is not the mediator's
 
     def armed(self) -> bool:
         """Whether both functions have every order that is in force. They are told one by one after a restart."""
