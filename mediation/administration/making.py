@@ -10,7 +10,7 @@ import secrets
 import time
 from pathlib import Path
 
-from mediation.administration import lab
+from mediation.administration import lab, lab_witness
 from mediation.administration.keys import LEDGER_KEY, new_ledger_key, write_ring
 from mediation.administration.ledger import Ledger
 from mediation.administration.store import Store
@@ -19,7 +19,7 @@ from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError
 from mediation.core.trust import Ring
 from mediation.runtime import config
-from mediation.runtime.keys import LEDGER
+from mediation.runtime.keys import LEDGER, POLICY
 
 PUBLIC, PRIVATE = 0o755, 0o700
 FOLDERS = {
@@ -46,6 +46,10 @@ def make(path: Path, *, is_lab: bool, collector_port: int = config.LAB_COLLECTOR
         signer = new_ledger_key(site.path / "administrator" / LEDGER_KEY, origin)
         (site.keys_dir / LEDGER).write_text(f"{signer.verifier}\n")
         (site.keys_dir / LEDGER).chmod(0o644)
+        if is_lab:
+            policy = site.keys_dir / POLICY
+            policy.write_text(lab_witness.make(site.lab_dir, signer.verifier))
+            policy.chmod(0o644)
         made = entry.SiteMade(time_us=time.time_ns() // 1000, origin=origin, lab=is_lab)
         ledger = Ledger.create(site.ledger_dir, signer, [entry.encode(made)])
         store = Store(site.store_path, create=True)

@@ -75,7 +75,7 @@ class Mediator:
         context = tls.context(
             ssl.Purpose.SERVER_AUTH, folder / "client.pem", folder / "client.key", folder / "agency-ca.pem"
         )
-        self.table = x1.TaskTable(keys.load_trust(site), self._changed)
+        self.table = x1.TaskTable(keys.load_trust(site), self._changed, grace_ns=site.ledger.grace_ns)
         owner = os.stat(site.path)  # the administrator's user
         listener = sockets.listen(
             site.run_dir, X1_SOCKET, owner=(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
@@ -322,6 +322,7 @@ class Mediator:
         return {
             "function": "mediator",
             "tasks": len(self.table),
+            "lease": {"ends_ns": self.table.lease.ends_ns, "lapses": self.table.lapses},
             "calls": self.tracker.calls,
             "clock_ahead_ns": self.authority_clock.ahead_ns(),
             "x1_malformed": self._x1.malformed,
