@@ -25,9 +25,10 @@ MAY_IMPORT = {
     "runtime": {"runtime", "core"},
     "access": {"access", "core", "runtime"},
     "delivery": {"delivery", "core", "runtime"},
-    "administration": {"administration", "core", "runtime"},
+    "administration": {"administration", "core", "runtime", "signing"},
+    "signing": {"signing", "core"},  # on a person's own machine: nothing of the daemon
     "collection": {"collection", "core", "runtime"},
-    "cli": {"cli", "core", "runtime", "access", "delivery", "administration", "collection"},
+    "cli": {"cli", "core", "runtime", "access", "delivery", "administration", "collection", "signing"},
     "": set(),
 }
 # Of all commands only these may load the collecting side into their process.

@@ -18,6 +18,7 @@ from mediation.core.control import (
     CaseList,
     Cases,
     CaseView,
+    ChangeRoster,
     Failed,
     Perform,
     Report,
@@ -43,6 +44,8 @@ def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
                 return Results(results=tuple(orders.perform(request.commands, now_ns)))
             case Revoke():
                 return Results(results=tuple(orders.revoke(request.revocations, now_ns)))
+            case ChangeRoster():
+                return Results(results=(orders.change_roster(request.approvals, now_ns),))
             case Cases():
                 found = orders if request.case is None else orders.of_case(request.case)
                 return CaseList(cases=tuple(view(order) for order in found))

@@ -28,6 +28,8 @@ class Seen(msgspec.Struct):
     acts: Counter[str] = msgspec.field(default_factory=Counter)
     ended: dict[str, State] = {}
     revoked: set[str] = set()
+    founding: str = ""  # SHA-256 of the roster's first line, on a lab site
+    changes: dict[int, str] = {}  # SHA-256 of the roster's lines by number
 
     def read(self, line: tiles.Line, record: entry.Record) -> None:
         match record:
@@ -44,6 +46,10 @@ class Seen(msgspec.Struct):
                 self.revoked.add(record.token_sha256)
             case entry.Expired():
                 self.ended.setdefault(record.carrier_sha256, State.EXPIRED)
+            case entry.SiteMade():
+                self.founding = record.founding
+            case entry.RosterChanged():
+                self.changes[record.number] = record.change_sha256
             case _:
                 pass
 

@@ -166,6 +166,13 @@ class Store:
     def revoked(self) -> set[str]:
         return {token for (token,) in self._db.execute("SELECT token_sha256 FROM revocations")}
 
+    def revocations(self, now_s: int) -> list[str]:
+        """The signed texts of withdrawals whose order's window has not ended."""
+        rows = self._db.execute(
+            "SELECT text FROM revocations JOIN orders USING (carrier_sha256) WHERE not_after_s > ?", (now_s,)
+        )
+        return [text for (text,) in rows]
+
     def orders(self) -> Iterator[Stored]:
         """All orders in the order of their filing, with their commands."""
         commands: dict[str, list[tuple[str, Entered]]] = {}

@@ -91,7 +91,10 @@ class Check(enum.StrEnum):
     ROSTER = "roster", "the roster's change does not follow the one before it, or is not well formed"
     ROSTER_APPROVAL = "roster-approval", "not two persons who may approve it, or one whom it concerns"
     ROSTER_ROLES = "roster-roles", "the change would give a person a second role"
-    ROSTER_KEYS = "roster-keys", "the key, or its security key, or its name is enrolled already, or is not this person's"
+    ROSTER_KEYS = (
+        "roster-keys",
+        "the key, or its security key, or its name is enrolled already, or is not this person's",
+    )
     ROSTER_DATES = "roster-dates", "the change is dated back, or ends what has ended"
     ROSTER_FOUNDING = "roster-founding", "not founded by three or more executives whom the founding itself appoints"
     PERSON_DATES = "person-dates", "a signer did not hold the role when the act was signed or entered"

@@ -5,6 +5,7 @@ Nothing in here gives authority: orders, acts and revocations travel as the sign
     Submit    file orders, each with or without its activation      Results, one for each
     Perform   an officer's acts on orders that were filed           Results, one for each
     Revoke    a token's withdrawal                                  Results, one for each
+    ChangeRoster  a change of persons, roles, keys or contacts      Results, one
     Cases     where orders stand; of one case or of all             CaseList
     Settle    wait until the functions have answered everything     Results, empty
     Status    live state, without any target identity               Report
@@ -49,6 +50,13 @@ class Perform(_Message, frozen=True, kw_only=True):
 
 class Revoke(_Message, frozen=True, kw_only=True):
     revocations: tuple[str, ...]
+    wait: bool = True
+
+
+class ChangeRoster(_Message, frozen=True, kw_only=True):
+    """The approvals of one change of the roster (core/roster.py): two, or all that found the site."""
+
+    approvals: tuple[str, ...]
     wait: bool = True
 
 
@@ -121,7 +129,7 @@ class Failed(_Message, frozen=True, kw_only=True):
     detail: str
 
 
-Request = Submit | Perform | Revoke | Cases | Settle | Status
+Request = Submit | Perform | Revoke | ChangeRoster | Cases | Settle | Status
 Answer = Results | CaseList | Report | Failed
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
@@ -142,7 +150,7 @@ def decode_request(line: bytes) -> Request:
     match request:
         case Submit(filings=filings):
             size = len(filings)
-        case Perform(commands=texts) | Revoke(revocations=texts):
+        case Perform(commands=texts) | Revoke(revocations=texts) | ChangeRoster(approvals=texts):
             size = len(texts)
         case _:
             size = 0

@@ -8,8 +8,8 @@ octets, by two different persons who held Role.EXECUTIVE when it was issued and 
 whose keys are lost gets new ones by two others, and nobody gives himself a role. Line 0, the founding, is signed by all
 the executives that it appoints, three or more, so that two can always recover the third.
 
-Each change names the SHA-256 of the line before it and the ledger of its site. The founding line's own SHA-256 is pinned
-outside (keys/founding). An attacker who may write the file but holds no two executives' keys can only take lines away;
+Each change names the SHA-256 of the line before it and the ledger of its site. The founding line's own SHA-256 is
+pinned outside (keys/founding). An attacker who may write the file but holds no two executives' keys can only take lines away;
 whoever holds a longer chain refuses the shorter one.
 
 Sans-I/O. Times in seconds since 1970, UTC. It judges no order: `trust` and `authorization` do.
@@ -102,6 +102,9 @@ class EndContact(Action, frozen=True, kw_only=True, tag="end-contact"):
     at_s: int
 
 
+AnyAction = Appoint | End | Enroll | Revoke | Contact | EndContact
+
+
 class Change(Signed, frozen=True, kw_only=True, tag_field="type", tag="roster"):
     """What the approvers sign: one change of one site's roster."""
 
@@ -109,7 +112,7 @@ class Change(Signed, frozen=True, kw_only=True, tag_field="type", tag="roster"):
     previous: str  # SHA-256 of the line before; empty in the founding
     site: str  # the ledger's origin
     issued_s: int
-    actions: tuple[Appoint | End | Enroll | Revoke | Contact | EndContact, ...]
+    actions: tuple[AnyAction, ...]
     nonce: str
     lab: bool = False
 
@@ -347,7 +350,11 @@ class Roster:
             raise AuthorizationError(Check.ROSTER, "key") from None
         # One authenticator is one person's, for good: a second account of the same human shows here (SEC-16).
         for other in self.keys.values():
-            same = (key.kid == other.kid, key.public == other.public, bool(key.credential) and key.credential == other.credential)
+            same = (
+                key.kid == other.kid,
+                key.public == other.public,
+                bool(key.credential) and key.credential == other.credential,
+            )
             if any(same):
                 raise AuthorizationError(Check.ROSTER_KEYS)
         if sum(other.person == key.person for other in self.keys.values()) >= MAX_KEYS:
