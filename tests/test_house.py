@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "administration": {"administration", "core", "runtime", "signing"},
     "signing": {"signing", "core"},  # on a person's own machine: nothing of the daemon
     "collection": {"collection", "core", "runtime"},
-    "cli": {"cli", "core", "runtime", "access", "delivery", "administration", "collection", "signing"},
+    "witness": {"witness", "core", "runtime"},
+    "cli": {"cli", "core", "runtime", "access", "delivery", "administration", "collection", "signing", "witness"},
     "": set(),
 }
 # Of all commands only these may load the collecting side into their process.

@@ -18,7 +18,7 @@ from mediation.administration.store import Store
 from mediation.core import entry
 from mediation.core.errors import ConfigurationError
 from mediation.core.roster import digest
-from mediation.runtime import config
+from mediation.runtime import config, vault, wrapping
 from mediation.runtime.keys import LEDGER
 
 PUBLIC, PRIVATE = 0o755, 0o700
@@ -27,8 +27,14 @@ FOLDERS = {
 }  # fmt: skip
 
 
-def make(path: Path, *, is_lab: bool, collector_port: int = config.LAB_COLLECTOR_PORT) -> config.Site:
-    """A new site at `path`, which must not exist or be empty. Raises ConfigurationError."""
+def make(
+    path: Path, *, is_lab: bool, collector_port: int = config.LAB_COLLECTOR_PORT, wrap: wrapping.Form | None = None
+) -> config.Site:
+    """A new site at `path`, which must not exist or be empty. Raises ConfigurationError.
+
+    `wrap` says how its vault is opened. A real site without it has no vault yet (`mediation vault make`), and no
+    function of it starts.
+    """
     try:
         path.mkdir(mode=PUBLIC, parents=True, exist_ok=True)
         if any(path.iterdir()):
@@ -48,9 +54,11 @@ def make(path: Path, *, is_lab: bool, collector_port: int = config.LAB_COLLECTOR
             line = lab.make(site, origin)
             roster.append(site.keys_dir, line)
             founding = digest(line)
+        if (form := wrapping.Lab() if is_lab else wrap) is not None:
+            vault.make(site, form).wipe()
         made = entry.SiteMade(time_us=time.time_ns() // 1000, origin=origin, lab=is_lab, founding=founding)
         ledger = Ledger.create(site.ledger_dir, signer, [entry.encode(made)])
-        store = Store(site.store_path, create=True)
+        store = Store(site.store_path, None, create=True)
         store.set_head(ledger.head)
         store.close()
     except OSError as error:

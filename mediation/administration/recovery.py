@@ -30,6 +30,7 @@ class Seen(msgspec.Struct):
     revoked: set[str] = set()
     founding: str = ""  # SHA-256 of the roster's first line, on a lab site
     changes: dict[int, str] = {}  # SHA-256 of the roster's lines by number
+    requests: dict[str, int] = {}  # signed requests that were accepted, each with its second: none is accepted twice
 
     def read(self, line: tiles.Line, record: entry.Record) -> None:
         match record:
@@ -50,6 +51,8 @@ class Seen(msgspec.Struct):
                 self.founding = record.founding
             case entry.RosterChanged():
                 self.changes[record.number] = record.change_sha256
+            case entry.CaseRead() | entry.SampleDrawn():
+                self.requests[record.request_sha256] = record.time_us // 1_000_000
             case _:
                 pass
 

@@ -7,7 +7,7 @@ would now say of the signers, their dates and the tokens. It can end a task and 
 
 from __future__ import annotations
 
-from mediation.core import authorization, jws
+from mediation.core import authorization, jws, particulars
 from mediation.core.case import Revocation, Role, Standing
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
@@ -24,7 +24,7 @@ def revoked_token(text: str, trust: Trust) -> str:
     revocation, _ = authorization.signed(text, Revocation, role, trust)
     if revocation.lab is not trust.lab:
         raise AuthorizationError(Check.LAB_TOKEN)
-    if not authorization.SHA256.fullmatch(revocation.token_sha256):
+    if not particulars.SHA256.fullmatch(revocation.token_sha256):
         raise AuthorizationError(Check.REVOCATION)
     return revocation.token_sha256
 

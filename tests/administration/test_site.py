@@ -16,6 +16,7 @@ from mediation.core.errors import ConfigurationError
 from mediation.core.roster import digest
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust
+from tests import vault
 from tests.administration import site as s
 from tests.administration.site import kinds
 from tests.core import authority as a
@@ -61,6 +62,7 @@ def test_a_real_site_refuses_the_lab(site: Site, tmp_path: Path) -> None:
     """Even with the lab's roster in its folder, and its founding as the pin, a real site takes nothing of a lab."""
     real = s.making.make(tmp_path / "real", is_lab=False)
     assert not load_trust(real).roster.lines and not real.lab_dir.exists()
+    vault.furnish(real.path)
     desk = s.Desk(real)
     assert desk.submit(s.filing(site))[0].check == Check.KEY_UNKNOWN
     desk.orders.close()

@@ -27,6 +27,7 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.trust import Trust
 from mediation.runtime import sockets
+from tests import vault
 from tests.core import authority, founding
 from tests.core.mutation import GOOD
 from tests.core.mutations import ROWS
@@ -82,6 +83,7 @@ def write_site(folder: Path, trust: Trust) -> None:
     )
     founding.write(folder / "keys", founding.of_trust(trust))
     (folder / "keys" / "ledger.pub").write_text(f"{trust.ledger}\n")
+    vault.furnish(folder)
     Certificates(folder / "certificates")
     for source, target in (("mediator.pem", "client.pem"), ("mediator.key", "client.key"), ("ca.pem", "agency-ca.pem")):
         (folder / "delivery" / target).write_bytes((folder / "certificates" / source).read_bytes())
