@@ -77,8 +77,8 @@ def rings(*, lab: bool = False, **replaced: tuple[Key, ...]) -> list[Ring]:
 
 def trust(*, lab: bool = False, revoked: tuple[str, ...] = (), **replaced: tuple[Key, ...]) -> Trust:
     return Trust(
-        rings(lab=lab, **replaced), SIGNER.verifier, lab=lab, revoked=revoked, appointments=(SENIOR,), contacts=(CONTACT,),
-        policy=policy.parse(POLICY),
+        rings(lab=lab, **replaced), SIGNER.verifier, lab=lab, revoked=revoked, appointments=(SENIOR,),
+        contacts=(CONTACT,), policy=policy.parse(POLICY),
     )  # fmt: skip
 
 
