@@ -162,8 +162,11 @@ class Store:
         self._db.execute(
             "UPDATE commands SET ledger_index = ?, record = ?, salt = ? WHERE carrier_sha256 = ? AND sequence = ?",
             (
-                entered.index, self._seal(carrier_sha256, f"record {sequence}", entered.record),
-                self._seal(carrier_sha256, f"salt {sequence}", entered.salt), carrier_sha256, sequence,
+                entered.index,
+                self._seal(carrier_sha256, f"record {sequence}", entered.record),
+                self._seal(carrier_sha256, f"salt {sequence}", entered.salt),
+                carrier_sha256,
+                sequence,
             ),
         )
 

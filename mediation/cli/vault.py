@@ -80,7 +80,9 @@ def check(folder: Path) -> None:
     """Opens the vault as a function would, and says what it got."""
     site = config.load(folder)
     found = vault.unlock(site)
-    click.echo(f"vault {found.identity}: {', '.join(found.purposes)}; memory {'locked' if found.locked else 'NOT LOCKED'}")
+    click.echo(
+        f"vault {found.identity}: {', '.join(found.purposes)}; memory {'locked' if found.locked else 'NOT LOCKED'}"
+    )
 
 
 @group.command()
@@ -89,7 +91,9 @@ def check(folder: Path) -> None:
 def credential(folder: Path, function: str) -> None:
     """Writes a function's keys to a pipe, for `systemd-creds encrypt --name=vault - FILE`; never to a terminal or file."""
     if not _is_pipe(sys.stdout.fileno()):
-        raise ConfigurationError("vault: keys are written to a pipe only (… | systemd-creds encrypt --name=vault - FILE)")
+        raise ConfigurationError(
+            "vault: keys are written to a pipe only (… | systemd-creds encrypt --name=vault - FILE)"
+        )
     site = config.load(folder)
     octets = vault.unlock(site).bundle(vault.PURPOSES[function])
     try:

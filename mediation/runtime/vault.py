@@ -188,7 +188,9 @@ def make(site: Site, wrap: wrapping.Form, secret: bytearray | None = None) -> Se
     return key
 
 
-def rewrapped(wrapped: wrapping.Wrapped, key: Secret, wrap: wrapping.Form, secret: bytearray | None) -> wrapping.Wrapped:
+def rewrapped(
+    wrapped: wrapping.Wrapped, key: Secret, wrap: wrapping.Form, secret: bytearray | None
+) -> wrapping.Wrapped:
     """The same vault, opened another way from now on. Raises ConfigurationError."""
     form: wrapping.Lab | wrapping.Handed | wrapping.Passphrase | wrapping.Pkcs11
     match wrap:
