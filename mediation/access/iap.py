@@ -204,6 +204,7 @@ class AccessFunction:
         return {
             "function": "iap",
             "tasks": len(self.tasking.table),
+            "lease": {"ends_ns": self.tasking.table.lease.ends_ns, "lapses": self.tasking.table.lapses},
             "clock": {
                 "error_ns": error_ns,
                 "disciplined": disciplined,

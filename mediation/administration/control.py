@@ -15,7 +15,9 @@ from typing import Any
 import trio
 
 from mediation.administration import desk
+from mediation.administration.asking import Told
 from mediation.administration.gate import UNKNOWN_UID, Caller
+from mediation.administration.heads import open_witnesses
 from mediation.administration.inquiries import Inquiries, Prepared
 from mediation.administration.orders import Orders
 from mediation.administration.store import lock
@@ -27,6 +29,7 @@ from mediation.core.roster import digest
 from mediation.runtime import log, sockets
 from mediation.runtime.clock import AuthorityClock, HighWater
 from mediation.runtime.config import Site
+from mediation.runtime.keys import read_policy, read_verifier
 from mediation.runtime.systemd import Notifier
 
 SOCKET = "administrator.control"
@@ -50,11 +53,23 @@ async def serve(site: Site, notifier: Notifier | None = None) -> None:
     """Runs until SIGTERM or SIGINT. Raises ConfigurationError or LedgerError when it may not start."""
     with await _lock(site):
         clock = open_clock(site)
-        orders = Orders(site, clock.now_ns())
+        orders = Orders(site, clock.now_ns(), told=await remembered(site, clock.now_ns()))
         try:
             await Administrator(site, orders, clock).run(notifier)
         finally:
             orders.close()
+
+
+async def remembered(site: Site, now_ns: int) -> tuple[Told, ...]:
+    """What each witness remembers of this site's ledger, for the opening. Raises ConfigurationError."""
+    ledger = read_verifier(site.keys_dir)
+    witnesses = open_witnesses(site, read_policy(site), ledger)
+    if witnesses is None:
+        return ()
+    try:
+        return await witnesses.fetch_states(now_s=now_ns // NS)
+    finally:
+        await witnesses.close()
 
 
 async def _lock(site: Site) -> AbstractContextManager[None]:
@@ -94,6 +109,8 @@ class Administrator:
                 for function in self._tasking.functions:
                     nursery.start_soon(function.run)
                 nursery.start_soon(self._keep_time)
+                nursery.start_soon(self._orders.heads.run, self._clock.now_ns)
+                nursery.start_soon(self._orders.heads.look_at_old_padding, self._clock.now_ns)
                 nursery.start_soon(trio.serve_listeners, self._serve, [listener])
                 await self._armed(READY_LIMIT_S)
                 if notifier is not None:

@@ -248,7 +248,7 @@ class Store:
         try:
             return self._keys[carrier].open(sealed, f"{carrier} {place}".encode()).decode()
         except SealError as error:
-            raise ConfigurationError(f"store: {place.split()[0]} of an order: {error}") from None
+            raise ConfigurationError(f"store: {place.split(maxsplit=1)[0]} of an order: {error}") from None
 
     def _command(
         self, carrier: str, sequence: int, text: bytes, index: int, record: bytes, salt: bytes

@@ -90,7 +90,9 @@ class Mediator:
         except OSError as error:
             raise ConfigurationError(f"mediator: {RETIRED_FILE}: {error.strerror}") from error
         self._remembered = Remembered(spool_dir, "mediator")
-        self.table = x1.TaskTable(self._remembered.believed(trust), self._changed)
+        self.table = x1.TaskTable(
+            self._remembered.believed(trust), self._changed, grace_ns=site.ledger.grace_ns
+        )
         for xid in self.retired:
             self.table.stop(xid)
         self._high_water = clock.HighWater(spool_dir / CLOCK_FILE)
@@ -313,6 +315,7 @@ class Mediator:
         return {
             "function": "mediator",
             "tasks": len(self.table),
+            "lease": {"ends_ns": self.table.lease.ends_ns, "lapses": self.table.lapses},
             "roster": trust_report(self.table, self._remembered),
             "calls": self.tracker.calls,
             "clock_ahead_ns": self.authority_clock.ahead_ns(),
