@@ -135,7 +135,7 @@ hold_cpu_latency = true
 realtime_priority = 5
 {more}"""
     )
-    founding.write(folder / "keys", founding.of_trust(authority.trust()))
+    founding.write(folder / "keys", *founding.of_trust(authority.trust()))
     (folder / "keys" / "ledger.pub").write_text(f"{authority.SIGNER.verifier}\n")
 
 
