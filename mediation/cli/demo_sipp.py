@@ -181,7 +181,11 @@ class Called(Party):
 
     def answer(self, body: str | None = None, **more: object) -> Self:
         """200 with SDP to a first INVITE, up to its ACK. What was said before is there when it is sent."""
-        return self.pause(RINGING_MS).reply(200, tag="d", body=session() if body is None else body, resend=True).receive("ACK")
+        return (
+            self.pause(RINGING_MS)
+            .reply(200, tag="d", body=session() if body is None else body, resend=True)
+            .receive("ACK")
+        )
 
     def accept(self, body: str) -> Self:
         """A whole INVITE within the dialog."""
