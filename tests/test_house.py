@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "delivery": {"delivery", "core", "runtime"},
     "administration": {"administration", "core", "runtime"},
     "collection": {"collection", "core", "runtime"},
-    "cli": {"cli", "core", "runtime", "access", "delivery", "administration", "collection"},
+    "witness": {"witness", "core", "runtime"},
+    "cli": {"cli", "core", "runtime", "access", "delivery", "administration", "collection", "witness"},
     "": set(),
 }
 # Of all commands only these may load the collecting side into their process.

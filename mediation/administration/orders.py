@@ -60,6 +60,7 @@ class Orders:
             self._orders: dict[str, Stored] = {}
             self._cases: dict[str, list[Stored]] = {}
             self._moments: list[tuple[int, str]] = []  # begins and ends of windows, in seconds
+            self.requests_seen = seen.requests
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
@@ -161,9 +162,9 @@ class Orders:
         """What the functions answered: the second entry of "log before act"."""
         self._books.note(records, stop=True)
 
-    def note(self, record: entry.Record) -> None:
-        """An entry about the administrator itself."""
-        self._books.note([record], stop=False)
+    def note(self, *records: entry.Record, stop: bool = False) -> None:
+        """Entries about the administrator itself; with `stop` a ledger that cannot be written does not raise."""
+        self._books.note(records, stop=stop)
 
     # --- what is asked of an order ---------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any
 from tests.rig.kamailio import DOMAIN
 from tests.rig.process import STOP_LIMIT_S, Peer, PeerError
 
-EVENT_LIMIT_S = 8.0
+EVENT_LIMIT_S = 30.0
 CALL_ID, FROM = r"^Call-ID:\s*(\S+)", r"^From:[^\r\n]*?sips?:([^@\r\n]+)@"
 WORKER = Path(__file__).with_name("phone_worker.py")
 

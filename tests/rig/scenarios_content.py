@@ -216,7 +216,7 @@ def two_agencies(floor: Floor) -> None:
 @scenario("34c", "the order ends in mid-call, to the second: nothing of what is said then", *OUT, "ccClose",
           "surveillanceStatus deactivation at span")  # fmt: skip
 def order_ends(floor: Floor) -> None:
-    end = int(datetime.now(UTC).timestamp()) + 4  # the order and the call are made meanwhile, on a busy machine too
+    end = int(datetime.now(UTC).timestamp()) + 6  # the order and the call are made meanwhile, on a busy machine too
     order(floor, end=datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     call = Talk(floor)
     call.dialog.connect()

@@ -99,6 +99,12 @@ class RigSite(LabSite):
         finally:
             self.collect()
 
+    def armed(self) -> bool:
+        """Whether both functions have every order that is in force. They are told one by one after a restart."""
+        told = json.loads(self.try_command("status", "--site", str(self.path), "--json").stdout)
+        orders = told["orders"].get("active", 0)
+        return all((told["functions"].get(name) or {}).get("tasks") == orders for name in ("iap", "mediator"))
+
     def pid(self, function: str) -> int:
         """Which process is a function of this site ("iap", "mediator")."""
         assert self._functions is not None
