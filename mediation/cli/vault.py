@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +90,7 @@ def check(folder: Path) -> None:
 @site_option
 @click.argument("function", type=click.Choice(sorted(vault.PURPOSES)))
 def credential(folder: Path, function: str) -> None:
-    """Writes a function's keys to a pipe, for `systemd-creds encrypt --name=vault - FILE`; never to a terminal or file."""
+    """Writes a function's keys to a pipe, for `systemd-creds encrypt --name=vault - FILE`."""
     if not _is_pipe(sys.stdout.fileno()):
         raise ConfigurationError(
             "vault: keys are written to a pipe only (… | systemd-creds encrypt --name=vault - FILE)"
@@ -103,6 +104,4 @@ def credential(folder: Path, function: str) -> None:
 
 
 def _is_pipe(descriptor: int) -> bool:
-    import stat
-
     return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
