@@ -10,7 +10,7 @@ import secrets
 import time
 from pathlib import Path
 
-from mediation.administration import lab
+from mediation.administration import lab, lab_witness
 from mediation.administration.keys import LEDGER_KEY, new_ledger_key, write_ring
 from mediation.administration.ledger import Ledger
 from mediation.administration.store import Store
@@ -51,6 +51,8 @@ def make(path: Path, *, is_lab: bool, collector_port: int = config.LAB_COLLECTOR
         store = Store(site.store_path, create=True)
         store.set_head(ledger.head)
         store.close()
+        if is_lab:  # a real site's policy is written by the people who chose its witnesses
+            lab_witness.write_policy(site.keys_dir, lab_witness.make(site.lab_dir, signer.verifier))
     except OSError as error:
         raise ConfigurationError(f"{path.name}: {error.strerror}") from error
     return site
