@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import socket
+import struct
 from contextlib import AbstractContextManager
 from typing import Any
 
 import trio
 
 from mediation.administration import desk
+from mediation.administration.gate import UNKNOWN_UID, Caller
+from mediation.administration.inquiries import Inquiries, Prepared
 from mediation.administration.orders import Orders
 from mediation.administration.store import lock
 from mediation.administration.tasking import Tasking
 from mediation.core import control, entry, x1
 from mediation.core.authorization import NS
 from mediation.core.case import Role
-from mediation.core.errors import ConfigurationError, RemoteProtocolError
+from mediation.core.errors import ConfigurationError, MediationError, RemoteProtocolError
 from mediation.runtime import log, sockets
 from mediation.runtime.clock import AuthorityClock, HighWater
 from mediation.runtime.config import Site
@@ -73,6 +77,7 @@ class Administrator:
         self._site = site
         self._orders = orders
         self._clock = clock
+        self._inquiries = Inquiries(orders, clock.now_ns())
         self._tasking = Tasking(orders, site.run_dir, clock.now_ns)
         self._limit = trio.CapacityLimiter(MAX_COMMANDS_AT_ONCE)
         self._due = trio.Event()
@@ -126,18 +131,35 @@ class Administrator:
     async def _serve(self, stream: trio.SocketStream) -> None:
         """One command's connection."""
         lines = x1.Lines(control.MAX_LINE_OCTETS)
+        caller = Caller(uid=_peer_uid(stream))
         async with stream, self._limit:
             try:
                 while octets := await stream.receive_some(RECEIVE_OCTETS):
                     for line in lines.feed(octets):
-                        await stream.send_all(control.encode(await self._answer(line)))
+                        answer = await self._answer(line, caller)
+                        if isinstance(answer, Prepared):
+                            await self._send_export(stream, answer)
+                        else:
+                            await stream.send_all(control.encode(answer))
+                        if caller.over:
+                            return
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
             except RemoteProtocolError as error:
                 self._orders.counters["control_protocol_errors"] += 1
                 logger.warning("control_refused", error=str(error))
 
-    async def _answer(self, line: bytes) -> control.Answer:
+    async def _send_export(self, stream: trio.SocketStream, granted: Prepared) -> None:
+        """Read in a thread: a stop does not wait for it."""
+        try:
+            octets = await trio.to_thread.run_sync(granted.make)
+        except MediationError as error:
+            await stream.send_all(control.encode(control.Failed(detail=str(error))))
+            return
+        for part in control.parts(octets):
+            await stream.send_all(control.encode(part))
+
+    async def _answer(self, line: bytes, caller: Caller) -> control.Answer | Prepared:
         try:
             request = control.decode_request(line)
         except RemoteProtocolError as error:
@@ -145,7 +167,7 @@ class Administrator:
             return control.Failed(detail=str(error))
         if isinstance(request, control.Status):
             return await self._report()
-        answer = desk.handle(self._orders, request, self._clock.now_ns())
+        answer = self._inquiries.handle(request, caller, self._clock.now_ns())
         self._due.set()  # the next moment may be nearer now
         if isinstance(request, control.Settle):
             await self._tasking.settled(None, ARM_LIMIT_S)
@@ -167,3 +189,13 @@ class Administrator:
         report = desk.report(self._orders, functions)
         report.counters.update(self._tasking.counters)
         return report
+
+
+def _peer_uid(stream: trio.SocketStream) -> int:
+    """Whose process is at the other end (unix(7), SO_PEERCRED); UNKNOWN_UID when the kernel does not say."""
+    form = struct.Struct("3i")  # struct ucred: pid, uid, gid
+    try:
+        octets = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, form.size)
+    except OSError:
+        return UNKNOWN_UID
+    return int(form.unpack(octets)[1])

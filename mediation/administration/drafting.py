@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 
 from mediation.administration.keys import PersonKey
-from mediation.core import authorization, jws
+from mediation.core import jws, particulars
 from mediation.core.authorization import TYP
 from mediation.core.case import Act, CarrierToken, Command, LegalToken, Revocation, Role
 from mediation.core.errors import ConfigurationError
@@ -45,7 +45,7 @@ def sign(payload: LegalToken | CarrierToken | Command | Revocation, person: Pers
 
 def legal(draft: LegalToken, person: PersonKey) -> str:
     """The legal token of a draft, after the checks that it will meet. Raises AuthorizationError, ConfigurationError."""
-    authorization.check_legal(draft)
+    particulars.check_legal(draft)
     return sign(draft, person)
 
 
@@ -58,7 +58,7 @@ def carrier(
         type="carrier", case=order.case, legal_sha256=jws.sha256_hex(legal_text), policy_sha256=policy_sha256,
         iaps=tuple(iaps), issued_s=now_s(), nonce=nonce(), lab=order.lab,
     )  # fmt: skip
-    authorization.check_carrier(token)
+    particulars.check_carrier(token)
     return sign(token, person)
 
 

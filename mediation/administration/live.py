@@ -9,6 +9,7 @@ from mediation.administration import recovery, tiles, verify
 from mediation.administration.store import Store
 from mediation.core import merkle
 from mediation.core.case import ENDED, Proof, State, TaskRequest
+from mediation.runtime import vault
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier
 
@@ -19,7 +20,7 @@ def load_live(site: Site) -> list[TaskRequest]:
     Raises ConfigurationError for an unreadable store, LedgerError for a ledger that does not verify.
     """
     # The store first: the ledger only grows, so it then has all that the store speaks of.
-    store = Store(site.store_path, readonly=True)
+    store = Store(site.store_path, vault.unlock(site), readonly=True)
     try:
         orders = list(store.orders())
     finally:

@@ -18,7 +18,7 @@ from mediation.core import entry
 from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError
 from mediation.core.trust import Ring
-from mediation.runtime import config
+from mediation.runtime import config, vault, wrapping
 from mediation.runtime.keys import LEDGER
 
 PUBLIC, PRIVATE = 0o755, 0o700
@@ -27,8 +27,14 @@ FOLDERS = {
 }  # fmt: skip
 
 
-def make(path: Path, *, is_lab: bool, collector_port: int = config.LAB_COLLECTOR_PORT) -> config.Site:
-    """A new site at `path`, which must not exist or be empty. Raises ConfigurationError."""
+def make(
+    path: Path, *, is_lab: bool, collector_port: int = config.LAB_COLLECTOR_PORT, wrap: wrapping.Form | None = None
+) -> config.Site:
+    """A new site at `path`, which must not exist or be empty. Raises ConfigurationError.
+
+    `wrap` says how its vault is opened. A real site without it has no vault yet (`mediation vault make`), and no
+    function of it starts.
+    """
     try:
         path.mkdir(mode=PUBLIC, parents=True, exist_ok=True)
         if any(path.iterdir()):
@@ -41,6 +47,8 @@ def make(path: Path, *, is_lab: bool, collector_port: int = config.LAB_COLLECTOR
         keys = lab.make(site) if is_lab else {}
         for role in Role:
             write_ring(site.keys_dir, Ring(role=role, keys=tuple(keys.get(role, ()))))
+        if (form := wrapping.Lab() if is_lab else wrap) is not None:
+            vault.make(site, form).wipe()
         # A name that no other ledger has; the word LAB in it marks every checkpoint of a lab site.
         origin = f"{'LAB' if is_lab else 'mediation'}/{secrets.token_hex(8)}"
         signer = new_ledger_key(site.path / "administrator" / LEDGER_KEY, origin)
@@ -48,7 +56,7 @@ def make(path: Path, *, is_lab: bool, collector_port: int = config.LAB_COLLECTOR
         (site.keys_dir / LEDGER).chmod(0o644)
         made = entry.SiteMade(time_us=time.time_ns() // 1000, origin=origin, lab=is_lab)
         ledger = Ledger.create(site.ledger_dir, signer, [entry.encode(made)])
-        store = Store(site.store_path, create=True)
+        store = Store(site.store_path, None, create=True)
         store.set_head(ledger.head)
         store.close()
         if is_lab:  # a real site's policy is written by the people who chose its witnesses

@@ -31,6 +31,7 @@ from mediation.core.case import ENDED, LIFE, Act, Command, Event, Revocation, St
 from mediation.core.check import Check
 from mediation.core.control import Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
+from mediation.runtime import vault
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust
 
@@ -47,7 +48,7 @@ class Orders:
         self.changed = changed
         self.counters: Counter[str] = Counter()
         self.held: set[str] = set()  # orders whose store is older than the ledger
-        self._store = Store(site.store_path)
+        self._store = Store(site.store_path, vault.unlock(site))
         try:
             seen = recovery.Seen()
             signer = read_ledger_key(site.path / "administrator" / LEDGER_KEY)
@@ -59,6 +60,7 @@ class Orders:
             self._orders: dict[str, Stored] = {}
             self._cases: dict[str, list[Stored]] = {}
             self._moments: list[tuple[int, str]] = []  # begins and ends of windows, in seconds
+            self.requests_seen = seen.requests
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
@@ -160,9 +162,9 @@ class Orders:
         """What the functions answered: the second entry of "log before act"."""
         self._books.note(records, stop=True)
 
-    def note(self, record: entry.Record) -> None:
-        """An entry about the administrator itself."""
-        self._books.note([record], stop=False)
+    def note(self, *records: entry.Record, stop: bool = False) -> None:
+        """Entries about the administrator itself; with `stop` a ledger that cannot be written does not raise."""
+        self._books.note(records, stop=stop)
 
     # --- what is asked of an order ---------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ class Seen(msgspec.Struct):
     acts: Counter[str] = msgspec.field(default_factory=Counter)
     ended: dict[str, State] = {}
     revoked: set[str] = set()
+    requests: dict[str, int] = {}  # signed requests that were accepted, each with its second: none is accepted twice
 
     def read(self, line: tiles.Line, record: entry.Record) -> None:
         match record:
@@ -44,6 +45,8 @@ class Seen(msgspec.Struct):
                 self.revoked.add(record.token_sha256)
             case entry.Expired():
                 self.ended.setdefault(record.carrier_sha256, State.EXPIRED)
+            case entry.CaseRead() | entry.SampleDrawn():
+                self.requests[record.request_sha256] = record.time_us // 1_000_000
             case _:
                 pass
 

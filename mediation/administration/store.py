@@ -2,8 +2,10 @@
 
 Trust: none. An attacker who changes it can make the administrator forget an order, so an interception stops or does
 not start; he cannot start one, because every text is verified again before use and by each receiver, and he cannot
-bring a stopped one back, because stops are read from the ledger at each start. Who reads it learns the subjects: the
-file is of mode 0600.
+bring a stopped one back, because stops are read from the ledger at each start. Every text, name and time in it is
+sealed: an order's under the order's own key (`Vault.order_key`), so that destroying that key destroys them wherever a
+copy of this file lies; what moves with its life under the vault's key `store`. Who reads the file learns how many
+orders there are, and hashes of tokens with a secret nonce.
 
 SQLite in WAL mode with full synchronisation: a transaction that returned survives a power cut. One writer, which
 holds the site's lock; readers may come at any time.
@@ -24,26 +26,28 @@ from mediation.administration.ledger import Entered
 from mediation.core import note
 from mediation.core.case import State
 from mediation.core.errors import ConfigurationError
+from mediation.core.sealing import Box, SealError
+from mediation.runtime.order_keys import KeyDestroyedError
+from mediation.runtime.vault import Vault
 
 APPLICATION_ID = 0x6D656469
-VERSION = 1
+VERSION = 2  # 2: sealed
 BUSY_MS = 5_000
+STATE_OCTETS = 32
 PENDING = -1  # in place of a ledger index: written here first, not yet entered there
 
 SCHEMA = """
 CREATE TABLE orders (
-    carrier_sha256 TEXT PRIMARY KEY, legal_sha256 TEXT NOT NULL, xid TEXT NOT NULL, case_id TEXT NOT NULL,
-    legal TEXT NOT NULL, carrier TEXT NOT NULL, not_before_s INTEGER NOT NULL, not_after_s INTEGER NOT NULL,
-    state TEXT NOT NULL, filed INTEGER NOT NULL
+    carrier_sha256 TEXT PRIMARY KEY, legal_sha256 TEXT NOT NULL, xid TEXT NOT NULL, case_id BLOB NOT NULL,
+    legal BLOB NOT NULL, carrier BLOB NOT NULL, not_before_s BLOB NOT NULL, not_after_s BLOB NOT NULL,
+    state BLOB NOT NULL, filed INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX orders_case ON orders (case_id, filed);
-CREATE INDEX orders_state ON orders (state);
 CREATE TABLE commands (
-    carrier_sha256 TEXT NOT NULL REFERENCES orders, sequence INTEGER NOT NULL, text TEXT NOT NULL,
-    ledger_index INTEGER NOT NULL, record TEXT NOT NULL, salt TEXT NOT NULL, PRIMARY KEY (carrier_sha256, sequence)
+    carrier_sha256 TEXT NOT NULL REFERENCES orders, sequence INTEGER NOT NULL, text BLOB NOT NULL,
+    ledger_index INTEGER NOT NULL, record BLOB NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (carrier_sha256, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE revocations (
-    token_sha256 TEXT PRIMARY KEY, carrier_sha256 TEXT NOT NULL REFERENCES orders, text TEXT NOT NULL
+    token_sha256 TEXT PRIMARY KEY, carrier_sha256 TEXT NOT NULL REFERENCES orders, text BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root TEXT NOT NULL) STRICT;
 """
@@ -89,9 +93,18 @@ def _held(descriptor: int) -> Iterator[None]:
 
 
 class Store:
-    """Open on a file. Blocking calls. Raises ConfigurationError at opening, apsw.Error after."""
+    """Open on a file. Blocking calls. Raises ConfigurationError at opening, apsw.Error after.
 
-    def __init__(self, path: Path, *, create: bool = False, readonly: bool = False) -> None:
+    `destroyed` counts orders whose key is gone: of them nothing is given.
+    """
+
+    def __init__(self, path: Path, vault: Vault | None, *, create: bool = False, readonly: bool = False) -> None:
+        """`vault` None only to make the empty store of a site whose key is made later."""
+        self._vault = vault
+        self._keys: dict[str, Box] = {}  # of orders, by carrier token
+        self.destroyed = 0
+        if vault is not None:
+            vault.reload_order_keys()
         flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE
         if create:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -120,19 +133,27 @@ class Store:
         """All that is written inside is durable at the end, or none of it."""
         with self._db:
             yield
+            if self._vault is not None:
+                self._vault.order_keys.flush()  # a text is never there without its key
 
     def add_order(self, order: Stored) -> None:
+        carrier = order.carrier_sha256
+        self._keys[carrier] = self._sealing.order_keys.make(order.xid)
         self._db.execute(
             "INSERT INTO orders VALUES (?,?,?,?,?,?,?,?,?,?)",
             (
-                order.carrier_sha256, order.legal_sha256, order.xid, order.case, order.legal, order.carrier,
-                order.not_before_s, order.not_after_s, order.state.value, order.filed,
+                carrier, order.legal_sha256, order.xid, self._seal(carrier, "case", order.case),
+                self._seal(carrier, "legal", order.legal), self._seal(carrier, "carrier", order.carrier),
+                self._seal(carrier, "not_before_s", str(order.not_before_s)),
+                self._seal(carrier, "not_after_s", str(order.not_after_s)),
+                self._state(carrier, order.state), order.filed,
             ),
         )  # fmt: skip
 
     def add_command(self, carrier_sha256: str, sequence: int, text: str) -> None:
         """An act that is about to be entered in the ledger; `entered` follows, or `drop_pending` at the next start."""
-        self._db.execute("INSERT INTO commands VALUES (?,?,?,?,'','')", (carrier_sha256, sequence, text, PENDING))
+        sealed = self._seal(carrier_sha256, f"command {sequence}", text)
+        self._db.execute("INSERT INTO commands VALUES (?,?,?,?,x'',x'')", (carrier_sha256, sequence, sealed, PENDING))
 
     def filed(self, carrier_sha256: str, index: int) -> None:
         self._db.execute("UPDATE orders SET filed = ? WHERE carrier_sha256 = ?", (index, carrier_sha256))
@@ -140,7 +161,10 @@ class Store:
     def entered(self, carrier_sha256: str, sequence: int, entered: Entered) -> None:
         self._db.execute(
             "UPDATE commands SET ledger_index = ?, record = ?, salt = ? WHERE carrier_sha256 = ? AND sequence = ?",
-            (entered.index, entered.record, entered.salt, carrier_sha256, sequence),
+            (
+                entered.index, self._seal(carrier_sha256, f"record {sequence}", entered.record),
+                self._seal(carrier_sha256, f"salt {sequence}", entered.salt), carrier_sha256, sequence,
+            ),
         )
 
     def drop_pending(self) -> None:
@@ -149,10 +173,13 @@ class Store:
         self._db.execute("DELETE FROM orders WHERE filed = ?", (PENDING,))
 
     def add_revocation(self, token_sha256: str, carrier_sha256: str, text: str) -> None:
-        self._db.execute("INSERT OR IGNORE INTO revocations VALUES (?,?,?)", (token_sha256, carrier_sha256, text))
+        sealed = self._seal(carrier_sha256, f"revocation {token_sha256}", text)
+        self._db.execute("INSERT OR IGNORE INTO revocations VALUES (?,?,?)", (token_sha256, carrier_sha256, sealed))
 
     def set_state(self, carrier_sha256: str, state: State) -> None:
-        self._db.execute("UPDATE orders SET state = ? WHERE carrier_sha256 = ?", (state.value, carrier_sha256))
+        self._db.execute(
+            "UPDATE orders SET state = ? WHERE carrier_sha256 = ?", (self._state(carrier_sha256, state), carrier_sha256)
+        )
 
     def set_head(self, head: note.Checkpoint) -> None:
         self._db.execute("INSERT OR REPLACE INTO head VALUES (1, ?, ?)", (head.size, head.root.hex()))
@@ -167,18 +194,71 @@ class Store:
         return {token for (token,) in self._db.execute("SELECT token_sha256 FROM revocations")}
 
     def orders(self) -> Iterator[Stored]:
-        """All orders in the order of their filing, with their commands."""
-        commands: dict[str, list[tuple[str, Entered]]] = {}
-        for carrier, text, index, record, salt in self._db.execute(
-            "SELECT carrier_sha256, text, ledger_index, record, salt FROM commands ORDER BY carrier_sha256, sequence"
+        """All orders in the order of their filing, with their commands. Raises ConfigurationError for what was changed."""
+        commands: dict[str, list[tuple[int, bytes, int, bytes, bytes]]] = {}
+        for carrier, *rest in self._db.execute(
+            "SELECT carrier_sha256, sequence, text, ledger_index, record, salt FROM commands"
+            " ORDER BY carrier_sha256, sequence"
         ):
-            commands.setdefault(carrier, []).append((text, Entered(index=index, record=record, salt=salt)))
-        for row in self._db.execute(
+            commands.setdefault(carrier, []).append((rest[0], rest[1], rest[2], rest[3], rest[4]))
+        self.destroyed = 0
+        for carrier, legal_sha256, xid, case, legal, text, not_before, not_after, state, filed in self._db.execute(
             "SELECT carrier_sha256, legal_sha256, xid, case_id, legal, carrier, not_before_s, not_after_s, state, filed"
             " FROM orders ORDER BY filed"
         ):
+            try:
+                self._keys[carrier] = self._sealing.order_key(xid)
+            except KeyDestroyedError:
+                self.destroyed += 1
+                continue
             yield Stored(
-                carrier_sha256=row[0], legal_sha256=row[1], xid=row[2], case=row[3], legal=row[4], carrier=row[5],
-                not_before_s=row[6], not_after_s=row[7], state=State(row[8]), filed=row[9],
-                commands=commands.pop(row[0], []),
+                carrier_sha256=carrier, legal_sha256=legal_sha256, xid=xid, case=self._open(carrier, "case", case),
+                legal=self._open(carrier, "legal", legal), carrier=self._open(carrier, "carrier", text),
+                not_before_s=int(self._open(carrier, "not_before_s", not_before)),
+                not_after_s=int(self._open(carrier, "not_after_s", not_after)),
+                state=self._read_state(carrier, state), filed=filed,
+                commands=[self._command(carrier, *row) for row in commands.pop(carrier, [])],
             )  # fmt: skip
+
+    def forget_key(self, carrier_sha256: str) -> None:
+        """The order's key is destroyed: nothing more is sealed or opened under it here."""
+        self._keys.pop(carrier_sha256, None)
+
+    # -- seals --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _sealing(self) -> Vault:
+        if self._vault is None:
+            raise ConfigurationError("the store was opened without the vault")
+        return self._vault
+
+    def _seal(self, carrier: str, place: str, text: str) -> bytes:
+        """Under the order's own key; it opens in this column of this order alone."""
+        return self._keys[carrier].seal(text.encode(), f"{carrier} {place}".encode())
+
+    def _open(self, carrier: str, place: str, sealed: bytes) -> str:
+        try:
+            return self._keys[carrier].open(sealed, f"{carrier} {place}".encode()).decode()
+        except SealError as error:
+            raise ConfigurationError(f"store: {place.split()[0]} of an order: {error}") from None
+
+    def _command(
+        self, carrier: str, sequence: int, text: bytes, index: int, record: bytes, salt: bytes
+    ) -> tuple[str, Entered]:
+        if index == PENDING:
+            return self._open(carrier, f"command {sequence}", text), Entered(index=index, record="", salt="")
+        return self._open(carrier, f"command {sequence}", text), Entered(
+            index=index,
+            record=self._open(carrier, f"record {sequence}", record),
+            salt=self._open(carrier, f"salt {sequence}", salt),
+        )
+
+    def _state(self, carrier: str, state: State) -> bytes:
+        """Under the vault's key, for it outlives the order's, and of one length for all states."""
+        return self._sealing.seal("store", state.value.encode().ljust(STATE_OCTETS), f"{carrier} state".encode())
+
+    def _read_state(self, carrier: str, sealed: bytes) -> State:
+        try:
+            return State(self._sealing.open("store", sealed, f"{carrier} state".encode()).decode().strip())
+        except (SealError, ValueError) as error:
+            raise ConfigurationError(f"store: state of an order: {error}") from None

@@ -150,7 +150,7 @@ class Folder:
 
 
 class Archive:
-    """A ledger in a tar file that `verify.export` made; nothing is ever unpacked to the disk."""
+    """A ledger in a tar file that `export` made; nothing is ever unpacked to the disk."""
 
     MAX_ARCHIVE_OCTETS = 4 << 30
 

@@ -19,6 +19,7 @@ from mediation.administration import tiles
 from mediation.administration.bundles import UNCOVERED, Problem, Reader
 from mediation.administration.tiles import (
     CHECKPOINT,
+    ENTRY_OCTETS,
     HISTORY,
     PUBLISHED,
     WIDTH,
@@ -181,30 +182,38 @@ def _open(text: str, verifier: note.Verifier, name: str) -> note.Checkpoint:
         raise LedgerError(f"{name}: {error}") from error
 
 
-def export(folder: Folder, verifier: note.Verifier) -> bytes:
-    """A tar of all that an auditor needs. The same ledger gives the same octets. Raises LedgerError unless it verifies.
-
-    The public key in it is for convenience: who doubts the site compares it with the one that was published.
-    """
-    examine(folder, verifier).raise_first()
-    files = [(name, folder.read(name) or b"") for name in folder.all()]
-    return tiles.pack([*files, ("ledger.pub", f"{verifier}\n".encode())])
+def line(files: Files, index: int, size: int) -> tiles.Line:
+    """The record of entry `index` as its file has it, held against its commitment. Raises LedgerError."""
+    if index >= size:
+        raise LedgerError(f"entry {index}: there is none; the ledger has {size}")
+    n, offset = divmod(index, WIDTH)
+    try:
+        texts = (files.read(tiles.records(n)) or b"").splitlines()
+        lines = {each.index: each for each in (msgspec.json.decode(text, type=tiles.Line) for text in texts)}
+        found = lines.get(index)
+        if found is None or found.seed:
+            raise LedgerError(f"entry {index}: padding, or missing: there is no record to show")
+        if found.destroyed:
+            raise LedgerError(f"entry {index}: the record was destroyed; certificate {found.destroyed}")
+        commitment = entry.commitment(bytes.fromhex(found.salt), found.record)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+        raise LedgerError(f"entry {index}: the records are not readable") from None
+    for width in range(WIDTH, offset, -1):
+        tile = files.read(tiles.tile("entries", n, width))
+        if tile is not None:
+            if tile[offset * ENTRY_OCTETS + 2 : (offset + 1) * ENTRY_OCTETS] == commitment:
+                return found
+            break
+    raise LedgerError(f"entry {index}: the record is not the one that was entered")
 
 
 def prove(folder: Folder, verifier: note.Verifier, index: int) -> Proof:
-    """The proof that entry `index` stands under the present checkpoint. Raises LedgerError."""
-    held: list[tiles.Line] = []
-
-    def keep(line: tiles.Line, _: entry.Record) -> None:
-        if line.index == index:
-            held.append(line)
-
-    report = examine(folder, verifier, on_record=keep)
+    """The proof that entry `index` stands under the present checkpoint, from the files alone. Raises LedgerError."""
+    report = examine(folder, verifier)
     report.raise_first()
-    if not held:
-        raise LedgerError(f"entry {index}: there is none; the ledger has {report.head.size}")
+    found = line(folder, index, report.head.size)
     path = merkle.inclusion_path(index, report.head.size, report.tree.read)
     return Proof(
-        index=index, record=held[0].record, salt=held[0].salt, path=tuple(node.hex() for node in path),
+        index=index, record=found.record, salt=found.salt, path=tuple(node.hex() for node in path),
         checkpoint=report.checkpoint,
     )  # fmt: skip

@@ -14,7 +14,7 @@ import click
 from mediation.administration import client, drafting, lab
 from mediation.cli import order as order_commands
 from mediation.cli.options import Time, accepted, site_option
-from mediation.core import authorization, jws
+from mediation.core import jws, particulars
 from mediation.core.case import Act, Authority, Capability, LegalToken, Role
 from mediation.core.control import Filing, Submit
 from mediation.runtime import config
@@ -44,7 +44,7 @@ def group() -> None:
 )
 @click.option(
     "--content-maximum",
-    type=click.IntRange(1, authorization.MAX_CHANNELS),
+    type=click.IntRange(1, particulars.MAX_CHANNELS),
     default=32,
     show_default=True,
     help="Calls whose content is delivered at once.",

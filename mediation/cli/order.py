@@ -31,7 +31,7 @@ from mediation.cli.options import (
     site_option,
     write_new,
 )
-from mediation.core import authorization, jws
+from mediation.core import jws, particulars
 from mediation.core.case import Authority, Capability, ContentDestination, Destination, LegalToken, Role
 from mediation.core.control import Cases, Filing, Revoke, Submit
 from mediation.core.errors import ConfigurationError
@@ -76,7 +76,7 @@ def key(role: str, person: str, years: int, out: Path) -> None:
 )
 @click.option(
     "--content-maximum",
-    type=click.IntRange(1, authorization.MAX_CHANNELS),
+    type=click.IntRange(1, particulars.MAX_CHANNELS),
     default=32,
     show_default=True,
     help="Channels that the agency procured: calls whose content is delivered at once.",
@@ -112,7 +112,7 @@ def draft(
         profile="pcesp" if profile == "pcesp" else "t1678", court=court, judge=judge, presenting_officer=officer,
         document_sha256=_sha256(document), issued_s=drafting.now_s(), nonce=drafting.nonce(), lab=site.lab,
     )  # fmt: skip
-    authorization.check_legal(order)
+    particulars.check_legal(order)
     write_new(out, msgspec.json.format(msgspec.json.encode(order), indent=1).decode() + "\n")
 
 
@@ -182,7 +182,7 @@ def revoke(folder: Path, case: str, token: str, reason: str, key: Path | None) -
 
 def withdraw(site: Site, case: str, token: str, person: PersonKey, reason: str) -> None:
     """Signs and hands in a revocation of the newest order of a case. Raises MediationError."""
-    view = latest(client.one(site, Cases(case=case)))
+    view = latest(client.inquire(site, Cases(case=case), person, f"to act: revoke {token}"))
     digest = view.legal_sha256 if token == "legal" else view.carrier_sha256  # noqa: S105 - the name of a token
     text = drafting.revocation(case, digest, reason, person, lab=site.lab)
     accepted(client.one(site, Revoke(revocations=(text,))))

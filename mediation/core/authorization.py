@@ -12,23 +12,21 @@ clock, a file or the state of a case: the time, the keys and the whole history o
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
 
-from mediation.core import entry, jws, merkle
+from mediation.core import entry, jws, proof
 from mediation.core.case import (
     Act,
-    Authority,
+    CallBack,
     Capability,
+    CarrierExtension,
     CarrierToken,
     Command,
-    Destination,
+    LegalExtension,
     LegalToken,
-    Proof,
     Revocation,
     Role,
     Standing,
@@ -37,60 +35,65 @@ from mediation.core.case import (
 )
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
+from mediation.core.particulars import (
+    NONCE,
+    check_call_back,
+    check_carrier,
+    check_carrier_extension,
+    check_legal,
+    check_legal_extension,
+)
 from mediation.core.trust import Key, Trust
 
 US, NS = 1_000_000, 1_000_000_000  # one second, in micro- and nanoseconds
 CLOCK_SKEW_S = 60  # how far the clock of a person's signing tool may run ahead of the ledger's (ours)
 MAX_COMMANDS = 1_024  # acts on one order: a toggle every hour for 42 days (ours)
-MAX_SUBJECTS = 64
-MAX_SUBJECT_OCTETS = 255
-MAX_IAPS = 64
-MAX_CHANNELS = 10_000  # calls whose content one order delivers at once (ours)
-MAX_YEAR_S = 32_503_680_000  # the year 3000: beyond it a time is a slip of the pen
-
-CASE_IDENTITY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,23}[\x21-\x7e])?")  # VisibleString SIZE(1..25), no outer blanks
-AGENCY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # also the name of a folder: no separator, no leading dot
-SUBJECT = re.compile(r"(tel|sips?):[\x21-\x7e]+", re.IGNORECASE)
-LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-HOST = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*")  # RFC 1123 §2.1
-SHA256 = re.compile(r"[0-9a-f]{64}")
-NONCE = re.compile(r"[0-9a-f]{32,64}")
-PARTICULAR = re.compile(r"[^\x00-\x1f\x7f]{1,200}")  # court, judge, officer
-IAP = re.compile(r"[\x21-\x7e]{1,15}")  # iAPSystemId, VisibleString SIZE(1..15)
-
 TYP = {
     LegalToken: "mediation-legal",
     CarrierToken: "mediation-carrier",
     Command: "mediation-command",
     Revocation: "mediation-revocation",
+    LegalExtension: "mediation-legal-extension",
+    CarrierExtension: "mediation-carrier-extension",
+    CallBack: "mediation-call-back",
 }
 
-# What each type of legal authorization can never give. A pen register or a trap and trace device records dialing and
-# signalling, not content (18 USC 3127(3), (4)), and gives no location (47 USC 1002(a)(2)).
-FORBIDDEN: Mapping[Authority, frozenset[Capability]] = {
-    Authority.PEN_REGISTER: frozenset({Capability.CONTENT, Capability.LOCATION}),
-    Authority.TRAP_AND_TRACE: frozenset({Capability.CONTENT, Capability.LOCATION}),
-    Authority.TITLE_III: frozenset(),
-    Authority.FISA: frozenset(),
-}
-
-T = TypeVar("T", LegalToken, CarrierToken, Command, Revocation)
+T = TypeVar("T", LegalToken, CarrierToken, Command, Revocation, LegalExtension, CarrierExtension, CallBack)
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """The two tokens of an order that passed `examine_order`, and the keys that signed them."""
+    """The two tokens of an order that passed `examine_order`, and the keys that signed them; the call-back of an
+    emergency order."""
 
     legal: LegalToken
     carrier: CarrierToken
     legal_key: Key
     carrier_key: Key
+    call_back: tuple[CallBack, Key] | None = None
+
+
+class Extended(msgspec.Struct, frozen=True, kw_only=True):
+    """The two tokens of an extension, the keys that signed them, and the end before it."""
+
+    legal: LegalExtension
+    carrier: CarrierExtension
+    legal_key: Key
+    carrier_key: Key
+    previous_end_s: int
 
 
 class Acts(msgspec.Struct, frozen=True, kw_only=True):
-    """An order and the officer's acts on it, each with the key that signed it."""
+    """An order and the officer's acts on it, each with the key that signed it; the extensions that he put in force."""
 
     order: Order
     commands: tuple[tuple[Command, Key], ...]
+    extensions: tuple[Extended, ...] = ()
+    suspended: bool = False
+
+    @property
+    def not_after_s(self) -> int:
+        """The order's end, the last extension's if there is one."""
+        return self.extensions[-1].legal.not_after_s if self.extensions else self.order.legal.not_after_s
 
 
 def xid(carrier: str) -> bytes:
@@ -113,8 +116,11 @@ def admit(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
 
 def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
     """Everything that `admit` checks but the window: what is asked of an order that begins later."""
-    # 1. to 3. The order, the officer's acts, and whether anybody has taken the order back.
-    acts = examine_acts(request.legal, request.carrier, request.commands, trust)
+    # 1. to 3. The order, the officer's acts with their extensions, and whether anybody has taken any of it back.
+    pairs = tuple((extension.legal, extension.carrier) for extension in request.extensions)
+    acts = examine_acts(
+        request.legal, request.carrier, request.commands, trust, extensions=pairs, call_back=request.call_back
+    )
     legal_sha256, carrier_sha256 = jws.sha256_hex(request.legal), jws.sha256_hex(request.carrier)
 
     if acts.commands[-1][0].act is Act.DEACTIVATE:
@@ -123,24 +129,30 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
     # 4. The ledger: each act stands in it, entered while the keys and the act itself were good.
     if len(request.proofs) != len(request.commands):
         raise AuthorizationError(Check.PROOF_COUNT)
-    last_index = -1
-    entered_s: list[int] = []
-    for text, (command, officer_key), proof in zip(request.commands, acts.commands, request.proofs, strict=True):
-        record = _proven(proof, trust)
+    last_index = proof.call_back(request, acts.order.legal.case, trust)
+    entered: list[int] = []
+    extensions = iter(zip(request.extensions, acts.extensions, strict=True))
+    for text, (command, officer_key), shown in zip(request.commands, acts.commands, request.proofs, strict=True):
+        record = proof.proven(shown, trust, entry.CommandAccepted)
         if (record.case, record.act, record.sequence) != (command.case, command.act, command.sequence) or (
             record.legal_sha256, record.carrier_sha256, record.command_sha256
         ) != (legal_sha256, carrier_sha256, jws.sha256_hex(text)):  # fmt: skip
             raise AuthorizationError(Check.PROOF_RECORD)
-        if proof.index <= last_index:
+        entered_s = record.time_us // US
+        if command.act is Act.EXTEND:
+            extension, extended = next(extensions)
+            last_index = proof.extension(extension, extended.legal, carrier_sha256, last_index, trust)
+            check_extension_dates(extended, entered_s)
+        if shown.index <= last_index:
             raise AuthorizationError(Check.PROOF_ORDER)
-        last_index = proof.index
+        last_index = shown.index
         if record.time_us * 1000 > now_ns + CLOCK_SKEW_S * NS:
             raise AuthorizationError(Check.PROOF_TIME)
-        check_dates(command, officer_key, record.time_us // US)
-        entered_s.append(record.time_us // US)
+        check_dates(command, officer_key, entered_s)
+        entered.append(entered_s)
         if command.sequence == 1:
-            check_order_dates(acts.order, record.time_us // US)
-            check_senior_officer(trust, record.time_us // US)
+            check_order_dates(acts.order, entered_s)
+            check_senior_officer(trust, entered_s)
 
     legal, carrier, last = acts.order.legal, acts.order.carrier, acts.commands[-1][0]
     return Task(
@@ -151,24 +163,33 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
         subjects=legal.subjects,
         iaps=carrier.iaps,
         not_before_ns=legal.not_before_s * NS,
-        not_after_ns=legal.not_after_s * NS,
+        not_after_ns=acts.not_after_s * NS,
         capabilities=frozenset(legal.capabilities),
         destination=legal.destination,
         profile=legal.profile,
         dde=last.dde,
         sequence=last.sequence,
         lab=trust.lab,
-        standing=_standing(acts, entered_s, (legal_sha256, carrier_sha256)),
+        suspended=acts.suspended,
+        standing=_standing(acts, entered, request, trust),
     )
 
 
-def examine_acts(legal: str, carrier: str, commands: Sequence[str], trust: Trust) -> Acts:
-    """The three signatures, each by itself and against the others: all that can be judged before the ledger has it.
+def examine_acts(
+    legal: str,
+    carrier: str,
+    commands: Sequence[str],
+    trust: Trust,
+    *,
+    extensions: Sequence[tuple[str, str]] = (),
+    call_back: str = "",
+) -> Acts:
+    """All signatures, each by itself and against the others: all that can be judged before the ledger has it.
 
-    The last act may be a deactivation; nothing may follow one.
+    `extensions` are the legal and the carrier text of each. The last act may be a deactivation; nothing may follow one.
     """
     # 1. The order: what the legal reviewer and the carrier authorizer signed.
-    order = _order(legal, carrier, trust)
+    order = _order(legal, carrier, trust, call_back)
     carrier_sha256 = jws.sha256_hex(carrier)
 
     # 2. The officer's acts: each signed, each for this order and no other, in unbroken sequence.
@@ -177,6 +198,9 @@ def examine_acts(legal: str, carrier: str, commands: Sequence[str], trust: Trust
     if len(commands) > MAX_COMMANDS:
         raise AuthorizationError(Check.STRUCTURE, "too many acts")
     acts: list[tuple[Command, Key]] = []
+    found: list[Extended] = []
+    waiting = list(extensions)[::-1]
+    previous_sha256, suspended = "", False
     for number, text in enumerate(commands, 1):
         command, officer_key = signed(text, Command, Role.OFFICER, trust)
         distinct(order.legal_key, order.carrier_key, officer_key)
@@ -187,23 +211,48 @@ def examine_acts(legal: str, carrier: str, commands: Sequence[str], trust: Trust
             raise AuthorizationError(Check.ACTIVATION)
         if acts and acts[-1][0].act is Act.DEACTIVATE:
             raise AuthorizationError(Check.DEACTIVATED)
+        if command.act in (Act.SUSPEND, Act.RESUME):
+            if suspended is (command.act is Act.SUSPEND):
+                raise AuthorizationError(Check.SUSPENSION)
+            suspended = not suspended
         acts.append((command, officer_key))
-    single_role(trust, order.legal_key, order.carrier_key, *(key for _, key in acts))
+        pair = waiting.pop() if command.act is Act.EXTEND and waiting else None
+        if (jws.sha256_hex(pair[1]) if pair else "") != command.extension_sha256 or (
+            command.act is Act.EXTEND and pair is None
+        ):
+            raise AuthorizationError(Check.EXTENSION)
+        if pair is not None:
+            end_s = found[-1].legal.not_after_s if found else order.legal.not_after_s
+            extended = _extension(
+                pair, order, trust, carrier_sha256=carrier_sha256, previous_sha256=previous_sha256, end_s=end_s
+            )
+            distinct(extended.legal_key, extended.carrier_key, officer_key)
+            found.append(extended)
+            previous_sha256 = jws.sha256_hex(pair[0])
+    if waiting:
+        raise AuthorizationError(Check.EXTENSION)
+    extenders = [key for extended in found for key in (extended.legal_key, extended.carrier_key)]
+    single_role(trust, *_signers(order), *(key for _, key in acts), *extenders)
 
     # 3. Nobody has taken it back.
-    if not trust.revoked.isdisjoint((jws.sha256_hex(legal), carrier_sha256)):
+    texts = (legal, carrier, call_back, *(text for pair in extensions for text in pair))
+    if not trust.revoked.isdisjoint(jws.sha256_hex(text) for text in texts):
         raise AuthorizationError(Check.REVOKED)
-    return Acts(order=order, commands=tuple(acts))
+    return Acts(order=order, commands=tuple(acts), extensions=tuple(found), suspended=suspended)
 
 
-def examine_order(legal_text: str, carrier_text: str, trust: Trust) -> Order:
-    """The two tokens of an order, checked by themselves and against each other."""
-    order = _order(legal_text, carrier_text, trust)
-    single_role(trust, order.legal_key, order.carrier_key)
+def examine_order(legal_text: str, carrier_text: str, trust: Trust, call_back: str = "") -> Order:
+    """The two tokens of an order, checked by themselves and against each other; an emergency order's call-back too."""
+    order = _order(legal_text, carrier_text, trust, call_back)
+    single_role(trust, *_signers(order))
     return order
 
 
-def _order(legal_text: str, carrier_text: str, trust: Trust) -> Order:
+def _signers(order: Order) -> Iterable[Key]:
+    return (order.legal_key, order.carrier_key, *((order.call_back[1],) if order.call_back is not None else ()))
+
+
+def _order(legal_text: str, carrier_text: str, trust: Trust, call_back: str) -> Order:
     legal, legal_key = signed(legal_text, LegalToken, Role.LEGAL, trust)
     carrier, carrier_key = signed(carrier_text, CarrierToken, Role.CARRIER, trust)
     distinct(legal_key, carrier_key)
@@ -213,9 +262,61 @@ def _order(legal_text: str, carrier_text: str, trust: Trust) -> Order:
         raise AuthorizationError(Check.SAME_CASE)
     if carrier.legal_sha256 != jws.sha256_hex(legal_text):
         raise AuthorizationError(Check.LEGAL_BINDING)
-    check_legal(legal)
+    check_legal(legal, trust.terms)
     check_carrier(carrier)
-    return Order(legal=legal, carrier=carrier, legal_key=legal_key, carrier_key=carrier_key)
+    if bool(call_back) is not legal.authority.emergency:
+        raise AuthorizationError(Check.CALL_BACK)
+    called = _call_back(call_back, legal, legal_text, legal_key, trust) if call_back else None
+    return Order(legal=legal, carrier=carrier, legal_key=legal_key, carrier_key=carrier_key, call_back=called)
+
+
+def call_back_role(kid: str, trust: Trust) -> Role:
+    """Whose role a call-back's key is looked up in: an officer's, else a carrier authorizer's."""
+    return Role.OFFICER if kid in trust.rings.get(Role.OFFICER, {}) else Role.CARRIER
+
+
+def _call_back(text: str, legal: LegalToken, legal_text: str, legal_key: Key, trust: Trust) -> tuple[CallBack, Key]:
+    """The call-back of an emergency order: by a second person, to the directory's number, and confirmed (SEC-30)."""
+    call_back, key = signed(text, CallBack, call_back_role(jws.split(text).header.kid, trust), trust)
+    distinct(legal_key, key)
+    if call_back.lab is not trust.lab:
+        raise AuthorizationError(Check.LAB_TOKEN)
+    if call_back.case != legal.case:
+        raise AuthorizationError(Check.SAME_CASE)
+    if call_back.legal_sha256 != jws.sha256_hex(legal_text):
+        raise AuthorizationError(Check.LEGAL_BINDING)
+    check_call_back(call_back)
+    if call_back.agency != legal.agency or call_back.answer != "confirmed":
+        raise AuthorizationError(Check.CALL_BACK)
+    if not legal.issued_s - CLOCK_SKEW_S <= call_back.called_s <= call_back.issued_s:
+        raise AuthorizationError(Check.CALL_BACK)
+    return call_back, key
+
+
+def _extension(
+    pair: tuple[str, str], order: Order, trust: Trust, *, carrier_sha256: str, previous_sha256: str, end_s: int
+) -> Extended:
+    """The two tokens of an extension, which continues the order from `end_s`."""
+    legal, legal_key = signed(pair[0], LegalExtension, Role.LEGAL, trust)
+    carrier, carrier_key = signed(pair[1], CarrierExtension, Role.CARRIER, trust)
+    distinct(legal_key, carrier_key)
+    if legal.lab is not trust.lab or carrier.lab is not trust.lab:
+        raise AuthorizationError(Check.LAB_TOKEN)
+    if not legal.case == carrier.case == order.legal.case:
+        raise AuthorizationError(Check.SAME_CASE)
+    if legal.legal_sha256 != order.carrier.legal_sha256 or carrier.extension_sha256 != jws.sha256_hex(pair[0]):
+        raise AuthorizationError(Check.LEGAL_BINDING)
+    if carrier.carrier_sha256 != carrier_sha256:
+        raise AuthorizationError(Check.CARRIER_BINDING)
+    check_legal_extension(legal)
+    check_carrier_extension(carrier)
+    if legal.previous_sha256 != previous_sha256 or legal.not_after_s <= end_s:
+        raise AuthorizationError(Check.EXTENSION)
+    whole = order.legal
+    trust.terms.check_extension(whole.authority, whole.term_days, whole.not_before_s, end_s, legal.not_after_s)
+    return Extended(
+        legal=legal, carrier=carrier, legal_key=legal_key, carrier_key=carrier_key, previous_end_s=end_s
+    )  # fmt: skip
 
 
 def signed(text: str, kind: type[T], role: Role, trust: Trust) -> tuple[T, Key]:
@@ -244,68 +345,6 @@ def single_role(trust: Trust, *keys: Key) -> None:
         raise AuthorizationError(Check.DISTINCT_ROLES)
 
 
-def check_legal(legal: LegalToken) -> None:
-    """What the order says is complete, bounded, and within its type of legal authorization."""
-    if not CASE_IDENTITY.fullmatch(legal.case):
-        raise AuthorizationError(Check.CASE_IDENTITY)
-    if not AGENCY.fullmatch(legal.agency):
-        raise AuthorizationError(Check.AGENCY)
-    if not 0 < len(legal.subjects) <= MAX_SUBJECTS or len(set(legal.subjects)) != len(legal.subjects):
-        raise AuthorizationError(Check.SUBJECTS)
-    if not all(SUBJECT.fullmatch(uri) and len(uri) <= MAX_SUBJECT_OCTETS for uri in legal.subjects):
-        raise AuthorizationError(Check.SUBJECTS)
-    if not legal.capabilities or len(set(legal.capabilities)) != len(legal.capabilities):
-        raise AuthorizationError(Check.CAPABILITIES)
-    if not FORBIDDEN[legal.authority].isdisjoint(legal.capabilities):
-        raise AuthorizationError(Check.AUTHORITY)
-    if Capability.CONTENT in legal.capabilities and legal.destination.content is None:
-        raise AuthorizationError(Check.CONTENT_MISSING)
-    if legal.destination.content is not None and Capability.CONTENT not in legal.capabilities:
-        raise AuthorizationError(Check.CONTENT_UNORDERED)
-    check_destination(legal.destination)
-    if not 0 <= legal.not_before_s < legal.not_after_s < MAX_YEAR_S:
-        raise AuthorizationError(Check.WINDOW_ORDER)
-    particulars = (legal.court, legal.judge, legal.presenting_officer)
-    if not all(PARTICULAR.fullmatch(text) and text.strip() for text in particulars):
-        raise AuthorizationError(Check.PARTICULARS)
-    if not SHA256.fullmatch(legal.document_sha256) or not NONCE.fullmatch(legal.nonce):
-        raise AuthorizationError(Check.PARTICULARS)
-
-
-def check_destination(destination: Destination) -> None:
-    _check_address(destination.host, destination.port)
-    if not SHA256.fullmatch(destination.certificate_sha256):
-        raise AuthorizationError(Check.DESTINATION)
-    content = destination.content
-    if content is None:
-        return
-    _check_address(content.host, content.port)
-    if not 0 < content.maximum <= MAX_CHANNELS or (content.host, content.port) == (destination.host, destination.port):
-        raise AuthorizationError(Check.DESTINATION)
-
-
-def _check_address(host: str, port: int) -> None:
-    try:
-        address = ipaddress.ip_address(host)
-        if "%" in host or address.is_unspecified or address.is_multicast:
-            raise AuthorizationError(Check.DESTINATION)
-    except ValueError:
-        # What looks like a mistyped IPv4 address must not become a name to be looked up.
-        if not HOST.fullmatch(host) or host.rpartition(".")[2].isdigit():
-            raise AuthorizationError(Check.DESTINATION) from None
-    if not 0 < port < 1 << 16:
-        raise AuthorizationError(Check.DESTINATION)
-
-
-def check_carrier(carrier: CarrierToken) -> None:
-    if not SHA256.fullmatch(carrier.policy_sha256) or not NONCE.fullmatch(carrier.nonce):
-        raise AuthorizationError(Check.PARTICULARS)
-    if len(carrier.iaps) > MAX_IAPS or len(set(carrier.iaps)) != len(carrier.iaps):
-        raise AuthorizationError(Check.IAPS)
-    if not all(IAP.fullmatch(name) for name in carrier.iaps):
-        raise AuthorizationError(Check.IAPS)
-
-
 def check_command(command: Command, legal: LegalToken, carrier_sha256: str, trust: Trust) -> None:
     """One act by itself, against its order."""
     if command.lab is not trust.lab:
@@ -328,9 +367,22 @@ def check_dates(command: Command, key: Key, entered_s: int) -> None:
 
 
 def check_order_dates(order: Order, entered_s: int) -> None:
-    """The two tokens were signed before the activation was entered, with keys that were good at both times."""
+    """The tokens were signed before the activation was entered, with keys that were good at both times."""
     check_key_dates(order.legal_key, order.legal.issued_s, entered_s)
     check_key_dates(order.carrier_key, order.carrier.issued_s, entered_s)
+    if order.call_back is not None:
+        call_back, key = order.call_back
+        check_key_dates(key, call_back.issued_s, entered_s)
+
+
+def check_extension_dates(extended: Extended, entered_s: int) -> None:
+    """An extension counts only if it was entered before the end that it moves, by keys that were good."""
+    if entered_s >= extended.previous_end_s:
+        raise AuthorizationError(Check.EXTENSION)
+    if extended.legal.issued_s > extended.carrier.issued_s + CLOCK_SKEW_S:
+        raise AuthorizationError(Check.COMMAND_DATES)
+    check_key_dates(extended.legal_key, extended.legal.issued_s, entered_s)
+    check_key_dates(extended.carrier_key, extended.carrier.issued_s, entered_s)
 
 
 def check_senior_officer(trust: Trust, entered_s: int) -> None:
@@ -352,15 +404,25 @@ def check_standing(standing: Standing, trust: Trust) -> None:
         check_senior_officer(trust, standing.signers[0][3])
 
 
-def _standing(acts: Acts, entered_s: Sequence[int], tokens: tuple[str, ...]) -> Standing:
+def _standing(acts: Acts, entered_s: Sequence[int], request: TaskRequest, trust: Trust) -> Standing:
     order, first_s = acts.order, entered_s[0]
-    officers = ((Role.OFFICER, key.kid, c.issued_s, at) for (c, key), at in zip(acts.commands, entered_s, strict=True))
-    signers = (
+    signers = [
         (Role.LEGAL, order.legal_key.kid, order.legal.issued_s, first_s),
         (Role.CARRIER, order.carrier_key.kid, order.carrier.issued_s, first_s),
-        *officers,
-    )
-    return Standing(tokens=tokens, signers=signers)
+    ]
+    texts = [request.legal, request.carrier]
+    if order.call_back is not None:
+        call_back, key = order.call_back
+        signers.append((call_back_role(key.kid, trust), key.kid, call_back.issued_s, first_s))
+    extended = iter(zip(request.extensions, acts.extensions, strict=True))
+    for (command, key), at_s in zip(acts.commands, entered_s, strict=True):
+        signers.append((Role.OFFICER, key.kid, command.issued_s, at_s))
+        if command.act is Act.EXTEND:
+            extension, tokens = next(extended)
+            texts += [extension.legal, extension.carrier]
+            signers.append((Role.LEGAL, tokens.legal_key.kid, tokens.legal.issued_s, at_s))
+            signers.append((Role.CARRIER, tokens.carrier_key.kid, tokens.carrier.issued_s, at_s))
+    return Standing(tokens=tuple(jws.sha256_hex(text) for text in texts), signers=tuple(signers))
 
 
 def check_key_dates(key: Key, issued_s: int, entered_s: int) -> None:
@@ -376,26 +438,3 @@ def check_key_dates(key: Key, issued_s: int, entered_s: int) -> None:
         for moment_s in (issued_s, entered_s):
             if not any(from_s <= moment_s < to_s for from_s, to_s in key.held):
                 raise AuthorizationError(Check.PERSON_DATES)
-
-
-def _proven(proof: Proof, trust: Trust) -> entry.CommandAccepted:
-    """The record that `proof` shows to stand in this site's ledger."""
-    checkpoint = trust.checkpoint(proof.checkpoint)
-    try:
-        salt = bytes.fromhex(proof.salt)
-        path = [bytes.fromhex(sibling) for sibling in proof.path]
-        record = entry.decode(proof.record)
-    except (ValueError, msgspec.MsgspecError):
-        raise AuthorizationError(Check.STRUCTURE, "proof") from None
-    if len(salt) != entry.SALT_OCTETS or any(len(sibling) != merkle.HASH_OCTETS for sibling in path):
-        raise AuthorizationError(Check.STRUCTURE, "proof")
-    leaf = merkle.leaf_hash(entry.commitment(salt, proof.record))
-    try:
-        root = merkle.root_from_inclusion(leaf, proof.index, checkpoint.size, path)
-    except ValueError:
-        raise AuthorizationError(Check.PROOF_INCLUSION) from None
-    if root != checkpoint.root:
-        raise AuthorizationError(Check.PROOF_INCLUSION)
-    if not isinstance(record, entry.CommandAccepted):
-        raise AuthorizationError(Check.PROOF_RECORD)
-    return record

@@ -22,6 +22,23 @@ class Authority(enum.StrEnum):
     TRAP_AND_TRACE = "trap-and-trace"
     TITLE_III = "title3"
     FISA = "fisa"
+    # Without an order for now; each runs at most as core/term.py says, and needs a call-back (SEC-30).
+    EMERGENCY_PEN_REGISTER = "emergency-pen-register"
+    EMERGENCY_TRAP_AND_TRACE = "emergency-trap-and-trace"
+    EMERGENCY_TITLE_III = "emergency-title3"
+    EMERGENCY_FISA = "emergency-fisa"
+
+    @property
+    def emergency(self) -> bool:
+        return self.value.startswith(_EMERGENCY)
+
+    @property
+    def ordinary(self) -> Authority:
+        """The type whose rules on what may be seen hold; its own, but for an emergency."""
+        return Authority(self.value.removeprefix(_EMERGENCY))
+
+
+_EMERGENCY = "emergency-"
 
 
 class Capability(enum.StrEnum):
@@ -84,6 +101,7 @@ class LegalToken(Signed, frozen=True, kw_only=True):
     issued_s: int
     nonce: str
     lab: bool = False
+    term_days: int = 0  # of a FISA order: the period of 50 USC 1805(d) that it states; 0: the shortest
 
 
 class CarrierToken(Signed, frozen=True, kw_only=True):
@@ -103,6 +121,9 @@ class Act(enum.StrEnum):
     ACTIVATE = "activate"
     DEACTIVATE = "deactivate"
     DDE = "dde"  # dialed digit extraction on or off
+    EXTEND = "extend"  # the order runs longer, by an extension that both have signed
+    SUSPEND = "suspend"
+    RESUME = "resume"
 
 
 class Command(Signed, frozen=True, kw_only=True):
@@ -116,6 +137,52 @@ class Command(Signed, frozen=True, kw_only=True):
     dde: bool  # state of dialed digit extraction after this act
     issued_s: int
     expires_s: int  # latest moment of acceptance into the ledger
+    nonce: str
+    lab: bool = False
+    extension_sha256: str = ""  # of an extension's carrier token; only of an act "extend"
+
+
+class LegalExtension(Signed, frozen=True, kw_only=True):
+    """What the legal reviewer attests of a court's extension. Nothing but the end changes by it."""
+
+    type: Literal["legal-extension"]
+    case: str
+    legal_sha256: str  # of the order's legal token
+    previous_sha256: str  # of the legal extension before this one; empty for the first
+    not_after_s: int  # the new end
+    court: str
+    judge: str
+    document_sha256: str
+    issued_s: int
+    nonce: str
+    lab: bool = False
+
+
+class CarrierExtension(Signed, frozen=True, kw_only=True):
+    """The carrier authorizer's approval of an extension."""
+
+    type: Literal["carrier-extension"]
+    case: str
+    carrier_sha256: str  # of the order's carrier token
+    extension_sha256: str  # of the legal extension's compact text
+    policy_sha256: str
+    issued_s: int
+    nonce: str
+    lab: bool = False
+
+
+class CallBack(Signed, frozen=True, kw_only=True):
+    """A second person called the agency back at the directory's number, before an emergency order (SEC-30)."""
+
+    type: Literal["call-back"]
+    case: str
+    legal_sha256: str  # of the legal token that was read out
+    agency: str  # as in the directory
+    directory_number: str  # that was dialed
+    called_s: int
+    answered_by: str  # who answered for the agency
+    answer: Literal["confirmed", "denied"]
+    issued_s: int
     nonce: str
     lab: bool = False
 
@@ -142,16 +209,28 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     checkpoint: str  # C2SP tlog-checkpoint, a signed note
 
 
+class Extension(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The two tokens of an extension, and the proof of the ledger's entry of both."""
+
+    legal: str
+    carrier: str
+    proof: Proof
+
+
 class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a function needs to decide for itself whether a task has authority.
 
-    `commands` are the officer's acts in order of sequence, the activation first; `proofs` one for each of them.
+    `commands` are the officer's acts in order of sequence, the activation first; `proofs` one for each of them;
+    `extensions` one for each act "extend", in their order. `call_back` belongs to an emergency order.
     """
 
     legal: str
     carrier: str
     commands: tuple[str, ...]
     proofs: tuple[Proof, ...]
+    extensions: tuple[Extension, ...] = ()
+    call_back: str = ""
+    call_back_proof: Proof | None = None
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,42 +258,73 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     dde: bool  # and Capability.DIGITS is in capabilities
     sequence: int  # of the last command seen
     lab: bool
+    suspended: bool = False  # kept, and nothing of it is matched or delivered
     standing: Standing = Standing()
 
 
 class State(enum.StrEnum):
-    """Where an order stands in its life."""
+    """Where an order stands in its life. The first three are of files on the persons' own machines."""
 
+    DRAFTED = "drafted"  # nobody has signed it
+    LEGALLY_AUTHORIZED = "legally-authorized"  # the legal reviewer has
+    CARRIER_AUTHORIZED = "carrier-authorized"  # both have
     FILED = "filed"  # both tokens stand in the ledger; nobody has activated it
-    WAITING = "waiting"  # activated; its window has not begun
+    LOGGED = "logged"  # activated: the act stands in the ledger
+    WITNESSED = "witnessed"  # and under a head that the witnesses have cosigned
+    WAITING = "waiting"  # its window has not begun
     ACTIVE = "active"
+    EXTENDED = "extended"  # active, beyond the order's first end
+    SUSPENDED = "suspended"  # by an officer; kept, and nothing is delivered
     EXPIRED = "expired"
     REVOKED = "revoked"
     DEACTIVATED = "deactivated"
+    SEALED = "sealed"  # its certification is signed; its records wait for the end of their retention
+    DESTROYED = "destroyed"
 
 
 class Event(enum.StrEnum):
     """What moves an order from one state to another."""
 
+    ATTEST = "attest"  # the legal reviewer signs
+    AUTHORIZE = "authorize"  # the carrier authorizer signs
+    FILE = "file"
     ACTIVATE = "activate"  # the officer's first act
-    BEGIN = "begin"  # the window begins
+    WITNESS = "witness"  # the quorum has cosigned
+    AWAIT = "await"  # the window is still to begin
+    BEGIN = "begin"  # the window begins, or has begun
+    EXTEND = "extend"
+    SUSPEND = "suspend"
+    RESUME = "resume"
     DEACTIVATE = "deactivate"  # the officer's last act
     REVOKE = "revoke"  # a token is withdrawn
-    END = "end"  # the window ends
+    END = "end"  # the window ends, or an ordinary order takes the place of an emergency one
+    SEAL = "seal"
+    DESTROY = "destroy"
 
+
+RUNNING = frozenset({State.ACTIVE, State.EXTENDED})
+LIVE = frozenset({State.LOGGED, State.WITNESSED, State.WAITING, State.SUSPENDED}) | RUNNING
+ENDED = frozenset({State.EXPIRED, State.REVOKED, State.DEACTIVATED, State.SEALED, State.DESTROYED})
 
 # The life of an order. A pair that is not here does not happen: what has ended never lives again.
 LIFE: dict[tuple[State, Event], State] = {
-    (State.FILED, Event.ACTIVATE): State.WAITING,
-    (State.FILED, Event.REVOKE): State.REVOKED,
-    (State.FILED, Event.END): State.EXPIRED,
+    (State.DRAFTED, Event.ATTEST): State.LEGALLY_AUTHORIZED,
+    (State.LEGALLY_AUTHORIZED, Event.AUTHORIZE): State.CARRIER_AUTHORIZED,
+    (State.CARRIER_AUTHORIZED, Event.FILE): State.FILED,
+    (State.FILED, Event.ACTIVATE): State.LOGGED,
+    (State.LOGGED, Event.WITNESS): State.WITNESSED,
+    (State.WITNESSED, Event.AWAIT): State.WAITING,
+    (State.WITNESSED, Event.BEGIN): State.ACTIVE,
     (State.WAITING, Event.BEGIN): State.ACTIVE,
-    (State.WAITING, Event.DEACTIVATE): State.DEACTIVATED,
-    (State.WAITING, Event.REVOKE): State.REVOKED,
-    (State.WAITING, Event.END): State.EXPIRED,
-    (State.ACTIVE, Event.DEACTIVATE): State.DEACTIVATED,
-    (State.ACTIVE, Event.REVOKE): State.REVOKED,
-    (State.ACTIVE, Event.END): State.EXPIRED,
+    (State.ACTIVE, Event.EXTEND): State.EXTENDED,
+    (State.EXTENDED, Event.EXTEND): State.EXTENDED,
+    (State.SUSPENDED, Event.EXTEND): State.SUSPENDED,
+    (State.ACTIVE, Event.SUSPEND): State.SUSPENDED,
+    (State.EXTENDED, Event.SUSPEND): State.SUSPENDED,
+    (State.SUSPENDED, Event.RESUME): State.ACTIVE,
+    **{(state, Event.DEACTIVATE): State.DEACTIVATED for state in State if state in LIVE},
+    **{(state, Event.REVOKE): State.REVOKED for state in State if state in LIVE or state is State.FILED},
+    **{(state, Event.END): State.EXPIRED for state in State if state in LIVE or state is State.FILED},
+    **{(state, Event.SEAL): State.SEALED for state in (State.EXPIRED, State.REVOKED, State.DEACTIVATED)},
+    (State.SEALED, Event.DESTROY): State.DESTROYED,
 }
-LIVE = frozenset({State.WAITING, State.ACTIVE})
-ENDED = frozenset({State.EXPIRED, State.REVOKED, State.DEACTIVATED})

@@ -90,11 +90,13 @@ class Revoked(Entry, frozen=True, kw_only=True, tag="revoked"):
 
 
 class Refused(Entry, frozen=True, kw_only=True, tag="refused"):
-    """An attempt without authority. `suppressed` counts those before it that the rate limit kept out."""
+    """An attempt without authority. `suppressed` counts those before it that the rate limit kept out; `uid` is the
+    user of the process that made a signed request (-1: not known)."""
 
     check: str
     text_sha256: str
     suppressed: int = 0
+    uid: int = -1
 
 
 class Recovered(Entry, frozen=True, kw_only=True, tag="recovered"):
@@ -259,13 +261,13 @@ class CodeIdentity(Entry, frozen=True, kw_only=True, tag="code-identity"):
 
 
 class CaseRead(Entry, frozen=True, kw_only=True, tag="case-read"):
-    """Somebody read case data, and why. `case` is empty for a list."""
+    """Somebody read case data, and why. `case` is empty for a list, an export, and what an auditor keeps to himself."""
 
     case: str
-    what: str  # list, show, certificate, ledger, export, honey
+    what: str  # list, show, certificate, ledger, export, honey (a honey case was planted; reading one is `show`)
     person: str
     reason: str
-    request_sha256: str
+    request_sha256: str  # over the signed octets of the request (core/request.py)
 
 
 class SampleDrawn(Entry, frozen=True, kw_only=True, tag="sample-drawn"):
@@ -273,7 +275,8 @@ class SampleDrawn(Entry, frozen=True, kw_only=True, tag="sample-drawn"):
 
     seed_sha256: str
     person: str
-    size: int
+    size: int  # of the ledger when the seed was committed: it draws from what stood then and since
+    request_sha256: str = ""
 
 
 Record = (
@@ -282,6 +285,8 @@ Record = (
     | Stamped | CertificateDrafted | CertificateSigned | PlanAdopted | AmendmentOpened | Reconciled | Incident
     | CodeIdentity | CaseRead | SampleDrawn
 )  # fmt: skip
+
+KINDS = frozenset(str(kind.__struct_config__.tag) for kind in Entry.__subclasses__())
 
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 

@@ -77,7 +77,7 @@ def split(text: str) -> Parts:
     if not KID.fullmatch(header.kid):
         raise AuthorizationError(Check.STRUCTURE, "kid")
     plain = header.alg in _PLAIN
-    if plain and len(signature) != SIGNATURE_OCTETS or len(signature) > assertion.MAX_OCTETS:
+    if (plain and len(signature) != SIGNATURE_OCTETS) or len(signature) > assertion.MAX_OCTETS:
         raise AuthorizationError(Check.STRUCTURE, "length of the signature")
     return Parts(header=header, payload=payload, signed=text[: text.rindex(".")].encode(), signature=signature)
 

@@ -38,9 +38,7 @@ ALGORITHMS = {
 }
 WEBAUTHN = frozenset({"webauthn-ed25519", "webauthn-es256"})
 # 32 octets (RFC 8032 §5.1.5), or the uncompressed point (SEC 1 §2.3.3): a compressed one would be a second spelling
-PUBLIC = {
-    form: re.compile(r"04[0-9a-f]{128}" if form.endswith("es256") else r"[0-9a-f]{64}") for form in ALGORITHMS
-}
+PUBLIC = {form: re.compile(r"04[0-9a-f]{128}" if form.endswith("es256") else r"[0-9a-f]{64}") for form in ALGORITHMS}
 SIGNATURE_OCTETS = 64  # of both algorithms
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # FIPS 186-4 D.1.2.3
 

@@ -41,23 +41,17 @@ class Kind(enum.Enum):
 
 
 # Verdicts: yes, no, or only with this capability in the order.
+_DIALED: Final[dict[Kind, bool | Capability]] = {
+    Kind.CALL: True,
+    Kind.CONTENT: False,
+    Kind.SESSION: False,
+    Kind.LOCATION: False,
+    Kind.TEXT: False,
+    Kind.DIGITS: Capability.DIGITS,
+}
 VERDICTS: Final[dict[Authority, dict[Kind, bool | Capability]]] = {
-    Authority.PEN_REGISTER: {
-        Kind.CALL: True,
-        Kind.CONTENT: False,
-        Kind.SESSION: False,
-        Kind.LOCATION: False,
-        Kind.TEXT: False,
-        Kind.DIGITS: Capability.DIGITS,
-    },
-    Authority.TRAP_AND_TRACE: {
-        Kind.CALL: True,
-        Kind.CONTENT: False,
-        Kind.SESSION: False,
-        Kind.LOCATION: False,
-        Kind.TEXT: False,
-        Kind.DIGITS: Capability.DIGITS,
-    },
+    Authority.PEN_REGISTER: _DIALED,
+    Authority.TRAP_AND_TRACE: _DIALED,
     Authority.TITLE_III: {
         Kind.CALL: True,
         Kind.CONTENT: Capability.CONTENT,
@@ -76,6 +70,7 @@ VERDICTS: Final[dict[Authority, dict[Kind, bool | Capability]]] = {
         Kind.DIGITS: Capability.DIGITS,
     },
 }
+VERDICTS.update({authority: VERDICTS[authority.ordinary] for authority in Authority})  # an emergency gives no more
 
 # Header lines by lower-case long name: dialing, routing, addressing and signaling (18 USC 3127(3)), or location. A name
 # that is not here counts as TEXT: Subject, Organization, User-Agent, Call-Info, credentials and whatever is new.

@@ -347,7 +347,11 @@ class Roster:
             raise AuthorizationError(Check.ROSTER, "key") from None
         # One authenticator is one person's, for good: a second account of the same human shows here (SEC-16).
         for other in self.keys.values():
-            same = (key.kid == other.kid, key.public == other.public, bool(key.credential) and key.credential == other.credential)
+            same = (
+                key.kid == other.kid,
+                key.public == other.public,
+                bool(key.credential) and key.credential == other.credential,
+            )
             if any(same):
                 raise AuthorizationError(Check.ROSTER_KEYS)
         if sum(other.person == key.person for other in self.keys.values()) >= MAX_KEYS:

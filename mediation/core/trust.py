@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from mediation.core import jws, note
+from mediation.core import jws, note, term
 from mediation.core.case import Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
@@ -60,6 +60,7 @@ class Trust:
         self.roster = Roster(ledger.name, lab=lab)
         self.roster.appointments = tuple(appointments)
         self.roster.contacts = tuple((contact, Roster.FOREVER_S) for contact in contacts)
+        self.terms = term.STATUTE  # the limits of the site, which are never longer
         self._opened: dict[str, note.Checkpoint] = {}
         self._verified: dict[bytes, None] = {}  # SHA-256 over signature, key and text
         self._set_rings(rings)

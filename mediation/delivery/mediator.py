@@ -14,17 +14,15 @@ live at the moment it comes in, so that a revocation or the end of a window acts
 restarts what has ended. What was generated before an end is still delivered after it (links.py says why). May not:
 capture, sign, or open a connection to an address that is not in an order it has verified.
 
-Settings with a measured effect: see `_prepare_process`.
+Settings with a measured effect: see process.py.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import pwd
 import signal
 import ssl
-import sys
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +38,7 @@ from mediation.core.errors import (
     ConfigurationError,
     EncodingError,
 )
+from mediation.delivery import process
 from mediation.delivery.calls import CallJournal
 from mediation.delivery.closing import Closings, Gone
 from mediation.delivery.content import ContentDelivery, First
@@ -50,7 +49,8 @@ from mediation.delivery.links import Links
 from mediation.delivery.retired import Retired
 from mediation.delivery.sender import Link
 from mediation.delivery.tracker import Outgoing, Tracker
-from mediation.runtime import clock, confine, keys, log, sockets, tls
+from mediation.runtime import clock, keys, log, sockets, tls
+from mediation.runtime import vault as vaults
 from mediation.runtime.config import Site
 from mediation.runtime.systemd import Notifier
 from mediation.runtime.x1_server import X1Server
@@ -70,6 +70,7 @@ class Mediator:
         self._site = site
         self._log = log.get("mediator")
         self._wake = trio.Event()
+        self._vault = vaults.unlock(site)
         self._planned_ns = 0  # when `_keep_time` looks again of its own accord
         folder = site.delivery_dir
         context = tls.context(
@@ -91,7 +92,7 @@ class Mediator:
             self.table.stop(xid)
         self._high_water = clock.HighWater(spool_dir / CLOCK_FILE)
         self.authority_clock = clock.AuthorityClock(self._high_water)
-        self.journal = CallJournal(spool_dir, now_ns=self.authority_clock.now_ns())
+        self.journal = CallJournal(spool_dir, self._vault.box("journal"), now_ns=self.authority_clock.now_ns())
         for xid in self.retired:
             self.journal.ended(xid)
         self._begun: bytes | None = None  # the order that the X1 request in hand has armed
@@ -110,6 +111,7 @@ class Mediator:
             nursery,
             bound_octets=site.delivery.spool_mib << 20,
             now_s=lambda: self.authority_clock.now_ns() // 1_000_000_000,
+            vault=self._vault,
         )
         self.content = ContentDelivery(
             run_dir,
@@ -126,28 +128,11 @@ class Mediator:
         self.intake = Intake(run_dir, self._drained)
 
     def _confine(self) -> tuple[Path, Path]:
-        """Gives up root. What is below the site stays in reach through its descriptor, wherever the site lies."""
-        site = self._site
-        site.spool_dir.mkdir(mode=0o700, exist_ok=True)
-        if site.delivery.realtime_priority:
-            _run_in_real_time(site.delivery.realtime_priority)
-        if os.geteuid() != 0:
-            return site.run_dir, site.spool_dir
-        try:
-            user = pwd.getpwnam(site.delivery.user)
-        except KeyError:
-            raise ConfigurationError(f"delivery.user: no user {site.delivery.user}") from None
-        for path in [site.spool_dir, *site.spool_dir.rglob("*")]:
-            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
-        handles = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in (site.run_dir, site.spool_dir)]
-        confine.become(site.delivery.user)
-        confine.drop_capabilities()
-        run_dir, spool_dir = (Path(f"/proc/self/fd/{handle}") for handle in handles)
-        return run_dir, spool_dir
+        return process.confine_to(self._site)
 
     async def run(self, notifier: Notifier | None = None) -> None:
         """Serves until it is cancelled."""
-        _prepare_process()
+        process.prepare()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._x1.run)
             nursery.start_soon(self.intake.run)
@@ -239,7 +224,7 @@ class Mediator:
     async def _tick(self) -> None:
         while True:
             await trio.sleep(TICK_S)
-            gc.collect(1)  # what `_prepare_process` took from the events' way
+            gc.collect(1)  # what `process.prepare` took from the events' way
             self.links.tick()
             self.content.tick()
             if (octets := self.journal.due(self.tracker.remembers)) is not None:
@@ -363,26 +348,6 @@ def _link_report(link: Link) -> dict[str, Any]:
         },
         "commits": msgspec.to_builtins(spool.commit_counters),
     }
-
-
-def _run_in_real_time(priority: int) -> None:
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
-    except OSError as error:
-        raise ConfigurationError(f"delivery.realtime_priority: {error.strerror}") from error
-
-
-def _prepare_process() -> None:
-    """Takes the collector of cyclic garbage and the interpreter's thread switching from the events' way.
-
-    What lives now will live on (`freeze`); young garbage is collected once a second, between events. Measured at 1,000
-    events a second on two busy cores: p50 352 to 469 µs with it, 455 to 553 without. SCHED_FIFO by
-    [delivery] realtime_priority, there: p99 1.1 ms against 23 ms.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    sys.setswitchinterval(0.0005)
 
 
 async def serve(site: Site, notifier: Notifier | None = None) -> None:

@@ -17,6 +17,7 @@ from mediation.core.errors import ConfigurationError
 from mediation.core.trust import Ring
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust, read_ring
+from tests import vault
 from tests.administration import site as s
 from tests.administration.site import kinds
 from tests.core import authority as a
@@ -63,6 +64,7 @@ def test_a_real_site_refuses_the_lab(site: Site, tmp_path: Path) -> None:
     real = s.making.make(tmp_path / "real", is_lab=False)
     assert all(read_ring(real.keys_dir, role)[0].keys == () for role in Role)
     assert not real.lab_dir.exists()
+    vault.furnish(real.path)
     desk = s.Desk(real)
     assert desk.submit(s.filing(site))[0].check == Check.KEY_UNKNOWN
     for role in Role:

@@ -12,10 +12,14 @@ from mediation.core import entry, jws, merkle, note
 from mediation.core.case import (
     Act,
     Authority,
+    CallBack,
     Capability,
+    CarrierExtension,
     CarrierToken,
     Command,
     Destination,
+    Extension,
+    LegalExtension,
     LegalToken,
     Proof,
     Role,
@@ -26,6 +30,7 @@ from mediation.core.trust import Key, Ring, Trust
 NOW_S = 1_800_000_000
 NOW_NS = NOW_S * 1_000_000_000
 ORIGIN = "test/ledger"
+DIRECTORY_NUMBER = "+1 212 555 0000"
 
 
 def private(seed: int) -> Ed25519PrivateKey:
@@ -132,6 +137,64 @@ def sign_command(
     return jws.sign(Command(**{**facts, **changes}), "mediation-command", kid, key)
 
 
+def sign_legal_extension(
+    legal: str, *, kid: str = KIDS[Role.LEGAL], key: Ed25519PrivateKey = KEYS[Role.LEGAL], **changes: Any
+) -> str:
+    facts = {
+        "type": "legal-extension", "case": "CASE-1", "legal_sha256": jws.sha256_hex(legal), "previous_sha256": "",
+        "not_after_s": LEGAL.not_after_s + 3600, "court": "District Court", "judge": "J. Doe",
+        "document_sha256": "ce" * 32, "issued_s": NOW_S - 30, "nonce": "04" * 16, "lab": False,
+    }  # fmt: skip
+    return jws.sign(LegalExtension(**{**facts, **changes}), "mediation-legal-extension", kid, key)
+
+
+def sign_carrier_extension(
+    carrier: str,
+    extension: str,
+    *,
+    kid: str = KIDS[Role.CARRIER],
+    key: Ed25519PrivateKey = KEYS[Role.CARRIER],
+    **changes: Any,
+) -> str:
+    facts = {
+        "type": "carrier-extension", "case": "CASE-1", "carrier_sha256": jws.sha256_hex(carrier),
+        "extension_sha256": jws.sha256_hex(extension), "policy_sha256": "ef" * 32, "issued_s": NOW_S - 25,
+        "nonce": "05" * 16, "lab": False,
+    }  # fmt: skip
+    return jws.sign(CarrierExtension(**{**facts, **changes}), "mediation-carrier-extension", kid, key)
+
+
+def sign_call_back(
+    legal: str, *, kid: str = KIDS[Role.OFFICER], key: Ed25519PrivateKey = KEYS[Role.OFFICER], **changes: Any
+) -> str:
+    facts = {
+        "type": "call-back", "case": "CASE-1", "legal_sha256": jws.sha256_hex(legal), "agency": "AGENCY",
+        "directory_number": DIRECTORY_NUMBER, "called_s": NOW_S - 48, "answered_by": "D. Officer",
+        "answer": "confirmed", "issued_s": NOW_S - 45, "nonce": "06" * 16, "lab": False,
+    }  # fmt: skip
+    return jws.sign(CallBack(**{**facts, **changes}), "mediation-call-back", kid, key)
+
+
+def filed_extension(carrier: str, pair: tuple[str, str], **changes: Any) -> str:
+    """The ledger's entry of an extension."""
+    payload = jws.decode(jws.split(pair[0]).payload, LegalExtension)
+    facts = {
+        "time_us": NOW_S * 1_000_000, "case": payload.case, "carrier_sha256": jws.sha256_hex(carrier),
+        "legal_extension_sha256": jws.sha256_hex(pair[0]), "carrier_extension_sha256": jws.sha256_hex(pair[1]),
+        "document_sha256": payload.document_sha256, "legal_person": "lena", "carrier_person": "carl",
+        "not_after_s": payload.not_after_s,
+    }  # fmt: skip
+    return entry.encode(entry.ExtensionFiled(**{**facts, **changes}))
+
+
+def filed_call_back(legal: str, call_back: str, **changes: Any) -> str:
+    facts = {
+        "time_us": NOW_S * 1_000_000, "case": "CASE-1", "legal_sha256": jws.sha256_hex(legal),
+        "call_back_sha256": jws.sha256_hex(call_back), "person": "olga",
+    }  # fmt: skip
+    return entry.encode(entry.CallBackFiled(**{**facts, **changes}))
+
+
 def record(legal: str, carrier: str, command: str, **changes: Any) -> str:
     facts = {
         "time_us": NOW_S * 1_000_000, "case": "CASE-1", "act": Act.ACTIVATE, "sequence": 1,
@@ -141,22 +204,59 @@ def record(legal: str, carrier: str, command: str, **changes: Any) -> str:
     return entry.encode(entry.CommandAccepted(**{**facts, **changes}))
 
 
-def request(legal: str, carrier: str, *commands: str, ledger: Ledger | None = None, **changes: Any) -> TaskRequest:
-    """An order with all its acts entered in a ledger; `changes` are to the records."""
+def request(
+    legal: str,
+    carrier: str,
+    *commands: str,
+    ledger: Ledger | None = None,
+    extensions: tuple[tuple[str, str], ...] = (),
+    call_back: str = "",
+    **changes: Any,
+) -> TaskRequest:
+    """An order with all its acts entered in a ledger; `changes` are to the records of the acts.
+
+    `extensions` are the two texts of each; each is entered before the act "extend" that puts it in force.
+    """
     ledger = ledger or Ledger()
-    indexes = []
+    called = ledger.add(filed_call_back(legal, call_back)) if call_back else None
+    waiting = list(extensions)
+    indexes, filed = [], []
     for command in commands:
         payload = jws.decode(jws.split(command).payload, Command)
+        if payload.act is Act.EXTEND and waiting:
+            filed.append(ledger.add(filed_extension(carrier, waiting.pop(0))))
         facts = {"act": payload.act, "sequence": payload.sequence, "case": payload.case, **changes}
         indexes.append(ledger.add(record(legal, carrier, command, **facts)))
     return TaskRequest(
-        legal=legal, carrier=carrier, commands=commands, proofs=tuple(ledger.proof(index) for index in indexes)
+        legal=legal,
+        carrier=carrier,
+        commands=commands,
+        proofs=tuple(ledger.proof(index) for index in indexes),
+        extensions=tuple(
+            Extension(legal=pair[0], carrier=pair[1], proof=ledger.proof(index))
+            for pair, index in zip(extensions, filed, strict=False)
+        ),
+        call_back=call_back,
+        call_back_proof=ledger.proof(called) if called is not None else None,
     )
 
 
+def extended(not_after_s: int | None = None, ledger: Ledger | None = None, **acts: Any) -> TaskRequest:
+    """The usual order with one extension, by everybody; `acts` are changes to the act."""
+    legal = sign_legal()
+    carrier = sign_carrier(legal)
+    ends = {} if not_after_s is None else {"not_after_s": not_after_s}
+    first = sign_legal_extension(legal, **ends)
+    pair = (first, sign_carrier_extension(carrier, first))
+    act = {"act": Act.EXTEND, "sequence": 2, "extension_sha256": jws.sha256_hex(pair[1]), **acts}
+    commands = (sign_command(carrier), sign_command(carrier, **act))
+    return request(legal, carrier, *commands, extensions=(pair,), ledger=ledger)
+
+
 def good(legal_token: LegalToken = LEGAL, **changes: Any) -> TaskRequest:
-    """An order that everybody admits; `changes` are to the legal token."""
+    """An order that everybody admits, with a call-back if it needs one; `changes` are to the legal token."""
     token = msgspec.structs.replace(legal_token, **changes)
     legal = sign_legal(token)
     carrier = sign_carrier(legal, case=token.case)
-    return request(legal, carrier, sign_command(carrier, case=token.case))
+    call_back = sign_call_back(legal, case=token.case) if token.authority.emergency else ""
+    return request(legal, carrier, sign_command(carrier, case=token.case), call_back=call_back)

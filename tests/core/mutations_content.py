@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mediation.core import authorization, jws
+from mediation.core import jws, particulars
 from mediation.core.case import Authority, Capability, ContentDestination
 from mediation.core.check import Check
 from tests.core import authority as a
@@ -65,7 +65,7 @@ rows(
             {"port": 0},
             {"port": 65_536},
             {"maximum": 0},
-            {"maximum": authorization.MAX_CHANNELS + 1},
+            {"maximum": particulars.MAX_CHANNELS + 1},
             {"host": LEGAL.destination.host, "port": LEGAL.destination.port},  # where the call data go
         )
     },

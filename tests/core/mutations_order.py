@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mediation.core import authorization, entry, jws, note
+from mediation.core import authorization, entry, jws, note, particulars
 from mediation.core.case import Act, Authority, Capability, Destination, Role, TaskRequest
 from mediation.core.check import Check
 from tests.core import authority as a
@@ -154,7 +154,7 @@ rows(
         "ends as it begins": lambda: order(not_after_s=LEGAL.not_before_s),
         "ends before it begins": lambda: order(not_before_s=NOW_S, not_after_s=NOW_S - 1),
         "before 1970": lambda: order(not_before_s=-1),
-        "without end": lambda: order(not_after_s=authorization.MAX_YEAR_S),
+        "without end": lambda: order(not_after_s=particulars.MAX_YEAR_S),
     },
 )
 rows(

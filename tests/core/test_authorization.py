@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mediation.core import authorization, jws
+from mediation.core import authorization, jws, particulars, term
 from mediation.core.case import Act, Authority, Capability, Command, Destination, Role, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
@@ -20,6 +20,8 @@ from tests.core.authority import KEYS, KIDS, LEGAL, NOW_NS, NOW_S, PERSONS
 from tests.core.mutation import GOOD, edit, edited, replace, with_commands
 from tests.core.mutations import ROWS
 from tests.core.mutations_content import CONTENT
+from tests.core.mutations_extension import EXTENDED, entered_at
+from tests.core.mutations_life import emergency_extended
 from tests.core.mutations_signed import signed_anew
 
 
@@ -35,10 +37,11 @@ def test_refused_by_its_own_check(name: str) -> None:
 
 
 RECEIVERS_AND_PROVISIONING = {
-    Check.SUPERSEDED, Check.TASK_UNKNOWN,  # tests/core/test_x1.py
+    Check.SUPERSEDED, Check.TASK_UNKNOWN, Check.SUSPENDED,  # tests/core/test_x1.py
     Check.CLOCK,  # of the access function
     Check.NOT_PROVIDED, Check.ALREADY_FILED, Check.CASE_LIVE, Check.ORDER_UNKNOWN, Check.UNMATCHABLE,
     Check.UNENCODABLE, Check.IAP_UNKNOWN, Check.REVOCATION,  # tests/administration/test_orders.py
+    Check.REQUEST, Check.REQUEST_DATES, Check.REPLAYED, Check.REASON, Check.TOO_MANY,  # tests/audit/test_requests.py
 }  # fmt: skip
 
 
@@ -84,6 +87,40 @@ def test_a_key_that_lapses_later_does_not_stop_a_running_case() -> None:
     assert authorization.admit(GOOD, a.trust(officer=(officer,)), NOW_NS + 60 * 10**9).case == "CASE-1"
 
 
+def test_an_extended_order_runs_to_the_nanosecond_of_its_new_end() -> None:
+    end_ns = (LEGAL.not_after_s + 3600) * 10**9
+    task = authorization.admit(EXTENDED, a.trust(), end_ns - 1)
+    assert (task.not_after_ns, task.sequence, task.suspended) == (end_ns, 2, False)
+    assert (task.xid, task.destination) == (authorization.xid(GOOD.carrier), LEGAL.destination)
+    again = emergency_extended(LEGAL.not_before_s + 48 * 3600)
+    assert authorization.admit(*again).not_after_ns == (LEGAL.not_before_s + 48 * 3600) * 10**9
+
+
+def test_an_extension_that_was_entered_in_the_last_second_counts() -> None:
+    request, trust, now_ns = entered_at(LEGAL.not_after_s - 1)
+    assert authorization.admit(request, trust, now_ns + 10**9).not_after_ns == (LEGAL.not_after_s + 3600) * 10**9
+
+
+def test_a_suspended_order_is_kept_as_one() -> None:
+    acts = [{}, {"act": Act.SUSPEND, "sequence": 2}, {"act": Act.RESUME, "sequence": 3}]
+    assert authorization.admit(with_commands(*acts[:2]), a.trust(), NOW_NS).suspended
+    assert not authorization.admit(with_commands(*acts), a.trust(), NOW_NS).suspended
+
+
+def test_an_emergency_order_is_admitted_with_its_call_back() -> None:
+    for authority in Authority:
+        if authority.emergency:
+            assert authorization.admit(a.good(authority=authority), a.trust(), NOW_NS).authority is authority
+
+
+def test_the_terms_can_only_be_made_shorter() -> None:
+    for authority, limit in term.LIMITS.items():
+        term.Terms(shorter={authority: limit.seconds})
+        for seconds in (limit.seconds + 1, 0, -1):
+            with pytest.raises(ValueError, match="term of"):
+                term.Terms(shorter={authority: seconds})
+
+
 def test_another_officer_may_make_the_next_act() -> None:
     officers = (
         a.ring_key(KIDS[Role.OFFICER], PERSONS[Role.OFFICER], KEYS[Role.OFFICER]),
@@ -97,7 +134,7 @@ def test_another_officer_may_make_the_next_act() -> None:
     "host", ["192.0.2.1", "2001:db8::1", "localhost", "a-b.example", "xn--bcher-kva.example", "1a.example"]
 )
 def test_destinations_that_are_well_formed(host: str) -> None:
-    authorization.check_destination(Destination(host=host, port=65_535, certificate_sha256="0f" * 32))
+    particulars.check_destination(Destination(host=host, port=65_535, certificate_sha256="0f" * 32))
 
 
 def padded_to(octets: int) -> str:
@@ -113,10 +150,13 @@ def padded_to(octets: int) -> str:
 def edges() -> Iterator[tuple[str, TaskRequest, Trust]]:
     """The last value that is still good, of everything that has a bound."""
     skew = authorization.CLOCK_SKEW_S
-    subjects = (f"sip:{'a' * 251}", *(f"tel:+1212555{n:04}" for n in range(authorization.MAX_SUBJECTS - 1)))
-    assert len(subjects[0]) == authorization.MAX_SUBJECT_OCTETS
+    subjects = (f"sip:{'a' * 251}", *(f"tel:+1212555{n:04}" for n in range(particulars.MAX_SUBJECTS - 1)))
+    assert len(subjects[0]) == particulars.MAX_SUBJECT_OCTETS
     yield "subjects", a.good(subjects=subjects), a.trust()
-    yield "window", a.good(not_before_s=0, not_after_s=authorization.MAX_YEAR_S - 1), a.trust()
+    for authority, limit in term.LIMITS.items():
+        stated = {"term_days": term.FISA_PERIODS_DAYS[-1]} if authority is Authority.FISA else {}
+        window = {"not_before_s": NOW_S - 60, "not_after_s": NOW_S - 60 + limit.seconds}
+        yield f"window of {authority}", a.good(authority=authority, **window, **stated), a.trust()
     for name, changes in {
         "court": {"court": "x" * 200}, "case": {"case": "x" * 25}, "agency": {"agency": "x" * 63},
     }.items():  # fmt: skip
@@ -125,7 +165,7 @@ def edges() -> Iterator[tuple[str, TaskRequest, Trust]]:
         destination = msgspec.structs.replace(LEGAL.destination, port=port)
         yield f"port {port}", a.good(destination=destination), a.trust()
     legal = a.sign_legal()
-    carrier = a.sign_carrier(legal, iaps=tuple(f"iap{n}" for n in range(authorization.MAX_IAPS)))
+    carrier = a.sign_carrier(legal, iaps=tuple(f"iap{n}" for n in range(particulars.MAX_IAPS)))
     yield "access points", a.request(legal, carrier, a.sign_command(carrier)), a.trust()
     acts = [
         {"sequence": n, "act": Act.DDE if n > 1 else Act.ACTIVATE} for n in range(1, authorization.MAX_COMMANDS + 1)

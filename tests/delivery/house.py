@@ -14,6 +14,7 @@ from mediation.core import jws, x1, x2
 from mediation.core.case import Act, Destination, LegalToken, Role, TaskRequest
 from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType
 from mediation.runtime import config, keys, sockets
+from tests import vault
 from tests.core import authority
 from tests.delivery.support import Certificates
 
@@ -43,6 +44,7 @@ class House:
             ring.write_bytes(msgspec.json.encode(authority.Ring(role=role, keys=(key,))))
             ring.chmod(0o644)
         (path / "keys" / keys.LEDGER).write_text(str(authority.SIGNER.verifier))
+        vault.furnish(path)
         self.site = config.load(path)
 
     def order(

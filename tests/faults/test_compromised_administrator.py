@@ -26,6 +26,7 @@ from mediation.core.case import TaskRequest
 from mediation.core.check import Check
 from mediation.core.trust import Ring, Trust
 from mediation.runtime import sockets
+from tests import vault
 from tests.core import authority
 from tests.core.mutation import GOOD
 from tests.core.mutations import ROWS
@@ -74,6 +75,7 @@ def write_site(folder: Path, trust: Trust) -> None:
         ring.write_bytes(msgspec.json.encode(Ring(role=role, keys=tuple(keys.values()))))
         ring.chmod(0o644)
     (folder / "keys" / "ledger.pub").write_text(f"{trust.ledger}\n")
+    vault.furnish(folder)
     Certificates(folder / "certificates")
     for source, target in (("mediator.pem", "client.pem"), ("mediator.key", "client.key"), ("ca.pem", "agency-ca.pem")):
         (folder / "delivery" / target).write_bytes((folder / "certificates" / source).read_bytes())
