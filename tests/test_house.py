@@ -25,10 +25,11 @@ MAY_IMPORT = {
     "runtime": {"runtime", "core"},
     "access": {"access", "core", "runtime"},
     "delivery": {"delivery", "core", "runtime"},
-    "administration": {"administration", "core", "runtime"},
+    "administration": {"administration", "core", "runtime", "signing"},
+    "signing": {"signing", "core"},  # on a person's own machine: nothing of the daemon
     "collection": {"collection", "core", "runtime"},
     "witness": {"witness", "core", "runtime"},
-    "cli": {"cli", "core", "runtime", "access", "delivery", "administration", "collection", "witness"},
+    "cli": {"cli", "core", "runtime", "access", "delivery", "administration", "collection", "signing", "witness"},
     "": set(),
 }
 # Of all commands only these may load the collecting side into their process.

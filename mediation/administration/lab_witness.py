@@ -19,7 +19,7 @@ from mediation.core.policy import LAB_URL
 from mediation.core.witness import Answer, Witness
 from mediation.runtime import durable
 
-KEY, STATE, POLICY = "witness.key", "witness.state", "witness.policy"
+KEY, STATE = "witness.key", "witness.state"
 NAME = "LAB/witness"
 
 
@@ -34,12 +34,6 @@ def make(lab_dir: Path, ledger: note.Verifier) -> str:
         "# LAB: this witness lives in the site's own process and proves nothing to anybody.\n"
         f"log {ledger}\nwitness lab {signer.verifier} {LAB_URL}\nquorum lab\n"
     )
-
-
-def write_policy(keys_dir: Path, text: str) -> None:
-    """The policy of a new lab site, public like all of keys/. Raises OSError."""
-    durable.replace(keys_dir / POLICY, text.encode())
-    (keys_dir / POLICY).chmod(0o644)
 
 
 class LabWitness:

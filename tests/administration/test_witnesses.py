@@ -17,6 +17,7 @@ from mediation.administration.witnesses import Witnesses, compare, doubts
 from mediation.core import merkle, note, policy, witness
 from mediation.core.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from mediation.runtime.config import Site
+from mediation.runtime.keys import POLICY
 from tests.core.cosigning import LEDGER, NOW_S, cosigned, ed25519, grown, head, mldsa, signed
 
 TREE, OTHER = grown(300), grown(300, b"forged")
@@ -90,7 +91,7 @@ def test_a_lab_whose_memory_was_changed(tmp_path: Path, lab: Witnesses, damage: 
 def test_a_lab_site_has_its_witness(tmp_path: Path) -> None:
     site = making.make(tmp_path / "site", is_lab=True)
     found = read_policy(site)
-    assert (site.keys_dir / lab_witness.POLICY).stat().st_mode & 0o777 == 0o644
+    assert (site.keys_dir / POLICY).stat().st_mode & 0o777 == 0o644
     assert found.lab and [each.name for each in found.witnesses] == ["lab"]
     ledger = read_ledger_key(site.path / "administrator" / LEDGER_KEY)
     asker = Witnesses(found, ledger.verifier, lab=LabWitness(site.lab_dir, ledger.verifier))
@@ -101,14 +102,14 @@ def test_a_lab_site_has_its_witness(tmp_path: Path) -> None:
 
 
 def read_policy(site: Site) -> policy.Policy:
-    return policy.parse((site.keys_dir / lab_witness.POLICY).read_bytes(), lab=site.lab)
+    return policy.parse((site.keys_dir / POLICY).read_bytes(), lab=site.lab)
 
 
 def test_a_real_site_has_no_default_policy_and_no_lab_witness(tmp_path: Path) -> None:
     site = making.make(tmp_path / "real", is_lab=False)
-    assert not (site.keys_dir / lab_witness.POLICY).exists()
+    assert not (site.keys_dir / POLICY).exists()
     lab_site = making.make(tmp_path / "lab", is_lab=True)
-    (site.keys_dir / lab_witness.POLICY).write_bytes((lab_site.keys_dir / lab_witness.POLICY).read_bytes())
+    (site.keys_dir / POLICY).write_bytes((lab_site.keys_dir / POLICY).read_bytes())
     with pytest.raises(ValueError, match="lab: is for a lab site only"):
         read_policy(site)
 
