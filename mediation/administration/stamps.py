@@ -1,7 +1,7 @@
 """Time stamps that courts know (RFC 3161): a checkpoint a day, and single documents, by the configured authorities.
 
 A witness says when it saw a head; a time stamp says so in a form whose keys are certified and audited by others. What
-is stamped is the SHA-256 of the exact octets: an authority learns nothing else. Tokens lie beside the ledger:
+is stamped is the SHA-256 of the exact octets: an authority learns nothing else. Tokens lie below the site:
 
     stamps/YYYY-MM-DD/checkpoint      the note that was stamped on that day (UTC), cosignatures and all
     stamps/YYYY-MM-DD/<authority>.tsr the answer of one authority (DER TimeStampResp)
@@ -17,7 +17,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,18 +28,25 @@ from cryptography import x509
 from mediation.administration.http import Address, Client, address_of, tls_context
 from mediation.core import entry
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
-from mediation.runtime import durable
+from mediation.runtime import durable, log
+from mediation.runtime.config import Site
 
 FOLDER, CHECKPOINT, DOCUMENTS = "stamps", "checkpoint", "documents"
-ROOTS = "timestamp-authorities.pem"  # below keys/
+ROOTS = "timestamp-authorities.pem"  # below keys/: whose stamps are believed
+TLS_ROOTS = "timestamp-ca.pem"  # who issues the certificates of their servers; without the file, the system's
 QUERY = "application/timestamp-query"  # RFC 3161 3.4
 ASK_S = 20.0
 RETRY_S = 600
+LOOK_S = 60.0  # how often it is seen that a day has begun, or a pause ended
+NS = 1_000_000_000
 MAX_TOKEN_OCTETS = 65_536  # with its certificates; those in use have under 10 kB
 MAX_ROOTS_OCTETS = 1 << 20
 MAX_AUTHORITIES = 8
 # Between our clock and the authority's: more than any clock that may arm a tap is wrong by, and less than a replay.
 MAX_SKEW_S = 300
+
+
+logger = log.get("administrator")
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +56,15 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True):
     record: entry.Stamped | None
     time_s: int = 0
     failure: str = ""
+
+
+def open_stamps(site: Site) -> Stamps | None:
+    """As the site is configured; None when it names no authority. Raises ConfigurationError."""
+    if not site.ledger.timestamp_authorities:
+        return None
+    tls = site.keys_dir / TLS_ROOTS
+    roots = read_roots(site.keys_dir / ROOTS)
+    return Stamps(site.path, site.ledger.timestamp_authorities, roots, tls if tls.exists() else None)
 
 
 def read_roots(path: Path) -> tuple[x509.Certificate, ...]:
@@ -83,18 +99,19 @@ def verify(token: bytes, subject: bytes, roots: Sequence[x509.Certificate], *, n
 
 
 class Stamps:
-    """The time stamps of one ledger. `counters` count tokens kept and each way of getting none."""
+    """The time stamps of one site. `counters` count tokens kept and each way of getting none."""
 
     def __init__(
-        self, ledger_dir: Path, authorities: Sequence[str], roots: Sequence[x509.Certificate],
+        self, site_dir: Path, authorities: Sequence[str], roots: Sequence[x509.Certificate],
         tls_authorities: Path | None = None,
     ) -> None:  # fmt: skip
-        """`authorities` are URLs. Raises ConfigurationError."""
+        """`authorities` are URLs; `tls_authorities` a PEM file for those with TLS, without it the system's are
+        believed. Raises ConfigurationError."""
         if len(authorities) > MAX_AUTHORITIES or len(set(authorities)) != len(authorities):
             raise ConfigurationError(f"timestamp_authorities: at most {MAX_AUTHORITIES}, each once")
         if authorities and not roots:
             raise ConfigurationError(f"timestamp_authorities: keys/{ROOTS} says nobody whom to believe")
-        self._folder = ledger_dir / FOLDER
+        self._folder = site_dir / FOLDER
         self._addresses: dict[str, Address] = {url: address_of(url) for url in authorities}
         self._roots = tuple(roots)
         self._tls = tls_context(tls_authorities) if any(each.tls for each in self._addresses.values()) else None
@@ -137,6 +154,26 @@ class Stamps:
         left = tuple(url for url in self._addresses if not (folder / _file(url)).exists())
         return await self._stamp(document, folder, left, now_s)
 
+    async def run(
+        self, latest: Callable[[], str], enter: Callable[[entry.Record], None], now_ns: Callable[[], int]
+    ) -> None:
+        """For ever: the stamps of each day. `latest` gives the newest witnessed head's note ("" before the first),
+        `enter` makes an entry in the ledger, `now_ns` is the authority clock."""
+        while True:
+            try:
+                done = await self.stamp_day(text, now_ns() // NS) if (text := latest()) else ()
+            except OSError as error:
+                self.counters["stamps_not_written"] += 1
+                logger.error("alarm_stamp_not_written", error=error.strerror)  # noqa: TRY400
+                done = ()
+            for each in done:
+                if each.record is not None:
+                    enter(each.record)
+                    logger.info("stamped", authority=each.authority, at_s=each.time_s)
+                else:
+                    logger.warning("not_stamped", authority=each.authority, why=each.failure)
+            await trio.sleep(LOOK_S)
+
     async def _stamp(self, subject: bytes, folder: Path, urls: Sequence[str], now_s: int) -> tuple[Stamp, ...]:
         done: dict[str, Stamp] = {}
         async with trio.open_nursery() as nursery:
@@ -162,7 +199,7 @@ class Stamps:
                 _near(time_s, now_s)
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(durable.replace, folder / _file(url), token)
-                self.counters["stamped"] += 1
+                self.counters["stamps_kept"] += 1
                 self._not_before_s.pop(url, None)
                 record = entry.Stamped(
                     time_us=now_s * 1_000_000, subject_sha256=hashlib.sha256(subject).hexdigest(), authority=url,
@@ -171,10 +208,10 @@ class Stamps:
                 return Stamp(authority=url, record=record, time_s=time_s)
             except RemoteProtocolError as error:
                 failure = str(error)
-                self.counters["refused"] += 1
+                self.counters["stamps_refused"] += 1
             except (OSError, trio.BrokenResourceError) as error:
                 failure = type(error).__name__
-                self.counters["away"] += 1
+                self.counters["stamps_away"] += 1
         self._not_before_s[url] = now_s + RETRY_S
         return Stamp(authority=url, record=None, failure=failure)
 

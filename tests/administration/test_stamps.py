@@ -10,12 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
+import trio
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.administration.stamps import MAX_TOKEN_OCTETS, RETRY_S, Stamps, read_roots, verify
+from mediation.administration import making
+from mediation.administration.stamps import MAX_TOKEN_OCTETS, RETRY_S, ROOTS, Stamps, open_stamps, read_roots, verify
+from mediation.core import entry
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
+from mediation.runtime import config
 from tests.administration import authority
 from tests.core.cosigning import cosigned, ed25519, grown, signed
 
@@ -56,7 +60,7 @@ async def test_two_authorities_stamp_the_day(tmp_path: Path, root: x509.Certific
         assert stamps.due(now_s) == () and await stamps.stamp_day(HEAD, now_s) == ()
         assert Stamps(tmp_path / "ledger", [one, two], [root]).due(now_s) == ()  # another process knows it
         assert stamps.due(now_s + DAY_S) == (one, two)
-        assert stamps.endpoints[0][0] == "127.0.0.1" and stamps.counters == {"stamped": 2}
+        assert stamps.endpoints[0][0] == "127.0.0.1" and stamps.counters == {"stamps_kept": 2}
     subject = next((tmp_path / "ledger").rglob("checkpoint"))
     assert subject.read_text() == HEAD
     for path in tokens(tmp_path / "ledger"):  # an independent reader agrees with one of the two roots
@@ -100,7 +104,7 @@ async def test_what_an_authority_must_not_say(tmp_path: Path, root: x509.Certifi
             stamps = Stamps(tmp_path / name, [url], [root])
             (done,) = await stamps.stamp_day(HEAD, now_s)
             assert done.record is None and done.failure, name
-            assert tokens(tmp_path / name) == [] and stamps.counters == {"refused": 1}
+            assert tokens(tmp_path / name) == [] and stamps.counters == {"stamps_refused": 1}
             assert stamps.due(now_s + RETRY_S - 1) == () and stamps.due(now_s + RETRY_S) == (url,)
     async with authority.serving(replayed) as url:
         stamps = Stamps(tmp_path / "replay", [url], [root, stranger])
@@ -137,6 +141,43 @@ async def test_one_that_is_away_is_asked_again_about_the_same_checkpoint(
         )
     assert done.record is not None
     verify(tokens(tmp_path / "ledger")[0].read_bytes(), HEAD.encode(), [root])
+
+
+async def test_the_days_are_entered(tmp_path: Path, root: x509.Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop of the administrator: nothing before a head is witnessed, then one entry a day and authority."""
+    monkeypatch.setattr("mediation.administration.stamps.LOOK_S", 0.01)
+    heads, entered, clock = ["", HEAD], [], [int(time.time())]
+    done = trio.Event()
+
+    def latest() -> str:
+        return heads.pop(0) if len(heads) > 1 else heads[0]
+
+    def enter(record: entry.Record) -> None:
+        entered.append(record)
+        done.set()
+
+    async with authority.serving(authority.reply(tmp_path / "tsa")) as url:
+        stamps = Stamps(tmp_path / "site", [url], [root])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stamps.run, latest, enter, lambda: clock[0] * 1_000_000_000)
+            with trio.fail_after(30):
+                await done.wait()
+            nursery.cancel_scope.cancel()
+    (record,) = entered
+    assert isinstance(record, entry.Stamped) and record.authority == url
+    assert record.subject_sha256 == hashlib.sha256(HEAD.encode()).hexdigest()
+
+
+def test_a_site_without_authorities_has_no_stamps(tmp_path: Path, root: x509.Certificate) -> None:
+    site = making.make(tmp_path / "site", is_lab=True)
+    assert open_stamps(site) is None
+    with (site.path / "config.toml").open("a") as file:
+        file.write('\n[ledger]\ntimestamp_authorities = ["http://tsa.example/tsr", "https://other.example"]\n')
+    with pytest.raises(ConfigurationError, match=r"timestamp-authorities\.pem"):
+        open_stamps(config.load(site.path))
+    shutil.copy(tmp_path / "tsa" / "ca.pem", site.keys_dir / ROOTS)
+    found = open_stamps(config.load(site.path))
+    assert found is not None and found.endpoints == (("tsa.example", 80), ("other.example", 443))
 
 
 def test_configuration(tmp_path: Path, root: x509.Certificate) -> None:
