@@ -117,3 +117,8 @@ class Check(enum.StrEnum):
     CALL_BACK = "call-back", "an emergency order without a second person's call-back to the directory number"
     SUSPENDED = "suspended", "the interception is suspended"
     SUSPENSION = "suspension", "only a running interception is suspended, only a suspended one resumed"
+    # Records of 47 CFR 1.20004 and the plan of 1.20003
+    CERTIFICATE = "certificate", "a field of the certification is empty, or the signer is not its overseeing person"
+    PLAN = "plan", "not a plan in force, not drawn from the live settings, or not adopted by those who may"
+    RETENTION = "retention", "the retention is not the one of the filed plan"
+    KEPT = "kept", "the records must be kept: their time has not passed, or a hold stands"
