@@ -29,7 +29,19 @@ MAY_IMPORT = {
     "signing": {"signing", "core"},  # on a person's own machine: nothing of the daemon
     "collection": {"collection", "core", "runtime"},
     "witness": {"witness", "core", "runtime"},
-    "cli": {"cli", "core", "runtime", "access", "delivery", "administration", "collection", "signing", "witness"},
+    "audit": {"audit"},  # a second implementation: it shares no line with the first
+    "cli": {
+        "cli",
+        "core",
+        "runtime",
+        "access",
+        "delivery",
+        "administration",
+        "collection",
+        "signing",
+        "witness",
+        "audit",
+    },
     "": set(),
 }
 # Of all commands only these may load the collecting side into their process.
