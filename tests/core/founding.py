@@ -77,10 +77,13 @@ def founded(keys: Iterable[tuple[Role, Key]], site: str, *, lab: bool = False, i
     return text
 
 
-def of_trust(trust: Trust) -> str:
-    """The founding line that appoints the persons of a trust's rings. Raises AuthorizationError if none can."""
+def of_trust(trust: Trust) -> tuple[str, ...]:
+    """The roster of a trust, or a founding that appoints the persons of its rings. Raises AuthorizationError if none
+    can."""
+    if trust.roster.lines:
+        return trust.roster.lines
     keys = [(role, key) for role, ring in trust.rings.items() for key in ring.values()]
-    return founded(keys, trust.ledger.name, lab=trust.lab)
+    return (founded(keys, trust.ledger.name, lab=trust.lab),)
 
 
 def write(folder: Path, *lines: str) -> None:
