@@ -425,6 +425,10 @@ class Tasking:
         order = self.orders.get(carrier_sha256)
         return order is not None and self.orders.waiting(order)
 
+    async def moved(self) -> None:
+        """Until a function has answered something, or was told to."""
+        await self._moved.wait()
+
     def answers(self, order: Stored) -> dict[str, str]:
         """What each function last answered for an order."""
         if self.orders.waiting(order):
