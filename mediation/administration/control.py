@@ -1,7 +1,8 @@
 """The administrator's process: serves the commands, keeps windows and functions in step with the orders.
 
 Holds the public key rings, the ledger's key and the orders' texts. It holds no authority: what it sends is admitted
-again by the access function and by the mediator. It opens no network connection, only Unix sockets below DIR/run.
+again by the access function and by the mediator. It listens on Unix sockets below DIR/run only, and connects to the
+witnesses of `keys/witness.policy` and the configured time-stamping authorities, and nowhere else.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mediation.administration.gate import UNKNOWN_UID, Caller
 from mediation.administration.heads import open_witnesses
 from mediation.administration.inquiries import Inquiries, Prepared
 from mediation.administration.orders import Orders
+from mediation.administration.stamps import open_stamps
 from mediation.administration.store import lock
 from mediation.administration.tasking import Tasking
 from mediation.core import control, entry, x1
@@ -92,6 +94,7 @@ class Administrator:
         self._clock = clock
         self._inquiries = Inquiries(orders, clock.now_ns())
         self._tasking = Tasking(orders, site.run_dir, clock.now_ns)
+        self._stamps = open_stamps(site)
         self._limit = trio.CapacityLimiter(MAX_COMMANDS_AT_ONCE)
         self._due = trio.Event()
 
@@ -111,6 +114,9 @@ class Administrator:
                 nursery.start_soon(self._keep_time)
                 nursery.start_soon(self._orders.heads.run, self._clock.now_ns)
                 nursery.start_soon(self._orders.heads.look_at_old_padding, self._clock.now_ns)
+                if self._stamps is not None:
+                    self._stamps.counters = self._orders.counters
+                    nursery.start_soon(self._stamps.run, self._latest, self._orders.note, self._clock.now_ns)
                 nursery.start_soon(trio.serve_listeners, self._serve, [listener])
                 await self._armed(READY_LIMIT_S)
                 if notifier is not None:
@@ -118,6 +124,9 @@ class Administrator:
         finally:
             self._tasking.flush()
             self._clock.save()
+
+    def _latest(self) -> str:
+        return self._orders.ledger.witnessed.text
 
     async def _armed(self, limit_s: float) -> None:
         """Until both functions have taken all live orders, or the limit has passed."""

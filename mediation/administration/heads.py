@@ -65,7 +65,7 @@ class Heads:
         self.ledger = ledger
         self.lost = False  # no quorum for LOST_AFTER ticks
         self.counters: Counter[str] = Counter()
-        self.witnessed: Callable[[], None] = lambda: None
+        self.witnessed: Callable[[int], None] = lambda _: None
         self.enter: Callable[[entry.Record], None] = lambda _: None
         self._settings = site.ledger
         self._trust = trust
@@ -128,7 +128,7 @@ class Heads:
         self._text = ""
         self._failures = 0
         self.ledger.accept_cosigned(found.note, now_ns // 1000)
-        self.witnessed()
+        self.witnessed(now_ns)
         if self.lost:
             self.lost = False
             logger.warning("witnesses_found", size=self.ledger.witnessed.size)

@@ -29,7 +29,7 @@ from mediation.administration.ledger import Ledger
 from mediation.administration.store import Store, Stored
 from mediation.core import entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import ENDED, LIFE, Act, Command, Event, Revocation, State, TaskRequest
+from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, Revocation, State, TaskRequest
 from mediation.core.check import Check
 from mediation.core.control import Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
@@ -128,10 +128,12 @@ class Orders:
                 self._store.filed(order.carrier_sha256, order.filed)
                 for sequence, (_, place) in enumerate(order.commands, 1):
                     self._store.entered(order.carrier_sha256, sequence, place)
+                self._await_witnesses(order, now_ns)
                 self._store.set_state(order.carrier_sha256, order.state)
         for order, _ in accepted:
             self._hold(order)
-            self._await_witnesses(order)
+            if order.state in RUNNING:
+                self.changed(order)
         self.advance(now_ns)
         return results
 
@@ -209,7 +211,7 @@ class Orders:
 
     def wanted(self, order: Stored) -> bool:
         """Whether its task should be armed now: only by acts that a quorum of the witnesses has seen."""
-        return order.state is State.ACTIVE and order.carrier_sha256 not in self.held and self.standing(order)[0] > 0
+        return order.state in RUNNING and order.carrier_sha256 not in self.held and self.standing(order)[0] > 0
 
     def standing(self, order: Stored) -> tuple[int, bool]:
         """How many of its acts the functions can be shown, and whether a later one has switched digits off.
@@ -253,18 +255,36 @@ class Orders:
     def _enter_outage(self, record: entry.Record) -> None:
         self._books.note([record], stop=True)
 
-    def _witnessed(self) -> None:
+    def _witnessed(self, now_ns: int) -> None:
         """A newly witnessed head: what waited for it may be told to the functions."""
+        self.followed()
         shown = [o for o in self._unwitnessed.values() if self.standing(o)[0] == len(o.commands)]
+        if not shown:
+            return
         for order in shown:
             del self._unwitnessed[order.carrier_sha256]
-        self.followed()
+            self._await_witnesses(order, now_ns)
+            if order.state is State.WAITING:
+                heapq.heappush(self._moments, (order.not_before_s, order.carrier_sha256))
+        with self._books.saving(stop=True):
+            for order in shown:
+                self._store.set_state(order.carrier_sha256, order.state)
         for order in shown:
             self.changed(order)
+        self.advance(now_ns)
 
-    def _await_witnesses(self, order: Stored) -> None:
-        if order.state not in ENDED and self.standing(order)[0] < len(order.commands):
+    def _await_witnesses(self, order: Stored, now_ns: int) -> None:
+        """Moves an order on whose activation a quorum has seen; notes one with an act that none has seen yet."""
+        if order.state in ENDED:
+            return
+        shown, _ = self.standing(order)
+        if shown < len(order.commands):
             self._unwitnessed[order.carrier_sha256] = order
+        if shown and order.state is State.LOGGED:
+            order.state = LIFE[order.state, Event.WITNESS]
+        if order.state is State.WITNESSED:
+            begun = now_ns >= order.not_before_s * NS
+            order.state = LIFE[order.state, Event.BEGIN if begun else Event.AWAIT]
 
     def _examine_filing(self, filed: Filing, cases: set[str], now_ns: int) -> tuple[Stored, list[entry.Record]]:
         """One order, ready to be stored, with its entries; `cases` are those of the same batch."""
@@ -294,10 +314,10 @@ class Orders:
         order.commands.append((text, place))
         if command.act is not Act.DDE:
             order.state = LIFE[order.state, Event(command.act)]
+        self._await_witnesses(order, now_ns)
         with self._books.saving(stop=stop):
             self._store.entered(order.carrier_sha256, command.sequence, place)
             self._store.set_state(order.carrier_sha256, order.state)
-        self._await_witnesses(order)
         self.changed(order)
         if order.state is State.WAITING:
             heapq.heappush(self._moments, (order.not_before_s, order.carrier_sha256))
@@ -338,8 +358,11 @@ class Orders:
         for order, held in recovery.recover(self._store, seen):
             if held:
                 self.held.add(order.carrier_sha256)
+            before = order.state
+            self._await_witnesses(order, now_ns)
+            if order.state is not before:
+                self._store.set_state(order.carrier_sha256, order.state)
             self._hold(order)
-            self._await_witnesses(order)
         self.counters["orders_held"] = len(self.held)
         if self.ledger.size > known or self.ledger.interrupted:
             self._books.enter([entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)])

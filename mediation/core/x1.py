@@ -8,24 +8,25 @@ it, so a compromised administrator can stop interceptions but start none. Sans-I
     {"type":"ActivateTask","id":1,"request":{...}}      {"type":"Ok","id":1}
     {"type":"ModifyTask","id":2,"request":{...}}        {"type":"Refused","id":2,"check":"expired","detail":""}
     {"type":"DeactivateTask","id":3,"xid":"<32 hex>"}   {"type":"Ok","id":3}
-    {"type":"ReportStatus","id":4}                      {"type":"Ok","id":4,"report":{...}}
-    {"type":"Roster","id":5,"lines":[...]}              {"type":"Ok","id":5}
-    {"type":"RevokeToken","id":6,"revocation":"..."}    {"type":"Ok","id":6}
-    {"type":"Head","id":7,"checkpoint":"...",           {"type":"Ok","id":7}
+    {"type":"SuspendTask","id":4,"xid":"<32 hex>","sequence":2}    {"type":"Ok","id":4}
+    {"type":"ReportStatus","id":5}                      {"type":"Ok","id":5,"report":{...}}
+    {"type":"Roster","id":6,"lines":[...]}              {"type":"Ok","id":6}
+    {"type":"RevokeToken","id":7,"revocation":"..."}    {"type":"Ok","id":7}
+    {"type":"Head","id":8,"checkpoint":"...",           {"type":"Ok","id":8}
      "first":4096,"path":["<64 hex>", ...]}
 
 A roster must continue the one that is held, and is judged here from end to end; a revocation carries its maker's
 signature. Both end at once the tasks that they leave without authority. Neither can begin anything.
 
-Stopping needs no signature and never fails. A task that was stopped can never be armed again here. When the lease on
-the ledger's heads ends (core/lease.py), all tasks stop, and may be armed again after a newer head: the answer to that
-head says `again`.
+Stopping and suspending need no signature and never fail. A task that was stopped can never be armed again here; one
+that was suspended goes on only with a later act of an officer's. When the lease on the ledger's heads ends
+(core/lease.py), all tasks stop, and may be armed again after a newer head: the answer to that head says `again`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -54,7 +55,7 @@ class ActivateTask(Pdu, frozen=True, kw_only=True, tag="ActivateTask"):
 
 
 class ModifyTask(Pdu, frozen=True, kw_only=True, tag="ModifyTask"):
-    """The same order with more of the officer's acts: dialed digit extraction was switched."""
+    """The same order with more of the officer's acts: digits switched, extended, suspended or resumed."""
 
     request: TaskRequest
     dde_off: bool = False
@@ -70,6 +71,13 @@ class Head(Pdu, frozen=True, kw_only=True, tag="Head"):
     checkpoint: str
     first: int = 0
     path: tuple[str, ...] = ()
+
+
+class SuspendTask(Pdu, frozen=True, kw_only=True, tag="SuspendTask"):
+    """`sequence`: the number of the act that suspends."""
+
+    xid: str
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=authorization.MAX_COMMANDS)]
 
 
 class ReportStatus(Pdu, frozen=True, kw_only=True, tag="ReportStatus"):
@@ -101,7 +109,9 @@ class Refused(Pdu, frozen=True, kw_only=True, tag="Refused"):
     detail: str = ""
 
 
-Request = ActivateTask | ModifyTask | DeactivateTask | ReportStatus | Roster | RevokeToken | Head
+Request = (
+    ActivateTask | ModifyTask | DeactivateTask | SuspendTask | ReportStatus | Roster | RevokeToken | Head
+)  # fmt: skip
 Answer = Ok | Refused
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
@@ -157,7 +167,8 @@ class Lines:
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What a request did to the table: the task before and after; None where there was or is none. `lapsed`: it ended
-    with the lease, and may come back."""
+    with the lease, and may come back. What is suspended stands in the table and is not live: `suspended` says so on
+    either side."""
 
     before: Task | None
     after: Task | None
@@ -169,18 +180,21 @@ class TaskTable:
 
     `changed` is called with each Change before the answer is made; what it raises as AuthorizationError refuses the
     request and leaves the table as it was (a stop cannot be refused: there it must not raise). `kept` says what of a
-    judged task stays in memory: a function that needs no case identity can forget it.
+    judged task stays in memory: a function that needs no case identity can forget it. `suspended` is called with each
+    suspension that the function must remember over its restarts: the XID, and the number of the act.
     """
 
     MAX_STOPPED = 1_000_000  # XIDs remembered as stopped, 100 octets each; once full, nothing is armed any more (ours)
 
     def __init__(
         self, trust: Trust, changed: Callable[[Change], None], *, kept: Callable[[Task], Task] = lambda task: task,
-        grace_ns: int = GRACE_NS,
+        grace_ns: int = GRACE_NS, suspended: Callable[[bytes, int], None] = lambda xid, sequence: None,
     ) -> None:  # fmt: skip
         self._trust = trust
         self._changed = changed
         self._kept = kept
+        self._suspended = suspended
+        self._held: dict[bytes, int] = {}  # the act that suspended an XID last: only a later one lets it go on
         self._tasks: dict[bytes, Task] = {}
         self._stopped: set[bytes] = set()
         self.lease = Lease(grace_ns)
@@ -198,11 +212,11 @@ class TaskTable:
         return self._tasks.get(xid)
 
     def live(self, xid: bytes, now_ns: int) -> Task | None:
-        """The task, if its window is open at `now_ns`: the question to ask for each event."""
+        """The task, if its window is open at `now_ns` and it is not suspended: the question to ask for each event."""
         task = self._tasks.get(xid)
-        if task is None or not task.not_before_ns <= now_ns < task.not_after_ns or now_ns >= self.lease.ends_ns:
+        if task is None or task.suspended or now_ns >= self.lease.ends_ns:
             return None
-        return task
+        return task if task.not_before_ns <= now_ns < task.not_after_ns else None
 
     def handle(self, request: Request, now_ns: int, report: Callable[[], dict[str, Any]] = dict) -> Answer:
         """Carries `request` out, or refuses it by the name of a check. Never raises for what a peer sent."""
@@ -219,6 +233,8 @@ class TaskTable:
                 case RevokeToken():
                     token = standing.revoked_token(request.revocation, self._trust)
                     self.believe(self._trust.with_revoked((token,)))
+                case SuspendTask():
+                    self.suspend(_xid(request.xid), request.sequence)
                 case ReportStatus():
                     return Ok(id=request.id, report=report())
         except AuthorizationError as error:
@@ -258,8 +274,34 @@ class TaskTable:
             raise AuthorizationError(Check.LEASE)
         if asked.dde_off:
             task = msgspec.structs.replace(task, dde=False)
+        held = self._held.get(task.xid, -1)
+        if task.sequence < held or (task.sequence == held and not task.suspended):
+            raise AuthorizationError(Check.SUSPENDED)
         self._changed(Change(before=before, after=task))
         self._tasks[task.xid] = self._kept(task)
+        if task.suspended:
+            self.hold(task.xid, task.sequence)
+
+    def suspend(self, xid: bytes, sequence: int) -> None:
+        """Suspends a task at once: kept, and nothing of it lives until an act later than `sequence`, and later than
+        all that were seen here, resumes it. An XID that is not armed here is remembered all the same."""
+        before = self._tasks.get(xid)
+        if before is not None and not before.suspended:
+            after = msgspec.structs.replace(before, suspended=True)
+            self._changed(Change(before=before, after=after))
+            self._tasks[xid] = after
+            sequence = max(sequence, before.sequence + 1)
+        self.hold(xid, sequence)
+
+    def hold(self, xid: bytes, sequence: int) -> None:
+        """Remembers a suspension, as after a restart of the function."""
+        if self._held.get(xid, -1) >= sequence:
+            return
+        if xid not in self._held and len(self._held) >= self.MAX_STOPPED:
+            self.stop(xid)  # no room to remember it by: ended rather than resumed by nobody
+            return
+        self._held[xid] = sequence
+        self._suspended(xid, sequence)
 
     @property
     def trust(self) -> Trust:

@@ -15,6 +15,7 @@ from mediation.core.case import Role
 from mediation.core.key import Key
 from mediation.core.roster import Appoint, Change, Contact, Enroll, Roster
 from mediation.core.trust import Trust
+from tests.core import authority
 
 FROM_S, TO_S = 0, 1 << 33
 DOCUMENT = "0d" * 32
@@ -86,8 +87,9 @@ def of_trust(trust: Trust) -> tuple[str, ...]:
 
 
 def write(folder: Path, *lines: str) -> None:
-    """keys/roster.jsonl and keys/founding."""
+    """keys/roster.jsonl, keys/founding, and keys/witness.policy with the tests' witness."""
     (folder / "roster.jsonl").write_text("".join(f"{line}\n" for line in lines))
     (folder / "founding").write_text(f"{roster.digest(lines[0])}\n")
-    for name in ("roster.jsonl", "founding"):
+    (folder / "witness.policy").write_text(authority.POLICY)
+    for name in ("roster.jsonl", "founding", "witness.policy"):
         (folder / name).chmod(0o644)

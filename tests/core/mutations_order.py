@@ -336,6 +336,8 @@ rows(
         "empty": lambda: proof(checkpoint=""),
     },
 )
+
+
 def cosigned_by(*signers: cosignature.Signer, time_s: int = NOW_S) -> Case:
     bare = GOOD.proofs[0].checkpoint.rpartition("\u2014")[0]
     return proof(checkpoint=bare + "".join(signer.line(note.split(bare)[0], time_s) for signer in signers))

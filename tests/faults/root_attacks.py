@@ -184,7 +184,7 @@ FILES: dict[str, Callable[[Path, int], None]] = {
     "deleted and renumbered": on_lines(lambda lines, i: _renumbered(lines[:i] + lines[i + 1 :])),
     "emptied": on_lines(lambda lines, i: _put(lines, i, record="", salt="")),
     "not a record": on_lines(lambda lines, i: _put(lines, i, record='{"kind":"none"}')),
-    "another's record": on_lines(lambda lines, i: _put(lines, i, **{**lines[i - 1], "index": i})),
+    "another's record": on_lines(lambda lines, i: [*lines[:i], {**lines[i - 1], "index": i}, *lines[i + 1 :]]),
     "inserted": on_lines(lambda lines, i: [*lines[:i], {**lines[i - 1], "index": i}, *lines[i:]]),
     "inserted and renumbered": on_lines(lambda lines, i: _renumbered([*lines[:i], lines[i - 1], *lines[i:]])),
     "twice": on_lines(lambda lines, i: [*lines[: i + 1], lines[i], *lines[i + 1 :]]),
