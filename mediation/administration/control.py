@@ -1,12 +1,12 @@
 """The administrator's process: serves the commands, keeps windows and functions in step with the orders.
 
 Holds the public key rings, the ledger's key and the orders' texts. It holds no authority: what it sends is admitted
-again by the access function and by the mediator. It opens no network connection, only Unix sockets below DIR/run.
+again by the access function and by the mediator. It listens on Unix sockets below DIR/run only, and connects to the
+witnesses of `keys/witness.policy` and the configured time-stamping authorities, and nowhere else.
 """
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import socket
 import struct
@@ -16,19 +16,22 @@ from typing import Any
 import trio
 
 from mediation.administration import desk
+from mediation.administration.asking import Told
 from mediation.administration.gate import UNKNOWN_UID, Caller
+from mediation.administration.heads import open_witnesses
 from mediation.administration.inquiries import Inquiries, Prepared
 from mediation.administration.orders import Orders
+from mediation.administration.stamps import open_stamps
 from mediation.administration.store import lock
 from mediation.administration.tasking import Tasking
 from mediation.core import control, entry, x1
 from mediation.core.authorization import NS
-from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError, MediationError, RemoteProtocolError
+from mediation.core.roster import digest
 from mediation.runtime import log, sockets
 from mediation.runtime.clock import AuthorityClock, HighWater
 from mediation.runtime.config import Site
-from mediation.runtime.keys import read_ring
+from mediation.runtime.keys import read_policy, read_verifier
 from mediation.runtime.systemd import Notifier
 
 SOCKET = "administrator.control"
@@ -52,11 +55,23 @@ async def serve(site: Site, notifier: Notifier | None = None) -> None:
     """Runs until SIGTERM or SIGINT. Raises ConfigurationError or LedgerError when it may not start."""
     with await _lock(site):
         clock = open_clock(site)
-        orders = Orders(site, clock.now_ns())
+        orders = Orders(site, clock.now_ns(), told=await remembered(site, clock.now_ns()))
         try:
             await Administrator(site, orders, clock).run(notifier)
         finally:
             orders.close()
+
+
+async def remembered(site: Site, now_ns: int) -> tuple[Told, ...]:
+    """What each witness remembers of this site's ledger, for the opening. Raises ConfigurationError."""
+    ledger = read_verifier(site.keys_dir)
+    witnesses = open_witnesses(site, read_policy(site), ledger)
+    if witnesses is None:
+        return ()
+    try:
+        return await witnesses.fetch_states(now_s=now_ns // NS)
+    finally:
+        await witnesses.close()
 
 
 async def _lock(site: Site) -> AbstractContextManager[None]:
@@ -79,11 +94,13 @@ class Administrator:
         self._clock = clock
         self._inquiries = Inquiries(orders, clock.now_ns())
         self._tasking = Tasking(orders, site.run_dir, clock.now_ns)
+        self._stamps = open_stamps(site)
         self._limit = trio.CapacityLimiter(MAX_COMMANDS_AT_ONCE)
         self._due = trio.Event()
 
     async def run(self, notifier: Notifier | None) -> None:
-        rings = {role.value: hashlib.sha256(read_ring(self._site.keys_dir, role)[1]).hexdigest() for role in Role}
+        held = self._orders.trust.roster
+        rings = {"roster": held.head, "founding": digest(held.lines[0]) if held.lines else ""}
         self._orders.note(entry.KeysLoaded(time_us=self._clock.now_ns() // 1000, rings=rings))
         logger.info("administrator_started", ledger_size=self._orders.ledger.size, **self._orders.counters)
         if self._orders.held:
@@ -95,6 +112,11 @@ class Administrator:
                 for function in self._tasking.functions:
                     nursery.start_soon(function.run)
                 nursery.start_soon(self._keep_time)
+                nursery.start_soon(self._orders.heads.run, self._clock.now_ns)
+                nursery.start_soon(self._orders.heads.look_at_old_padding, self._clock.now_ns)
+                if self._stamps is not None:
+                    self._stamps.counters = self._orders.counters
+                    nursery.start_soon(self._stamps.run, self._latest, self._orders.note, self._clock.now_ns)
                 nursery.start_soon(trio.serve_listeners, self._serve, [listener])
                 await self._armed(READY_LIMIT_S)
                 if notifier is not None:
@@ -102,6 +124,9 @@ class Administrator:
         finally:
             self._tasking.flush()
             self._clock.save()
+
+    def _latest(self) -> str:
+        return self._orders.ledger.witnessed.text
 
     async def _armed(self, limit_s: float) -> None:
         """Until both functions have taken all live orders, or the limit has passed."""
@@ -169,7 +194,7 @@ class Administrator:
             return await self._report()
         answer = self._inquiries.handle(request, caller, self._clock.now_ns())
         self._due.set()  # the next moment may be nearer now
-        if isinstance(request, control.Settle):
+        if isinstance(request, control.Settle | control.ChangeRoster):
             await self._tasking.settled(None, ARM_LIMIT_S)
         elif isinstance(answer, control.Results) and getattr(request, "wait", False):
             orders = desk.touched(self._orders, answer)

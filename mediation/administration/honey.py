@@ -16,11 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from mediation.core.authorization import AGENCY, CASE_IDENTITY, MAX_YEAR_S
 from mediation.core.case import Act, Authority, Capability, State
 from mediation.core.check import Check
 from mediation.core.control import CaseView, Plant
 from mediation.core.errors import AuthorizationError, ConfigurationError
+from mediation.core.particulars import AGENCY, CASE_IDENTITY, MAX_YEAR_S
 from mediation.runtime import durable
 
 FILE = "honey.json"

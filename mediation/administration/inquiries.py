@@ -21,7 +21,7 @@ from mediation.administration.ledger import Entered
 from mediation.administration.orders import Orders
 from mediation.administration.store import Stored
 from mediation.core import entry, request
-from mediation.core.authorization import CASE_IDENTITY, NS, SHA256
+from mediation.core.authorization import NS
 from mediation.core.check import Check
 from mediation.core.control import (
     Answer,
@@ -41,6 +41,7 @@ from mediation.core.control import (
 )
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.jws import sha256_hex
+from mediation.core.particulars import CASE_IDENTITY, SHA256
 from mediation.core.request import EVERY_CASE, Opened
 
 FOLDER = "administrator"

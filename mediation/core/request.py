@@ -21,11 +21,12 @@ from typing import Literal
 import msgspec
 
 from mediation.core import authorization, control, jws
-from mediation.core.authorization import CLOCK_SKEW_S, NONCE, NS
+from mediation.core.authorization import CLOCK_SKEW_S, NS
 from mediation.core.case import Role, Signed
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
 from mediation.core.key import ALGORITHMS, Key, Public
+from mediation.core.particulars import NONCE
 from mediation.core.trust import Trust
 
 TYP = "mediation-request"

@@ -199,16 +199,20 @@ class CallJournal:
 
     def armed(self, xid: bytes, not_after_ns: int) -> list[tuple[Entry, Input]]:
         """The order is armed, perhaps again: its inputs, oldest first."""
-        if self._ends.get(xid) != not_after_ns:
-            self._ends[xid] = not_after_ns
-            self._orders.setdefault(xid, [])
-            self._append(Armed(xid, not_after_ns))
+        self.extended(xid, not_after_ns)
         found: list[tuple[Entry, Input]] = []
         for entry in self._orders[xid]:
             record = _decode(self._box.open(entry.octets[FRAME.size :], PLACE))
             if not isinstance(record, (Armed, Ended)):
                 found.append((entry, record))
         return found
+
+    def extended(self, xid: bytes, not_after_ns: int) -> None:
+        """The order's end is this one from now on; nothing happens if it was before."""
+        if self._ends.get(xid) != not_after_ns:
+            self._ends[xid] = not_after_ns
+            self._orders.setdefault(xid, [])
+            self._append(Armed(xid, not_after_ns))
 
     def ended(self, xid: bytes) -> None:
         """Nothing of this order is played any more; its octets leave the disk with the next rewriting, which is due."""
