@@ -25,13 +25,16 @@ MAY_IMPORT = {
     "runtime": {"runtime", "core"},
     "access": {"access", "core", "runtime"},
     "delivery": {"delivery", "core", "runtime"},
-    "administration": {"administration", "core", "runtime"},
+    "administration": {"administration", "core", "runtime", "signing"},
+    "signing": {"signing", "core"},  # on a person's own machine: nothing of the daemon
     "collection": {"collection", "core", "runtime"},
     "witness": {"witness", "core", "runtime"},
     "audit": {"audit"},  # a second implementation: it shares no line with the first
-    "cli": {"cli", "core", "runtime", "access", "delivery", "administration", "collection", "witness", "audit"},
+    "cli": {
+        "cli", "core", "runtime", "access", "delivery", "administration", "collection", "signing", "witness", "audit",
+    },
     "": set(),
-}
+}  # fmt: skip
 # Of all commands only these may load the collecting side into their process.
 COLLECTING = {"cli/collect.py", "cli/replay.py", "cli/replay_content.py", "cli/lab.py", "cli/init.py"}
 

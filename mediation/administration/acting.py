@@ -47,6 +47,7 @@ def examine(text: str, order: Stored, trust: Trust, now_ns: int, *, held: bool) 
     authorization.check_dates(command, key, now_ns // NS)
     if command.act is Act.ACTIVATE:
         authorization.check_order_dates(acts.order, now_ns // NS)
+        authorization.check_senior_officer(trust, now_ns // NS)
     return Acted(command=command, record=accepted(text, command, key.person, order.legal_sha256, now_ns // 1000))
 
 

@@ -6,7 +6,6 @@ again by the access function and by the mediator. It opens no network connection
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import socket
 import struct
@@ -23,12 +22,11 @@ from mediation.administration.store import lock
 from mediation.administration.tasking import Tasking
 from mediation.core import control, entry, x1
 from mediation.core.authorization import NS
-from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError, MediationError, RemoteProtocolError
+from mediation.core.roster import digest
 from mediation.runtime import log, sockets
 from mediation.runtime.clock import AuthorityClock, HighWater
 from mediation.runtime.config import Site
-from mediation.runtime.keys import read_ring
 from mediation.runtime.systemd import Notifier
 
 SOCKET = "administrator.control"
@@ -83,7 +81,8 @@ class Administrator:
         self._due = trio.Event()
 
     async def run(self, notifier: Notifier | None) -> None:
-        rings = {role.value: hashlib.sha256(read_ring(self._site.keys_dir, role)[1]).hexdigest() for role in Role}
+        held = self._orders.trust.roster
+        rings = {"roster": held.head, "founding": digest(held.lines[0]) if held.lines else ""}
         self._orders.note(entry.KeysLoaded(time_us=self._clock.now_ns() // 1000, rings=rings))
         logger.info("administrator_started", ledger_size=self._orders.ledger.size, **self._orders.counters)
         if self._orders.held:
@@ -169,7 +168,7 @@ class Administrator:
             return await self._report()
         answer = self._inquiries.handle(request, caller, self._clock.now_ns())
         self._due.set()  # the next moment may be nearer now
-        if isinstance(request, control.Settle):
+        if isinstance(request, control.Settle | control.ChangeRoster):
             await self._tasking.settled(None, ARM_LIMIT_S)
         elif isinstance(answer, control.Results) and getattr(request, "wait", False):
             orders = desk.touched(self._orders, answer)

@@ -17,6 +17,7 @@ from mediation.core.case import Command, LegalToken
 from mediation.core.control import (
     Answer,
     CaseView,
+    ChangeRoster,
     Failed,
     Perform,
     Report,
@@ -45,6 +46,8 @@ def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
                 return Results(results=tuple(orders.perform(request.commands, now_ns)))
             case Revoke():
                 return Results(results=tuple(orders.revoke(request.revocations, now_ns)))
+            case ChangeRoster():
+                return Results(results=(orders.change_roster(request.approvals, now_ns),))
             case Settle():
                 return Results()
             case Status():

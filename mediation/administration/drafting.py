@@ -10,11 +10,11 @@ import secrets
 import time
 from collections.abc import Iterable
 
-from mediation.administration.keys import PersonKey
 from mediation.core import jws, particulars
 from mediation.core.authorization import TYP
 from mediation.core.case import Act, CarrierToken, Command, LegalToken, Revocation, Role
 from mediation.core.errors import ConfigurationError
+from mediation.signing.signer import Signer
 
 COMMAND_LIFE_S = 600  # an act that is not in the ledger by then has lapsed (ours)
 
@@ -34,23 +34,23 @@ def nonce() -> str:
     return secrets.token_hex(16)
 
 
-def sign(payload: LegalToken | CarrierToken | Command | Revocation, person: PersonKey) -> str:
+def sign(payload: LegalToken | CarrierToken | Command | Revocation, person: Signer) -> str:
     """The compact text. Raises ConfigurationError when the person's role cannot sign such a thing."""
-    if person.role not in ROLES[type(payload)]:
+    if person.role is not None and person.role not in ROLES[type(payload)]:
         raise ConfigurationError(f"key {person.kid}: its role, {person.role}, does not sign this")
-    if person.lab is not payload.lab:
+    if person.lab is not None and person.lab is not payload.lab:
         raise ConfigurationError(f"key {person.kid}: a lab key signs only for a lab site, another only for a real one")
     return jws.sign(payload, TYP[type(payload)], person.kid, person.key())
 
 
-def legal(draft: LegalToken, person: PersonKey) -> str:
+def legal(draft: LegalToken, person: Signer) -> str:
     """The legal token of a draft, after the checks that it will meet. Raises AuthorizationError, ConfigurationError."""
     particulars.check_legal(draft)
     return sign(draft, person)
 
 
 def carrier(
-    legal_text: str, policy_sha256: str, person: PersonKey, iaps: Iterable[str] = ()
+    legal_text: str, policy_sha256: str, person: Signer, iaps: Iterable[str] = ()
 ) -> str:  # fmt: skip
     """The carrier token for one legal token. Raises AuthorizationError, ConfigurationError."""
     order = jws.decode(jws.split(legal_text).payload, LegalToken)
@@ -63,7 +63,7 @@ def carrier(
 
 
 def command(
-    act: Act, case: str, carrier_sha256: str, sequence: int, person: PersonKey, *, dde: bool, lab: bool
+    act: Act, case: str, carrier_sha256: str, sequence: int, person: Signer, *, dde: bool, lab: bool
 ) -> str:  # fmt: skip
     """An officer's act. Raises ConfigurationError."""
     issued = now_s()
@@ -74,7 +74,7 @@ def command(
     return sign(draft, person)
 
 
-def revocation(case: str, token_sha256: str, reason: str, person: PersonKey, *, lab: bool) -> str:
+def revocation(case: str, token_sha256: str, reason: str, person: Signer, *, lab: bool) -> str:
     """The withdrawal of a legal or carrier token. Raises ConfigurationError."""
     draft = Revocation(
         type="revocation", case=case, token_sha256=token_sha256, reason=reason, issued_s=now_s(), nonce=nonce(),

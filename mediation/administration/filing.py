@@ -49,6 +49,8 @@ def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stor
     state = State.FILED
     for text, (command, key) in zip(filing.commands, acts, strict=True):
         authorization.check_dates(command, key, now_ns // NS)
+        if command.act is Act.ACTIVATE:
+            authorization.check_senior_officer(trust, now_ns // NS)
         records.append(accepted(text, command, key.person, legal_sha256, time_us))
         if command.act is not Act.DDE:
             state = LIFE[state, Event(command.act)]

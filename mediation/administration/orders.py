@@ -19,7 +19,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from mediation.administration import acting, filing, recovery
+from mediation.administration import acting, filing, recovery, roster
 from mediation.administration.acting import PENDING_ENTRY
 from mediation.administration.books import Books
 from mediation.administration.keys import LEDGER_KEY, read_ledger_key
@@ -33,7 +33,7 @@ from mediation.core.control import Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.runtime import vault
 from mediation.runtime.config import Site
-from mediation.runtime.keys import load_trust
+from mediation.runtime.keys import load_trust, read_verifier
 
 
 class Orders:
@@ -46,6 +46,8 @@ class Orders:
         """Opens and verifies everything. Raises ConfigurationError or LedgerError."""
         self.site = site
         self.changed = changed
+        self.roster_changed: Callable[[], None] = lambda: None
+        self.revoked: Callable[[str], None] = lambda _: None
         self.counters: Counter[str] = Counter()
         self.held: set[str] = set()  # orders whose store is older than the ledger
         self._store = Store(site.store_path, vault.unlock(site))
@@ -54,9 +56,11 @@ class Orders:
             signer = read_ledger_key(site.path / "administrator" / LEDGER_KEY)
             least = self._store.head(signer.verifier.name)
             self.ledger = Ledger(site.ledger_dir, signer, least=least, on_record=seen.read)
-            self.trust = load_trust(site, self._store.revoked() | seen.revoked)
-            if self.trust.ledger.public != self.ledger.verifier.public:
+            if read_verifier(site.keys_dir).public != signer.verifier.public:
                 raise ConfigurationError("keys/ledger.pub is not the key of this site's ledger")  # noqa: TRY301
+            roster.recover(site, seen.changes)
+            self.trust = load_trust(site, self._store.revoked() | seen.revoked)
+            roster.check_entered(self.trust.roster, seen.changes, seen.founding)
             self._orders: dict[str, Stored] = {}
             self._cases: dict[str, list[Stored]] = {}
             self._moments: list[tuple[int, str]] = []  # begins and ends of windows, in seconds
@@ -128,6 +132,31 @@ class Orders:
     def revoke(self, texts: Sequence[str], now_ns: int) -> list[Result]:
         """Withdrawals of tokens, one after the other."""
         return [self._guarded(self._revoke_one, text, now_ns) for text in texts]
+
+    def revocations(self, now_ns: int) -> list[str]:
+        """The signed texts of the withdrawals that can still matter: of orders whose window has not ended."""
+        open_ = {o.carrier_sha256 for o in self._orders.values() if now_ns < o.not_after_s * NS}
+        return self._store.revocations(open_)
+
+    def change_roster(self, approvals: Sequence[str], now_ns: int) -> Result:
+        """A change of persons, roles, keys or contacts: entered, then in force here and told to the functions. Orders
+        that its signers' dates no longer carry are revoked by it."""
+        try:
+            changed = roster.change(self.trust, approvals, self.site, self._books, now_ns)
+        except AuthorizationError as error:
+            return self._books.refuse(error, "".join(approvals), now_ns)
+        self.trust = changed.trust
+        self.roster_changed()  # the functions stop what does not stand before this process has looked for it
+        fallen = [o for o in self._orders.values() if o.state not in ENDED and not roster.stands(o, self.trust)]
+        for order in fallen:
+            order.state = LIFE[order.state, Event.REVOKE]
+        self._books.enter([roster.fallen(o, changed, now_ns) for o in fallen], stop=True)
+        with self._books.saving(stop=True):
+            for order in fallen:
+                self._store.set_state(order.carrier_sha256, order.state)
+        for order in fallen:
+            self.changed(order)
+        return Result()
 
     def advance(self, now_ns: int) -> None:
         """Begins and ends the windows that are due."""
@@ -231,6 +260,7 @@ class Orders:
             self._store.add_revocation(token, order.carrier_sha256, text)
             self._store.set_state(order.carrier_sha256, order.state)
         self.changed(order)
+        self.revoked(text)
         return order
 
     def _guarded(self, act: Callable[[str, int], Stored], text: str, now_ns: int) -> Result:

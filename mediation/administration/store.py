@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -192,6 +192,14 @@ class Store:
 
     def revoked(self) -> set[str]:
         return {token for (token,) in self._db.execute("SELECT token_sha256 FROM revocations")}
+
+    def revocations(self, carriers: Container[str]) -> list[str]:
+        """The signed texts of the withdrawals of these orders' tokens."""
+        return [
+            self._open(carrier, f"revocation {token}", sealed)
+            for token, carrier, sealed in self._db.execute("SELECT token_sha256, carrier_sha256, text FROM revocations")
+            if carrier in carriers and carrier in self._keys
+        ]
 
     def orders(self) -> Iterator[Stored]:
         """All orders in the order of their filing, with their commands. Raises ConfigurationError for what was changed."""

@@ -38,7 +38,7 @@ logger = log.get("administrator")
 
 
 class _Sent(msgspec.Struct):
-    """A request on its way. `act` is armed, changed, disarmed or report."""
+    """A request on its way. `act` is armed, changed, disarmed, report, roster or revocation."""
 
     act: str
     order: Stored | None = None
@@ -59,6 +59,8 @@ class Function:
         self._arms: dict[str, Stored] = {}
         self._reports: deque[trio.MemorySendChannel[dict[str, Any]]] = deque()
         self._sent: deque[_Sent] = deque()
+        self._roster = False  # it is to be told of the roster before anything is armed
+        self._revocations: deque[str] = deque()
         self._busy: Counter[str] = Counter()
         self._wake = trio.Event()
         self.met = trio.Event()  # it was connected once, and told everything
@@ -74,10 +76,22 @@ class Function:
             self._stops[order.carrier_sha256] = order
         self._wake.set()
 
+    def tell_roster(self) -> None:
+        """Has the function told who holds which role now; nothing while it is away."""
+        if self.connected:
+            self._roster = True
+            self._wake.set()
+
+    def tell_revocation(self, text: str) -> None:
+        """Has the function told that a token was withdrawn; nothing while it is away."""
+        if self.connected:
+            self._revocations.append(text)
+            self._wake.set()
+
     def busy(self, carrier_sha256: str | None) -> bool:
         """Whether anything (of one order) is still to be answered."""
         if carrier_sha256 is None:
-            return bool(self._stops or self._arms or self._sent)
+            return bool(self._stops or self._arms or self._sent or self._roster or self._revocations)
         return (
             carrier_sha256 in self._stops or carrier_sha256 in self._arms or self._busy[carrier_sha256] > 0
         )  # fmt: skip
@@ -121,6 +135,8 @@ class Function:
 
     async def _session(self, stream: trio.SocketStream) -> None:
         self.connected = True
+        self._roster = bool(self._tasking.orders.trust.roster.lines)
+        self._revocations.extend(self._tasking.orders.revocations(self._tasking.now_ns()))
         for order in self._tasking.orders:
             # Those that ended early are told again: they may have ended while nobody was connected.
             if self._tasking.orders.wanted(order) or (
@@ -136,11 +152,20 @@ class Function:
 
     def _forget(self) -> None:
         """The connection is gone: what was under way is unknown, and all is told again at the next."""
-        self.connected = False
+        self.connected = self._roster = False
         waiting = [*self._arms.values(), *(sent.order for sent in self._sent if sent.order is not None)]
         for channel in (*self._reports, *(sent.report for sent in self._sent if sent.report is not None)):
             channel.close()
-        for held in (self._stops, self._arms, self._sent, self._reports, self._busy, self.armed, self.answers):
+        for held in (
+            self._stops,
+            self._arms,
+            self._sent,
+            self._reports,
+            self._revocations,
+            self._busy,
+            self.armed,
+            self.answers,
+        ):
             held.clear()
         for order in waiting:
             self._tasking.answered(self, order)
@@ -156,8 +181,11 @@ class Function:
                 continue
             self._tasking.move()
             self._wake = trio.Event()
-            if len(self._sent) >= WINDOW or not (self._stops or self._arms or self._reports):
+            if len(self._sent) >= WINDOW or not self._waiting():
                 await self._wake.wait()
+
+    def _waiting(self) -> bool:
+        return bool(self._stops or self._arms or self._reports or self._roster or self._revocations)
 
     def _next(self) -> x1.Request | None:
         """The next request to send, noted as sent; stops first."""
@@ -166,6 +194,13 @@ class Function:
             order = self._stops.pop(carrier)
             self._note(_Sent(act="disarmed", order=order))
             return x1.DeactivateTask(xid=order.xid)
+        if self._roster:
+            self._roster = False
+            self._note(_Sent(act="roster"))
+            return x1.Roster(lines=self._tasking.orders.trust.roster.lines)
+        if self._revocations:
+            self._note(_Sent(act="revocation"))
+            return x1.RevokeToken(revocation=self._revocations.popleft())
         if self._reports:
             self._note(_Sent(act="report", report=self._reports.popleft()))
             return x1.ReportStatus()
@@ -209,7 +244,9 @@ class Function:
                 sent.report.send_nowait(answer.report or {})
             sent.report.close()
             return
-        assert sent.order is not None
+        if sent.order is None:
+            self._tasking.told(self, sent.act, answer)
+            return
         carrier = sent.order.carrier_sha256
         self._busy[carrier] -= 1
         if not self._busy[carrier]:
@@ -237,6 +274,8 @@ class Tasking:
         self._admitted: dict[str, TaskRequest] = {}
         self._moved = trio.Event()
         orders.changed = self.changed
+        orders.roster_changed = self.roster_changed
+        orders.revoked = self.revoked
 
     def admitted(self, order: Stored) -> TaskRequest:
         """The request for an order, found good by this process; kept a while, since two functions are told of it.
@@ -258,6 +297,24 @@ class Tasking:
         self.mediator.want(order)
         if order.state in ENDED or not self.mediator.connected:
             self.iap.want(order)
+
+    def roster_changed(self) -> None:
+        """Persons, roles or keys are others than before."""
+        self._admitted.clear()
+        for function in self.functions:
+            function.tell_roster()
+
+    def revoked(self, text: str) -> None:
+        """A token was withdrawn: told as the signed text, so that it is remembered where it is not armed."""
+        for function in self.functions:
+            function.tell_revocation(text)
+
+    def told(self, function: Function, act: str, answer: x1.Answer) -> None:
+        """What a function said to a roster or a revocation."""
+        if isinstance(answer, x1.Refused):
+            self.counters["x1_refusals"] += 1
+            logger.error(f"{act}_refused", peer=function.name, check=answer.check)
+        self.move()
 
     def answered(self, function: Function, order: Stored) -> None:
         """The mediator has taken a task, or is gone: now the access function."""

@@ -1,8 +1,8 @@
 """A security key's assertion over one act: W3C Web Authentication Level 2, §7.2, as far as an act needs it.
 
-Answers for: the assertion is of this very text (the challenge is the SHA-256 of the exact octets that a JWS signs), made
-by the enrolled relying party's credential, with the user present and verified. It keeps everything the key said, so that
-an auditor can verify it offline, years later. It knows no person and no role.
+Answers for: the assertion is of this very text (the challenge is the SHA-256 of the exact octets that a JWS signs),
+made by the enrolled relying party's credential, with the user present and verified. It keeps everything the key said,
+so that an auditor can verify it offline, years later. It knows no person and no role.
 
     octets     = u16 length || authenticatorData || u16 length || clientDataJSON || signature        big-endian
     signature  over authenticatorData || SHA-256(clientDataJSON)                                      §6.3.3

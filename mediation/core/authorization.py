@@ -391,19 +391,6 @@ def check_senior_officer(trust: Trust, entered_s: int) -> None:
         raise AuthorizationError(Check.SENIOR_OFFICER)
 
 
-def check_standing(standing: Standing, trust: Trust) -> None:
-    """Whether an admitted task still stands after a change of the roster or a withdrawal, without its texts.
-
-    Raises AuthorizationError: what `admit` would now raise of its signers, their dates or its tokens.
-    """
-    if not trust.revoked.isdisjoint(standing.tokens):
-        raise AuthorizationError(Check.REVOKED)
-    for role, kid, issued_s, entered_s in standing.signers:
-        check_key_dates(trust.key(role, kid), issued_s, entered_s)
-    if standing.signers:
-        check_senior_officer(trust, standing.signers[0][3])
-
-
 def _standing(acts: Acts, entered_s: Sequence[int], request: TaskRequest, trust: Trust) -> Standing:
     order, first_s = acts.order, entered_s[0]
     signers = [

@@ -12,6 +12,7 @@ case data is asked for in an envelope that a person signed, with a reason (SEC-1
     Submit    file orders, each with or without its activation      Results, one for each
     Perform   an officer's acts on orders that were filed           Results, one for each
     Revoke    a token's withdrawal                                  Results, one for each
+    ChangeRoster  a change of persons, roles, keys or contacts      Results, one
     Settle    wait until the functions have answered everything     Results, empty
     Status    live state, without any target identity               Report
 """
@@ -57,6 +58,13 @@ class Perform(_Message, frozen=True, kw_only=True):
 
 class Revoke(_Message, frozen=True, kw_only=True):
     revocations: tuple[str, ...]
+    wait: bool = True
+
+
+class ChangeRoster(_Message, frozen=True, kw_only=True):
+    """The approvals of one change of the roster (core/roster.py): two, or all that found the site."""
+
+    approvals: tuple[str, ...]
     wait: bool = True
 
 
@@ -179,7 +187,7 @@ class Failed(_Message, frozen=True, kw_only=True):
     check: str = ""
 
 
-Request = Submit | Perform | Revoke | Signed | Settle | Status
+Request = Submit | Perform | Revoke | ChangeRoster | Signed | Settle | Status
 Inquiry = Cases | Prove | Export | CommitSeed | Plant
 Answer = Results | CaseList | Report | Proved | Done | Part | Failed
 
@@ -202,7 +210,7 @@ def decode_request(line: bytes) -> Request:
     match request:
         case Submit(filings=filings):
             size = len(filings)
-        case Perform(commands=texts) | Revoke(revocations=texts):
+        case Perform(commands=texts) | Revoke(revocations=texts) | ChangeRoster(approvals=texts):
             size = len(texts)
         case _:
             size = 0

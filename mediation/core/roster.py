@@ -8,9 +8,9 @@ octets, by two different persons who held Role.EXECUTIVE when it was issued and 
 whose keys are lost gets new ones by two others, and nobody gives himself a role. Line 0, the founding, is signed by all
 the executives that it appoints, three or more, so that two can always recover the third.
 
-Each change names the SHA-256 of the line before it and the ledger of its site. The founding line's own SHA-256 is pinned
-outside (keys/founding). An attacker who may write the file but holds no two executives' keys can only take lines away;
-whoever holds a longer chain refuses the shorter one.
+Each change names the SHA-256 of the line before it and the ledger of its site. The founding line's own SHA-256 is
+pinned outside (keys/founding). An attacker who may write the file but holds no two executives' keys can only take lines
+away; whoever holds a longer chain refuses the shorter one.
 
 Sans-I/O. Times in seconds since 1970, UTC. It judges no order: `trust` and `authorization` do.
 """
@@ -28,6 +28,7 @@ from mediation.core.case import Role, Signed
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.key import PERSON, Interval, Key, Public, well_formed
+from mediation.core.particulars import AGENCY, MAX_YEAR_S, NONCE, PARTICULAR, SHA256
 
 TYP = "mediation-roster"
 FOUNDERS = 3  # executives at the least: two are left when the third must be replaced
@@ -38,13 +39,8 @@ MAX_LINES = 4_096  # changes in a site's life: one a week for 78 years (ours)
 MAX_LINE_OCTETS = 262_144
 MAX_ACTIONS = 256  # in one change: a founding names everybody at once (ours)
 MAX_KEYS = 16  # of one person, spares included (ours)
-MAX_YEAR_S = 32_503_680_000  # the year 3000: beyond it a time is a slip of the pen
 ANY_AGENCY = "*"  # a lab site's only contact
 
-_WORDS = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_NONCE = re.compile(r"[0-9a-f]{32,64}")
-_AGENCY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")  # ITU-T E.164 §6.1
 
 
@@ -102,6 +98,9 @@ class EndContact(Action, frozen=True, kw_only=True, tag="end-contact"):
     at_s: int
 
 
+AnyAction = Appoint | End | Enroll | Revoke | Contact | EndContact
+
+
 class Change(Signed, frozen=True, kw_only=True, tag_field="type", tag="roster"):
     """What the approvers sign: one change of one site's roster."""
 
@@ -109,7 +108,7 @@ class Change(Signed, frozen=True, kw_only=True, tag_field="type", tag="roster"):
     previous: str  # SHA-256 of the line before; empty in the founding
     site: str  # the ledger's origin
     issued_s: int
-    actions: tuple[Appoint | End | Enroll | Revoke | Contact | EndContact, ...]
+    actions: tuple[AnyAction, ...]
     nonce: str
     lab: bool = False
 
@@ -256,7 +255,7 @@ class Roster:
             raise AuthorizationError(Check.ROSTER, "not the change that follows here")
         if change.lab is not self.lab:
             raise AuthorizationError(Check.LAB_TOKEN)
-        if not 0 < len(change.actions) <= MAX_ACTIONS or not _NONCE.fullmatch(change.nonce):
+        if not 0 < len(change.actions) <= MAX_ACTIONS or not NONCE.fullmatch(change.nonce):
             raise AuthorizationError(Check.ROSTER)
         least_s = self.judged[-1].change.issued_s if self.judged else 0
         if not least_s <= change.issued_s < MAX_YEAR_S:
@@ -308,9 +307,9 @@ class Roster:
 
     def _appoint(self, action: Appoint, earliest_s: int) -> None:
         words = action.name.strip() and action.function.strip()
-        if not words or not (_WORDS.fullmatch(action.name) and _WORDS.fullmatch(action.function)):
+        if not words or not (PARTICULAR.fullmatch(action.name) and PARTICULAR.fullmatch(action.function)):
             raise AuthorizationError(Check.ROSTER, "name or function")
-        if not PERSON.fullmatch(action.person) or not _SHA256.fullmatch(action.document_sha256):
+        if not PERSON.fullmatch(action.person) or not SHA256.fullmatch(action.document_sha256):
             raise AuthorizationError(Check.ROSTER, "person or document")
         if not earliest_s <= action.from_s < action.to_s < MAX_YEAR_S:
             raise AuthorizationError(Check.ROSTER_DATES)
@@ -370,7 +369,7 @@ class Roster:
         self.keys[key.kid] = msgspec.structs.replace(key, not_after_s=action.void_s)
 
     def _contact(self, action: Contact, earliest_s: int) -> None:
-        named = bool(_AGENCY.fullmatch(action.agency)) or (action.agency == ANY_AGENCY and self.lab)
+        named = bool(AGENCY.fullmatch(action.agency)) or (action.agency == ANY_AGENCY and self.lab)
         if not named or not _NUMBER.fullmatch(action.number):
             raise AuthorizationError(Check.ROSTER, "agency or number")
         if not earliest_s <= action.from_s < MAX_YEAR_S:

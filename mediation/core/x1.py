@@ -9,6 +9,11 @@ it, so a compromised administrator can stop interceptions but start none. Sans-I
     {"type":"ModifyTask","id":2,"request":{...}}        {"type":"Refused","id":2,"check":"expired","detail":""}
     {"type":"DeactivateTask","id":3,"xid":"<32 hex>"}   {"type":"Ok","id":3}
     {"type":"ReportStatus","id":4}                      {"type":"Ok","id":4,"report":{...}}
+    {"type":"Roster","id":5,"lines":[...]}              {"type":"Ok","id":5}
+    {"type":"RevokeToken","id":6,"revocation":"..."}    {"type":"Ok","id":6}
+
+A roster must continue the one that is held, and is judged here from end to end; a revocation carries its maker's
+signature. Both end at once the tasks that they leave without authority. Neither can begin anything.
 
 Stopping needs no signature and never fails. A task that was stopped can never be armed again here.
 """
@@ -20,7 +25,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mediation.core import authorization
+from mediation.core import authorization, standing
 from mediation.core.case import Task, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
@@ -54,6 +59,18 @@ class ReportStatus(Pdu, frozen=True, kw_only=True, tag="ReportStatus"):
     pass
 
 
+class Roster(Pdu, frozen=True, kw_only=True, tag="Roster"):
+    """The whole chain of changes of persons, roles and keys (core/roster.py)."""
+
+    lines: tuple[str, ...]
+
+
+class RevokeToken(Pdu, frozen=True, kw_only=True, tag="RevokeToken"):
+    """A legal or carrier token was withdrawn: the signed text itself."""
+
+    revocation: str
+
+
 class Ok(Pdu, frozen=True, kw_only=True, tag="Ok", omit_defaults=True):
     """`report` answers ReportStatus: counters and states, by case identity at most."""
 
@@ -65,7 +82,7 @@ class Refused(Pdu, frozen=True, kw_only=True, tag="Refused"):
     detail: str = ""
 
 
-Request = ActivateTask | ModifyTask | DeactivateTask | ReportStatus
+Request = ActivateTask | ModifyTask | DeactivateTask | ReportStatus | Roster | RevokeToken
 Answer = Ok | Refused
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
@@ -144,6 +161,7 @@ class TaskTable:
         self._kept = kept
         self._tasks: dict[bytes, Task] = {}
         self._stopped: set[bytes] = set()
+        self.fallen = 0  # tasks that ended because a signer's role, key or token did
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -169,6 +187,11 @@ class TaskTable:
                     self._arm(request.request, now_ns, new=False)
                 case DeactivateTask():
                     self.stop(_xid(request.xid))
+                case Roster():
+                    self.believe(self._trust.with_roster(self._trust.roster.continued(request.lines)))
+                case RevokeToken():
+                    token = standing.revoked_token(request.revocation, self._trust)
+                    self.believe(self._trust.with_revoked((token,)))
                 case ReportStatus():
                     return Ok(id=request.id, report=report())
         except AuthorizationError as error:
@@ -186,6 +209,21 @@ class TaskTable:
             raise AuthorizationError(Check.SUPERSEDED)
         self._changed(Change(before=before, after=task))
         self._tasks[task.xid] = self._kept(task)
+
+    @property
+    def trust(self) -> Trust:
+        """Whom this function believes now."""
+        return self._trust
+
+    def believe(self, trust: Trust) -> None:
+        """Judges all tasks anew by `trust`; those that it does not carry end for good."""
+        self._trust = trust
+        for task in list(self._tasks.values()):
+            try:
+                standing.check(task.standing, trust)
+            except AuthorizationError:
+                self.fallen += 1
+                self.stop(task.xid)
 
     def stop(self, xid: bytes) -> None:
         """Ends a task for good; an XID that was never armed here is remembered all the same."""

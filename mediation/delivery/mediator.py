@@ -52,6 +52,7 @@ from mediation.delivery.tracker import Outgoing, Tracker
 from mediation.runtime import clock, keys, log, sockets, tls
 from mediation.runtime import vault as vaults
 from mediation.runtime.config import Site
+from mediation.runtime.remembered import Remembered, trust_report
 from mediation.runtime.systemd import Notifier
 from mediation.runtime.x1_server import X1Server
 
@@ -76,7 +77,7 @@ class Mediator:
         context = tls.context(
             ssl.Purpose.SERVER_AUTH, folder / "client.pem", folder / "client.key", folder / "agency-ca.pem"
         )
-        self.table = x1.TaskTable(keys.load_trust(site), self._changed)
+        trust = keys.load_trust(site)
         owner = os.stat(site.path)  # the administrator's user
         listener = sockets.listen(
             site.run_dir, X1_SOCKET, owner=(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
@@ -88,6 +89,8 @@ class Mediator:
             self.retired = Retired(spool_dir / RETIRED_FILE)
         except OSError as error:
             raise ConfigurationError(f"mediator: {RETIRED_FILE}: {error.strerror}") from error
+        self._remembered = Remembered(spool_dir, "mediator")
+        self.table = x1.TaskTable(self._remembered.believed(trust), self._changed)
         for xid in self.retired:
             self.table.stop(xid)
         self._high_water = clock.HighWater(spool_dir / CLOCK_FILE)
@@ -150,6 +153,7 @@ class Mediator:
         self.links.close()
         self.journal.close()
         self._high_water.close()
+        self._remembered.close()
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -294,6 +298,8 @@ class Mediator:
             self._retire([bytes.fromhex(request.xid)])
             self.journal.ended(bytes.fromhex(request.xid))
             self.early.lose(bytes.fromhex(request.xid))
+        if isinstance(request, x1.Roster | x1.RevokeToken):
+            self._remembered.keep(self.table.trust)
         if self._begun is not None:
             begun, self._begun = self._begun, None
             self._drained(self.early.release(begun))
@@ -307,6 +313,7 @@ class Mediator:
         return {
             "function": "mediator",
             "tasks": len(self.table),
+            "roster": trust_report(self.table, self._remembered),
             "calls": self.tracker.calls,
             "clock_ahead_ns": self.authority_clock.ahead_ns(),
             "x1_malformed": self._x1.malformed,

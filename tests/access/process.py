@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import trio
 
@@ -20,7 +19,7 @@ from mediation.core.case import Act, TaskRequest
 from mediation.runtime import sockets
 from tests.access import frames as make
 from tests.access.conftest import Wire
-from tests.core import authority
+from tests.core import authority, founding
 
 PROXY, PHONE = "192.0.2.1", "192.0.2.7"
 MEDIA = "198.51.100.9"  # where the other party wants to receive
@@ -136,8 +135,7 @@ hold_cpu_latency = true
 realtime_priority = 5
 {more}"""
     )
-    for ring in authority.rings():
-        (folder / "keys" / f"{ring.role}.json").write_bytes(msgspec.json.encode(ring))
+    founding.write(folder / "keys", founding.of_trust(authority.trust()))
     (folder / "keys" / "ledger.pub").write_text(f"{authority.SIGNER.verifier}\n")
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from mediation.administration.keys import write_ring
+from mediation.administration import client
 from mediation.core.case import Role
-from mediation.core.trust import Key, Ring
+from mediation.core.control import ChangeRoster, Results
+from mediation.core.key import Key
+from mediation.core.roster import Line
+from mediation.runtime import config
+from mediation.runtime.keys import read_verifier
 from tests.administration.peers import command
+from tests.core import founding
 
 
 def done(*words: str) -> str:
@@ -39,6 +46,15 @@ def lab(tmp_path: Path) -> str:
     return str(folder)
 
 
+def found(folder: Path, appointed: list[tuple[Role, Key]]) -> None:
+    """Three executives found the site and appoint these persons; the commands for it: test_person.py."""
+    site = config.load(folder)
+    line = founding.founded(appointed, read_verifier(site.keys_dir).name, issued_s=int(time.time()))
+    approvals = msgspec.json.decode(line, type=Line).approvals
+    answer = client.one(site, ChangeRoster(approvals=approvals))
+    assert isinstance(answer, Results) and answer.results[0].check == "", answer
+
+
 def order(site: str, case: str = "CASE-1", *more: str) -> tuple[str, ...]:
     return ("lab", "order", "--site", site, "--case", case, "--target", "tel:+12125550100",
             "--authority", "pen-register", *more)  # fmt: skip
@@ -48,11 +64,13 @@ def test_three_persons_on_a_real_site(tmp_path: Path) -> None:
     site = str(tmp_path / "site")
     assert done("init", site) == f"site {site}\n"
     keys = {}
+    appointed = []
     for role, person in (("legal", "lena"), ("carrier", "carl"), ("officer", "olga")):
         keys[role] = str(tmp_path / f"{role}.key")
         entry = json.loads(done("order", "key", "--role", role, "--person", person, "--out", keys[role]))
-        write_ring(Path(site) / "keys", Ring(role=Role(role), keys=(Key(**entry),)))
+        appointed.append((Role(role), Key(**entry)))
         assert Path(keys[role]).stat().st_mode & 0o777 == 0o600
+    found(Path(site), appointed)
     paper = tmp_path / "order.pdf"
     paper.write_bytes(b"%PDF a court's order")
     draft, legal, carrier = (str(tmp_path / name) for name in ("draft.json", "legal.jws", "carrier.jws"))

@@ -22,6 +22,7 @@ from tests.core.mutations import ROWS
 from tests.core.mutations_content import CONTENT
 from tests.core.mutations_extension import EXTENDED, entered_at
 from tests.core.mutations_life import emergency_extended
+from tests.core.mutations_people import good_by_roster
 from tests.core.mutations_signed import signed_anew
 
 
@@ -44,9 +45,21 @@ RECEIVERS_AND_PROVISIONING = {
     Check.REQUEST, Check.REQUEST_DATES, Check.REPLAYED, Check.REASON, Check.TOO_MANY,  # tests/audit/test_requests.py
 }  # fmt: skip
 
+# tests/core/test_roster.py; assertions: tests/core/test_assertion.py
+OF_THE_ROSTER = {
+    Check.ROSTER, Check.ROSTER_APPROVAL, Check.ROSTER_ROLES, Check.ROSTER_KEYS, Check.ROSTER_DATES,
+    Check.ROSTER_FOUNDING, Check.ASSERTION,
+}  # fmt: skip
+
 
 def test_every_check_has_a_row() -> None:
-    assert {check for check, _ in ROWS.values()} == set(Check) - RECEIVERS_AND_PROVISIONING
+    assert {check for check, _ in ROWS.values()} == set(Check) - RECEIVERS_AND_PROVISIONING - OF_THE_ROSTER
+
+
+def test_the_first_and_the_last_second_of_an_appointment() -> None:
+    assert authorization.admit(GOOD, good_by_roster(), NOW_NS).standing.signers[0] == (
+        Role.LEGAL, KIDS[Role.LEGAL], NOW_S - 60, NOW_S,
+    )  # fmt: skip
 
 
 def test_a_good_order_is_admitted() -> None:
