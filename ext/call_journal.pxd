@@ -10,7 +10,7 @@
 # A record is a `kept` and behind it the message; a size of 0 ends a half. Its size is stored last, so a record is whole
 # or not there. Nothing in it is believed: a replay goes through the match like any packet (mediation/access/calls.py).
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from dialog cimport call, call_table
 from packet cimport packet_info
@@ -137,6 +137,24 @@ cdef inline bint is_wanted(call_journal *j, const call_table *calls, const targe
         if k.tasks[i].not_after_ns > now_ns:
             return True
     return False
+
+
+cdef inline void extend_kept(call_journal *j, const uint8_t *xid, uint64_t not_after_ns) noexcept nogil:
+    """The order runs longer: what is kept of its calls says so, too. Nothing is kept for a table without a journal."""
+    cdef const uint8_t *half
+    cdef kept *k
+    cdef uint64_t at = 0
+    cdef uint32_t i
+    if j.map == NULL:
+        return
+    half = half_of(j, half_in_use(j))
+    k = record_at(j, half, 0)
+    while k != NULL:
+        for i in range(k.task_count):
+            if memcmp(k.tasks[i].xid, xid, 16) == 0:
+                k.tasks[i].not_after_ns = not_after_ns
+        at += k.size
+        k = record_at(j, half, at)
 
 
 cdef inline void compact_journal(call_journal *j, const call_table *calls, const target_table *targets,

@@ -15,6 +15,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from call_flows cimport refresh_flows
+from call_journal cimport extend_kept
 from description cimport descriptions_free, descriptions_init
 from dialog cimport calls_free, calls_init
 from flows cimport flows_free, flows_init
@@ -230,6 +231,14 @@ cdef class Matcher:
                     if t.calls.calls[i].tasks[k].task == index:
                         refresh_flows(t, i)
                         break
+
+    def set_end(self, bytes xid not None, uint64_t not_after_ns):
+        """The end of a task's window, also for its calls that are up. Raises KeyError when it is not armed."""
+        cdef match_table *t = &self.table
+        cdef uint32_t index = self.tasks[xid]
+        if t.targets.tasks[index].not_after_ns != not_after_ns:
+            t.targets.tasks[index].not_after_ns = not_after_ns
+            extend_kept(&t.journal, t.targets.tasks[index].xid, not_after_ns)
 
     cdef _refresh_flows(self):
         cdef match_table *t = &self.table

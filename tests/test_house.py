@@ -31,10 +31,19 @@ MAY_IMPORT = {
     "witness": {"witness", "core", "runtime"},
     "audit": {"audit"},  # a second implementation: it shares no line with the first
     "cli": {
-        "cli", "core", "runtime", "access", "delivery", "administration", "collection", "signing", "witness", "audit",
+        "cli",
+        "core",
+        "runtime",
+        "access",
+        "delivery",
+        "administration",
+        "collection",
+        "signing",
+        "witness",
+        "audit",
     },
     "": set(),
-}  # fmt: skip
+}
 # Of all commands only these may load the collecting side into their process.
 COLLECTING = {"cli/collect.py", "cli/replay.py", "cli/replay_content.py", "cli/lab.py", "cli/init.py"}
 
@@ -45,7 +54,10 @@ NOT_IN_CORE = {
     "subprocess", "sys", "tempfile", "threading", "time", "trio", "uuid",
 }  # fmt: skip
 # Independent oracles and load generators: in the daemon they would prove nothing, or cost seconds.
-TEST_ONLY = {"scapy", "hypothesis", "pytest", "pycrate_asn1rt", "pycrate_asn1dir", "trustme", "hdrhistogram", "tests"}
+TEST_ONLY = {
+    "scapy", "hypothesis", "pytest", "pycrate_asn1rt", "pycrate_asn1dir", "trustme", "hdrhistogram", "dilithium_py",
+    "tests",
+}  # fmt: skip
 DECODER = "asn1tools"  # the collection function's alone
 
 CLOCK_CALLS = {"now", "utcnow", "today", "urandom", "getrandbits"}

@@ -35,12 +35,13 @@ from mediation.core.errors import ConfigurationError
 from mediation.runtime import clock, confine, keys, log, sockets
 from mediation.runtime.config import Site
 from mediation.runtime.remembered import Remembered, trust_report
+from mediation.runtime.suspended import SuspendedTasks
 from mediation.runtime.systemd import Notifier
 from mediation.runtime.x1_server import X1Server
 
 X1_SOCKET = "iap.x1"
 OUTPUT_SOCKETS = {"x2": "iap.x2", "x3": "iap.x3"}  # call-identifying information; content
-CLOCK_FILE, STOPPED_FILE = "iap.clock", "iap.stopped"
+CLOCK_FILE, STOPPED_FILE, SUSPENDED_FILE = "iap.clock", "iap.stopped", "iap.suspended"
 TICK_S = 1.0  # how often the clock is measured and saved, and losses are looked for
 # Counters that mean a loss or an attack: said in the log when they grow.
 LOSSES = frozenset(
@@ -73,6 +74,7 @@ class AccessFunction:
         self._high_water = clock.HighWater(site.run_dir / CLOCK_FILE)
         self.clock = clock.AuthorityClock(self._high_water)
         self._stopped = StoppedTasks(site.run_dir / STOPPED_FILE)
+        self._suspended = SuspendedTasks(site.run_dir / SUSPENDED_FILE)
         mapping, secret = open_calls(site.run_dir, site.access_points)
         self.matcher = Matcher(site.access_points, site.dial_plan, call_capacity=site.access.calls, secret=secret)
         self.calls = CallJournal(self.matcher, mapping)
@@ -88,7 +90,9 @@ class AccessFunction:
         ]
         self.points: tuple[RingWalker | HepFeed, ...] = (*self.walkers, *self.feeds)
         self.reader = Reader(self.matcher, self.walkers, maps, self.clock.now_ns(), self.feeds)
-        self.tasking = Tasking(site, trust, self.matcher, self._stopped, hold=lambda: self.reader, calls=self.calls)
+        self.tasking = Tasking(
+            site, trust, self.matcher, self._stopped, self._suspended, hold=lambda: self.reader, calls=self.calls
+        )
         self._x1 = X1Server(
             sockets.listen(site.run_dir, X1_SOCKET, owner=_owner_of(site.path)), self._handle, self._log
         )
@@ -204,6 +208,7 @@ class AccessFunction:
         return {
             "function": "iap",
             "tasks": len(self.tasking.table),
+            "lease": {"ends_ns": self.tasking.table.lease.ends_ns, "lapses": self.tasking.table.lapses},
             "clock": {
                 "error_ns": error_ns,
                 "disciplined": disciplined,
@@ -234,6 +239,7 @@ class AccessFunction:
             "x1_malformed": self._x1.malformed,
             "unrecorded_stops": self.tasking.unrecorded_stops,
             "roster": trust_report(self.tasking.table, self._remembered),
+            "unrecorded_suspensions": self._suspended.unrecorded,
         }
 
 

@@ -25,6 +25,7 @@ from mediation.core.target import match_keys
 from mediation.core.trust import Trust
 from mediation.runtime import clock
 from mediation.runtime.config import Site
+from mediation.runtime.suspended import SuspendedTasks
 
 XID_OCTETS = 16
 NOBODY = Destination(host="", port=0, certificate_sha256="")
@@ -69,7 +70,7 @@ def may_have_content(task: Task) -> bool:
 
     `authorization` refuses an order that says otherwise; the process that could take content asks once more.
     """
-    return Capability.CONTENT in task.capabilities and task.authority in (Authority.TITLE_III, Authority.FISA)
+    return Capability.CONTENT in task.capabilities and task.authority.ordinary in (Authority.TITLE_III, Authority.FISA)
 
 
 def _kept(task: Task) -> Task:
@@ -89,6 +90,7 @@ class Tasking:
         trust: Trust,
         matcher: Matcher,
         stopped: StoppedTasks,
+        suspended: SuspendedTasks,
         *,
         hold: Callable[[], AbstractContextManager[object]],
         calls: CallJournal | None = None,
@@ -100,10 +102,14 @@ class Tasking:
         self._calls = calls
         self._now_ns = 0  # of the request in hand
         self._names = [point.name for point in site.access_points]
-        self.table = x1.TaskTable(trust, self._changed, kept=_kept)
+        self.table = x1.TaskTable(
+            trust, self._changed, kept=_kept, grace_ns=site.ledger.grace_ns, suspended=suspended.add
+        )
         self.unrecorded_stops = 0  # stops whose record did not reach the disk; they hold until a restart
         for xid in stopped.xids:
             self.table.stop(xid)
+        for xid, sequence in suspended:
+            self.table.hold(xid, sequence)
 
     def handle(self, request: x1.Request, now_ns: int, report: Callable[[], dict[str, Any]]) -> x1.Answer:
         """Carries one X1 request out. Never raises for what a peer sent."""
@@ -127,11 +133,17 @@ class Tasking:
                 with self._hold():
                     self._matcher.remove_task(change.before.xid)
             return
-        task = change.after
+        task, before = change.after, change.before
         dde = task.dde and Capability.DIGITS in task.capabilities
-        if change.before is not None:
+        if task.suspended:  # no message, packet or flow from now on; the table keeps the task
+            if before is not None and not before.suspended:
+                with self._hold():
+                    self._matcher.remove_task(task.xid)
+            return
+        if before is not None and not before.suspended:
             with self._hold():
                 self._matcher.set_dde(task.xid, dde)
+                self._matcher.set_end(task.xid, task.not_after_ns)
             return
         error_ns, disciplined = clock.stamp_quality()
         if not clock.may_arm(
@@ -151,7 +163,7 @@ class Tasking:
                     task.xid, keys, task.not_before_ns, task.not_after_ns,
                     dde=dde, iap_mask=mask, content=may_have_content(task),
                 )  # fmt: skip
-                if self._calls is not None:
+                if self._calls is not None and before is None:
                     self._calls.restore(task.xid, self._now_ns)
         except EncodingError:
             raise AuthorizationError(Check.UNMATCHABLE) from None

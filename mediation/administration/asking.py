@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Generator, Sequence
-from urllib.parse import urlsplit
 
 import msgspec
 
+from mediation.administration.http import Address, address_of
 from mediation.core import note, witness
 from mediation.core.errors import RemoteProtocolError
 from mediation.core.policy import Witness
@@ -62,12 +62,7 @@ class Place:
         self.name = "+".join(each.name for each in witnesses)
         self.url = witnesses[0].url
         self.lab = witnesses[0].lab
-        parts = urlsplit(self.url)
-        self.tls = parts.scheme == "https"
-        self.host = parts.hostname or ""
-        self.port = parts.port or (443 if self.tls else 80)
-        self.authority = parts.netloc
-        self.prefix = parts.path
+        self.address: Address | None = None if self.lab or not self.url else address_of(self.url)
         self.size = 0
 
     def told(self, outcome: Outcome, detail: str = "", size: int = 0) -> Told:

@@ -82,21 +82,23 @@ async def _call(site: Site, requests: Sequence[Request]) -> list[Answer]:
             async with stream:
                 return await _ask(stream, requests)
         try:
-            return _act(site, requests)
+            return await _act(site, requests)
         except BlockingIOError:
             if trio.current_time() > deadline:
                 raise ConfigurationError("the site's administration is held by another process") from None
             await trio.sleep(PAUSE_S)
 
 
-def _act(site: Site, requests: Sequence[Request]) -> list[Answer]:
+async def _act(site: Site, requests: Sequence[Request]) -> list[Answer]:
     """In the administrator's place. Raises BlockingIOError while another process holds the site."""
     with lock(site.path / control.FOLDER):
         clock = control.open_clock(site)
-        orders = Orders(site, clock.now_ns())
+        orders = Orders(site, clock.now_ns(), told=await control.remembered(site, clock.now_ns()))
         try:
             inquiries, caller = Inquiries(orders, clock.now_ns()), Caller(uid=os.getuid())
             answers = [_made(inquiries.handle(each, caller, clock.now_ns())) for each in requests]
+            if not orders.heads.at_once:
+                await orders.heads.show(clock.now_ns())
             clock.save()
             return answers
         finally:

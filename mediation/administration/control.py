@@ -1,7 +1,8 @@
 """The administrator's process: serves the commands, keeps windows and functions in step with the orders.
 
 Holds the public key rings, the ledger's key and the orders' texts. It holds no authority: what it sends is admitted
-again by the access function and by the mediator. It opens no network connection, only Unix sockets below DIR/run.
+again by the access function and by the mediator. It listens on Unix sockets below DIR/run only, and connects to the
+witnesses of `keys/witness.policy` and the configured time-stamping authorities, and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from typing import Any
 import trio
 
 from mediation.administration import desk
+from mediation.administration.asking import Told
 from mediation.administration.gate import UNKNOWN_UID, Caller
+from mediation.administration.heads import open_witnesses
 from mediation.administration.inquiries import Inquiries, Prepared
 from mediation.administration.orders import Orders
+from mediation.administration.stamps import open_stamps
 from mediation.administration.store import lock
 from mediation.administration.tasking import Tasking
 from mediation.core import control, entry, x1
@@ -27,6 +31,7 @@ from mediation.core.roster import digest
 from mediation.runtime import log, sockets
 from mediation.runtime.clock import AuthorityClock, HighWater
 from mediation.runtime.config import Site
+from mediation.runtime.keys import read_policy, read_verifier
 from mediation.runtime.systemd import Notifier
 
 SOCKET = "administrator.control"
@@ -50,11 +55,23 @@ async def serve(site: Site, notifier: Notifier | None = None) -> None:
     """Runs until SIGTERM or SIGINT. Raises ConfigurationError or LedgerError when it may not start."""
     with await _lock(site):
         clock = open_clock(site)
-        orders = Orders(site, clock.now_ns())
+        orders = Orders(site, clock.now_ns(), told=await remembered(site, clock.now_ns()))
         try:
             await Administrator(site, orders, clock).run(notifier)
         finally:
             orders.close()
+
+
+async def remembered(site: Site, now_ns: int) -> tuple[Told, ...]:
+    """What each witness remembers of this site's ledger, for the opening. Raises ConfigurationError."""
+    ledger = read_verifier(site.keys_dir)
+    witnesses = open_witnesses(site, read_policy(site), ledger)
+    if witnesses is None:
+        return ()
+    try:
+        return await witnesses.fetch_states(now_s=now_ns // NS)
+    finally:
+        await witnesses.close()
 
 
 async def _lock(site: Site) -> AbstractContextManager[None]:
@@ -77,6 +94,7 @@ class Administrator:
         self._clock = clock
         self._inquiries = Inquiries(orders, clock.now_ns())
         self._tasking = Tasking(orders, site.run_dir, clock.now_ns)
+        self._stamps = open_stamps(site)
         self._limit = trio.CapacityLimiter(MAX_COMMANDS_AT_ONCE)
         self._due = trio.Event()
 
@@ -94,6 +112,11 @@ class Administrator:
                 for function in self._tasking.functions:
                     nursery.start_soon(function.run)
                 nursery.start_soon(self._keep_time)
+                nursery.start_soon(self._orders.heads.run, self._clock.now_ns)
+                nursery.start_soon(self._orders.heads.look_at_old_padding, self._clock.now_ns)
+                if self._stamps is not None:
+                    self._stamps.counters = self._orders.counters
+                    nursery.start_soon(self._stamps.run, self._latest, self._orders.note, self._clock.now_ns)
                 nursery.start_soon(trio.serve_listeners, self._serve, [listener])
                 await self._armed(READY_LIMIT_S)
                 if notifier is not None:
@@ -101,6 +124,9 @@ class Administrator:
         finally:
             self._tasking.flush()
             self._clock.save()
+
+    def _latest(self) -> str:
+        return self._orders.ledger.witnessed.text
 
     async def _armed(self, limit_s: float) -> None:
         """Until both functions have taken all live orders, or the limit has passed."""

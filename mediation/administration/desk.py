@@ -11,7 +11,6 @@ from typing import Any
 
 from mediation.administration.orders import Orders
 from mediation.administration.store import Stored
-from mediation.administration.verify import UNWITNESSED
 from mediation.core import jws
 from mediation.core.case import Command, LegalToken
 from mediation.core.control import (
@@ -83,10 +82,10 @@ def report(orders: Orders, functions: dict[str, dict[str, Any] | None]) -> Repor
         orders=dict(Counter(order.state.value for order in orders)),
         ledger={
             "origin": orders.ledger.verifier.name, "size": orders.ledger.size,
-            "root": orders.ledger.head.root.hex(), "witness": UNWITNESSED,
+            "root": orders.ledger.head.root.hex(), **orders.heads.report(),
         },
         functions=functions,
-        counters=dict(orders.counters),
+        counters={**orders.counters, **orders.heads.counters},
     )  # fmt: skip
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import h11
+import msgspec
 import trio
 
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
@@ -19,6 +21,34 @@ MAX_HEADER_OCTETS = 16_384
 RECEIVE_OCTETS = 1 << 16
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """A URL taken apart; `authority` is the Host header."""
+
+    host: str
+    port: int
+    authority: str
+    tls: bool
+    path: str
+
+
+def address_of(url: str) -> Address:
+    """http://HOST[:PORT][/PATH], https likewise; nothing else. Raises ConfigurationError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"url: {error}") from error
+    more = parts.query or parts.fragment or parts.username or parts.password
+    plain = url.isascii() and not any(c <= " " or c == "\x7f" for c in url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or more or not plain or port == 0:
+        raise ConfigurationError("url: http://HOST[:PORT][/PATH], https likewise")
+    tls = parts.scheme == "https"
+    return Address(
+        host=parts.hostname, port=port or (443 if tls else 80), authority=parts.netloc, tls=tls,
+        path=parts.path,
+    )  # fmt: skip
 
 
 def tls_context(authorities: Path | None) -> ssl.SSLContext:

@@ -72,7 +72,7 @@ class Ledger:
         `least` is the head that the store remembers, `known` what each witness last cosigned: the ledger must contain
         them. Raises LedgerError naming the first bad entry.
         """
-        self._folder = folder
+        self.folder = folder
         self._signer = signer
         report = verify.examine(
             Folder(folder), signer.verifier, on_record=on_record, recent=verify.RECENT, newest=newest
@@ -100,8 +100,7 @@ class Ledger:
     def _read_published(self) -> None:
         """`verify` has found both files to be of this ledger and in this tree."""
         published, witnessed = (
-            (self._folder / name).read_text() if (self._folder / name).exists() else ""
-            for name in (PUBLISHED, WITNESSED)
+            (self.folder / name).read_text() if (self.folder / name).exists() else "" for name in (PUBLISHED, WITNESSED)
         )
         self.witnessed = Witnessed(text=witnessed, size=self._opened(witnessed).size) if witnessed else Witnessed()
         self.published = self._opened(published).size if published else self.witnessed.size
@@ -120,7 +119,7 @@ class Ledger:
         if (folder / CHECKPOINT).exists():
             raise LedgerError("there is a ledger already")
         self = cls.__new__(cls)
-        self._folder, self._signer, self._clean = folder, signer, True
+        self.folder, self._signer, self._clean = folder, signer, True
         self._tree = merkle.Tree(load=lambda n: Folder(folder).read(tiles.tile(0, n)) or b"")
         self.checkpoint, self.interrupted, self.deferred = "", False, ()
         self._run, self._last_entry = None, -1
@@ -209,7 +208,7 @@ class Ledger:
             self._finish(first, keep=keep)
         if batch:
             try:
-                durable.replace(self._folder / PUBLISHED, self.checkpoint.encode())
+                durable.replace(self.folder / PUBLISHED, self.checkpoint.encode())
             except OSError as error:
                 raise LedgerError(f"cannot be written: {error.strerror}") from error
         if keep:
@@ -229,9 +228,9 @@ class Ledger:
             return False
         covers = self.witnessed.size <= self._last_entry < head.size
         try:
-            durable.replace(self._folder / WITNESSED, text.encode())
+            durable.replace(self.folder / WITNESSED, text.encode())
             if covers or now_us - self._witnessed_us >= KEEP_EVERY_US:
-                durable.append(self._folder / WITNESSED_HISTORY, msgspec.json.encode(text) + b"\n")
+                durable.append(self.folder / WITNESSED_HISTORY, msgspec.json.encode(text) + b"\n")
                 self._witnessed_us = now_us
         except OSError as error:
             raise LedgerError(f"cannot be written: {error.strerror}") from error
@@ -249,7 +248,7 @@ class Ledger:
             by_bundle.setdefault(index // WIDTH, set()).add(index)
         try:
             for n, gone in sorted(by_bundle.items()):
-                path = self._folder / tiles.records(n)
+                path = self.folder / tiles.records(n)
                 lines = [msgspec.json.decode(line, type=Line) for line in path.read_bytes().splitlines()]
                 if gone - {line.index for line in lines if not line.seed}:
                     raise LocalProtocolError("ledger: there is no such record")
@@ -304,13 +303,13 @@ class Ledger:
             self._tree.append(merkle.leaf_hash(commitment))
         self._write_tiles(first, commitments)
         checkpoint = self._signer.sign(self.head.text())
-        durable.replace(self._folder / CHECKPOINT, checkpoint.encode())
+        durable.replace(self.folder / CHECKPOINT, checkpoint.encode())
         self.checkpoint = checkpoint
 
     def _finish(self, first: int, *, keep: bool) -> None:
         try:
             if keep:
-                durable.append(self._folder / HISTORY, msgspec.json.encode(self.checkpoint) + b"\n")
+                durable.append(self.folder / HISTORY, msgspec.json.encode(self.checkpoint) + b"\n")
             self._drop_partials(first)
             self._clean = True
         except OSError:
@@ -321,7 +320,7 @@ class Ledger:
         for line in lines:
             by_bundle.setdefault(line.index // WIDTH, []).append(msgspec.json.encode(line) + b"\n")
         for n, texts in by_bundle.items():
-            path = self._folder / tiles.records(n)
+            path = self.folder / tiles.records(n)
             durable.make_folder(path.parent)
             durable.append(path, b"".join(texts))
 
@@ -330,7 +329,7 @@ class Ledger:
         start = first // WIDTH * WIDTH
         old = b""
         if first > start:
-            old = Folder(self._folder).read(tiles.tile("entries", start // WIDTH, first - start)) or b""
+            old = Folder(self.folder).read(tiles.tile("entries", start // WIDTH, first - start)) or b""
             if len(old) != (first - start) * tiles.ENTRY_OCTETS:
                 raise LedgerError(f"entry {start}: a tile of level entries is missing or cut short")
         length = merkle.HASH_OCTETS.to_bytes(2, "big")
@@ -348,7 +347,7 @@ class Ledger:
 
     def _write_tile(self, level: int | str, n: int, octets: bytes, octets_each: int) -> None:
         width = len(octets) // octets_each
-        path = self._folder / tiles.tile(level, n, width)
+        path = self.folder / tiles.tile(level, n, width)
         durable.make_folder(path.parent)
         durable.replace(path, octets)
 
@@ -356,17 +355,17 @@ class Ledger:
         """Partial tiles that a full one has replaced, now that the checkpoint for it is durable."""
         for n in range(first // WIDTH, self.size // WIDTH):
             for level in ("entries", 0):
-                shutil.rmtree(self._folder / f"{tiles.tile(level, n)}.p", ignore_errors=True)
+                shutil.rmtree(self.folder / f"{tiles.tile(level, n)}.p", ignore_errors=True)
 
     def _begin_again(self) -> None:
         """After a failed append: what the disk has is what there is, less the tail that no checkpoint covers."""
-        if (self._folder / CHECKPOINT).exists():
-            self._take(verify.examine(Folder(self._folder), self.verifier, recent=verify.RECENT, newest=verify.NEWEST))
+        if (self.folder / CHECKPOINT).exists():
+            self._take(verify.examine(Folder(self.folder), self.verifier, recent=verify.RECENT, newest=verify.NEWEST))
         self._cut_tail()
 
     def _cut_tail(self) -> None:
         """Takes away what an interrupted append left, and completes the history of checkpoints."""
-        size, folder = self.size, self._folder
+        size, folder = self.size, self.folder
         last, width = divmod(size, WIDTH)
         path = folder / tiles.records(last)
         if path.exists():

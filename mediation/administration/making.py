@@ -11,7 +11,7 @@ import secrets
 import time
 from pathlib import Path
 
-from mediation.administration import lab, roster
+from mediation.administration import lab, lab_witness, roster
 from mediation.administration.keys import LEDGER_KEY, new_ledger_key
 from mediation.administration.ledger import Ledger
 from mediation.administration.store import Store
@@ -19,7 +19,7 @@ from mediation.core import entry
 from mediation.core.errors import ConfigurationError
 from mediation.core.roster import digest
 from mediation.runtime import config, vault, wrapping
-from mediation.runtime.keys import LEDGER
+from mediation.runtime.keys import LEDGER, POLICY
 
 PUBLIC, PRIVATE = 0o755, 0o700
 FOLDERS = {
@@ -54,6 +54,9 @@ def make(
             line = lab.make(site, origin)
             roster.append(site.keys_dir, line)
             founding = digest(line)
+            policy = site.keys_dir / POLICY
+            policy.write_text(lab_witness.make(site.lab_dir, signer.verifier))
+            policy.chmod(0o644)
         if (form := wrapping.Lab() if is_lab else wrap) is not None:
             vault.make(site, form).wipe()
         made = entry.SiteMade(time_us=time.time_ns() // 1000, origin=origin, lab=is_lab, founding=founding)

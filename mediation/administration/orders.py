@@ -21,13 +21,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mediation.administration import acting, filing, recovery, roster
 from mediation.administration.acting import PENDING_ENTRY
+from mediation.administration.asking import Told
 from mediation.administration.books import Books
+from mediation.administration.heads import Heads, open_witnesses, refuse_other
 from mediation.administration.keys import LEDGER_KEY, read_ledger_key
 from mediation.administration.ledger import Ledger
 from mediation.administration.store import Store, Stored
 from mediation.core import entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import ENDED, LIFE, Act, Command, Event, Revocation, State, TaskRequest
+from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, Revocation, State, TaskRequest
 from mediation.core.check import Check
 from mediation.core.control import Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
@@ -42,10 +44,15 @@ class Orders:
     `changed` is called with each order whose task must be armed, changed or stopped, after it is durable.
     """
 
-    def __init__(self, site: Site, now_ns: int, changed: Callable[[Stored], None] = lambda _: None) -> None:
-        """Opens and verifies everything. Raises ConfigurationError or LedgerError."""
+    def __init__(
+        self, site: Site, now_ns: int, changed: Callable[[Stored], None] = lambda _: None, *,
+        told: tuple[Told, ...] = (),
+    ) -> None:  # fmt: skip
+        """Opens and verifies everything; `told` is what each witness remembers of the ledger. Raises ConfigurationError
+        or LedgerError."""
         self.site = site
         self.changed = changed
+        self.followed: Callable[[], None] = lambda: None  # there is a newly witnessed head
         self.roster_changed: Callable[[], None] = lambda: None
         self.revoked: Callable[[str], None] = lambda _: None
         self.counters: Counter[str] = Counter()
@@ -64,8 +71,10 @@ class Orders:
             self._orders: dict[str, Stored] = {}
             self._cases: dict[str, list[Stored]] = {}
             self._moments: list[tuple[int, str]] = []  # begins and ends of windows, in seconds
+            self._unwitnessed: dict[str, Stored] = {}  # orders with an act above the witnessed head
             self.requests_seen = seen.requests
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
+            self._books.heads = self.heads = self._open_heads(told, now_ns)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
             self._store.close()
@@ -119,9 +128,12 @@ class Orders:
                 self._store.filed(order.carrier_sha256, order.filed)
                 for sequence, (_, place) in enumerate(order.commands, 1):
                     self._store.entered(order.carrier_sha256, sequence, place)
+                self._await_witnesses(order, now_ns)
                 self._store.set_state(order.carrier_sha256, order.state)
         for order, _ in accepted:
             self._hold(order)
+            if order.state in RUNNING:
+                self.changed(order)
         self.advance(now_ns)
         return results
 
@@ -198,19 +210,81 @@ class Orders:
     # --- what is asked of an order ---------------------------------------------------------------------------------
 
     def wanted(self, order: Stored) -> bool:
-        """Whether its task should be armed now."""
-        return order.state is State.ACTIVE and order.carrier_sha256 not in self.held
+        """Whether its task should be armed now: only by acts that a quorum of the witnesses has seen."""
+        return order.state in RUNNING and order.carrier_sha256 not in self.held and self.standing(order)[0] > 0
+
+    def standing(self, order: Stored) -> tuple[int, bool]:
+        """How many of its acts the functions can be shown, and whether a later one has switched digits off.
+
+        What narrows need not wait for the witnesses, and must not be undone by showing the acts before it.
+        """
+        shown = 0
+        while shown < len(order.commands) and self.heads.covers(order.commands[shown][1].index):
+            shown += 1
+        if shown == len(order.commands):
+            return shown, False
+        return shown, not jws.decode(jws.split(order.commands[-1][0]).payload, Command).dde
+
+    def waiting(self, order: Stored) -> bool:
+        """Whether an act of it waits for the witnesses."""
+        return order.carrier_sha256 in self._unwitnessed and order.state not in ENDED
 
     def request(self, order: Stored) -> TaskRequest:
-        """Everything that a function needs to decide for itself, with proofs under the present checkpoint."""
+        """Everything that a function needs to decide for itself, with proofs under the witnessed head."""
+        shown, _ = self.standing(order)
         return TaskRequest(
             legal=order.legal,
             carrier=order.carrier,
-            commands=tuple(text for text, _ in order.commands),
-            proofs=tuple(self.ledger.proof(entered) for _, entered in order.commands),
+            commands=tuple(text for text, _ in order.commands[:shown]),
+            proofs=tuple(self.ledger.witnessed_proof(entered) for _, entered in order.commands[:shown]),
         )
 
     # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _open_heads(self, told: tuple[Told, ...], now_ns: int) -> Heads:
+        """The witnesses, after they were compared with the ledger. Raises ConfigurationError or LedgerError."""
+        witnesses = open_witnesses(self.site, self.trust.policy, self.ledger.verifier)
+        if witnesses is not None:
+            told += witnesses.states_at_once(now_s=now_ns // NS)
+        refuse_other(told, self.ledger)
+        heads = Heads(self.site, self.ledger, self.trust, witnesses)
+        heads.witnessed = self._witnessed
+        heads.enter = self._enter_outage
+        return heads
+
+    def _enter_outage(self, record: entry.Record) -> None:
+        self._books.note([record], stop=True)
+
+    def _witnessed(self, now_ns: int) -> None:
+        """A newly witnessed head: what waited for it may be told to the functions."""
+        self.followed()
+        shown = [o for o in self._unwitnessed.values() if self.standing(o)[0] == len(o.commands)]
+        if not shown:
+            return
+        for order in shown:
+            del self._unwitnessed[order.carrier_sha256]
+            self._await_witnesses(order, now_ns)
+            if order.state is State.WAITING:
+                heapq.heappush(self._moments, (order.not_before_s, order.carrier_sha256))
+        with self._books.saving(stop=True):
+            for order in shown:
+                self._store.set_state(order.carrier_sha256, order.state)
+        for order in shown:
+            self.changed(order)
+        self.advance(now_ns)
+
+    def _await_witnesses(self, order: Stored, now_ns: int) -> None:
+        """Moves an order on whose activation a quorum has seen; notes one with an act that none has seen yet."""
+        if order.state in ENDED:
+            return
+        shown, _ = self.standing(order)
+        if shown < len(order.commands):
+            self._unwitnessed[order.carrier_sha256] = order
+        if shown and order.state is State.LOGGED:
+            order.state = LIFE[order.state, Event.WITNESS]
+        if order.state is State.WITNESSED:
+            begun = now_ns >= order.not_before_s * NS
+            order.state = LIFE[order.state, Event.BEGIN if begun else Event.AWAIT]
 
     def _examine_filing(self, filed: Filing, cases: set[str], now_ns: int) -> tuple[Stored, list[entry.Record]]:
         """One order, ready to be stored, with its entries; `cases` are those of the same batch."""
@@ -240,6 +314,7 @@ class Orders:
         order.commands.append((text, place))
         if command.act is not Act.DDE:
             order.state = LIFE[order.state, Event(command.act)]
+        self._await_witnesses(order, now_ns)
         with self._books.saving(stop=stop):
             self._store.entered(order.carrier_sha256, command.sequence, place)
             self._store.set_state(order.carrier_sha256, order.state)
@@ -283,9 +358,14 @@ class Orders:
         for order, held in recovery.recover(self._store, seen):
             if held:
                 self.held.add(order.carrier_sha256)
+            before = order.state
+            self._await_witnesses(order, now_ns)
+            if order.state is not before:
+                self._store.set_state(order.carrier_sha256, order.state)
             self._hold(order)
         self.counters["orders_held"] = len(self.held)
         if self.ledger.size > known or self.ledger.interrupted:
             self._books.enter([entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)])
         self._store.set_head(self.ledger.head)
+        self._books.show(now_ns // 1000)
         self.advance(now_ns)

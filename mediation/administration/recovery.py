@@ -80,5 +80,5 @@ def state_of(order: Stored, seen: Seen) -> State:
     if (ended := seen.ended.get(order.carrier_sha256)) is not None:
         return ended
     if order.state is State.FILED and order.commands:
-        return State.WAITING
+        return State.LOGGED
     return order.state

@@ -162,8 +162,11 @@ class Store:
         self._db.execute(
             "UPDATE commands SET ledger_index = ?, record = ?, salt = ? WHERE carrier_sha256 = ? AND sequence = ?",
             (
-                entered.index, self._seal(carrier_sha256, f"record {sequence}", entered.record),
-                self._seal(carrier_sha256, f"salt {sequence}", entered.salt), carrier_sha256, sequence,
+                entered.index,
+                self._seal(carrier_sha256, f"record {sequence}", entered.record),
+                self._seal(carrier_sha256, f"salt {sequence}", entered.salt),
+                carrier_sha256,
+                sequence,
             ),
         )
 
@@ -202,7 +205,10 @@ class Store:
         ]
 
     def orders(self) -> Iterator[Stored]:
-        """All orders in the order of their filing, with their commands. Raises ConfigurationError for what was changed."""
+        """All orders in the order of their filing, with their commands.
+
+        Raises ConfigurationError for what was changed.
+        """
         commands: dict[str, list[tuple[int, bytes, int, bytes, bytes]]] = {}
         for carrier, *rest in self._db.execute(
             "SELECT carrier_sha256, sequence, text, ledger_index, record, salt FROM commands"
@@ -225,7 +231,7 @@ class Store:
                 not_before_s=int(self._open(carrier, "not_before_s", not_before)),
                 not_after_s=int(self._open(carrier, "not_after_s", not_after)),
                 state=self._read_state(carrier, state), filed=filed,
-                commands=[self._command(carrier, *row) for row in commands.pop(carrier, [])],
+                commands=[self._command(carrier, row) for row in commands.pop(carrier, [])],
             )  # fmt: skip
 
     def forget_key(self, carrier_sha256: str) -> None:
@@ -248,11 +254,10 @@ class Store:
         try:
             return self._keys[carrier].open(sealed, f"{carrier} {place}".encode()).decode()
         except SealError as error:
-            raise ConfigurationError(f"store: {place.split()[0]} of an order: {error}") from None
+            raise ConfigurationError(f"store: {place.split(maxsplit=1)[0]} of an order: {error}") from None
 
-    def _command(
-        self, carrier: str, sequence: int, text: bytes, index: int, record: bytes, salt: bytes
-    ) -> tuple[str, Entered]:
+    def _command(self, carrier: str, row: tuple[int, bytes, int, bytes, bytes]) -> tuple[str, Entered]:
+        sequence, text, index, record, salt = row
         if index == PENDING:
             return self._open(carrier, f"command {sequence}", text), Entered(index=index, record="", salt="")
         return self._open(carrier, f"command {sequence}", text), Entered(

@@ -23,6 +23,7 @@ from mediation.administration.store import Stored
 from mediation.core import authorization, entry, x1
 from mediation.core.authorization import NS
 from mediation.core.case import ENDED, TaskRequest
+from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
 from mediation.runtime import log, sockets
 
@@ -32,17 +33,20 @@ OUTCOMES_AT_ONCE = 512  # answers under one checkpoint
 ADMITTED_KEPT = 512  # requests; what is on its way to one function and not yet to the other
 REPORT_LIMIT_S = 2.0
 RECEIVE_OCTETS = 65_536
+MAX_SIZE_DIGITS = 16
 DONE, AWAY = "done", "away"
 
 logger = log.get("administrator")
 
 
 class _Sent(msgspec.Struct):
-    """A request on its way. `act` is armed, changed, disarmed, report, roster or revocation."""
+    """A request on its way. `act` is armed, changed, disarmed, head, report, roster or revocation; `sequence` of a head
+    is its size."""
 
     act: str
     order: Stored | None = None
     sequence: int = 0
+    dde_off: bool = False
     report: trio.MemorySendChannel[dict[str, Any]] | None = None
 
 
@@ -52,7 +56,7 @@ class Function:
     def __init__(self, name: str, tasking: Tasking) -> None:
         self.name = name
         self.connected = False
-        self.armed: dict[str, int] = {}  # sequence of the last act it accepted, by carrier token
+        self.armed: dict[str, tuple[int, bool]] = {}  # the acts it accepted and whether less digits, by carrier token
         self.answers: dict[str, str] = {}  # DONE or the check it refused by, by carrier token
         self._tasking = tasking
         self._stops: dict[str, Stored] = {}
@@ -64,6 +68,8 @@ class Function:
         self._busy: Counter[str] = Counter()
         self._wake = trio.Event()
         self.met = trio.Event()  # it was connected once, and told everything
+        self._head_due = False
+        self._head_size = 0  # of the head that it saw last, as far as it is known here
 
     def want(self, order: Stored) -> None:
         """Has the function told what the order wants now; nothing while it is away."""
@@ -91,10 +97,17 @@ class Function:
     def busy(self, carrier_sha256: str | None) -> bool:
         """Whether anything (of one order) is still to be answered."""
         if carrier_sha256 is None:
-            return bool(self._stops or self._arms or self._sent or self._roster or self._revocations)
+            told = any(sent.order is not None or sent.act in ("roster", "revocation") for sent in self._sent)
+            return bool(self._stops or self._arms or told or self._roster or self._revocations)
         return (
             carrier_sha256 in self._stops or carrier_sha256 in self._arms or self._busy[carrier_sha256] > 0
         )  # fmt: skip
+
+    def follow(self) -> None:
+        """Has the function told of the witnessed head, before anything that is proven under it."""
+        if self.connected and self._tasking.orders.ledger.witnessed.size:
+            self._head_due = True
+            self._wake.set()
 
     async def report(self) -> dict[str, Any] | None:
         """What the function says of itself; None when it is away or does not answer in time."""
@@ -135,8 +148,10 @@ class Function:
 
     async def _session(self, stream: trio.SocketStream) -> None:
         self.connected = True
+        self._head_size = 0
         self._roster = bool(self._tasking.orders.trust.roster.lines)
         self._revocations.extend(self._tasking.orders.revocations(self._tasking.now_ns()))
+        self.follow()
         for order in self._tasking.orders:
             # Those that ended early are told again: they may have ended while nobody was connected.
             if self._tasking.orders.wanted(order) or (
@@ -152,7 +167,7 @@ class Function:
 
     def _forget(self) -> None:
         """The connection is gone: what was under way is unknown, and all is told again at the next."""
-        self.connected = self._roster = False
+        self.connected = self._roster = self._head_due = False
         waiting = [*self._arms.values(), *(sent.order for sent in self._sent if sent.order is not None)]
         for channel in (*self._reports, *(sent.report for sent in self._sent if sent.report is not None)):
             channel.close()
@@ -185,7 +200,7 @@ class Function:
                 await self._wake.wait()
 
     def _waiting(self) -> bool:
-        return bool(self._stops or self._arms or self._reports or self._roster or self._revocations)
+        return bool(self._stops or self._arms or self._reports or self._roster or self._revocations or self._head_due)
 
     def _next(self) -> x1.Request | None:
         """The next request to send, noted as sent; stops first."""
@@ -201,6 +216,9 @@ class Function:
         if self._revocations:
             self._note(_Sent(act="revocation"))
             return x1.RevokeToken(revocation=self._revocations.popleft())
+        if self._head_due:
+            self._head_due = False
+            return self._head()
         if self._reports:
             self._note(_Sent(act="report", report=self._reports.popleft()))
             return x1.ReportStatus()
@@ -208,20 +226,45 @@ class Function:
         while self._arms:
             carrier = next(iter(self._arms))
             order = self._arms.pop(carrier)
-            sequence = len(order.commands)
-            if not orders.wanted(order) or self.armed.get(carrier) == sequence:
+            shown, dde_off = orders.standing(order)
+            if not orders.wanted(order) or self.armed.get(carrier) == (shown, dde_off):
                 continue
             try:
                 request = self._tasking.admitted(order)
             except AuthorizationError as error:
                 # Nobody is told of an order that this process itself does not find good (a key left its ring …).
                 logger.error("order_not_admitted", case=order.case, check=error.check)  # noqa: TRY400
-                self._tasking.outcome(self, _Sent(act="armed", order=order, sequence=sequence), error.check)
+                self._tasking.outcome(self, _Sent(act="armed", order=order, sequence=shown), error.check)
                 continue
             new = carrier not in self.armed
-            self._note(_Sent(act="armed" if new else "changed", order=order, sequence=sequence))
-            return x1.ActivateTask(request=request) if new else x1.ModifyTask(request=request)
+            self._note(_Sent(act="armed" if new else "changed", order=order, sequence=shown, dde_off=dde_off))
+            kind = x1.ActivateTask if new else x1.ModifyTask
+            return kind(request=request, dde_off=dde_off)
         return None
+
+    def _head(self) -> x1.Head:
+        """The witnessed head, and that it contains the one before."""
+        ledger = self._tasking.orders.ledger
+        witnessed, first = ledger.witnessed, self._head_size
+        path = ledger.consistency(first, witnessed.size) if first < witnessed.size else []
+        self._note(_Sent(act="head", sequence=witnessed.size))
+        return x1.Head(checkpoint=witnessed.text, first=first, path=tuple(node.hex() for node in path))
+
+    def _followed(self, sent: _Sent, answer: x1.Answer) -> None:
+        """What came of a head. A function that saw another one last says which."""
+        if isinstance(answer, x1.Ok):
+            self._head_size = sent.sequence
+            if answer.again:  # its lease had ended: all that it held is gone
+                self.armed.clear()
+                for order in self._tasking.orders:
+                    self.want(order)
+            return
+        self._tasking.counters["heads_refused"] += 1
+        known = int(answer.detail) if answer.detail.isdigit() and len(answer.detail) < MAX_SIZE_DIGITS else 0
+        if answer.check == Check.PROOF_CONSISTENCY and 0 < known <= sent.sequence and known != self._head_size:
+            self._head_size, self._head_due = known, True
+        else:
+            logger.error("alarm_head_refused", peer=self.name, check=answer.check, size=sent.sequence)
 
     def _note(self, sent: _Sent) -> None:
         self._sent.append(sent)
@@ -244,6 +287,9 @@ class Function:
                 sent.report.send_nowait(answer.report or {})
             sent.report.close()
             return
+        if sent.act == "head":
+            self._followed(sent, answer)
+            return
         if sent.order is None:
             self._tasking.told(self, sent.act, answer)
             return
@@ -255,7 +301,7 @@ class Function:
             if sent.act == "disarmed":
                 self.armed.pop(carrier, None)
             else:
-                self.armed[carrier] = sent.sequence
+                self.armed[carrier] = (sent.sequence, sent.dde_off)
         self._tasking.outcome(self, sent, answer.check if isinstance(answer, x1.Refused) else "")
 
 
@@ -274,6 +320,7 @@ class Tasking:
         self._admitted: dict[str, TaskRequest] = {}
         self._moved = trio.Event()
         orders.changed = self.changed
+        orders.followed = self.follow
         orders.roster_changed = self.roster_changed
         orders.revoked = self.revoked
 
@@ -283,7 +330,7 @@ class Tasking:
         Raises AuthorizationError.
         """
         request = self._admitted.get(order.carrier_sha256)
-        if request is None or len(request.commands) != len(order.commands):
+        if request is None or len(request.commands) != self.orders.standing(order)[0]:
             request = self.orders.request(order)
             authorization.admit(request, self.orders.trust, self.now_ns())
             self._admitted.pop(order.carrier_sha256, None)
@@ -291,6 +338,12 @@ class Tasking:
                 del self._admitted[next(iter(self._admitted))]
             self._admitted[order.carrier_sha256] = request
         return request
+
+    def follow(self) -> None:
+        """There is a newly witnessed head."""
+        for function in self.functions:
+            function.follow()
+        self.move()
 
     def changed(self, order: Stored) -> None:
         """An order wants something else than before."""
@@ -357,13 +410,25 @@ class Tasking:
         waiting: set[str | None] = {None} if carriers is None else set(carriers)
         with trio.move_on_after(limit_s):
             while True:
-                waiting = {c for c in waiting if any(function.busy(c) for function in self.functions)}
+                waiting = {c for c in waiting if self._busy(c)}
                 if not waiting:
                     return
                 await self._moved.wait()
 
+    def _busy(self, carrier_sha256: str | None) -> bool:
+        if any(function.busy(carrier_sha256) for function in self.functions):
+            return True
+        if self.orders.heads.lost:
+            return False  # nobody can say how long that takes
+        if carrier_sha256 is None:
+            return any(self.orders.waiting(order) for order in self.orders)
+        order = self.orders.get(carrier_sha256)
+        return order is not None and self.orders.waiting(order)
+
     def answers(self, order: Stored) -> dict[str, str]:
         """What each function last answered for an order."""
+        if self.orders.waiting(order):
+            return dict.fromkeys((function.name for function in self.functions), Check.WITNESSES_AWAY.value)
         return {
             function.name: function.answers.get(order.carrier_sha256, "") if function.connected else AWAY
             for function in self.functions

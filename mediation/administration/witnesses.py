@@ -57,18 +57,18 @@ class Witnesses:
         urls = dict.fromkeys(witness.url for witness in policy.witnesses if witness.url)
         self._places = [Place([witness for witness in policy.witnesses if witness.url == url]) for url in urls]
         context: ssl.SSLContext | None = None
-        if any(place.tls for place in self._places):
+        if any(place.address.tls for place in self._places if place.address):
             context = tls_context(authorities)
-        self._clients = {
-            place.url: Client(place.host, place.port, place.authority, context if place.tls else None,
-                              MAX_ANSWER_OCTETS)
-            for place in self._places if not place.lab
-        }  # fmt: skip
+        self._clients: dict[str, Client] = {}
+        for place in self._places:
+            if at := place.address:
+                tls = context if at.tls else None
+                self._clients[place.url] = Client(at.host, at.port, at.authority, tls, MAX_ANSWER_OCTETS)
 
     @property
     def endpoints(self) -> tuple[tuple[str, int], ...]:
         """Host and port of each witness that is asked over the network: all that may be let out for them."""
-        return tuple((place.host, place.port) for place in self._places if not place.lab)
+        return tuple((place.address.host, place.address.port) for place in self._places if place.address)
 
     async def cosign(self, text: str, proofs: Proofs, *, now_s: int) -> Cosigned:
         """Asks all witnesses for cosignatures of the note `text`, whose cosignatures so far are dropped.
@@ -145,14 +145,14 @@ class Witnesses:
 
     async def _talk(self, place: Place, conversation: Conversation, now_s: int) -> Told:
         """Carries a conversation to its end, or to the end of its time."""
-        if place.lab:
+        if place.address is None:
             return self._talk_lab(conversation, place, now_s)
         client = self._clients[place.url]
         with trio.move_on_after(ASK_S):
             try:
                 method, path, body = next(conversation)
                 while True:
-                    answer = await client.request(method, place.prefix + path, body)
+                    answer = await client.request(method, place.address.path + path, body)
                     method, path, body = conversation.send(answer)
             except StopIteration as end:
                 assert isinstance(end.value, Told)
@@ -202,7 +202,8 @@ def doubts(policy: Policy) -> tuple[str, ...]:
     found = []
     if policy.lab:
         found.append("a LAB witness in the site's own process is no witness")
-    if any(Place([witness]).host in MINE or Place([witness]).host.startswith("127.") for witness in policy.witnesses):
+    hosts = [address.host for witness in policy.witnesses if (address := Place([witness]).address)]
+    if any(host in MINE or host.startswith("127.") for host in hosts):
         found.append("a witness on this host is no witness: who has the host has both")
     needed = policy.time({witness.name: 1 for witness in policy.witnesses if witness.url})
     if needed is None:

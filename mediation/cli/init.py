@@ -17,7 +17,7 @@ from mediation.runtime import config
 @click.option("--collector-port", type=click.IntRange(1, 65535), default=config.LAB_COLLECTOR_PORT, show_default=True)
 @click.option("--vault", "form", type=click.Choice(["passphrase", "pkcs11"]), help="Make the vault's key now.")
 @token_options
-def command(
+def command(  # noqa: PLR0917 - options
     path: Path, lab: bool, collector_port: int, form: str | None, module: str | None, token: str, label: str
 ) -> None:
     """Makes a site in DIR: configuration, key rings, ledger and store."""

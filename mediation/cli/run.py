@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 import trio
 
+from mediation.access import calls
 from mediation.cli.function import function_command
 from mediation.core.errors import ConfigurationError
 from mediation.runtime import config, vault
@@ -38,16 +39,21 @@ class Parent:
     def __init__(self, site: config.Site) -> None:
         self._site = site
         self._vault = vault.unlock(site)  # once; each function gets its own keys of it
+        self._calls = calls.anonymous()  # the access function's calls that are up outlive its process, not this one
         self._children: dict[str, trio.Process] = {}
         self._stopping = False
 
     async def _spawn(self, name: str) -> trio.Process:
         # A notify address of its own tells which function became ready; abstract, so nothing is left behind.
         environment = {**os.environ, "NOTIFY_SOCKET": f"@mediation-{os.getpid()}-{name}"}
-        handed = []
+        handed: list[int] = []
         if name in vault.PURPOSES:
             handed.append(self._vault.hand_over(name))
             environment[vault.FD] = str(handed[0])
+        kept = []
+        if name == "iap":
+            environment[calls.FD] = str(self._calls)
+            kept.append(self._calls)
         try:
             with (self._site.log_dir / f"{name}.log").open("ab") as log_file:
                 return await trio.lowlevel.open_process(
@@ -56,7 +62,7 @@ class Parent:
                     stdout=log_file,
                     stderr=log_file,
                     env=environment,
-                    pass_fds=handed,
+                    pass_fds=[*handed, *kept],
                 )
         finally:
             for descriptor in handed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -80,16 +81,20 @@ def check(folder: Path) -> None:
     """Opens the vault as a function would, and says what it got."""
     site = config.load(folder)
     found = vault.unlock(site)
-    click.echo(f"vault {found.identity}: {', '.join(found.purposes)}; memory {'locked' if found.locked else 'NOT LOCKED'}")
+    click.echo(
+        f"vault {found.identity}: {', '.join(found.purposes)}; memory {'locked' if found.locked else 'NOT LOCKED'}"
+    )
 
 
 @group.command()
 @site_option
 @click.argument("function", type=click.Choice(sorted(vault.PURPOSES)))
 def credential(folder: Path, function: str) -> None:
-    """Writes a function's keys to a pipe, for `systemd-creds encrypt --name=vault - FILE`; never to a terminal or file."""
+    """Writes a function's keys to a pipe, for `systemd-creds encrypt --name=vault - FILE`."""
     if not _is_pipe(sys.stdout.fileno()):
-        raise ConfigurationError("vault: keys are written to a pipe only (… | systemd-creds encrypt --name=vault - FILE)")
+        raise ConfigurationError(
+            "vault: keys are written to a pipe only (… | systemd-creds encrypt --name=vault - FILE)"
+        )
     site = config.load(folder)
     octets = vault.unlock(site).bundle(vault.PURPOSES[function])
     try:
@@ -99,6 +104,4 @@ def credential(folder: Path, function: str) -> None:
 
 
 def _is_pipe(descriptor: int) -> bool:
-    import stat
-
     return stat.S_ISFIFO(os.fstat(descriptor).st_mode)

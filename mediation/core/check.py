@@ -106,6 +106,11 @@ class Check(enum.StrEnum):
     PERSON_DATES = "person-dates", "a signer did not hold the role when the act was signed or entered"
     SENIOR_OFFICER = "senior-officer", "no senior officer was in office when the order was activated"
     ASSERTION = "assertion", "the security key's assertion is not of this act, or the user was not verified"
+    # The witnesses
+    PROOF_WITNESSES = "proof-witnesses", "the checkpoint is not cosigned by the quorum of witnesses"
+    PROOF_CONSISTENCY = "proof-consistency", "the head does not contain the one that was seen before it"
+    WITNESSES_AWAY = "witnesses-away", "no quorum of witnesses can be reached: this must wait"
+    LEASE = "lease", "no cosigned head of the ledger was seen within the grace"
     # The kinds of orders
     TERM = "term", "longer than this type of legal authorization can run"
     EXTENSION = "extension", "the extension does not continue this order"

@@ -106,7 +106,7 @@ class Seals:
             kind, flags, error_us, sequence, received_ns = _INSIDE.unpack_from(inside)
         except (SealError, struct.error):
             return None
-        found = _event(kind, flags, error_us, sequence, received_ns, inside[_INSIDE.size :])
+        found = _event((kind, flags, error_us, sequence, received_ns), inside[_INSIDE.size :])
         return None if found is None else (found, end)
 
 
@@ -133,7 +133,7 @@ class Clear:
             return None
         if check != zlib.crc32(memoryview(octets)[at + 8 : end], self._start):
             return None
-        found = _event(kind, flags, error_us, sequence, received_ns, octets[at + RECORD_HEADER_OCTETS : end])
+        found = _event((kind, flags, error_us, sequence, received_ns), octets[at + RECORD_HEADER_OCTETS : end])
         return None if found is None else (found, end)
 
 
@@ -150,7 +150,8 @@ def _parts(event: Sent) -> tuple[int, int, int, int, int, bytes]:
     return _LOST, 0, 0, event.first, 0, _LOSS.pack(event.last, event.loss_class)
 
 
-def _event(kind: int, flags: int, error_us: int, sequence: int, received_ns: int, body: bytes) -> _Found | None:
+def _event(head: tuple[int, int, int, int, int], body: bytes) -> _Found | None:
+    kind, flags, error_us, sequence, received_ns = head
     if kind == _MESSAGE:
         return _Found(Data(sequence, received_ns, error_us, not flags & _UNDISCIPLINED, body), sequence, sequence)
     if kind == _LOST and len(body) == _LOSS.size:

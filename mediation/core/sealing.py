@@ -38,7 +38,7 @@ _REDUCTION: Final = 0x87  # x^128 = x^7 + x^2 + x + 1 (NIST SP 800-38B 5.3)
 
 
 class SealError(RemoteProtocolError):
-    """What was read is not what was sealed: another key, another place, or octets that somebody or something changed."""
+    """What was read is not what was sealed: another key, another place, or octets that were changed."""
 
 
 class Sealer(Protocol):

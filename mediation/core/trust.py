@@ -19,6 +19,7 @@ from mediation.core.case import Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
 from mediation.core.key import PERSON, Key, Public
+from mediation.core.policy import Policy
 from mediation.core.roster import Appointment, Contact, Roster
 
 __all__ = ["PERSON", "Key", "Ring", "Trust"]
@@ -35,7 +36,8 @@ class Trust:
     """Whom a function believes: the key rings, the ledger's key, and whether the site is a lab.
 
     `roster` gives the rings by `Trust.of`; a Trust that is made of rings alone (tests) has only the `appointments` and
-    `contacts` it is given. `revoked` holds the SHA-256 of tokens that this function knows to be withdrawn. Raises
+    `contacts` it is given. `policy` says whose cosignatures make a head of the ledger count; without one, none does and
+    nothing is ever admitted. `revoked` holds the SHA-256 of tokens that this function knows to be withdrawn. Raises
     ValueError for a ring that holds a kid twice, a key that is none, or a role twice. Not a struct: it keeps the keys
     in their verifying form, and the last signatures that were good (0.1 ms each; ten thousand orders are proven under
     one checkpoint).
@@ -50,18 +52,20 @@ class Trust:
         ledger: note.Verifier,
         *,
         lab: bool,
+        policy: Policy | None,
         revoked: Iterable[str] = (),
         appointments: Sequence[Appointment] = (),
         contacts: Sequence[Contact] = (),
     ) -> None:
         self.ledger = ledger
         self.lab = lab
+        self.policy = policy
         self.revoked = frozenset(revoked)
         self.roster = Roster(ledger.name, lab=lab)
         self.roster.appointments = tuple(appointments)
         self.roster.contacts = tuple((contact, Roster.FOREVER_S) for contact in contacts)
         self.terms = term.STATUTE  # the limits of the site, which are never longer
-        self._opened: dict[str, note.Checkpoint] = {}
+        self._opened: dict[str, tuple[note.Checkpoint, int]] = {}
         self._verified: dict[bytes, None] = {}  # SHA-256 over signature, key and text
         self._set_rings(rings)
         holders = [(person, role) for role, keys in self.rings.items() for person in {k.person for k in keys.values()}]
@@ -69,9 +73,11 @@ class Trust:
         self.of_two_roles = frozenset(person for person in persons if persons.count(person) > 1)
 
     @classmethod
-    def of(cls, roster: Roster, ledger: note.Verifier, *, lab: bool, revoked: Iterable[str] = ()) -> Trust:
+    def of(
+        cls, roster: Roster, ledger: note.Verifier, *, lab: bool, policy: Policy | None, revoked: Iterable[str] = ()
+    ) -> Trust:
         """What a judged roster gives."""
-        return cls((), ledger, lab=lab, revoked=revoked).with_roster(roster)
+        return cls((), ledger, lab=lab, policy=policy, revoked=revoked).with_roster(roster)
 
     def with_roster(self, roster: Roster) -> Trust:
         """The same trust after changes of persons, roles and keys. Signatures that were good are not asked again."""
@@ -141,13 +147,32 @@ class Trust:
             self._verified[fact] = None
 
     def checkpoint(self, text: str) -> note.Checkpoint:
-        """The tree head that this site's ledger signed. Raises AuthorizationError `proof-checkpoint`."""
+        """The tree head that this site's ledger signed and a quorum of the witnesses cosigned.
+
+        Raises AuthorizationError `proof-checkpoint` or `proof-witnesses`.
+        """
+        return self._judged(text)[0]
+
+    def cosigned_s(self, text: str) -> int:
+        """Since when that head had its quorum, in seconds since 1970. Raises as `checkpoint` does."""
+        return self._judged(text)[1]
+
+    def _judged(self, text: str) -> tuple[note.Checkpoint, int]:
         found = self._opened.get(text)
         if found is None:
             try:
-                found = note.open_checkpoint(text, self.ledger)
+                head = note.open_checkpoint(text, self.ledger)
             except RemoteProtocolError:
                 raise AuthorizationError(Check.PROOF_CHECKPOINT) from None
+            if self.policy is None:
+                raise AuthorizationError(Check.PROOF_WITNESSES, "this site has no witness.policy")
+            try:
+                judged = self.policy.judge(text)
+            except RemoteProtocolError:
+                raise AuthorizationError(Check.PROOF_WITNESSES) from None
+            if not judged.quorum:
+                raise AuthorizationError(Check.PROOF_WITNESSES)
+            found = head, judged.time_s
             if len(self._opened) >= self.CHECKPOINTS:
                 del self._opened[next(iter(self._opened))]
             self._opened[text] = found

@@ -14,9 +14,10 @@ and the newest are kept; of all together `bound_octets`, beyond which the longes
 The file is rewritten from memory beside itself and renamed, in a thread, while what comes goes to both.
 
 Trust: as the spool's (spool.py). Nothing in it is ever delivered: it moves models of orders that were verified anew,
-in their own windows, and each record is sealed (core/sealing.py), so that nobody else makes or reads one. A record that
-does not open or is none is refused and counted; a torn end is the end. PDUs are kept as they came, because what a model makes of the
-next one depends on them: headers and descriptions of live orders' calls, never content and never the text of a MESSAGE.
+in their own windows, and each record is sealed (core/sealing.py), so that nobody else makes or reads one. A record
+that does not open or is none is refused and counted; a torn end is the end. PDUs are kept as they came, because what
+a model makes of the next one depends on them: headers and descriptions of live orders' calls, never content and never
+the text of a MESSAGE.
 """
 
 from __future__ import annotations
@@ -198,16 +199,20 @@ class CallJournal:
 
     def armed(self, xid: bytes, not_after_ns: int) -> list[tuple[Entry, Input]]:
         """The order is armed, perhaps again: its inputs, oldest first."""
-        if self._ends.get(xid) != not_after_ns:
-            self._ends[xid] = not_after_ns
-            self._orders.setdefault(xid, [])
-            self._append(Armed(xid, not_after_ns))
+        self.extended(xid, not_after_ns)
         found: list[tuple[Entry, Input]] = []
         for entry in self._orders[xid]:
             record = _decode(self._box.open(entry.octets[FRAME.size :], PLACE))
             if not isinstance(record, (Armed, Ended)):
                 found.append((entry, record))
         return found
+
+    def extended(self, xid: bytes, not_after_ns: int) -> None:
+        """The order's end is this one from now on; nothing happens if it was before."""
+        if self._ends.get(xid) != not_after_ns:
+            self._ends[xid] = not_after_ns
+            self._orders.setdefault(xid, [])
+            self._append(Armed(xid, not_after_ns))
 
     def ended(self, xid: bytes) -> None:
         """Nothing of this order is played any more; its octets leave the disk with the next rewriting, which is due."""

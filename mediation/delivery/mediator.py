@@ -14,7 +14,7 @@ live at the moment it comes in, so that a revocation or the end of a window acts
 restarts what has ended. What was generated before an end is still delivered after it (links.py says why). May not:
 capture, sign, or open a connection to an address that is not in an order it has verified.
 
-Settings with a measured effect: see process.py.
+Settings with a measured effect: see delivery/process.py.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ from mediation.delivery.intake import Intake
 from mediation.delivery.interception_point import InterceptionPoints
 from mediation.delivery.links import Links
 from mediation.delivery.retired import Retired
-from mediation.delivery.sender import Link
+from mediation.delivery.sender import link_report
 from mediation.delivery.tracker import Outgoing, Tracker
 from mediation.runtime import clock, keys, log, sockets, tls
 from mediation.runtime import vault as vaults
 from mediation.runtime.config import Site
 from mediation.runtime.remembered import Remembered, trust_report
+from mediation.runtime.suspended import SuspendedTasks
 from mediation.runtime.systemd import Notifier
 from mediation.runtime.x1_server import X1Server
 
 X1_SOCKET: Final = "mediator.x1"
-CLOCK_FILE, RETIRED_FILE = "mediator.clock", "mediator.stopped"
+CLOCK_FILE, RETIRED_FILE, SUSPENDED_FILE = "mediator.clock", "mediator.stopped", "mediator.suspended"
 TICK_S: Final = 1.0  # clock saved, stops saved that a full disk refused, garbage collected
 GRAIN_S: Final = 0.2  # the longest that the end of a window can be noticed late when the clock is set forward
-DELIVERY_LIMIT_US: Final = 8_000_000  # 47 CFR 1.20007(a)(14)
 
 
 class Mediator:
@@ -90,9 +90,14 @@ class Mediator:
         except OSError as error:
             raise ConfigurationError(f"mediator: {RETIRED_FILE}: {error.strerror}") from error
         self._remembered = Remembered(spool_dir, "mediator")
-        self.table = x1.TaskTable(self._remembered.believed(trust), self._changed)
+        self.table = x1.TaskTable(
+            self._remembered.believed(trust), self._changed, grace_ns=site.ledger.grace_ns, suspended=self._suspended
+        )
         for xid in self.retired:
             self.table.stop(xid)
+        self.suspended = SuspendedTasks(spool_dir / SUSPENDED_FILE)
+        for xid, sequence in self.suspended:
+            self.table.hold(xid, sequence)
         self._high_water = clock.HighWater(spool_dir / CLOCK_FILE)
         self.authority_clock = clock.AuthorityClock(self._high_water)
         self.journal = CallJournal(spool_dir, self._vault.box("journal"), now_ns=self.authority_clock.now_ns())
@@ -154,6 +159,7 @@ class Mediator:
         self.journal.close()
         self._high_water.close()
         self._remembered.close()
+        self.suspended.close()
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -245,41 +251,68 @@ class Mediator:
 
     def _changed(self, change: x1.Change) -> None:
         """Brings call models and links in line with one change. Raises AuthorizationError to refuse it."""
-        now_ns = time.time_ns()
-        outgoing: list[Outgoing]
-        if change.after is None:
-            if change.before is not None:
-                self.content.end(change.before)  # before anything is said of it
-                if self.authority_clock.now_ns() >= change.before.not_after_ns:
-                    now_ns = change.before.not_after_ns  # over by its own time, whatever the wall clock says
-                outgoing = self.closings.end(change.before.xid) + self.tracker.end(change.before, now_ns)
-                self.tracker.take_bound()
-                self.links.deliver(outgoing)
-                self.links.leave(change.before)
-                self.journal.ended(change.before.xid)
-                self.journal.write()
-        elif change.before is not None:
-            self._must_keep_destination(change.before, change.after)
-            self._deliver(self.tracker.modify(change.before, change.after, now_ns))
-            self.content.begin(change.after)
-        else:
-            task = change.after
-            try:
-                self.links.join(task)
-                outgoing = self.tracker.begin(task, now_ns)
-            except EncodingError as error:
-                self.links.leave(task)
-                raise AuthorizationError(Check.UNENCODABLE, str(error)) from error
-            except (OSError, ConfigurationError) as error:
-                self._log.error("alarm_no_spool", reason=str(error))
-                raise AuthorizationError(Check.DESTINATION, "the delivery function cannot spool") from error
-            self.content.begin(task)
-            self.links.deliver(outgoing)
-            self.tracker.restore(task, self.journal.armed(task.xid, task.not_after_ns))
-            self._deliver([])
+        before, after, now_ns = change.before, change.after, time.time_ns()
+        if before is not None and after is not None:
+            self._must_keep_destination(before, after)
+        was, will = (task is not None and not task.suspended for task in (before, after))
+        if was and not will:
+            assert before is not None
+            self._silence(before, after, now_ns)
+        elif was and will:
+            assert before is not None and after is not None
+            self._deliver(self.tracker.modify(before, after, now_ns))
+            self.content.begin(after)
+            self.journal.extended(after.xid, after.not_after_ns)
+        elif will:
+            assert after is not None
+            self._begin(after, now_ns, fresh=before is None)
+        if before is None and after is not None and not will:
+            self._join(after)  # armed suspended: its link is there when it is resumed
+        if after is None and before is not None:
+            self.links.leave(before)
+            self.journal.ended(before.xid)
+            self.journal.write()
+
+    def _silence(self, task: Task, after: Task | None, now_ns: int) -> None:
+        """A task ends, or is suspended: what it made until now goes, and nothing after it."""
+        self.content.end(task)  # before anything is said of it
+        if self.authority_clock.now_ns() >= task.not_after_ns:
+            now_ns = task.not_after_ns  # over by its own time, whatever the wall clock says
+        outgoing = self.closings.end(task.xid)
+        outgoing += self.tracker.end(task, now_ns) if after is None else self.tracker.suspend(after, now_ns)
+        self.tracker.take_bound()
+        self.links.deliver(outgoing)
+        if after is not None:  # a restart must not play its calls again
+            self.journal.ended(task.xid)
+            self.journal.write()
+
+    def _join(self, task: Task) -> None:
+        try:
+            self.links.join(task)
+        except (OSError, ConfigurationError) as error:
+            self._log.error("alarm_no_spool", reason=str(error))
+            raise AuthorizationError(Check.DESTINATION, "the delivery function cannot spool") from error
+
+    def _begin(self, task: Task, now_ns: int, *, fresh: bool) -> None:
+        """A task is armed, or resumed when it is not `fresh`."""
+        self._join(task)
+        try:
+            outgoing = self.tracker.begin(task, now_ns)
+        except EncodingError as error:
+            self.links.leave(task)
+            raise AuthorizationError(Check.UNENCODABLE, str(error)) from error
+        self.content.begin(task)
+        self.links.deliver(outgoing)
+        inputs = self.journal.armed(task.xid, task.not_after_ns)
+        if fresh:
+            self.tracker.restore(task, inputs)
             self._begun = task.xid
-            if self.content.down(task):
-                self._content_link(frozenset({task.xid}), False)
+        self._deliver([])
+        if self.content.down(task):
+            self._content_link(frozenset({task.xid}), False)
+
+    def _suspended(self, xid: bytes, sequence: int) -> None:
+        self.suspended.add(xid, sequence)
 
     @staticmethod
     def _must_keep_destination(before: Task, after: Task) -> None:
@@ -313,11 +346,13 @@ class Mediator:
         return {
             "function": "mediator",
             "tasks": len(self.table),
+            "lease": {"ends_ns": self.table.lease.ends_ns, "lapses": self.table.lapses},
             "roster": trust_report(self.table, self._remembered),
             "calls": self.tracker.calls,
             "clock_ahead_ns": self.authority_clock.ahead_ns(),
             "x1_malformed": self._x1.malformed,
             "stops_not_saved": self.retired.failures,
+            "suspensions_not_saved": self.suspended.unrecorded,
             "stranded_spools": self.links.stranded(),
             "intake": msgspec.to_builtins(self.intake.counters) | {"connected": self.intake.connected},
             "interception_points": self.points.report(),
@@ -325,36 +360,8 @@ class Mediator:
             "journal": msgspec.to_builtins(self.journal.counters) | msgspec.to_builtins(self.early.counters),
             "content": self.content.report() | {"closing": len(self.closings), "unsettled": self.closings.unsettled},
             "call_models": {name: count for name, count in self.tracker.model_counters().items() if count},
-            "links": [_link_report(link) for link in self.links],
+            "links": [link_report(link) for link in self.links],
         }
-
-
-def _link_report(link: Link) -> dict[str, Any]:
-    spool = link.spool
-    latency = link.latency
-    return {
-        "link": link.link_id,
-        "agency": link.agency,
-        "state": link.state.value,
-        "queued": spool.queued,
-        "acknowledged_at_ns": link.acknowledged_at_ns,
-        "storage_failing": spool.failing,
-        "latency_us": {
-            "count": latency.count,
-            "p50": latency.percentile(50),
-            "p95": latency.percentile(95),
-            "p99": latency.percentile(99),
-            "p999": latency.percentile(99.9),
-            "max": latency.max_us,
-            "within_8s": latency.within(DELIVERY_LIMIT_US),
-        },
-        "counters": msgspec.to_builtins(link.counters),
-        "spool": {
-            **msgspec.to_builtins(msgspec.structs.replace(spool.counters, lost={})),
-            "lost": {name.name.lower(): count for name, count in spool.counters.lost.items() if count},
-        },
-        "commits": msgspec.to_builtins(spool.commit_counters),
-    }
 
 
 async def serve(site: Site, notifier: Notifier | None = None) -> None:

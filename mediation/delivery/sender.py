@@ -19,7 +19,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -39,6 +39,7 @@ HEALTHY_S: Final = 5.0  # a connection that lived so long is made again without 
 LONGEST_PAUSE_S: Final = 2.0  # a far side that is back waits no longer; a quarter of the 8 s of 1.20007(a)(14)
 CONNECT_LIMIT_S: Final = 10.0  # TCP, TLS and WELCOME together
 SETTLE_S: Final = 0.02
+DELIVERY_LIMIT_US: Final = 8_000_000  # 47 CFR 1.20007(a)(14)
 KEEPALIVE_S: Final = 10.0
 SILENCE_S: Final = 30.0  # a far side that says nothing for so long is gone
 INLINE_OCTETS: Final = 64 << 10  # the spool's newest octets are in memory: reading them needs no thread
@@ -331,3 +332,32 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def link_report(link: Link) -> dict[str, Any]:
+    """States and counters of one link, for ReportStatus."""
+    spool = link.spool
+    latency = link.latency
+    return {
+        "link": link.link_id,
+        "agency": link.agency,
+        "state": link.state.value,
+        "queued": spool.queued,
+        "acknowledged_at_ns": link.acknowledged_at_ns,
+        "storage_failing": spool.failing,
+        "latency_us": {
+            "count": latency.count,
+            "p50": latency.percentile(50),
+            "p95": latency.percentile(95),
+            "p99": latency.percentile(99),
+            "p999": latency.percentile(99.9),
+            "max": latency.max_us,
+            "within_8s": latency.within(DELIVERY_LIMIT_US),
+        },
+        "counters": msgspec.to_builtins(link.counters),
+        "spool": {
+            **msgspec.to_builtins(msgspec.structs.replace(spool.counters, lost={})),
+            "lost": {name.name.lower(): count for name, count in spool.counters.lost.items() if count},
+        },
+        "commits": msgspec.to_builtins(spool.commit_counters),
+    }

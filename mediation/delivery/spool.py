@@ -77,9 +77,9 @@ class Spool:
     ) -> None:
         """Opens `folder`, takes over what an earlier process left, begins a new epoch. Blocks for some 20 ms.
 
-        `box` is the vault's for spools; the folder's name is the place that its records belong to. `bound_octets` is the most that its segments may occupy, besides one spare. Raises ConfigurationError when
-        another process holds the spool, OSError when the folder cannot be used; a full disk is no error here but a
-        counted loss.
+        `box` is the vault's for spools; the folder's name is the place of its records. `bound_octets` is the
+        most that its segments may occupy, besides one spare. Raises ConfigurationError when another process holds the
+        spool, OSError when the folder cannot be used; a full disk is no error here but a counted loss.
         """
         self.folder = folder
         self.counters = SpoolCounters()

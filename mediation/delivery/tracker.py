@@ -167,6 +167,12 @@ class Tracker:
                 self._arm(key, model)
         return found
 
+    def suspend(self, task: Task, now_ns: int) -> list[Outgoing]:
+        """An officer suspended the task: its calls end here, as at its end; `begin` resumes it with new ones."""
+        found = self.end(task, now_ns)
+        self._tasks[task.xid] = task  # what comes meanwhile is of a task that is known
+        return found
+
     def end(self, task: Task, now_ns: int) -> list[Outgoing]:
         """The task is over. What its models held back was dialed before the end and is the last of it."""
         found: list[Outgoing] = []

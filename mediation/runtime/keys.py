@@ -1,9 +1,10 @@
-"""Reads what a function believes: the site's roster, the pin of its founding, and the ledger's public key.
+"""Reads what a function believes: the site's roster, the pin of its founding, the ledger's public key, its witnesses.
 
 `keys/founding` and `keys/ledger.pub` are public, owned by root and read-only to every function. `keys/roster.jsonl`
 proves itself from the founding on (core/roster.py), so the administrator may append to it. A file that somebody else
 could write to is refused, and so is a missing or malformed one: a function without trust does not start (SEC-28). A
-site that nobody has founded yet has neither roster nor pin, and nobody whose signature counts.
+site that nobody has founded yet has neither roster nor pin, and nobody whose signature counts. `keys/witness.policy`
+(C2SP tlog-policy) is owned by root like the pin; until it is there, nothing can be admitted.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from mediation.core import note
+from mediation.core import note, policy
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.roster import MAX_LINE_OCTETS, Roster
 from mediation.core.trust import Trust
@@ -22,6 +23,7 @@ from mediation.runtime.config import Site
 LEDGER = "ledger.pub"
 ROSTER = "roster.jsonl"
 FOUNDING = "founding"
+POLICY = "witness.policy"
 MAX_ROSTER_OCTETS = 64 * MAX_LINE_OCTETS  # 16 MiB: sixteen thousand ordinary changes
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\n")
@@ -59,7 +61,20 @@ def load_roster(folder: Path, site: str, *, lab: bool) -> Roster:
 def load_trust(site: Site, revoked: Iterable[str] = ()) -> Trust:
     """What this site's functions believe, for `authorization.admit`. Raises ConfigurationError."""
     ledger = read_verifier(site.keys_dir)
-    return Trust.of(load_roster(site.keys_dir, ledger.name, lab=site.lab), ledger, lab=site.lab, revoked=revoked)
+    return Trust.of(
+        load_roster(site.keys_dir, ledger.name, lab=site.lab), ledger, lab=site.lab, policy=read_policy(site),
+        revoked=revoked,
+    )  # fmt: skip
+
+
+def read_policy(site: Site) -> policy.Policy | None:
+    """Whose cosignatures count; None when nobody was named yet. Raises ConfigurationError for a malformed file."""
+    if not (site.keys_dir / POLICY).exists():
+        return None
+    try:
+        return policy.parse(_read(site.keys_dir / POLICY), lab=site.lab)
+    except ValueError as error:
+        raise ConfigurationError(f"keys/{POLICY}: {error}") from error
 
 
 def _read(path: Path) -> bytes:

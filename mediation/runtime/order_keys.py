@@ -4,11 +4,11 @@ A file of slots of 96 octets: a name made from the XID, and the order's random k
 `orders`. Destroying overwrites the slot in place and synchronises; the ledger's tree still verifies, because it holds
 salted commitments alone.
 
-A slot that is free or destroyed is random and looks like one that is used: the file's size tells the number of orders to
-the next 64. Trust: who changes the file can make an order's texts unreadable, which stops it at the next start; a key
-under another order's name does not open (the name is authenticated). What destruction does not reach: a copy of this file together with the
-site key, and blocks that a flash device or a copy-on-write file system keeps. Backups leave this file out, and the
-manual says so.
+A slot that is free or destroyed is random and looks like one that is used: the file's size tells the number of orders
+to the next 64. Trust: who changes the file can make an order's texts unreadable, which stops it at the next start; a
+key under another order's name does not open (the name is authenticated). What destruction does not reach: a copy of
+this file together with the site key, and blocks that a flash device or a copy-on-write file system keeps. Backups
+leave this file out, and the manual says so.
 """
 
 from __future__ import annotations

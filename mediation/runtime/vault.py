@@ -160,7 +160,7 @@ class Vault:
         return hmac.digest(self._key(purpose), b"mediation vault check", "sha256")
 
 
-# -- making and unlocking -------------------------------------------------------------------------------------------------
+# -- making and unlocking ---------------------------------------------------------------------------------------------
 
 
 def make(site: Site, wrap: wrapping.Form, secret: bytearray | None = None) -> Secret:
@@ -188,7 +188,9 @@ def make(site: Site, wrap: wrapping.Form, secret: bytearray | None = None) -> Se
     return key
 
 
-def rewrapped(wrapped: wrapping.Wrapped, key: Secret, wrap: wrapping.Form, secret: bytearray | None) -> wrapping.Wrapped:
+def rewrapped(
+    wrapped: wrapping.Wrapped, key: Secret, wrap: wrapping.Form, secret: bytearray | None
+) -> wrapping.Wrapped:
     """The same vault, opened another way from now on. Raises ConfigurationError."""
     form: wrapping.Lab | wrapping.Handed | wrapping.Passphrase | wrapping.Pkcs11
     match wrap:
@@ -274,7 +276,7 @@ def ask(what: str) -> bytearray:
     """From $MEDIATION_PIN_FD, else from the terminal without an echo. Raises ConfigurationError where neither is."""
     if PIN_FD in os.environ:
         octets = _read_all(int(os.environ[PIN_FD]), MAX_PIN_OCTETS)
-        while octets[-1:] in (b"\n", b"\r"):
+        while octets.endswith((b"\n", b"\r")):
             del octets[-1]
         return octets
     if not sys.stdin.isatty():

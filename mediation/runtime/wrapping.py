@@ -94,7 +94,7 @@ def by_passphrase(key: Secret, passphrase: bytearray) -> Passphrase:
     salt = os.urandom(SALT_OCTETS)
     with _stretched(passphrase, salt, SCRYPT_N) as stretched:
         sealed = Box(stretched.octets, os.urandom(PREFIX_OCTETS)).seal(key.octets, PLACE)
-    return Passphrase(salt=salt.hex(), sealed=sealed.hex())
+    return Passphrase(salt=salt.hex(), sealed=sealed.hex(), n=SCRYPT_N)
 
 
 def from_passphrase(form: Passphrase, passphrase: bytearray) -> Secret:
@@ -130,7 +130,7 @@ class _Session:
     """A session on the token. python-pkcs11 has no types."""
 
     def __init__(self, form: Pkcs11, pin: bytearray) -> None:
-        import pkcs11  # in this process only where a token is used
+        import pkcs11  # noqa: PLC0415 - in this process only where a token is used
 
         self._p: Any = pkcs11
         self._form = form

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 
+from mediation.access import calls
 from mediation.core import x1, x2
 from mediation.core.case import Act, TaskRequest
 from mediation.runtime import sockets
@@ -38,6 +39,7 @@ class Access:
         self.nursery: trio.Nursery
         self.framer = x2.Framer()
         self.log = folder / "iap.log"
+        self.calls = calls.anonymous()  # as the parent of a site keeps it
 
     def order(self, **changes: Any) -> TaskRequest:
         facts = {
@@ -59,7 +61,8 @@ class Access:
             self.process = await self.nursery.start(
                 lambda task_status: trio.run_process(
                     [sys.executable, "-m", "mediation.cli.main", "function", "iap", "--site", str(self.folder)],
-                    stdout=log, stderr=log, check=False, env={**os.environ, "NOTIFY_SOCKET": name},
+                    stdout=log, stderr=log, check=False, pass_fds=[self.calls],
+                    env={**os.environ, "NOTIFY_SOCKET": name, calls.FD: str(self.calls)},
                     task_status=task_status,
                 )
             )  # fmt: skip
@@ -135,7 +138,7 @@ hold_cpu_latency = true
 realtime_priority = 5
 {more}"""
     )
-    founding.write(folder / "keys", founding.of_trust(authority.trust()))
+    founding.write(folder / "keys", *founding.of_trust(authority.trust()))
     (folder / "keys" / "ledger.pub").write_text(f"{authority.SIGNER.verifier}\n")
 
 

@@ -109,7 +109,7 @@ def test_legal_and_carrier_see_their_own_orders(counter: Counter) -> None:
         Ring(role=role, keys=(*keys.values(), *((mate.ring_key(),) if role is Role.LEGAL else ())))
         for role, keys in trust.rings.items()
     ]
-    counter.desk.orders.trust = Trust(rings, trust.ledger, lab=True)
+    counter.desk.orders.trust = Trust(rings, trust.ledger, lab=True, policy=trust.policy)
     mine = counter.ask(signed(counter.site, Role.LEGAL, Cases(), counter.now_s))
     assert isinstance(mine, CaseList) and [each.case for each in mine.cases] == ["CASE-1", "CASE-2"]
     for case in (None, "CASE-1", "CASE-99"):

@@ -8,7 +8,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mediation.core import entry, jws, merkle, note
+from mediation.core import cosignature, entry, jws, merkle, note, policy
 from mediation.core.case import (
     Act,
     Authority,
@@ -58,6 +58,13 @@ SENIOR = Appointment(
 CONTACT = Contact(agency="AGENCY", number="+12125550199", from_s=0)
 KIDS = {role: f"{role}-1" for role in Role}
 SIGNER = note.Signer(ORIGIN, private(9))
+WITNESS = cosignature.Signer.from_seed("test/witness", cosignature.ED25519_V1, bytes([8]) * 32)
+POLICY = f"log {SIGNER.verifier}\nwitness test {WITNESS.verifier}\nquorum test\n"
+
+
+def cosigned(text: str, time_s: int = NOW_S) -> str:
+    """The note with the test's one witness's cosignature."""
+    return text + WITNESS.line(note.split(text)[0], time_s)
 
 
 def rings(*, lab: bool = False, **replaced: tuple[Key, ...]) -> list[Ring]:
@@ -71,7 +78,7 @@ def rings(*, lab: bool = False, **replaced: tuple[Key, ...]) -> list[Ring]:
 def trust(*, lab: bool = False, revoked: tuple[str, ...] = (), **replaced: tuple[Key, ...]) -> Trust:
     return Trust(
         rings(lab=lab, **replaced), SIGNER.verifier, lab=lab, revoked=revoked, appointments=(SENIOR,),
-        contacts=(CONTACT,),
+        contacts=(CONTACT,), policy=policy.parse(POLICY),
     )  # fmt: skip
 
 
@@ -98,7 +105,7 @@ class Ledger:
             record=record,
             salt=salt.hex(),
             path=tuple(h.hex() for h in merkle.inclusion_path(index, self.tree.size, self.tree.read)),
-            checkpoint=self.signer.sign(checkpoint.text()),
+            checkpoint=cosigned(self.signer.sign(checkpoint.text())),
         )
 
 

@@ -15,6 +15,7 @@ from mediation.core.case import Role
 from mediation.core.key import Key
 from mediation.core.roster import Appoint, Change, Contact, Enroll, Roster
 from mediation.core.trust import Trust
+from tests.core import authority
 
 FROM_S, TO_S = 0, 1 << 33
 DOCUMENT = "0d" * 32
@@ -76,15 +77,19 @@ def founded(keys: Iterable[tuple[Role, Key]], site: str, *, lab: bool = False, i
     return text
 
 
-def of_trust(trust: Trust) -> str:
-    """The founding line that appoints the persons of a trust's rings. Raises AuthorizationError if none can."""
+def of_trust(trust: Trust) -> tuple[str, ...]:
+    """The roster of a trust, or a founding that appoints the persons of its rings. Raises AuthorizationError if none
+    can."""
+    if trust.roster.lines:
+        return trust.roster.lines
     keys = [(role, key) for role, ring in trust.rings.items() for key in ring.values()]
-    return founded(keys, trust.ledger.name, lab=trust.lab)
+    return (founded(keys, trust.ledger.name, lab=trust.lab),)
 
 
 def write(folder: Path, *lines: str) -> None:
-    """keys/roster.jsonl and keys/founding."""
+    """keys/roster.jsonl, keys/founding, and keys/witness.policy with the tests' witness."""
     (folder / "roster.jsonl").write_text("".join(f"{line}\n" for line in lines))
     (folder / "founding").write_text(f"{roster.digest(lines[0])}\n")
-    for name in ("roster.jsonl", "founding"):
+    (folder / "witness.policy").write_text(authority.POLICY)
+    for name in ("roster.jsonl", "founding", "witness.policy"):
         (folder / name).chmod(0o644)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mediation.core import policy
 from mediation.core.case import Role
 from mediation.core.check import Check
 from mediation.core.roster import Appoint, End, Enroll, Revoke, Roster
@@ -29,7 +30,7 @@ def trust(appointments: Iterable[Appoint] = (), *changes: tuple[object, ...]) ->
     held = held.extended([f.approved(f.change(held, *actions, issued_s=1), *f.EXECUTIVES)])
     for number, change in enumerate(changes):
         held = held.extended([f.approved(f.change(held, *change, issued_s=2 + number), "egon", "elsa")])
-    return Trust.of(held, a.SIGNER.verifier, lab=False)
+    return Trust.of(held, a.SIGNER.verifier, lab=False, policy=policy.parse(a.POLICY))
 
 
 def with_dates(role: Role, **dates: int) -> Case:
@@ -58,7 +59,7 @@ rows(
     Check.SENIOR_OFFICER,
     "no senior officer",
     {
-        "ever": lambda: now(GOOD, Trust(a.rings(), a.SIGNER.verifier, lab=False)),
+        "ever": lambda: now(GOOD, Trust(a.rings(), a.SIGNER.verifier, lab=False, policy=policy.parse(a.POLICY))),
         "any more": lambda: now(GOOD, trust([], (End(person="edda", role=Role.EXECUTIVE, at_s=NOW_S),))),
     },
 )

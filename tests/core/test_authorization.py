@@ -40,6 +40,8 @@ def test_refused_by_its_own_check(name: str) -> None:
 RECEIVERS_AND_PROVISIONING = {
     Check.SUPERSEDED, Check.TASK_UNKNOWN, Check.SUSPENDED,  # tests/core/test_x1.py
     Check.CLOCK,  # of the access function
+    Check.LEASE, Check.PROOF_CONSISTENCY,  # tests/core/test_lease.py
+    Check.WITNESSES_AWAY,  # tests/administration/test_outage.py
     Check.NOT_PROVIDED, Check.ALREADY_FILED, Check.CASE_LIVE, Check.ORDER_UNKNOWN, Check.UNMATCHABLE,
     Check.UNENCODABLE, Check.IAP_UNKNOWN, Check.REVOCATION,  # tests/administration/test_orders.py
     Check.REQUEST, Check.REQUEST_DATES, Check.REPLAYED, Check.REASON, Check.TOO_MANY,  # tests/audit/test_requests.py
@@ -253,7 +255,7 @@ def test_rings_that_are_refused(name: str, rings: dict[str, Any]) -> None:
 
 def test_a_role_has_one_ring() -> None:
     with pytest.raises(ValueError, match="twice"):
-        Trust([*a.rings(), a.rings()[0]], a.SIGNER.verifier, lab=False)
+        Trust([*a.rings(), a.rings()[0]], a.SIGNER.verifier, lab=False, policy=None)
 
 
 def test_what_was_once_good_is_not_remembered_for_another_key() -> None:

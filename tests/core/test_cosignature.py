@@ -73,6 +73,23 @@ def test_an_ml_dsa_line_composed_by_hand() -> None:
     assert mldsa(1).verifier.time(BODY, by_hand) == 5
 
 
+def test_another_implementation_of_fips_204_agrees() -> None:
+    """dilithium-py shares nothing with ours: it verifies our line over octets composed here, and we verify its own."""
+    oracle = pytest.importorskip("dilithium_py.ml_dsa").ML_DSA_44
+    public, secret = oracle.key_derive(bytes([1]) * 32)
+    assert public == mldsa(1).verifier.public
+    root = base64.b64decode("CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=")
+    message = b"".join((
+        b"subtree/v1\n\0", b"\x12witness.example/m1", bytes(6), b"\x01\x02", b"\x1bexample.com/behind-the-sofa",
+        bytes(8), (20852163).to_bytes(8, "big"), root,
+    ))  # fmt: skip
+    line = note.parse_line(mldsa(1).line(BODY, 0x0102)[:-1])
+    assert oracle.verify(public, message, line.octets[8:])
+    assert not oracle.verify(public, message[:-1] + b"\0", line.octets[8:])
+    theirs = note.Signature(line.name, line.key_hash, line.octets[:8] + oracle.sign(secret, message))
+    assert mldsa(1).verifier.time(BODY, theirs) == 0x0102
+
+
 @KINDS
 def test_keys_have_one_text_form(signer: cosignature.Signer) -> None:
     assert str(cosignature.Verifier.parse(str(signer.verifier))) == str(signer.verifier)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from mediation.core import authorization, x1
-from mediation.core.case import Act
+from mediation.core.case import Act, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
 from tests.core import authority as a
@@ -23,7 +23,8 @@ class Function:
 
     def __init__(self) -> None:
         self.changes: list[x1.Change] = []
-        self.table = x1.TaskTable(a.trust(), self.changes.append)
+        self.held: list[tuple[bytes, int]] = []
+        self.table = x1.TaskTable(a.trust(), self.changes.append, suspended=lambda *held: self.held.append(held))
 
     def ask(self, request: x1.Request, now_ns: int = NOW_NS) -> str:
         answer = self.table.handle(
@@ -71,6 +72,84 @@ def test_an_older_state_of_the_same_order_is_refused() -> None:
     assert function.ask(x1.ModifyTask(request=first)) == Check.SUPERSEDED
     assert function.ask(x1.ActivateTask(request=first)) == Check.SUPERSEDED
     assert function.ask(x1.ActivateTask(request=MORE)) == "ok"  # told again after the administrator restarted
+
+
+def acts(*names: str) -> TaskRequest:
+    """An order whose acts after the activation are these."""
+    return with_commands({}, *({"act": Act(name), "sequence": n} for n, name in enumerate(names, 2)))
+
+
+def test_suspended_at_once_and_resumed_by_an_officer_alone() -> None:
+    function = Function()
+    assert function.ask(x1.ActivateTask(request=GOOD)) == "ok"
+    assert function.ask(x1.SuspendTask(xid=XID.hex(), sequence=2)) == "ok"
+    change = function.changes[-1]
+    assert change.before is not None and change.after is not None
+    assert (change.before.suspended, change.after.suspended) == (False, True)
+    assert len(function.table) == 1 and function.table.live(XID, NOW_NS) is None
+    assert function.held == [(XID, 2)]
+    # Nothing that the officer signed before lets it go on: not the order as it was, not another act of that number.
+    for request in (GOOD, acts("dde")):
+        for kind in (x1.ActivateTask, x1.ModifyTask):
+            assert function.ask(kind(request=request)) == Check.SUSPENDED
+    assert function.ask(x1.ModifyTask(request=acts("suspend"))) == "ok"
+    assert function.table.live(XID, NOW_NS) is None
+    assert function.ask(x1.ModifyTask(request=acts("suspend", "resume"))) == "ok"
+    assert function.table.live(XID, NOW_NS) is not None
+    assert function.ask(x1.ModifyTask(request=acts("suspend"))) == Check.SUPERSEDED
+
+
+def test_a_suspension_without_its_act_holds_until_a_later_one() -> None:
+    """The administrator's word suffices to suspend. What it was later than is what the function has seen itself."""
+    function = Function()
+    assert function.ask(x1.ActivateTask(request=MORE)) == "ok"
+    assert function.ask(x1.SuspendTask(xid=XID.hex(), sequence=0)) == "ok"
+    assert function.ask(x1.ModifyTask(request=MORE)) == Check.SUSPENDED
+    assert function.ask(x1.ModifyTask(request=acts("dde", "dde"))) == Check.SUSPENDED
+    assert function.ask(x1.ModifyTask(request=acts("dde", "suspend", "resume"))) == "ok"
+
+
+def test_a_suspension_is_remembered_over_restarts_and_before_the_task_is_known() -> None:
+    function = Function()
+    function.table.hold(XID, 2)
+    assert function.ask(x1.ActivateTask(request=GOOD)) == Check.SUSPENDED
+    assert function.ask(x1.ActivateTask(request=acts("suspend"))) == "ok"
+    assert function.changes[-1].before is None and function.table.live(XID, NOW_NS) is None
+    other = Function()
+    assert other.ask(x1.SuspendTask(xid=XID.hex(), sequence=2)) == "ok"
+    assert other.ask(x1.ActivateTask(request=GOOD)) == Check.SUSPENDED
+    assert other.ask(x1.ActivateTask(request=acts("suspend", "resume"))) == "ok"
+
+
+def test_a_suspended_task_still_ends() -> None:
+    function = Function()
+    assert function.ask(x1.ActivateTask(request=acts("suspend"))) == "ok"
+    assert [task.xid for task in function.table.expire(LEGAL.not_after_s * 10**9)] == [XID]
+    assert function.ask(x1.SuspendTask(xid=XID.hex(), sequence=9)) == "ok"
+
+
+def test_the_memory_of_suspensions_is_bounded_and_fails_closed() -> None:
+    function = Function()
+    function.table.MAX_STOPPED = 2  # type: ignore[misc]
+    for n in range(3):
+        function.table.hold(bytes([n]) * 16, 1)
+    assert function.ask(x1.ActivateTask(request=GOOD)) == "ok"
+    assert function.ask(x1.SuspendTask(xid=XID.hex(), sequence=2)) == "ok"
+    assert len(function.table) == 0 and function.changes[-1].after is None
+
+
+def test_an_extension_moves_the_end() -> None:
+    function = Function()
+    end_ns = LEGAL.not_after_s * 10**9
+    assert function.ask(x1.ActivateTask(request=GOOD)) == "ok"
+    assert function.ask(x1.ModifyTask(request=a.extended())) == "ok"
+    assert function.table.next_end_ns() == end_ns + 3600 * 10**9
+    assert function.table.expire(end_ns) == []
+    assert function.table.live(XID, end_ns) is not None
+    late = Function()
+    assert late.ask(x1.ActivateTask(request=GOOD)) == "ok"
+    assert len(late.table.expire(end_ns)) == 1
+    assert late.ask(x1.ModifyTask(request=a.extended()), end_ns) == Check.DEACTIVATED  # what has ended stays so
 
 
 def test_only_an_armed_task_can_be_modified() -> None:

@@ -212,7 +212,7 @@ def test_a_tail_and_nothing_after_it() -> None:
 
 
 def test_the_tail_has_both_directions_and_no_stranger() -> None:
-    """Of what the caller sent before a BYE that was walked first: the callee's address holds as long as the caller's."""
+    """What the caller sent before a BYE that was walked first: the callee's address holds as long as its own."""
     rig = Rig().arm(content=True)
     d = up(rig)
     assert rig.open() == {NEAR: None, NEAR_RTCP: CONTROL, FAR: None, FAR_RTCP: CONTROL}

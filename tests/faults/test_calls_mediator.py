@@ -13,10 +13,10 @@ from mediation.core.case import Authority, Capability
 from mediation.core.x2 import PayloadFormat
 from mediation.delivery import calls
 from tests.delivery.content_rig import OTHER_MEDIA, SUBJECT_MEDIA, bye, content_rig, rtp, sdp, set_up
-from tests.delivery.test_calls import opened
 from tests.delivery.house import call, sip, xid_of
 from tests.delivery.links import until
 from tests.delivery.rig import Rig, arrived, names, rig
+from tests.delivery.test_calls import opened
 
 INVITE, RINGING, ANSWER, BYE = range(4)
 

@@ -81,7 +81,7 @@ def write_site(folder: Path, trust: Trust) -> None:
         f'name = "house"\nlab = {str(trust.lab).lower()}\n[[iap]]\nname = "access-1"\ninterface = "lo"\nring_mib = 1\n'
         "promiscuous = false\n[clock]\naccept_undisciplined = true\n"
     )
-    founding.write(folder / "keys", founding.of_trust(trust))
+    founding.write(folder / "keys", *founding.of_trust(trust))
     (folder / "keys" / "ledger.pub").write_text(f"{trust.ledger}\n")
     vault.furnish(folder)
     Certificates(folder / "certificates")

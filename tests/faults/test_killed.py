@@ -59,7 +59,9 @@ class CollectorProcess:
         for path in sorted(self.folder.rglob("*.journal")):
             octets = path.read_bytes()
             start = record.parse_segment_header(octets)
-            found += record.scan(octets, record.Clear(start.epoch), start.sequence, at=record.SEGMENT_HEADER_OCTETS).events
+            found += record.scan(
+                octets, record.Clear(start.epoch), start.sequence, at=record.SEGMENT_HEADER_OCTETS
+            ).events
         return found
 
 

@@ -152,7 +152,10 @@ class Exchange:
             assert time.monotonic() < end, "orders were not armed again"
 
     def fence(self, limit: float = EVENT_LIMIT_S) -> None:
-        """Returns when everything that both taps saw before has arrived at the agency. Raises AssertionError."""
+        """Returns when everything that both taps saw before has arrived at the agency. `limit` is of the reports alone.
+
+        Raises AssertionError.
+        """
         start = len(self.messages)
         call_id = f"fence-{next(COUNTER)}"
         target = f"sip:+13035559998@{DOMAIN}"
@@ -161,8 +164,6 @@ class Exchange:
             f"To: <{target}>%s\r\nCall-ID: {call_id}\r\nCSeq: 1 %s\r\nContent-Length: 0\r\n\r\n"
         )
         near, far = self._near, self._far
-        near.settimeout(limit)
-        far.settimeout(limit)
         near.sendto(f"INVITE {target} SIP/2.0\r\n{common % ('', 'INVITE')}".encode(), far.getsockname())
         far.recv(65_535)
         far.sendto(f"SIP/2.0 404 Not Found\r\n{common % (';tag=g', 'INVITE')}".encode(), near.getsockname())
