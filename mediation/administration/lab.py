@@ -33,6 +33,7 @@ PERSONS = {
     Role.AUDITOR: "lab-auditor",
 }
 AGENCY = "LAB-AGENCY"
+DIRECTORY_NUMBER = "+1 555 0100"
 DAYS = 730
 POINT_TABLE = """\
 # The lab's point of interception, whose certificate and key lie here. To be heard, it goes into config.toml.

@@ -15,21 +15,23 @@ Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from mediation.administration import acting, filing, recovery
 from mediation.administration.acting import PENDING_ENTRY
+from mediation.administration.alarms import Alarms
 from mediation.administration.books import Books
 from mediation.administration.keys import LEDGER_KEY, read_ledger_key
-from mediation.administration.ledger import Ledger
+from mediation.administration.ledger import Entered, Ledger
 from mediation.administration.store import Store, Stored
-from mediation.core import entry, jws
+from mediation.administration.timetable import Timetable
+from mediation.core import alarm, entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import ENDED, LIFE, Act, Command, Event, Revocation, State, TaskRequest
+from mediation.core.case import ENDED, LIFE, LIVE, RUNNING, Command, Event, Revocation, State, TaskRequest
 from mediation.core.check import Check
-from mediation.core.control import Filing, Result
+from mediation.core.control import Extending, Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust
@@ -58,8 +60,10 @@ class Orders:
                 raise ConfigurationError("keys/ledger.pub is not the key of this site's ledger")  # noqa: TRY301
             self._orders: dict[str, Stored] = {}
             self._cases: dict[str, list[Stored]] = {}
-            self._moments: list[tuple[int, str]] = []  # begins and ends of windows, in seconds
+            self._timetable = Timetable()
+            self._logged: dict[str, Stored] = {}  # activated, and not yet under a head that the witnesses cosigned
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
+            self.alarms = Alarms(self._books, self.counters, seen.alarms)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
             self._store.close()
@@ -109,6 +113,9 @@ class Orders:
         with self._books.saving(stop=False):
             for order, _ in accepted:
                 order.filed = next(entered).index
+                if order.call_back is not None:
+                    order.call_back = (order.call_back[0], next(entered))
+                    self._store.called_back(order.carrier_sha256, order.call_back[1])
                 order.commands = [(text, next(entered)) for text, _ in order.commands]
                 self._store.filed(order.carrier_sha256, order.filed)
                 for sequence, (_, place) in enumerate(order.commands, 1):
@@ -121,40 +128,78 @@ class Orders:
 
     def perform(self, texts: Sequence[str], now_ns: int) -> list[Result]:
         """An officer's acts, one after the other."""
-        return [self._guarded(self._perform_one, text, now_ns) for text in texts]
+        return [self._guarded(text, partial(self._perform_one, text, now_ns), now_ns) for text in texts]
+
+    def extend(self, extensions: Sequence[Extending], now_ns: int) -> list[Result]:
+        """Extensions, each with the officer's act that puts it in force, one after the other."""
+        results = []
+        for each in extensions:
+            act = partial(self._perform_one, each.command, now_ns, (each.legal, each.carrier))
+            results.append(self._guarded(each.command, act, now_ns))
+        return results
 
     def revoke(self, texts: Sequence[str], now_ns: int) -> list[Result]:
         """Withdrawals of tokens, one after the other."""
-        return [self._guarded(self._revoke_one, text, now_ns) for text in texts]
+        return [self._guarded(text, partial(self._revoke_one, text, now_ns), now_ns) for text in texts]
 
     def advance(self, now_ns: int) -> None:
-        """Begins and ends the windows that are due."""
+        """Begins and ends the windows that are due, takes orders further that the witnesses have seen, and announces
+        ends."""
         now_s = now_ns // NS
-        ended: list[Stored] = []
-        begun: list[Stored] = []
-        while self._moments and self._moments[0][0] <= now_s:
-            order = self._orders[heapq.heappop(self._moments)[1]]
+        moved: dict[str, Stored] = {}
+        ended: list[entry.Record] = []
+        looked = [self._orders[carrier] for carrier in self._timetable.due(now_s)]
+        for order in [*self._logged.values(), *looked]:
+            before = order.state
             if order.state not in ENDED and now_s >= order.not_after_s:
-                ended.append(order)
-                order.state = LIFE[order.state, Event.END]
+                self._end(order, ended, now_ns)
+            elif order.state is State.LOGGED and self.proven(order):
+                order.state = LIFE[order.state, Event.WITNESS]
+                order.state = LIFE[order.state, Event.BEGIN if now_s >= order.not_before_s else Event.AWAIT]
             elif order.state is State.WAITING and now_s >= order.not_before_s:
-                begun.append(order)
                 order.state = LIFE[order.state, Event.BEGIN]
-        if not ended and not begun:
-            return
-        self._books.enter(
-            [entry.Expired(time_us=now_ns // 1000, case=o.case, carrier_sha256=o.carrier_sha256) for o in ended],
-            stop=True,
-        )
-        with self._books.saving(stop=True):
-            for order in (*ended, *begun):
-                self._store.set_state(order.carrier_sha256, order.state)
-        for order in (*ended, *begun):
-            self.changed(order)
+            if order.state is not before:
+                moved[order.carrier_sha256] = order
+            if order.state is State.ACTIVE and order.state is not before and not order.emergency:
+                for emergency in self._replaced(order):
+                    self._end(emergency, ended, now_ns, by=order.carrier_sha256)
+                    moved[emergency.carrier_sha256] = emergency
+        if moved:
+            self._books.enter(ended, stop=True)
+            with self._books.saving(stop=True):
+                for order in moved.values():
+                    self._store.set_state(order.carrier_sha256, order.state)
+            for order in moved.values():
+                self._logged.pop(order.carrier_sha256, None)
+                if order.state is not State.WAITING:
+                    self.changed(order)
+        for order in {order.carrier_sha256: order for order in (*looked, *moved.values())}.values():
+            self._announce(order, now_ns)
+
+    def _end(self, order: Stored, ended: list[entry.Record], now_ns: int, by: str = "") -> None:
+        order.state = LIFE[order.state, Event.END]
+        record = entry.Expired(time_us=now_ns // 1000, case=order.case, carrier_sha256=order.carrier_sha256, by=by)
+        ended.append(record)
+
+    def _replaced(self, order: Stored) -> list[Stored]:
+        """The emergency orders of the case in whose place an ordinary order comes."""
+        return [other for other in self.of_case(order.case) if other.emergency and other.state not in ENDED]
+
+    def _announce(self, order: Stored, now_ns: int) -> None:
+        """The alarm that is due before an order's end, and the one when an emergency has run out."""
+        end = f"end {order.not_after_s}"
+        if order.state in LIVE:
+            due = alarm.due(order.not_before_s, order.not_after_s, now_ns // NS, emergency=order.emergency)
+            if due is not None:
+                self.alarms.sound(due, now_ns, case=order.case, detail=end)
+        elif order.emergency and order.state is State.EXPIRED and order.commands:
+            others = self.of_case(order.case)
+            if not any(not other.emergency and other.filed > order.filed for other in others):
+                self.alarms.sound(alarm.Alarm.EMERGENCY_LAPSED, now_ns, case=order.case, detail=end)
 
     def next_moment_s(self) -> int | None:
         """When `advance` is next due, in UTC seconds."""
-        return self._moments[0][0] if self._moments else None
+        return self._timetable.next_s()
 
     def outcomes(self, records: Sequence[entry.Outcome]) -> None:
         """What the functions answered: the second entry of "log before act"."""
@@ -167,17 +212,20 @@ class Orders:
     # --- what is asked of an order ---------------------------------------------------------------------------------
 
     def wanted(self, order: Stored) -> bool:
-        """Whether its task should be armed now."""
-        return order.state is State.ACTIVE and order.carrier_sha256 not in self.held
+        """Whether the functions should have its task now; a suspended one they keep."""
+        return (
+            (order.state in RUNNING or order.state is State.SUSPENDED)
+            and order.carrier_sha256 not in self.held
+            and self.proven(order)
+        )
+
+    def proven(self, order: Stored) -> bool:
+        """Whether all its acts stand under the published head."""
+        return all(0 <= place.index < self.ledger.size for place in order.entries)
 
     def request(self, order: Stored) -> TaskRequest:
         """Everything that a function needs to decide for itself, with proofs under the present checkpoint."""
-        return TaskRequest(
-            legal=order.legal,
-            carrier=order.carrier,
-            commands=tuple(text for text, _ in order.commands),
-            proofs=tuple(self.ledger.proof(entered) for _, entered in order.commands),
-        )
+        return order.request(self.ledger.proof)
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
@@ -186,37 +234,54 @@ class Orders:
         if jws.sha256_hex(filed.carrier) in self._orders:
             raise AuthorizationError(Check.ALREADY_FILED)
         order, records = filing.examine(filed, self.trust, self.site, now_ns)
-        if order.case in cases or any(o.state not in ENDED for o in self.of_case(order.case)):
+        # An ordinary order may come before the emergency one has run out, in whose place it then is.
+        others = [other for other in self.of_case(order.case) if other.state not in ENDED]
+        if order.case in cases or any(order.emergency or not other.emergency for other in others):
             raise AuthorizationError(Check.CASE_LIVE)
         return order, records
 
-    def _perform_one(self, text: str, now_ns: int) -> Stored:
+    def _perform_one(self, text: str, now_ns: int, pair: tuple[str, str] | None = None) -> Stored:
         claimed = jws.decode(jws.split(text).payload, Command)  # only to find the order: nothing is believed yet
         order = self._orders.get(claimed.carrier_sha256)
         if order is None:
             raise AuthorizationError(Check.ORDER_UNKNOWN)
-        acted = acting.examine(text, order, self.trust, now_ns, held=order.carrier_sha256 in self.held)
-        command = acted.command
-        stop = command.act is Act.DEACTIVATE
+        acted = acting.examine(text, order, self.trust, now_ns, held=order.carrier_sha256 in self.held, pair=pair)
+        carrier, sequence, stop = order.carrier_sha256, acted.command.sequence, acted.stop
+        filed = acted.extension
         with self._books.saving(stop=stop):
-            self._store.add_command(order.carrier_sha256, command.sequence, text)
+            self._store.add_command(carrier, sequence, text)
+            if pair is not None:
+                self._store.add_extension(carrier, len(order.extensions) + 1, *pair)
         try:
-            entered = self._books.enter([acted.record], stop=stop)
+            entered = self._books.enter(
+                [*([filed] if filed is not None else []), acted.record], stop=stop,
+                later=lambda place: self._owed(order, sequence, place),
+            )  # fmt: skip
         except LedgerError:
-            self._store.drop_pending()
+            self._store.drop_command(carrier, sequence)
             raise
-        place = entered[0] if entered else PENDING_ENTRY  # pending: a stop whose entry is owed
+        place = entered[-1] if entered else PENDING_ENTRY  # pending: a stop whose entry is owed
         order.commands.append((text, place))
-        if command.act is not Act.DDE:
-            order.state = LIFE[order.state, Event(command.act)]
+        order.state = acted.state
         with self._books.saving(stop=stop):
-            self._store.entered(order.carrier_sha256, command.sequence, place)
-            self._store.set_state(order.carrier_sha256, order.state)
+            self._store.entered(carrier, sequence, place)
+            self._store.set_state(carrier, order.state)
+            if pair is not None and filed is not None:
+                order.extensions.append((*pair, entered[0]))
+                order.not_after_s = filed.not_after_s
+                self._store.extended(carrier, len(order.extensions), entered[0], order.not_after_s)
+                self._timetable.add(order)
         self.changed(order)
-        if order.state is State.WAITING:
-            heapq.heappush(self._moments, (order.not_before_s, order.carrier_sha256))
+        if order.state is State.LOGGED:
+            self._logged[carrier] = order
             self.advance(now_ns)
         return order
+
+    def _owed(self, order: Stored, sequence: int, place: Entered) -> None:
+        """The entry of a stop that the ledger could not take at first stands there now."""
+        order.commands[sequence - 1] = (order.commands[sequence - 1][0], place)
+        with self._books.saving(stop=True):
+            self._store.entered(order.carrier_sha256, sequence, place)
 
     def _revoke_one(self, text: str, now_ns: int) -> Stored:
         claimed = jws.decode(jws.split(text).payload, Revocation)  # only to find the case
@@ -231,9 +296,9 @@ class Orders:
         self.changed(order)
         return order
 
-    def _guarded(self, act: Callable[[str, int], Stored], text: str, now_ns: int) -> Result:
+    def _guarded(self, text: str, act: Callable[[], Stored], now_ns: int) -> Result:
         try:
-            order = act(text, now_ns)
+            order = act()
         except AuthorizationError as error:
             return self._books.refuse(error, text, now_ns)
         return Result(case=order.case, xid=order.xid)
@@ -242,9 +307,9 @@ class Orders:
         self._orders[order.carrier_sha256] = order
         self._cases.setdefault(order.case, []).append(order)
         if order.state not in ENDED:
-            heapq.heappush(self._moments, (order.not_after_s, order.carrier_sha256))
-            if order.state is State.WAITING:
-                heapq.heappush(self._moments, (order.not_before_s, order.carrier_sha256))
+            self._timetable.add(order)
+        if order.state is State.LOGGED:
+            self._logged[order.carrier_sha256] = order
 
     def _recover(self, seen: recovery.Seen, known: int, now_ns: int) -> None:
         """Brings the store to what the ledger says, and both to now."""

@@ -22,7 +22,7 @@ from mediation.administration.orders import Orders
 from mediation.administration.store import Stored
 from mediation.core import authorization, entry, x1
 from mediation.core.authorization import NS
-from mediation.core.case import ENDED, TaskRequest
+from mediation.core.case import ENDED, State, TaskRequest
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
 from mediation.runtime import log, sockets
 
@@ -38,7 +38,7 @@ logger = log.get("administrator")
 
 
 class _Sent(msgspec.Struct):
-    """A request on its way. `act` is armed, changed, disarmed or report."""
+    """A request on its way. `act` is armed, changed, disarmed, suspended or report."""
 
     act: str
     order: Stored | None = None
@@ -56,6 +56,7 @@ class Function:
         self.answers: dict[str, str] = {}  # DONE or the check it refused by, by carrier token
         self._tasking = tasking
         self._stops: dict[str, Stored] = {}
+        self._holds: dict[str, Stored] = {}  # suspended
         self._arms: dict[str, Stored] = {}
         self._reports: deque[trio.MemorySendChannel[dict[str, Any]]] = deque()
         self._sent: deque[_Sent] = deque()
@@ -67,20 +68,22 @@ class Function:
         """Has the function told what the order wants now; nothing while it is away."""
         if not self.connected:
             return
+        if order.state is State.SUSPENDED:  # told as it is, before its act is proven: stops wait for nothing
+            self._holds[order.carrier_sha256] = order
         if self._tasking.orders.wanted(order):
             self._arms[order.carrier_sha256] = order
         elif order.state in ENDED:
             self._arms.pop(order.carrier_sha256, None)
+            self._holds.pop(order.carrier_sha256, None)
             self._stops[order.carrier_sha256] = order
         self._wake.set()
 
     def busy(self, carrier_sha256: str | None) -> bool:
         """Whether anything (of one order) is still to be answered."""
         if carrier_sha256 is None:
-            return bool(self._stops or self._arms or self._sent)
-        return (
-            carrier_sha256 in self._stops or carrier_sha256 in self._arms or self._busy[carrier_sha256] > 0
-        )  # fmt: skip
+            return bool(self._stops or self._holds or self._arms or self._sent)
+        waiting = (self._stops, self._holds, self._arms)
+        return any(carrier_sha256 in each for each in waiting) or self._busy[carrier_sha256] > 0
 
     async def report(self) -> dict[str, Any] | None:
         """What the function says of itself; None when it is away or does not answer in time."""
@@ -123,8 +126,10 @@ class Function:
         self.connected = True
         for order in self._tasking.orders:
             # Those that ended early are told again: they may have ended while nobody was connected.
-            if self._tasking.orders.wanted(order) or (
-                order.state in ENDED and order.not_after_s * NS > self._tasking.now_ns()
+            if (
+                self._tasking.orders.wanted(order)
+                or order.state is State.SUSPENDED
+                or (order.state in ENDED and order.not_after_s * NS > self._tasking.now_ns())
             ):
                 self.want(order)
         self.met.set()
@@ -140,7 +145,16 @@ class Function:
         waiting = [*self._arms.values(), *(sent.order for sent in self._sent if sent.order is not None)]
         for channel in (*self._reports, *(sent.report for sent in self._sent if sent.report is not None)):
             channel.close()
-        for held in (self._stops, self._arms, self._sent, self._reports, self._busy, self.armed, self.answers):
+        for held in (
+            self._stops,
+            self._holds,
+            self._arms,
+            self._sent,
+            self._reports,
+            self._busy,
+            self.armed,
+            self.answers,
+        ):
             held.clear()
         for order in waiting:
             self._tasking.answered(self, order)
@@ -156,7 +170,7 @@ class Function:
                 continue
             self._tasking.move()
             self._wake = trio.Event()
-            if len(self._sent) >= WINDOW or not (self._stops or self._arms or self._reports):
+            if len(self._sent) >= WINDOW or not (self._stops or self._holds or self._arms or self._reports):
                 await self._wake.wait()
 
     def _next(self) -> x1.Request | None:
@@ -166,6 +180,11 @@ class Function:
             order = self._stops.pop(carrier)
             self._note(_Sent(act="disarmed", order=order))
             return x1.DeactivateTask(xid=order.xid)
+        while self._holds:
+            order = self._holds.pop(next(iter(self._holds)))
+            if order.state is State.SUSPENDED:  # else it was resumed meanwhile
+                self._note(_Sent(act="suspended", order=order, sequence=order.suspended_at))
+                return x1.SuspendTask(xid=order.xid, sequence=order.suspended_at)
         if self._reports:
             self._note(_Sent(act="report", report=self._reports.popleft()))
             return x1.ReportStatus()
@@ -217,7 +236,7 @@ class Function:
         if isinstance(answer, x1.Ok):
             if sent.act == "disarmed":
                 self.armed.pop(carrier, None)
-            else:
+            elif sent.act != "suspended":
                 self.armed[carrier] = sent.sequence
         self._tasking.outcome(self, sent, answer.check if isinstance(answer, x1.Refused) else "")
 
@@ -256,7 +275,7 @@ class Tasking:
     def changed(self, order: Stored) -> None:
         """An order wants something else than before."""
         self.mediator.want(order)
-        if order.state in ENDED or not self.mediator.connected:
+        if order.state in ENDED or order.state is State.SUSPENDED or not self.mediator.connected:
             self.iap.want(order)
 
     def answered(self, function: Function, order: Stored) -> None:
@@ -272,7 +291,7 @@ class Tasking:
         if check:
             self.counters["x1_refusals"] += 1
             logger.error("task_refused", case=order.case, peer=function.name, check=check)
-        elif sent.act != "disarmed":
+        elif sent.act not in ("disarmed", "suspended"):
             self.answered(function, order)
         self._outcomes.append(
             entry.Outcome(

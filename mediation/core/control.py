@@ -4,6 +4,7 @@ Nothing in here gives authority: orders, acts and revocations travel as the sign
 
     Submit    file orders, each with or without its activation      Results, one for each
     Perform   an officer's acts on orders that were filed           Results, one for each
+    Extend    an extension with the officer's act                   Results, one for each
     Revoke    a token's withdrawal                                  Results, one for each
     Cases     where orders stand; of one case or of all             CaseList
     Settle    wait until the functions have answered everything     Results, empty
@@ -33,6 +34,15 @@ class Filing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     legal: str
     carrier: str
     commands: tuple[str, ...] = ()
+    call_back: str = ""  # of an emergency order
+
+
+class Extending(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An extension's two tokens, and the officer's act that puts it in force."""
+
+    legal: str
+    carrier: str
+    command: str
 
 
 class Submit(_Message, frozen=True, kw_only=True):
@@ -44,6 +54,11 @@ class Submit(_Message, frozen=True, kw_only=True):
 
 class Perform(_Message, frozen=True, kw_only=True):
     commands: tuple[str, ...]
+    wait: bool = True
+
+
+class Extend(_Message, frozen=True, kw_only=True):
+    extensions: tuple[Extending, ...]
     wait: bool = True
 
 
@@ -100,6 +115,8 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     legal_sha256: str
     carrier_sha256: str
     lab: bool
+    extensions: int = 0
+    extension_sha256: str = ""  # of the last extension's legal token
 
 
 class CaseList(_Message, frozen=True, kw_only=True):
@@ -121,7 +138,7 @@ class Failed(_Message, frozen=True, kw_only=True):
     detail: str
 
 
-Request = Submit | Perform | Revoke | Cases | Settle | Status
+Request = Submit | Perform | Extend | Revoke | Cases | Settle | Status
 Answer = Results | CaseList | Report | Failed
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
@@ -142,6 +159,8 @@ def decode_request(line: bytes) -> Request:
     match request:
         case Submit(filings=filings):
             size = len(filings)
+        case Extend(extensions=extensions):
+            size = len(extensions)
         case Perform(commands=texts) | Revoke(revocations=texts):
             size = len(texts)
         case _:
