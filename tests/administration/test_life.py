@@ -57,9 +57,11 @@ def test_extended_twice_and_over_a_restart(desk: s.Desk) -> None:
         assert desk.changes[-1:] in ([("CASE-1", State.EXTENDED)], [])
         desk.restart()
         assert (desk.state(), desk.order().not_after_s) == (State.EXTENDED, end(desk, 9000))
-    desk.later(8999.5)
+    desk.now_ns = desk.order().not_after_s * NS - 1
+    desk.later(0)
     assert desk.state() is State.EXTENDED and desk.orders.wanted(desk.order())
-    desk.later(0.5)
+    desk.now_ns += 1
+    desk.later(0)
     assert desk.state() is State.EXPIRED
 
 
