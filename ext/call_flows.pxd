@@ -115,8 +115,13 @@ cdef inline bint has_content(const match_table *t, const call *c, const call_tas
 
 
 cdef inline bint holds(const call *c, const description *d) noexcept nogil:
-    """Whether media may be sent there: not to what was before or of another hop, nor in a dialog that a BYE ended."""
-    return d.state != FORMER and d.state != ELSEWHERE and (d.fork == 0 or not in_set(c.ended, c.ended_count, d.fork))
+    """Whether media may be sent there: not to what was before or of another hop, nor in a dialog that a BYE ended.
+
+    The dialog whose BYE ended the call has the call's tail, in both directions: what was under way is its own, and a
+    BYE that came by another access point or a feed is walked before packets that an interface captured ahead of it."""
+    if d.state == FORMER or d.state == ELSEWHERE:
+        return False
+    return d.fork == 0 or not in_set(c.ended, c.ended_count, d.fork) or (c.ending and d.fork == c.last_dialog)
 
 
 cdef inline void events_of(const match_table *t, const call *c, uint32_t party, uint64_t *events) noexcept nogil:

@@ -82,6 +82,7 @@ cdef struct call:
     bint subscription          # a dialog that SUBSCRIBE or REFER made (RFC 6665, RFC 3515)
     bint used
     bint ending                # over, but its content goes on for CONTENT_TAIL_MS
+    uint64_t last_dialog       # whose BYE ended the call, 0: none; its media addresses hold through the tail
     call_task tasks[CALL_TASKS]
 
 
@@ -264,6 +265,7 @@ cdef inline uint32_t add_call(call_table *t, span call_id, const call_view *view
     c.first_description = c.first_flow = NO_CALL
     c.description_count = c.flow_count = 0
     c.ending = False
+    c.last_dialog = 0
     c.tag_count = c.branch_count = c.dialog_count = c.ended_count = c.task_count = 0
     c.host_count[0] = c.host_count[1] = 0
     c.hop = 0

@@ -87,13 +87,15 @@ cdef inline void expire_calls(match_table *t, uint64_t now_ns) noexcept nogil:
         drop_call(t, calls.live.first)
 
 
-cdef inline void end_call(match_table *t, uint32_t index, uint64_t now_ns) noexcept nogil:
-    """No dialog stands, none is being made: it lingers, and if a task has its content, that has a tail."""
+cdef inline void end_call(match_table *t, uint32_t index, uint64_t dialog, uint64_t now_ns) noexcept nogil:
+    """No dialog stands, none is being made: it lingers, and if a task has its content, that has a tail. `dialog`: whose
+    BYE ended it, 0: none."""
     cdef call *c = &t.calls.calls[index]
     cdef bint content = False
     cdef uint32_t i
     if c.over_ns:
         return
+    c.last_dialog = dialog
     for i in range(c.task_count):
         content |= has_content(t, c, &c.tasks[i])
     if content:
@@ -168,6 +170,7 @@ cdef inline void follow_call(match_table *t, uint32_t index, const sip_message *
                              bint initial, uint64_t now_ns) noexcept nogil:
     """One message's effect on its call. A call is over when no dialog stands and no INVITE waits for its answer."""
     cdef call *c = &t.calls.calls[index]
+    cdef uint64_t remote = p.to_tag if in_set(c.tags, c.tag_count, p.from_tag) else p.from_tag
     cdef bint ending
     if not c.invite:
         ending = follow_subscription(c, m)
@@ -182,10 +185,9 @@ cdef inline void follow_call(match_table *t, uint32_t index, const sip_message *
             follow_bye(t, index, m, p)
             ending = m.status == 0
         ending = ending and c.dialog_count == 0 and not c.overflow
-        take_media(t, c, m, p.sender, p.to_tag if in_set(c.tags, c.tag_count, p.from_tag) else p.from_tag,
-                   p.to_tag != 0, p.hop)
+        take_media(t, c, m, p.sender, remote, p.to_tag != 0, p.hop)
     if ending:
-        end_call(t, index, now_ns)
+        end_call(t, index, remote if m.method == METHOD_BYE else 0, now_ns)
     refresh_flows(t, index)
 
 

@@ -86,9 +86,11 @@ cdef inline void open_back(match_table *t, uint32_t index) noexcept nogil:
 
 cdef inline uint32_t find_flow(match_table *t, const packet_info *info, const uint8_t *payload,
                                uint32_t length) noexcept nogil:
-    """The flow that a packet belongs to by its destination and its source, or NO_FLOW (counted)."""
+    """The flow that a packet belongs to by its destination and its source, or NO_FLOW (counted). Of two calls at the
+    same addresses, one of which has its tail, it is the other's: ports are used again."""
     cdef uint32_t index = first_flow(&t.flows, info.family, info.destination, info.destination_port)
     cdef uint32_t likely = NO_FLOW
+    cdef uint32_t ending = NO_FLOW
     cdef uint32_t candidates = 0
     cdef uint32_t refused = COUNT_MEDIA_OTHER_SOURCE
     cdef uint32_t other
@@ -106,17 +108,26 @@ cdef inline uint32_t find_flow(match_table *t, const packet_info *info, const ui
         if f.rtcp and not is_rtcp(payload, length):
             refused = COUNT_MEDIA_OTHER_TYPE
         elif f.settled and comes_from(&f.source, info):
-            return index
+            if c.over_ns == 0:
+                return index
+            ending = index
         elif f.learned:
             pass
         elif announced(t, c, other, info, &described, &behind_nat):
-            settle(t, index, info, False)  # it passes in place of a source that was only likely
-            return index
+            if c.over_ns == 0:
+                settle(t, index, info, False)  # it passes in place of a source that was only likely
+                return index
+            ending = index
         elif not f.settled and is_host(c, other, info.family, info.source) and (
                 behind_nat if described else is_host(c, f.party, f.at.family, f.at.address)):
             likely = index
             candidates += 1
         index = next_flow(&t.flows, f.following, info.family, info.destination, info.destination_port)
+    if ending != NO_FLOW:
+        f = &t.flows.flows[ending]
+        if not f.settled or not comes_from(&f.source, info):
+            settle(t, ending, info, False)
+        return ending
     if candidates == 1:
         settle(t, likely, info, True)
         open_back(t, likely)

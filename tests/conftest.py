@@ -7,6 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from mediation.cli import demo_network
+from tests import vault
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _credentials(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Hand-made sites have their vault's keys from the service manager, which is us."""
+    vault.hand_out(tmp_path_factory.mktemp("credentials"))
 
 
 @pytest.fixture(scope="session")

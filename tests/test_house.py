@@ -25,9 +25,23 @@ MAY_IMPORT = {
     "runtime": {"runtime", "core"},
     "access": {"access", "core", "runtime"},
     "delivery": {"delivery", "core", "runtime"},
-    "administration": {"administration", "core", "runtime"},
+    "administration": {"administration", "core", "runtime", "signing"},
+    "signing": {"signing", "core"},  # on a person's own machine: nothing of the daemon
     "collection": {"collection", "core", "runtime"},
-    "cli": {"cli", "core", "runtime", "access", "delivery", "administration", "collection"},
+    "witness": {"witness", "core", "runtime"},
+    "audit": {"audit"},  # a second implementation: it shares no line with the first
+    "cli": {
+        "cli",
+        "core",
+        "runtime",
+        "access",
+        "delivery",
+        "administration",
+        "collection",
+        "signing",
+        "witness",
+        "audit",
+    },
     "": set(),
 }
 # Of all commands only these may load the collecting side into their process.
@@ -40,7 +54,10 @@ NOT_IN_CORE = {
     "subprocess", "sys", "tempfile", "threading", "time", "trio", "uuid",
 }  # fmt: skip
 # Independent oracles and load generators: in the daemon they would prove nothing, or cost seconds.
-TEST_ONLY = {"scapy", "hypothesis", "pytest", "pycrate_asn1rt", "pycrate_asn1dir", "trustme", "hdrhistogram", "tests"}
+TEST_ONLY = {
+    "scapy", "hypothesis", "pytest", "pycrate_asn1rt", "pycrate_asn1dir", "trustme", "hdrhistogram", "dilithium_py",
+    "tests",
+}  # fmt: skip
 DECODER = "asn1tools"  # the collection function's alone
 
 CLOCK_CALLS = {"now", "utcnow", "today", "urandom", "getrandbits"}

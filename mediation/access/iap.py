@@ -34,6 +34,7 @@ from mediation.core import x1
 from mediation.core.errors import ConfigurationError
 from mediation.runtime import clock, confine, keys, log, sockets
 from mediation.runtime.config import Site
+from mediation.runtime.remembered import Remembered, trust_report
 from mediation.runtime.suspended import SuspendedTasks
 from mediation.runtime.systemd import Notifier
 from mediation.runtime.x1_server import X1Server
@@ -68,7 +69,8 @@ class AccessFunction:
         self._feed_sockets = descriptors[len(descriptors) - len(handed.feeds) :]
         first = 2 * len(handed.taps)
         maps = (descriptors[first], descriptors[first + 1]) if handed.taps else NO_MAPS
-        trust = keys.load_trust(site)
+        self._remembered = Remembered(site.run_dir, "iap")
+        trust = self._remembered.believed(keys.load_trust(site))
         self._high_water = clock.HighWater(site.run_dir / CLOCK_FILE)
         self.clock = clock.AuthorityClock(self._high_water)
         self._stopped = StoppedTasks(site.run_dir / STOPPED_FILE)
@@ -138,7 +140,10 @@ class AccessFunction:
             self._thread.join()
 
     def _handle(self, request: x1.Request) -> x1.Answer:
-        return self.tasking.handle(request, self.clock.now_ns(), self.report)
+        answer = self.tasking.handle(request, self.clock.now_ns(), self.report)
+        if isinstance(request, x1.Roster | x1.RevokeToken):
+            self._remembered.keep(self.tasking.table.trust)
+        return answer
 
     async def _accept(self, name: str, listener: trio.SocketListener) -> None:
         """The mediator's connections for one output, one at a time."""
@@ -203,6 +208,7 @@ class AccessFunction:
         return {
             "function": "iap",
             "tasks": len(self.tasking.table),
+            "lease": {"ends_ns": self.tasking.table.lease.ends_ns, "lapses": self.tasking.table.lapses},
             "clock": {
                 "error_ns": error_ns,
                 "disciplined": disciplined,
@@ -232,6 +238,7 @@ class AccessFunction:
             "calls": calls,
             "x1_malformed": self._x1.malformed,
             "unrecorded_stops": self.tasking.unrecorded_stops,
+            "roster": trust_report(self.tasking.table, self._remembered),
             "unrecorded_suspensions": self._suspended.unrecorded,
         }
 

@@ -102,7 +102,9 @@ class Tasking:
         self._calls = calls
         self._now_ns = 0  # of the request in hand
         self._names = [point.name for point in site.access_points]
-        self.table = x1.TaskTable(trust, self._changed, kept=_kept, suspended=suspended.add)
+        self.table = x1.TaskTable(
+            trust, self._changed, kept=_kept, grace_ns=site.ledger.grace_ns, suspended=suspended.add
+        )
         self.unrecorded_stops = 0  # stops whose record did not reach the disk; they hold until a restart
         for xid in stopped.xids:
             self.table.stop(xid)

@@ -75,6 +75,7 @@ def examine(
     authorization.check_dates(command, key, now_ns // NS)
     if command.act is Act.ACTIVATE:
         authorization.check_order_dates(acts.order, now_ns // NS)
+        authorization.check_senior_officer(trust, now_ns // NS)
     filed = None
     if pair is not None:
         extended = acts.extensions[-1]

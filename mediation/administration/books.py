@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 import apsw
 
+from mediation.administration.heads import Heads
 from mediation.administration.ledger import Entered, Ledger
 from mediation.administration.refusals import Limit
 from mediation.administration.store import Store
@@ -30,8 +31,17 @@ class Books:
         self.ledger = ledger
         self.store = store
         self._counters = counters
+        self.heads: Heads | None = None  # once they are open
         self._owed: list[tuple[str, Callable[[Entered], None] | None]] = []
         self._refusals = Limit(now_ns)
+
+    def show(self, now_us: int) -> None:
+        """On a lab site, has what was appended witnessed at once."""
+        if self.heads is not None and self.heads.at_once:
+            try:
+                self.heads.show_at_once(now_us * 1000)
+            except LedgerError:
+                self._counters["heads_not_written"] += 1
 
     def enter(
         self,
@@ -59,6 +69,8 @@ class Books:
         for (_, tell), place in zip(owed, entered, strict=False):
             if tell is not None:
                 tell(place)
+        if records:
+            self.show(records[-1].time_us)
         return entered[len(owed) :]
 
     @contextmanager

@@ -6,21 +6,37 @@ ledger and stored exactly as it would be, and the functions are told when the ad
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import trio
 
-from mediation.administration import control, desk
+from mediation.administration import control, drafting
+from mediation.administration.gate import Caller
+from mediation.administration.inquiries import Inquiries, Prepared
+from mediation.administration.keys import PersonKey
 from mediation.administration.orders import Orders
 from mediation.administration.store import lock
-from mediation.core import x1
-from mediation.core.control import MAX_LINE_OCTETS, Answer, Failed, Request, decode_answer, encode
-from mediation.core.errors import ConfigurationError, MediationError, RemoteProtocolError
+from mediation.core import jws, request, x1
+from mediation.core.check import Check
+from mediation.core.control import (
+    MAX_LINE_OCTETS,
+    Answer,
+    Failed,
+    Inquiry,
+    Part,
+    Request,
+    Signed,
+    decode_answer,
+    encode,
+)
+from mediation.core.errors import AuthorizationError, ConfigurationError, MediationError, RemoteProtocolError
 from mediation.runtime import sockets
 from mediation.runtime.config import Site
 
 PATIENCE_S = 15.0  # an administrator that is starting holds the lock before it listens
 PAUSE_S = 0.05
+MAX_EXPORT_OCTETS = 4 << 30
 
 
 def call(site: Site, *requests: Request) -> list[Answer]:
@@ -28,12 +44,29 @@ def call(site: Site, *requests: Request) -> list[Answer]:
     return trio.run(_call, site, requests)
 
 
-def one(site: Site, request: Request) -> Answer:
+def one(site: Site, asked: Request) -> Answer:
     """The answer to one request. Raises MediationError for one that failed as a whole."""
-    answer = call(site, request)[0]
+    answer = call(site, asked)[0]
     if isinstance(answer, Failed):
+        if answer.check:
+            raise AuthorizationError(Check.named(answer.check))
         raise MediationError(answer.detail)
     return answer
+
+
+def inquire(site: Site, inquiry: Inquiry, person: PersonKey, reason: str) -> Answer:
+    """The answer to a request that shows or marks case data, signed by `person` now. Raises MediationError."""
+    return one(site, Signed(envelope=envelope(inquiry, person, reason, lab=site.lab)))
+
+
+def envelope(inquiry: Inquiry, person: PersonKey, reason: str, *, lab: bool) -> str:
+    """The compact text of a signed request (core/request.py)."""
+    now_s = drafting.now_s()
+    payload = request.Envelope(
+        type="request", request=encode(inquiry).decode().rstrip("\n"), reason=reason, issued_s=now_s,
+        expires_s=now_s + request.MAX_LIFE_S, nonce=drafting.nonce(), lab=lab,
+    )  # fmt: skip
+    return jws.sign(payload, request.TYP, person.kid, person.key())
 
 
 async def _call(site: Site, requests: Sequence[Request]) -> list[Answer]:
@@ -49,33 +82,41 @@ async def _call(site: Site, requests: Sequence[Request]) -> list[Answer]:
             async with stream:
                 return await _ask(stream, requests)
         try:
-            return _act(site, requests)
+            return await _act(site, requests)
         except BlockingIOError:
             if trio.current_time() > deadline:
                 raise ConfigurationError("the site's administration is held by another process") from None
             await trio.sleep(PAUSE_S)
 
 
-def _act(site: Site, requests: Sequence[Request]) -> list[Answer]:
+async def _act(site: Site, requests: Sequence[Request]) -> list[Answer]:
     """In the administrator's place. Raises BlockingIOError while another process holds the site."""
     with lock(site.path / control.FOLDER):
         clock = control.open_clock(site)
-        orders = Orders(site, clock.now_ns())
+        orders = Orders(site, clock.now_ns(), told=await control.remembered(site, clock.now_ns()))
         try:
-            answers = [desk.handle(orders, request, clock.now_ns()) for request in requests]
+            inquiries, caller = Inquiries(orders, clock.now_ns()), Caller(uid=os.getuid())
+            answers = [_made(inquiries.handle(each, caller, clock.now_ns())) for each in requests]
+            if not orders.heads.at_once:
+                await orders.heads.show(clock.now_ns())
             clock.save()
             return answers
         finally:
             orders.close()
 
 
+def _made(answer: Answer | Prepared) -> Answer:
+    return Part(octets=answer.make(), last=True) if isinstance(answer, Prepared) else answer
+
+
 async def _ask(stream: trio.SocketStream, requests: Sequence[Request]) -> list[Answer]:
     answers: list[Answer] = []
+    export = bytearray()
     lines = x1.Lines(MAX_LINE_OCTETS)
 
     async def send() -> None:
-        for request in requests:
-            await stream.send_all(encode(request))
+        for each in requests:
+            await stream.send_all(encode(each))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send)
@@ -83,5 +124,15 @@ async def _ask(stream: trio.SocketStream, requests: Sequence[Request]) -> list[A
             octets = await stream.receive_some(control.RECEIVE_OCTETS)
             if not octets:
                 raise RemoteProtocolError("the administrator closed the connection")
-            answers += [decode_answer(line) for line in lines.feed(octets)]
+            for line in lines.feed(octets):
+                answer = decode_answer(line)
+                if isinstance(answer, Part):
+                    export += answer.octets
+                    if len(export) > MAX_EXPORT_OCTETS:
+                        raise RemoteProtocolError("control: the export is too large")
+                    if not answer.last:
+                        continue
+                    answer = Part(octets=bytes(export), last=True)
+                    export.clear()
+                answers.append(answer)
     return answers

@@ -1,30 +1,37 @@
 """The administrator's process: serves the commands, keeps windows and functions in step with the orders.
 
 Holds the public key rings, the ledger's key and the orders' texts. It holds no authority: what it sends is admitted
-again by the access function and by the mediator. It opens no network connection, only Unix sockets below DIR/run.
+again by the access function and by the mediator. It listens on Unix sockets below DIR/run only, and connects to the
+witnesses of `keys/witness.policy` and the configured time-stamping authorities, and nowhere else.
 """
 
 from __future__ import annotations
 
-import hashlib
 import signal
+import socket
+import struct
 from contextlib import AbstractContextManager
 from typing import Any
 
 import trio
 
 from mediation.administration import desk
+from mediation.administration.asking import Told
+from mediation.administration.gate import UNKNOWN_UID, Caller
+from mediation.administration.heads import open_witnesses
+from mediation.administration.inquiries import Inquiries, Prepared
 from mediation.administration.orders import Orders
+from mediation.administration.stamps import open_stamps
 from mediation.administration.store import lock
 from mediation.administration.tasking import Tasking
 from mediation.core import control, entry, x1
 from mediation.core.authorization import NS
-from mediation.core.case import Role
-from mediation.core.errors import ConfigurationError, RemoteProtocolError
+from mediation.core.errors import ConfigurationError, MediationError, RemoteProtocolError
+from mediation.core.roster import digest
 from mediation.runtime import log, sockets
 from mediation.runtime.clock import AuthorityClock, HighWater
 from mediation.runtime.config import Site
-from mediation.runtime.keys import read_ring
+from mediation.runtime.keys import read_policy, read_verifier
 from mediation.runtime.systemd import Notifier
 
 SOCKET = "administrator.control"
@@ -48,11 +55,23 @@ async def serve(site: Site, notifier: Notifier | None = None) -> None:
     """Runs until SIGTERM or SIGINT. Raises ConfigurationError or LedgerError when it may not start."""
     with await _lock(site):
         clock = open_clock(site)
-        orders = Orders(site, clock.now_ns())
+        orders = Orders(site, clock.now_ns(), told=await remembered(site, clock.now_ns()))
         try:
             await Administrator(site, orders, clock).run(notifier)
         finally:
             orders.close()
+
+
+async def remembered(site: Site, now_ns: int) -> tuple[Told, ...]:
+    """What each witness remembers of this site's ledger, for the opening. Raises ConfigurationError."""
+    ledger = read_verifier(site.keys_dir)
+    witnesses = open_witnesses(site, read_policy(site), ledger)
+    if witnesses is None:
+        return ()
+    try:
+        return await witnesses.fetch_states(now_s=now_ns // NS)
+    finally:
+        await witnesses.close()
 
 
 async def _lock(site: Site) -> AbstractContextManager[None]:
@@ -73,12 +92,15 @@ class Administrator:
         self._site = site
         self._orders = orders
         self._clock = clock
+        self._inquiries = Inquiries(orders, clock.now_ns())
         self._tasking = Tasking(orders, site.run_dir, clock.now_ns)
+        self._stamps = open_stamps(site)
         self._limit = trio.CapacityLimiter(MAX_COMMANDS_AT_ONCE)
         self._due = trio.Event()
 
     async def run(self, notifier: Notifier | None) -> None:
-        rings = {role.value: hashlib.sha256(read_ring(self._site.keys_dir, role)[1]).hexdigest() for role in Role}
+        held = self._orders.trust.roster
+        rings = {"roster": held.head, "founding": digest(held.lines[0]) if held.lines else ""}
         self._orders.note(entry.KeysLoaded(time_us=self._clock.now_ns() // 1000, rings=rings))
         logger.info("administrator_started", ledger_size=self._orders.ledger.size, **self._orders.counters)
         if self._orders.held:
@@ -90,6 +112,11 @@ class Administrator:
                 for function in self._tasking.functions:
                     nursery.start_soon(function.run)
                 nursery.start_soon(self._keep_time)
+                nursery.start_soon(self._orders.heads.run, self._clock.now_ns)
+                nursery.start_soon(self._orders.heads.look_at_old_padding, self._clock.now_ns)
+                if self._stamps is not None:
+                    self._stamps.counters = self._orders.counters
+                    nursery.start_soon(self._stamps.run, self._latest, self._orders.note, self._clock.now_ns)
                 nursery.start_soon(trio.serve_listeners, self._serve, [listener])
                 await self._armed(READY_LIMIT_S)
                 if notifier is not None:
@@ -97,6 +124,9 @@ class Administrator:
         finally:
             self._tasking.flush()
             self._clock.save()
+
+    def _latest(self) -> str:
+        return self._orders.ledger.witnessed.text
 
     async def _armed(self, limit_s: float) -> None:
         """Until both functions have taken all live orders, or the limit has passed."""
@@ -126,18 +156,35 @@ class Administrator:
     async def _serve(self, stream: trio.SocketStream) -> None:
         """One command's connection."""
         lines = x1.Lines(control.MAX_LINE_OCTETS)
+        caller = Caller(uid=_peer_uid(stream))
         async with stream, self._limit:
             try:
                 while octets := await stream.receive_some(RECEIVE_OCTETS):
                     for line in lines.feed(octets):
-                        await stream.send_all(control.encode(await self._answer(line)))
+                        answer = await self._answer(line, caller)
+                        if isinstance(answer, Prepared):
+                            await self._send_export(stream, answer)
+                        else:
+                            await stream.send_all(control.encode(answer))
+                        if caller.over:
+                            return
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
             except RemoteProtocolError as error:
                 self._orders.counters["control_protocol_errors"] += 1
                 logger.warning("control_refused", error=str(error))
 
-    async def _answer(self, line: bytes) -> control.Answer:
+    async def _send_export(self, stream: trio.SocketStream, granted: Prepared) -> None:
+        """Read in a thread: a stop does not wait for it."""
+        try:
+            octets = await trio.to_thread.run_sync(granted.make)
+        except MediationError as error:
+            await stream.send_all(control.encode(control.Failed(detail=str(error))))
+            return
+        for part in control.parts(octets):
+            await stream.send_all(control.encode(part))
+
+    async def _answer(self, line: bytes, caller: Caller) -> control.Answer | Prepared:
         try:
             request = control.decode_request(line)
         except RemoteProtocolError as error:
@@ -145,9 +192,9 @@ class Administrator:
             return control.Failed(detail=str(error))
         if isinstance(request, control.Status):
             return await self._report()
-        answer = desk.handle(self._orders, request, self._clock.now_ns())
+        answer = self._inquiries.handle(request, caller, self._clock.now_ns())
         self._due.set()  # the next moment may be nearer now
-        if isinstance(request, control.Settle):
+        if isinstance(request, control.Settle | control.ChangeRoster):
             await self._tasking.settled(None, ARM_LIMIT_S)
         elif isinstance(answer, control.Results) and getattr(request, "wait", False):
             orders = desk.touched(self._orders, answer)
@@ -167,3 +214,13 @@ class Administrator:
         report = desk.report(self._orders, functions)
         report.counters.update(self._tasking.counters)
         return report
+
+
+def _peer_uid(stream: trio.SocketStream) -> int:
+    """Whose process is at the other end (unix(7), SO_PEERCRED); UNKNOWN_UID when the kernel does not say."""
+    form = struct.Struct("3i")  # struct ucred: pid, uid, gid
+    try:
+        octets = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, form.size)
+    except OSError:
+        return UNKNOWN_UID
+    return int(form.unpack(octets)[1])

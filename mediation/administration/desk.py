@@ -1,5 +1,6 @@
-"""What the administrator does with a command's request, whether it runs or a command acts in its place.
+"""What the administrator does with orders, acts and revocations, whether it runs or a command acts in its place.
 
+Requests that show a case do not come here: `inquiries` answers those.
 Answers for nothing of its own: orders decide (`orders`), functions are told by `tasking`. Sans-I/O but for those.
 """
 
@@ -10,14 +11,12 @@ from typing import Any
 
 from mediation.administration.orders import Orders
 from mediation.administration.store import Stored
-from mediation.administration.verify import UNWITNESSED
 from mediation.core import jws
 from mediation.core.case import Command, LegalToken
 from mediation.core.control import (
     Answer,
-    CaseList,
-    Cases,
     CaseView,
+    ChangeRoster,
     Extend,
     Failed,
     Perform,
@@ -27,10 +26,13 @@ from mediation.core.control import (
     Results,
     Revoke,
     Settle,
+    Signed,
     Status,
     Submit,
 )
 from mediation.core.errors import LedgerError
+
+OPEN = (Settle, Status)  # what needs no signature: it shows no case and changes nothing
 
 
 def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
@@ -46,13 +48,14 @@ def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
                 return Results(results=tuple(orders.extend(request.extensions, now_ns)))
             case Revoke():
                 return Results(results=tuple(orders.revoke(request.revocations, now_ns)))
-            case Cases():
-                found = orders if request.case is None else orders.of_case(request.case)
-                return CaseList(cases=tuple(view(order) for order in found))
+            case ChangeRoster():
+                return Results(results=(orders.change_roster(request.approvals, now_ns),))
             case Settle():
                 return Results()
             case Status():
                 return report(orders, {})
+            case Signed():
+                return Failed(detail="control: not a request for this desk")
     except LedgerError as error:
         return Failed(detail=f"ledger: {error}")
 
@@ -82,11 +85,16 @@ def report(orders: Orders, functions: dict[str, dict[str, Any] | None]) -> Repor
         orders=dict(Counter(order.state.value for order in orders)),
         ledger={
             "origin": orders.ledger.verifier.name, "size": orders.ledger.size,
-            "root": orders.ledger.head.root.hex(), "witness": UNWITNESSED,
+            "root": orders.ledger.head.root.hex(), **orders.heads.report(),
         },
         functions=functions,
-        counters=dict(orders.counters),
+        counters={**orders.counters, **orders.heads.counters},
     )  # fmt: skip
+
+
+def signer(text: str) -> str:
+    """The kid that signed a stored token, which was verified when it was filed."""
+    return jws.split(text).header.kid
 
 
 def view(order: Stored) -> CaseView:

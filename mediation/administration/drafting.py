@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Iterable
 
-from mediation.administration.keys import PersonKey
 from mediation.core import jws, particulars
 from mediation.core.authorization import TYP
 from mediation.core.case import (
@@ -25,6 +24,7 @@ from mediation.core.case import (
     Role,
 )
 from mediation.core.errors import ConfigurationError
+from mediation.signing.signer import Signer
 
 COMMAND_LIFE_S = 600  # an act that is not in the ledger by then has lapsed (ours)
 
@@ -48,23 +48,23 @@ def nonce() -> str:
     return secrets.token_hex(16)
 
 
-def sign(payload: Payload, person: PersonKey) -> str:
+def sign(payload: Payload, person: Signer) -> str:
     """The compact text. Raises ConfigurationError when the person's role cannot sign such a thing."""
-    if person.role not in ROLES[type(payload)]:
+    if person.role is not None and person.role not in ROLES[type(payload)]:
         raise ConfigurationError(f"key {person.kid}: its role, {person.role}, does not sign this")
-    if person.lab is not payload.lab:
+    if person.lab is not None and person.lab is not payload.lab:
         raise ConfigurationError(f"key {person.kid}: a lab key signs only for a lab site, another only for a real one")
     return jws.sign(payload, TYP[type(payload)], person.kid, person.key())
 
 
-def legal(draft: LegalToken, person: PersonKey) -> str:
+def legal(draft: LegalToken, person: Signer) -> str:
     """The legal token of a draft, after the checks that it will meet. Raises AuthorizationError, ConfigurationError."""
     particulars.check_legal(draft)
     return sign(draft, person)
 
 
 def carrier(
-    legal_text: str, policy_sha256: str, person: PersonKey, iaps: Iterable[str] = ()
+    legal_text: str, policy_sha256: str, person: Signer, iaps: Iterable[str] = ()
 ) -> str:  # fmt: skip
     """The carrier token for one legal token. Raises AuthorizationError, ConfigurationError."""
     order = jws.decode(jws.split(legal_text).payload, LegalToken)
@@ -77,7 +77,7 @@ def carrier(
 
 
 def legal_extension(
-    legal_text: str, after: str, *, not_after_s: int, court: str, judge: str, document_sha256: str, person: PersonKey
+    legal_text: str, after: str, *, not_after_s: int, court: str, judge: str, document_sha256: str, person: Signer
 ) -> str:  # fmt: skip
     """The legal reviewer's token of an extension; `after` is the extension before it, empty for the first.
 
@@ -93,7 +93,7 @@ def legal_extension(
     return sign(token, person)
 
 
-def carrier_extension(carrier_text: str, extension: str, policy_sha256: str, person: PersonKey) -> str:
+def carrier_extension(carrier_text: str, extension: str, policy_sha256: str, person: Signer) -> str:
     """The carrier authorizer's approval of an extension. Raises AuthorizationError, ConfigurationError."""
     order = jws.decode(jws.split(carrier_text).payload, CarrierToken)
     token = CarrierExtension(
@@ -105,9 +105,7 @@ def carrier_extension(carrier_text: str, extension: str, policy_sha256: str, per
     return sign(token, person)
 
 
-def call_back(
-    legal_text: str, *, number: str, called_s: int, answered_by: str, confirmed: bool, person: PersonKey
-) -> str:
+def call_back(legal_text: str, *, number: str, called_s: int, answered_by: str, confirmed: bool, person: Signer) -> str:
     """What a second person learned from the agency of an emergency order. Raises AuthorizationError,
     ConfigurationError."""
     order = jws.decode(jws.split(legal_text).payload, LegalToken)
@@ -121,7 +119,7 @@ def call_back(
 
 
 def command(
-    act: Act, case: str, carrier_sha256: str, sequence: int, person: PersonKey, *, dde: bool, lab: bool,
+    act: Act, case: str, carrier_sha256: str, sequence: int, person: Signer, *, dde: bool, lab: bool,
     extension_sha256: str = "",
 ) -> str:  # fmt: skip
     """An officer's act; `extension_sha256`, of the carrier's token, for an extension. Raises ConfigurationError."""
@@ -133,7 +131,7 @@ def command(
     return sign(draft, person)
 
 
-def revocation(case: str, token_sha256: str, reason: str, person: PersonKey, *, lab: bool) -> str:
+def revocation(case: str, token_sha256: str, reason: str, person: Signer, *, lab: bool) -> str:
     """The withdrawal of a legal or carrier token. Raises ConfigurationError."""
     draft = Revocation(
         type="revocation", case=case, token_sha256=token_sha256, reason=reason, issued_s=now_s(), nonce=nonce(),

@@ -11,7 +11,7 @@ from mediation.administration.acting import PENDING_ENTRY, accepted
 from mediation.administration.store import PENDING, Stored
 from mediation.core import authorization, entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import Command, State
+from mediation.core.case import Act, Command, State
 from mediation.core.check import Check
 from mediation.core.control import Filing
 from mediation.core.errors import AuthorizationError
@@ -58,6 +58,8 @@ def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stor
     state = State.FILED
     for text, (command, key) in zip(filing.commands, acts, strict=True):
         authorization.check_dates(command, key, now_ns // NS)
+        if command.act is Act.ACTIVATE:
+            authorization.check_senior_officer(trust, now_ns // NS)
         records.append(accepted(text, command, key.person, legal_sha256, time_us))
         state = acting.after(state, command.act)
     stored = Stored(

@@ -20,10 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from mediation.administration import roster
 from mediation.administration.keys import PersonKey, new_person, read_person, write_person, write_private
 from mediation.core.case import ContentDestination, Destination, Role
 from mediation.core.errors import ConfigurationError
-from mediation.core.trust import Key
+from mediation.core.roster import ANY_AGENCY, FOUNDERS, AnyAction, Contact, Roster, line
 from mediation.runtime.config import Site
 
 PERSONS = {
@@ -33,7 +34,8 @@ PERSONS = {
     Role.AUDITOR: "lab-auditor",
 }
 AGENCY = "LAB-AGENCY"
-DIRECTORY_NUMBER = "+1 555 0100"
+APPOINTMENT = b"LAB letter of appointment: nobody was appointed"
+DIRECTORY_NUMBER = "+12125550199"  # 555-0100 to 555-0199 are kept for fiction
 DAYS = 730
 POINT_TABLE = """\
 # The lab's point of interception, whose certificate and key lie here. To be heard, it goes into config.toml.
@@ -45,16 +47,27 @@ certificate_sha256 = "{pin}"
 """
 
 
-def make(site: Site) -> dict[Role, list[Key]]:
-    """Writes the lab's private keys and certificates; returns what goes into the key rings. Raises OSError."""
+def make(site: Site, origin: str) -> str:
+    """Writes the lab's private keys and certificates; returns the founding line of its roster, approved by the lab's
+    executives. Raises OSError."""
     site.lab_dir.mkdir(mode=0o700)
-    rings: dict[Role, list[Key]] = {}
-    for role, person in PERSONS.items():
-        key = new_person(role, person, int(time.time()), lab=True)
-        write_person(site.lab_dir / f"{role}.json", key)
-        rings[role] = [key.ring_key()]
+    now = int(time.time())
+    document = hashlib.sha256(APPOINTMENT).hexdigest()
+    executives = [new_person(Role.EXECUTIVE, f"lab-executive-{n}", now, lab=True) for n in range(1, FOUNDERS + 1)]
+    persons = [new_person(role, person, now, lab=True) for role, person in PERSONS.items()]
+    names = [f"executive-{n}" for n in range(1, FOUNDERS + 1)] + [str(role) for role in PERSONS]
+    actions: list[AnyAction] = []
+    for name, key in zip(names, [*executives, *persons], strict=True):
+        write_person(site.lab_dir / f"{name}.json", key)
+        member = roster.Member(name=f"LAB {name}", function=f"LAB {key.role}", key=key.ring_key())
+        appointment = roster.appoint(
+            member, key.role, key.not_before_s, key.not_after_s, document, senior=key is executives[0]
+        )
+        actions += [appointment, roster.enroll(key.ring_key())]
+    actions.append(Contact(agency=ANY_AGENCY, number=DIRECTORY_NUMBER, from_s=now - 60))
+    change = roster.draft(Roster(origin, lab=True), actions, now)
     _make_certificates(site)
-    return rings
+    return line(roster.approve(change, key) for key in executives)
 
 
 def person(site: Site, role: Role) -> PersonKey:
@@ -62,6 +75,13 @@ def person(site: Site, role: Role) -> PersonKey:
     if not site.lab:
         raise ConfigurationError("this is no lab site: it has no lab persons; give --key")
     return read_person(site.lab_dir / f"{role}.json")
+
+
+def executives(site: Site) -> list[PersonKey]:
+    """Those who found the lab, in order; the first is the senior officer. Raises ConfigurationError on a real site."""
+    if not site.lab:
+        raise ConfigurationError("this is no lab site: it has no lab executives")
+    return [read_person(site.lab_dir / f"executive-{n}.json") for n in range(1, FOUNDERS + 1)]
 
 
 def destination(site: Site, content: ContentDestination | None = None) -> Destination:

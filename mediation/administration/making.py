@@ -1,4 +1,5 @@
-"""Makes a site: configuration, key rings, the ledger with its first entry, the store, the folders with their modes.
+"""Makes a site: configuration, on a lab site its roster, the ledger with its first entry, the store, the folders with
+their modes. Nobody can act on a real site until it has been founded (`mediation person found`).
 
 Never overwrites anything. Trust of what it makes: keys/ is public and read-only to the functions; administrator/,
 ledger/, delivery/ and lab/ are private to their owner.
@@ -10,16 +11,15 @@ import secrets
 import time
 from pathlib import Path
 
-from mediation.administration import lab
-from mediation.administration.keys import LEDGER_KEY, new_ledger_key, write_ring
+from mediation.administration import lab, lab_witness, roster
+from mediation.administration.keys import LEDGER_KEY, new_ledger_key
 from mediation.administration.ledger import Ledger
 from mediation.administration.store import Store
 from mediation.core import entry
-from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError
-from mediation.core.trust import Ring
-from mediation.runtime import config
-from mediation.runtime.keys import LEDGER
+from mediation.core.roster import digest
+from mediation.runtime import config, vault, wrapping
+from mediation.runtime.keys import LEDGER, POLICY
 
 PUBLIC, PRIVATE = 0o755, 0o700
 FOLDERS = {
@@ -27,8 +27,14 @@ FOLDERS = {
 }  # fmt: skip
 
 
-def make(path: Path, *, is_lab: bool, collector_port: int = config.LAB_COLLECTOR_PORT) -> config.Site:
-    """A new site at `path`, which must not exist or be empty. Raises ConfigurationError."""
+def make(
+    path: Path, *, is_lab: bool, collector_port: int = config.LAB_COLLECTOR_PORT, wrap: wrapping.Form | None = None
+) -> config.Site:
+    """A new site at `path`, which must not exist or be empty. Raises ConfigurationError.
+
+    `wrap` says how its vault is opened. A real site without it has no vault yet (`mediation vault make`), and no
+    function of it starts.
+    """
     try:
         path.mkdir(mode=PUBLIC, parents=True, exist_ok=True)
         if any(path.iterdir()):
@@ -38,17 +44,24 @@ def make(path: Path, *, is_lab: bool, collector_port: int = config.LAB_COLLECTOR
             (path / name).chmod(mode)  # whatever the umask
         config.write_default(path, lab=is_lab, collector_port=collector_port)
         site = config.load(path)
-        keys = lab.make(site) if is_lab else {}
-        for role in Role:
-            write_ring(site.keys_dir, Ring(role=role, keys=tuple(keys.get(role, ()))))
         # A name that no other ledger has; the word LAB in it marks every checkpoint of a lab site.
         origin = f"{'LAB' if is_lab else 'mediation'}/{secrets.token_hex(8)}"
         signer = new_ledger_key(site.path / "administrator" / LEDGER_KEY, origin)
         (site.keys_dir / LEDGER).write_text(f"{signer.verifier}\n")
         (site.keys_dir / LEDGER).chmod(0o644)
-        made = entry.SiteMade(time_us=time.time_ns() // 1000, origin=origin, lab=is_lab)
+        founding = ""
+        if is_lab:
+            line = lab.make(site, origin)
+            roster.append(site.keys_dir, line)
+            founding = digest(line)
+            policy = site.keys_dir / POLICY
+            policy.write_text(lab_witness.make(site.lab_dir, signer.verifier))
+            policy.chmod(0o644)
+        if (form := wrapping.Lab() if is_lab else wrap) is not None:
+            vault.make(site, form).wipe()
+        made = entry.SiteMade(time_us=time.time_ns() // 1000, origin=origin, lab=is_lab, founding=founding)
         ledger = Ledger.create(site.ledger_dir, signer, [entry.encode(made)])
-        store = Store(site.store_path, create=True)
+        store = Store(site.store_path, None, create=True)
         store.set_head(ledger.head)
         store.close()
     except OSError as error:

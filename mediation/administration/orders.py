@@ -19,22 +19,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from mediation.administration import acting, filing, recovery
+from mediation.administration import acting, filing, recovery, roster
 from mediation.administration.acting import PENDING_ENTRY
 from mediation.administration.alarms import Alarms
+from mediation.administration.asking import Told
 from mediation.administration.books import Books
+from mediation.administration.heads import Heads, open_witnesses, refuse_other
 from mediation.administration.keys import LEDGER_KEY, read_ledger_key
 from mediation.administration.ledger import Entered, Ledger
 from mediation.administration.store import Store, Stored
 from mediation.administration.timetable import Timetable
 from mediation.core import alarm, entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import ENDED, LIFE, LIVE, RUNNING, Command, Event, Revocation, State, TaskRequest
+from mediation.core.case import ENDED, LIFE, LIVE, RUNNING, Act, Command, Event, Revocation, State, TaskRequest
 from mediation.core.check import Check
 from mediation.core.control import Extending, Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
+from mediation.runtime import vault
 from mediation.runtime.config import Site
-from mediation.runtime.keys import load_trust
+from mediation.runtime.keys import load_trust, read_verifier
 
 
 class Orders:
@@ -43,27 +46,38 @@ class Orders:
     `changed` is called with each order whose task must be armed, changed or stopped, after it is durable.
     """
 
-    def __init__(self, site: Site, now_ns: int, changed: Callable[[Stored], None] = lambda _: None) -> None:
-        """Opens and verifies everything. Raises ConfigurationError or LedgerError."""
+    def __init__(
+        self, site: Site, now_ns: int, changed: Callable[[Stored], None] = lambda _: None, *,
+        told: tuple[Told, ...] = (),
+    ) -> None:  # fmt: skip
+        """Opens and verifies everything; `told` is what each witness remembers of the ledger. Raises ConfigurationError
+        or LedgerError."""
         self.site = site
         self.changed = changed
+        self.followed: Callable[[], None] = lambda: None  # there is a newly witnessed head
+        self.roster_changed: Callable[[], None] = lambda: None
+        self.revoked: Callable[[str], None] = lambda _: None
         self.counters: Counter[str] = Counter()
         self.held: set[str] = set()  # orders whose store is older than the ledger
-        self._store = Store(site.store_path)
+        self._store = Store(site.store_path, vault.unlock(site))
         try:
             seen = recovery.Seen()
             signer = read_ledger_key(site.path / "administrator" / LEDGER_KEY)
             least = self._store.head(signer.verifier.name)
             self.ledger = Ledger(site.ledger_dir, signer, least=least, on_record=seen.read)
-            self.trust = load_trust(site, self._store.revoked() | seen.revoked)
-            if self.trust.ledger.public != self.ledger.verifier.public:
+            if read_verifier(site.keys_dir).public != signer.verifier.public:
                 raise ConfigurationError("keys/ledger.pub is not the key of this site's ledger")  # noqa: TRY301
+            roster.recover(site, seen.changes)
+            self.trust = load_trust(site, self._store.revoked() | seen.revoked)
+            roster.check_entered(self.trust.roster, seen.changes, seen.founding)
             self._orders: dict[str, Stored] = {}
             self._cases: dict[str, list[Stored]] = {}
             self._timetable = Timetable()
-            self._logged: dict[str, Stored] = {}  # activated, and not yet under a head that the witnesses cosigned
+            self._unwitnessed: dict[str, Stored] = {}  # orders with an act above the witnessed head
+            self.requests_seen = seen.requests
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
             self.alarms = Alarms(self._books, self.counters, seen.alarms)
+            self._books.heads = self.heads = self._open_heads(told, now_ns)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
             self._store.close()
@@ -120,9 +134,13 @@ class Orders:
                 self._store.filed(order.carrier_sha256, order.filed)
                 for sequence, (_, place) in enumerate(order.commands, 1):
                     self._store.entered(order.carrier_sha256, sequence, place)
+                self._await_witnesses(order, now_ns)
                 self._store.set_state(order.carrier_sha256, order.state)
         for order, _ in accepted:
             self._hold(order)
+            if order.state in RUNNING:
+                self._begun(order, now_ns)
+                self.changed(order)
         self.advance(now_ns)
         return results
 
@@ -142,48 +160,77 @@ class Orders:
         """Withdrawals of tokens, one after the other."""
         return [self._guarded(text, partial(self._revoke_one, text, now_ns), now_ns) for text in texts]
 
+    def revocations(self, now_ns: int) -> list[str]:
+        """The signed texts of the withdrawals that can still matter: of orders whose window has not ended."""
+        open_ = {o.carrier_sha256 for o in self._orders.values() if now_ns < o.not_after_s * NS}
+        return self._store.revocations(open_)
+
+    def change_roster(self, approvals: Sequence[str], now_ns: int) -> Result:
+        """A change of persons, roles, keys or contacts: entered, then in force here and told to the functions. Orders
+        that its signers' dates no longer carry are revoked by it."""
+        try:
+            changed = roster.change(self.trust, approvals, self.site, self._books, now_ns)
+        except AuthorizationError as error:
+            return self._books.refuse(error, "".join(approvals), now_ns)
+        self.trust = changed.trust
+        self.roster_changed()  # the functions stop what does not stand before this process has looked for it
+        fallen = [o for o in self._orders.values() if o.state not in ENDED and not roster.stands(o, self.trust)]
+        for order in fallen:
+            order.state = LIFE[order.state, Event.REVOKE]
+        self._books.enter([roster.fallen(o, changed, now_ns) for o in fallen], stop=True)
+        with self._books.saving(stop=True):
+            for order in fallen:
+                self._store.set_state(order.carrier_sha256, order.state)
+        for order in fallen:
+            self.changed(order)
+        return Result()
+
     def advance(self, now_ns: int) -> None:
-        """Begins and ends the windows that are due, takes orders further that the witnesses have seen, and announces
-        ends."""
+        """Begins and ends the windows that are due, and announces ends."""
         now_s = now_ns // NS
-        moved: dict[str, Stored] = {}
-        ended: list[entry.Record] = []
         looked = [self._orders[carrier] for carrier in self._timetable.due(now_s)]
-        for order in [*self._logged.values(), *looked]:
-            before = order.state
+        ended: list[Stored] = []
+        begun: list[Stored] = []
+        for order in looked:
             if order.state not in ENDED and now_s >= order.not_after_s:
-                self._end(order, ended, now_ns)
-            elif order.state is State.LOGGED and self.proven(order):
-                order.state = LIFE[order.state, Event.WITNESS]
-                order.state = LIFE[order.state, Event.BEGIN if now_s >= order.not_before_s else Event.AWAIT]
+                ended.append(order)
             elif order.state is State.WAITING and now_s >= order.not_before_s:
                 order.state = LIFE[order.state, Event.BEGIN]
-            if order.state is not before:
-                moved[order.carrier_sha256] = order
-            if order.state is State.ACTIVE and order.state is not before and not order.emergency:
-                for emergency in self._replaced(order):
-                    self._end(emergency, ended, now_ns, by=order.carrier_sha256)
-                    moved[emergency.carrier_sha256] = emergency
-        if moved:
-            self._books.enter(ended, stop=True)
+                begun.append(order)
+        self._end(ended, now_ns)
+        if begun:
             with self._books.saving(stop=True):
-                for order in moved.values():
+                for order in begun:
                     self._store.set_state(order.carrier_sha256, order.state)
-            for order in moved.values():
-                self._logged.pop(order.carrier_sha256, None)
-                if order.state is not State.WAITING:
-                    self.changed(order)
-        for order in {order.carrier_sha256: order for order in (*looked, *moved.values())}.values():
+            for order in begun:
+                self._begun(order, now_ns)
+                self.changed(order)
+        for order in looked:
             self._announce(order, now_ns)
 
-    def _end(self, order: Stored, ended: list[entry.Record], now_ns: int, by: str = "") -> None:
-        order.state = LIFE[order.state, Event.END]
-        record = entry.Expired(time_us=now_ns // 1000, case=order.case, carrier_sha256=order.carrier_sha256, by=by)
-        ended.append(record)
+    def _begun(self, order: Stored, now_ns: int) -> None:
+        """An order runs from now on: the emergency order of its case, in whose place it comes, is over."""
+        if not order.emergency:
+            others = [other for other in self.of_case(order.case) if other.emergency and other.state not in ENDED]
+            self._end(others, now_ns, by=order.carrier_sha256)
 
-    def _replaced(self, order: Stored) -> list[Stored]:
-        """The emergency orders of the case in whose place an ordinary order comes."""
-        return [other for other in self.of_case(order.case) if other.emergency and other.state not in ENDED]
+    def _end(self, ended: Sequence[Stored], now_ns: int, by: str = "") -> None:
+        if not ended:
+            return
+        for order in ended:
+            order.state = LIFE[order.state, Event.END]
+        self._books.enter(
+            [
+                entry.Expired(time_us=now_ns // 1000, case=order.case, carrier_sha256=order.carrier_sha256, by=by)
+                for order in ended
+            ],
+            stop=True,
+        )
+        with self._books.saving(stop=True):
+            for order in ended:
+                self._store.set_state(order.carrier_sha256, order.state)
+        for order in ended:
+            self.changed(order)
 
     def _announce(self, order: Stored, now_ns: int) -> None:
         """The alarm that is due before an order's end, and the one when an emergency has run out."""
@@ -205,29 +252,91 @@ class Orders:
         """What the functions answered: the second entry of "log before act"."""
         self._books.note(records, stop=True)
 
-    def note(self, record: entry.Record) -> None:
-        """An entry about the administrator itself."""
-        self._books.note([record], stop=False)
+    def note(self, *records: entry.Record, stop: bool = False) -> None:
+        """Entries about the administrator itself; with `stop` a ledger that cannot be written does not raise."""
+        self._books.note(records, stop=stop)
 
     # --- what is asked of an order ---------------------------------------------------------------------------------
 
     def wanted(self, order: Stored) -> bool:
-        """Whether the functions should have its task now; a suspended one they keep."""
-        return (
-            (order.state in RUNNING or order.state is State.SUSPENDED)
-            and order.carrier_sha256 not in self.held
-            and self.proven(order)
-        )
+        """Whether the functions should have its task now: only by acts that a quorum of the witnesses has seen.
 
-    def proven(self, order: Stored) -> bool:
-        """Whether all its acts stand under the published head."""
-        return all(0 <= place.index < self.ledger.size for place in order.entries)
+        A suspended task they keep. One that was suspended is not shown without the act that did it.
+        """
+        if order.carrier_sha256 in self.held or (order.state not in RUNNING and order.state is not State.SUSPENDED):
+            return False
+        shown, _ = self.standing(order)
+        return shown > 0 and (shown == len(order.commands) or shown >= order.suspended_at)
+
+    def standing(self, order: Stored) -> tuple[int, bool]:
+        """How many of its acts the functions can be shown, and whether a later one has switched digits off.
+
+        What narrows need not wait for the witnesses, and must not be undone by showing the acts before it.
+        """
+        shown = 0
+        while shown < len(order.commands) and self.heads.covers(order.commands[shown][1].index):
+            shown += 1
+        if shown == len(order.commands):
+            return shown, False
+        return shown, not jws.decode(jws.split(order.commands[-1][0]).payload, Command).dde
+
+    def waiting(self, order: Stored) -> bool:
+        """Whether an act of it waits for the witnesses."""
+        return order.carrier_sha256 in self._unwitnessed and order.state not in ENDED
 
     def request(self, order: Stored) -> TaskRequest:
-        """Everything that a function needs to decide for itself, with proofs under the present checkpoint."""
-        return order.request(self.ledger.proof)
+        """Everything that a function needs to decide for itself, with proofs under the witnessed head."""
+        shown, _ = self.standing(order)
+        return order.request(self.ledger.witnessed_proof, shown)
 
     # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _open_heads(self, told: tuple[Told, ...], now_ns: int) -> Heads:
+        """The witnesses, after they were compared with the ledger. Raises ConfigurationError or LedgerError."""
+        witnesses = open_witnesses(self.site, self.trust.policy, self.ledger.verifier)
+        if witnesses is not None:
+            told += witnesses.states_at_once(now_s=now_ns // NS)
+        refuse_other(told, self.ledger)
+        heads = Heads(self.site, self.ledger, self.trust, witnesses)
+        heads.witnessed = self._witnessed
+        heads.enter = self._enter_outage
+        return heads
+
+    def _enter_outage(self, record: entry.Record) -> None:
+        self._books.note([record], stop=True)
+
+    def _witnessed(self, now_ns: int) -> None:
+        """A newly witnessed head: what waited for it may be told to the functions."""
+        self.followed()
+        shown = [o for o in self._unwitnessed.values() if self.standing(o)[0] == len(o.commands)]
+        if not shown:
+            return
+        for order in shown:
+            del self._unwitnessed[order.carrier_sha256]
+            self._await_witnesses(order, now_ns)
+            if order.state is State.WAITING:
+                self._timetable.add(order)
+        with self._books.saving(stop=True):
+            for order in shown:
+                self._store.set_state(order.carrier_sha256, order.state)
+        for order in shown:
+            if order.state in RUNNING:
+                self._begun(order, now_ns)
+            self.changed(order)
+        self.advance(now_ns)
+
+    def _await_witnesses(self, order: Stored, now_ns: int) -> None:
+        """Moves an order on whose activation a quorum has seen; notes one with an act that none has seen yet."""
+        if order.state in ENDED:
+            return
+        shown, _ = self.standing(order)
+        if shown < len(order.commands):
+            self._unwitnessed[order.carrier_sha256] = order
+        if shown and order.state is State.LOGGED:
+            order.state = LIFE[order.state, Event.WITNESS]
+        if order.state is State.WITNESSED:
+            begun = now_ns >= order.not_before_s * NS
+            order.state = LIFE[order.state, Event.BEGIN if begun else Event.AWAIT]
 
     def _examine_filing(self, filed: Filing, cases: set[str], now_ns: int) -> tuple[Stored, list[entry.Record]]:
         """One order, ready to be stored, with its entries; `cases` are those of the same batch."""
@@ -263,17 +372,21 @@ class Orders:
         place = entered[-1] if entered else PENDING_ENTRY  # pending: a stop whose entry is owed
         order.commands.append((text, place))
         order.state = acted.state
+        if pair is not None and filed is not None:
+            order.extensions.append((*pair, entered[0]))
+            order.not_after_s = filed.not_after_s
+            self._timetable.add(order)
+        self._await_witnesses(order, now_ns)
         with self._books.saving(stop=stop):
             self._store.entered(carrier, sequence, place)
             self._store.set_state(carrier, order.state)
-            if pair is not None and filed is not None:
-                order.extensions.append((*pair, entered[0]))
-                order.not_after_s = filed.not_after_s
+            if filed is not None:
                 self._store.extended(carrier, len(order.extensions), entered[0], order.not_after_s)
-                self._timetable.add(order)
+        if acted.command.act is Act.ACTIVATE and order.state in RUNNING:
+            self._begun(order, now_ns)
         self.changed(order)
-        if order.state is State.LOGGED:
-            self._logged[carrier] = order
+        if order.state is State.WAITING:
+            self._timetable.add(order)
             self.advance(now_ns)
         return order
 
@@ -294,6 +407,7 @@ class Orders:
             self._store.add_revocation(token, order.carrier_sha256, text)
             self._store.set_state(order.carrier_sha256, order.state)
         self.changed(order)
+        self.revoked(text)
         return order
 
     def _guarded(self, text: str, act: Callable[[], Stored], now_ns: int) -> Result:
@@ -308,17 +422,20 @@ class Orders:
         self._cases.setdefault(order.case, []).append(order)
         if order.state not in ENDED:
             self._timetable.add(order)
-        if order.state is State.LOGGED:
-            self._logged[order.carrier_sha256] = order
 
     def _recover(self, seen: recovery.Seen, known: int, now_ns: int) -> None:
         """Brings the store to what the ledger says, and both to now."""
         for order, held in recovery.recover(self._store, seen):
             if held:
                 self.held.add(order.carrier_sha256)
+            before = order.state
+            self._await_witnesses(order, now_ns)
+            if order.state is not before:
+                self._store.set_state(order.carrier_sha256, order.state)
             self._hold(order)
         self.counters["orders_held"] = len(self.held)
         if self.ledger.size > known or self.ledger.interrupted:
             self._books.enter([entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)])
         self._store.set_head(self.ledger.head)
+        self._books.show(now_ns // 1000)
         self.advance(now_ns)

@@ -32,6 +32,9 @@ class Seen(msgspec.Struct):
     call_backs: dict[str, Entered] = {}
     suspended: dict[str, bool] = {}  # by the order's carrier token, as the last such act says
     alarms: set[tuple[str, str, str]] = set()
+    founding: str = ""  # SHA-256 of the roster's first line, on a lab site
+    changes: dict[int, str] = {}  # SHA-256 of the roster's lines by number
+    requests: dict[str, int] = {}  # signed requests that were accepted, each with its second: none is accepted twice
 
     def read(self, line: tiles.Line, record: entry.Record) -> None:
         match record:
@@ -58,6 +61,12 @@ class Seen(msgspec.Struct):
                 self.revoked.add(record.token_sha256)
             case entry.Expired():
                 self.ended.setdefault(record.carrier_sha256, State.EXPIRED)
+            case entry.SiteMade():
+                self.founding = record.founding
+            case entry.RosterChanged():
+                self.changes[record.number] = record.change_sha256
+            case entry.CaseRead() | entry.SampleDrawn():
+                self.requests[record.request_sha256] = record.time_us // 1_000_000
             case _:
                 pass
 

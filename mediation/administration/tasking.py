@@ -23,6 +23,7 @@ from mediation.administration.store import Stored
 from mediation.core import authorization, entry, x1
 from mediation.core.authorization import NS
 from mediation.core.case import ENDED, State, TaskRequest
+from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
 from mediation.runtime import log, sockets
 
@@ -32,17 +33,20 @@ OUTCOMES_AT_ONCE = 512  # answers under one checkpoint
 ADMITTED_KEPT = 512  # requests; what is on its way to one function and not yet to the other
 REPORT_LIMIT_S = 2.0
 RECEIVE_OCTETS = 65_536
+MAX_SIZE_DIGITS = 16
 DONE, AWAY = "done", "away"
 
 logger = log.get("administrator")
 
 
 class _Sent(msgspec.Struct):
-    """A request on its way. `act` is armed, changed, disarmed, suspended or report."""
+    """A request on its way. `act` is armed, changed, disarmed, suspended, head, report, roster or revocation;
+    `sequence` of a head is its size."""
 
     act: str
     order: Stored | None = None
     sequence: int = 0
+    dde_off: bool = False
     report: trio.MemorySendChannel[dict[str, Any]] | None = None
 
 
@@ -52,7 +56,7 @@ class Function:
     def __init__(self, name: str, tasking: Tasking) -> None:
         self.name = name
         self.connected = False
-        self.armed: dict[str, int] = {}  # sequence of the last act it accepted, by carrier token
+        self.armed: dict[str, tuple[int, bool]] = {}  # the acts it accepted and whether less digits, by carrier token
         self.answers: dict[str, str] = {}  # DONE or the check it refused by, by carrier token
         self._tasking = tasking
         self._stops: dict[str, Stored] = {}
@@ -60,9 +64,13 @@ class Function:
         self._arms: dict[str, Stored] = {}
         self._reports: deque[trio.MemorySendChannel[dict[str, Any]]] = deque()
         self._sent: deque[_Sent] = deque()
+        self._roster = False  # it is to be told of the roster before anything is armed
+        self._revocations: deque[str] = deque()
         self._busy: Counter[str] = Counter()
         self._wake = trio.Event()
         self.met = trio.Event()  # it was connected once, and told everything
+        self._head_due = False
+        self._head_size = 0  # of the head that it saw last, as far as it is known here
 
     def want(self, order: Stored) -> None:
         """Has the function told what the order wants now; nothing while it is away."""
@@ -78,12 +86,31 @@ class Function:
             self._stops[order.carrier_sha256] = order
         self._wake.set()
 
+    def tell_roster(self) -> None:
+        """Has the function told who holds which role now; nothing while it is away."""
+        if self.connected:
+            self._roster = True
+            self._wake.set()
+
+    def tell_revocation(self, text: str) -> None:
+        """Has the function told that a token was withdrawn; nothing while it is away."""
+        if self.connected:
+            self._revocations.append(text)
+            self._wake.set()
+
     def busy(self, carrier_sha256: str | None) -> bool:
         """Whether anything (of one order) is still to be answered."""
         if carrier_sha256 is None:
-            return bool(self._stops or self._holds or self._arms or self._sent)
+            told = any(sent.order is not None or sent.act in ("roster", "revocation") for sent in self._sent)
+            return bool(self._stops or self._holds or self._arms or told or self._roster or self._revocations)
         waiting = (self._stops, self._holds, self._arms)
         return any(carrier_sha256 in each for each in waiting) or self._busy[carrier_sha256] > 0
+
+    def follow(self) -> None:
+        """Has the function told of the witnessed head, before anything that is proven under it."""
+        if self.connected and self._tasking.orders.ledger.witnessed.size:
+            self._head_due = True
+            self._wake.set()
 
     async def report(self) -> dict[str, Any] | None:
         """What the function says of itself; None when it is away or does not answer in time."""
@@ -124,6 +151,10 @@ class Function:
 
     async def _session(self, stream: trio.SocketStream) -> None:
         self.connected = True
+        self._head_size = 0
+        self._roster = bool(self._tasking.orders.trust.roster.lines)
+        self._revocations.extend(self._tasking.orders.revocations(self._tasking.now_ns()))
+        self.follow()
         for order in self._tasking.orders:
             # Those that ended early are told again: they may have ended while nobody was connected.
             if (
@@ -141,7 +172,7 @@ class Function:
 
     def _forget(self) -> None:
         """The connection is gone: what was under way is unknown, and all is told again at the next."""
-        self.connected = False
+        self.connected = self._roster = self._head_due = False
         waiting = [*self._arms.values(), *(sent.order for sent in self._sent if sent.order is not None)]
         for channel in (*self._reports, *(sent.report for sent in self._sent if sent.report is not None)):
             channel.close()
@@ -151,6 +182,7 @@ class Function:
             self._arms,
             self._sent,
             self._reports,
+            self._revocations,
             self._busy,
             self.armed,
             self.answers,
@@ -170,8 +202,12 @@ class Function:
                 continue
             self._tasking.move()
             self._wake = trio.Event()
-            if len(self._sent) >= WINDOW or not (self._stops or self._holds or self._arms or self._reports):
+            if len(self._sent) >= WINDOW or not self._waiting():
                 await self._wake.wait()
+
+    def _waiting(self) -> bool:
+        waiting = (self._stops, self._holds, self._arms, self._reports, self._revocations)
+        return any(waiting) or self._roster or self._head_due
 
     def _next(self) -> x1.Request | None:
         """The next request to send, noted as sent; stops first."""
@@ -185,6 +221,16 @@ class Function:
             if order.state is State.SUSPENDED:  # else it was resumed meanwhile
                 self._note(_Sent(act="suspended", order=order, sequence=order.suspended_at))
                 return x1.SuspendTask(xid=order.xid, sequence=order.suspended_at)
+        if self._roster:
+            self._roster = False
+            self._note(_Sent(act="roster"))
+            return x1.Roster(lines=self._tasking.orders.trust.roster.lines)
+        if self._revocations:
+            self._note(_Sent(act="revocation"))
+            return x1.RevokeToken(revocation=self._revocations.popleft())
+        if self._head_due:
+            self._head_due = False
+            return self._head()
         if self._reports:
             self._note(_Sent(act="report", report=self._reports.popleft()))
             return x1.ReportStatus()
@@ -192,20 +238,45 @@ class Function:
         while self._arms:
             carrier = next(iter(self._arms))
             order = self._arms.pop(carrier)
-            sequence = len(order.commands)
-            if not orders.wanted(order) or self.armed.get(carrier) == sequence:
+            shown, dde_off = orders.standing(order)
+            if not orders.wanted(order) or self.armed.get(carrier) == (shown, dde_off):
                 continue
             try:
                 request = self._tasking.admitted(order)
             except AuthorizationError as error:
                 # Nobody is told of an order that this process itself does not find good (a key left its ring …).
                 logger.error("order_not_admitted", case=order.case, check=error.check)  # noqa: TRY400
-                self._tasking.outcome(self, _Sent(act="armed", order=order, sequence=sequence), error.check)
+                self._tasking.outcome(self, _Sent(act="armed", order=order, sequence=shown), error.check)
                 continue
             new = carrier not in self.armed
-            self._note(_Sent(act="armed" if new else "changed", order=order, sequence=sequence))
-            return x1.ActivateTask(request=request) if new else x1.ModifyTask(request=request)
+            self._note(_Sent(act="armed" if new else "changed", order=order, sequence=shown, dde_off=dde_off))
+            kind = x1.ActivateTask if new else x1.ModifyTask
+            return kind(request=request, dde_off=dde_off)
         return None
+
+    def _head(self) -> x1.Head:
+        """The witnessed head, and that it contains the one before."""
+        ledger = self._tasking.orders.ledger
+        witnessed, first = ledger.witnessed, self._head_size
+        path = ledger.consistency(first, witnessed.size) if first < witnessed.size else []
+        self._note(_Sent(act="head", sequence=witnessed.size))
+        return x1.Head(checkpoint=witnessed.text, first=first, path=tuple(node.hex() for node in path))
+
+    def _followed(self, sent: _Sent, answer: x1.Answer) -> None:
+        """What came of a head. A function that saw another one last says which."""
+        if isinstance(answer, x1.Ok):
+            self._head_size = sent.sequence
+            if answer.again:  # its lease had ended: all that it held is gone
+                self.armed.clear()
+                for order in self._tasking.orders:
+                    self.want(order)
+            return
+        self._tasking.counters["heads_refused"] += 1
+        known = int(answer.detail) if answer.detail.isdigit() and len(answer.detail) < MAX_SIZE_DIGITS else 0
+        if answer.check == Check.PROOF_CONSISTENCY and 0 < known <= sent.sequence and known != self._head_size:
+            self._head_size, self._head_due = known, True
+        else:
+            logger.error("alarm_head_refused", peer=self.name, check=answer.check, size=sent.sequence)
 
     def _note(self, sent: _Sent) -> None:
         self._sent.append(sent)
@@ -228,7 +299,12 @@ class Function:
                 sent.report.send_nowait(answer.report or {})
             sent.report.close()
             return
-        assert sent.order is not None
+        if sent.act == "head":
+            self._followed(sent, answer)
+            return
+        if sent.order is None:
+            self._tasking.told(self, sent.act, answer)
+            return
         carrier = sent.order.carrier_sha256
         self._busy[carrier] -= 1
         if not self._busy[carrier]:
@@ -237,7 +313,7 @@ class Function:
             if sent.act == "disarmed":
                 self.armed.pop(carrier, None)
             elif sent.act != "suspended":
-                self.armed[carrier] = sent.sequence
+                self.armed[carrier] = (sent.sequence, sent.dde_off)
         self._tasking.outcome(self, sent, answer.check if isinstance(answer, x1.Refused) else "")
 
 
@@ -256,6 +332,9 @@ class Tasking:
         self._admitted: dict[str, TaskRequest] = {}
         self._moved = trio.Event()
         orders.changed = self.changed
+        orders.followed = self.follow
+        orders.roster_changed = self.roster_changed
+        orders.revoked = self.revoked
 
     def admitted(self, order: Stored) -> TaskRequest:
         """The request for an order, found good by this process; kept a while, since two functions are told of it.
@@ -263,7 +342,7 @@ class Tasking:
         Raises AuthorizationError.
         """
         request = self._admitted.get(order.carrier_sha256)
-        if request is None or len(request.commands) != len(order.commands):
+        if request is None or len(request.commands) != self.orders.standing(order)[0]:
             request = self.orders.request(order)
             authorization.admit(request, self.orders.trust, self.now_ns())
             self._admitted.pop(order.carrier_sha256, None)
@@ -272,11 +351,35 @@ class Tasking:
             self._admitted[order.carrier_sha256] = request
         return request
 
+    def follow(self) -> None:
+        """There is a newly witnessed head."""
+        for function in self.functions:
+            function.follow()
+        self.move()
+
     def changed(self, order: Stored) -> None:
         """An order wants something else than before."""
         self.mediator.want(order)
         if order.state in ENDED or order.state is State.SUSPENDED or not self.mediator.connected:
             self.iap.want(order)
+
+    def roster_changed(self) -> None:
+        """Persons, roles or keys are others than before."""
+        self._admitted.clear()
+        for function in self.functions:
+            function.tell_roster()
+
+    def revoked(self, text: str) -> None:
+        """A token was withdrawn: told as the signed text, so that it is remembered where it is not armed."""
+        for function in self.functions:
+            function.tell_revocation(text)
+
+    def told(self, function: Function, act: str, answer: x1.Answer) -> None:
+        """What a function said to a roster or a revocation."""
+        if isinstance(answer, x1.Refused):
+            self.counters["x1_refusals"] += 1
+            logger.error(f"{act}_refused", peer=function.name, check=answer.check)
+        self.move()
 
     def answered(self, function: Function, order: Stored) -> None:
         """The mediator has taken a task, or is gone: now the access function."""
@@ -319,13 +422,25 @@ class Tasking:
         waiting: set[str | None] = {None} if carriers is None else set(carriers)
         with trio.move_on_after(limit_s):
             while True:
-                waiting = {c for c in waiting if any(function.busy(c) for function in self.functions)}
+                waiting = {c for c in waiting if self._busy(c)}
                 if not waiting:
                     return
                 await self._moved.wait()
 
+    def _busy(self, carrier_sha256: str | None) -> bool:
+        if any(function.busy(carrier_sha256) for function in self.functions):
+            return True
+        if self.orders.heads.lost:
+            return False  # nobody can say how long that takes
+        if carrier_sha256 is None:
+            return any(self.orders.waiting(order) for order in self.orders)
+        order = self.orders.get(carrier_sha256)
+        return order is not None and self.orders.waiting(order)
+
     def answers(self, order: Stored) -> dict[str, str]:
         """What each function last answered for an order."""
+        if self.orders.waiting(order):
+            return dict.fromkeys((function.name for function in self.functions), Check.WITNESSES_AWAY.value)
         return {
             function.name: function.answers.get(order.carrier_sha256, "") if function.connected else AWAY
             for function in self.functions

@@ -3,14 +3,23 @@
     checkpoint                     the signed tree head (C2SP tlog-checkpoint)
     tile/L/N, tile/L/N.p/W         hashes, 256 a tile, partial ones by their width
     tile/entries/N[.p/W]           what the leaves are made of: the records' commitments, each after its length u16
-    records/N.jsonl                the records with their salts, 256 lines a file: not part of the public tree
-    history.jsonl                  every checkpoint that was ever signed, one JSON string a line
+    records/N.jsonl                the records with their salts, of 256 leaves a file: not part of the public tree
+    history.jsonl                  the checkpoints that were signed, one JSON string a line; of those that added padding
+                                   alone, one an hour
+    published                      the last checkpoint that the witnesses were asked about
+    witnessed                      the last one that their quorum cosigned, with the cosignatures
+    witnessed.jsonl                those before it, one JSON string a line, thinned out like the history
+
+Padding leaves have no line each: one line with a seed stands for the run of them that begins at its index and goes on
+until the next line, over files that then need not exist. The salt of the leaf at `index` is HMAC-SHA-256(seed, index
+as u64): in the tree a padding leaf cannot be told from any other.
 
 Answers for names and for cutting files apart; `ledger` writes them, `verify` judges them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 from pathlib import Path
@@ -18,6 +27,7 @@ from typing import Protocol
 
 import msgspec
 
+from mediation.core import entry
 from mediation.core.errors import LedgerError
 from mediation.core.merkle import HASH_OCTETS
 
@@ -27,14 +37,48 @@ ENTRY_OCTETS = 2 + HASH_OCTETS  # a commitment after its length
 MAX_FILE_OCTETS = 16 << 20  # 256 records of MAX_RECORD_OCTETS, JSON-escaped, fit four times over
 MAX_HISTORY_OCTETS = 1 << 30  # three million checkpoints
 CHECKPOINT, HISTORY = "checkpoint", "history.jsonl"
+PUBLISHED, WITNESSED, WITNESSED_HISTORY = "published", "witnessed", "witnessed.jsonl"
+SEED_OCTETS = 32
+HMAC_BLOCK_OCTETS = 64  # of SHA-256, RFC 2104 §2
 
 
-class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of a records file. `salt` in hex; `record` is the exact text that was committed to."""
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One line of a records file, of one of three forms; salts, seeds and hashes in hex.
+
+    `salt` and `record`: one entry, `record` being the exact text that was committed to. `seed` and `record`: padding
+    from `index` on. `destroyed`: the record and its salt were destroyed, under the certificate with this SHA-256.
+    """
 
     index: int
-    salt: str
-    record: str
+    salt: str = ""
+    record: str = ""
+    seed: str = ""
+    destroyed: str = ""
+
+
+class Padding:
+    """A run of padding: what stands in the tree at an index. Raises ValueError for a seed that is none."""
+
+    def __init__(self, seed: str, record: str) -> None:
+        octets = bytes.fromhex(seed)
+        if len(octets) != SEED_OCTETS or not isinstance(entry.decode(record), entry.Padding):
+            raise ValueError("not a run of padding")
+        key = octets.ljust(HMAC_BLOCK_OCTETS, b"\x00")
+        # RFC 2104 with the keyed states made once: a third of the time of hmac.digest, for millions of leaves.
+        self._inner = hashlib.sha256(bytes(octet ^ 0x36 for octet in key))
+        self._outer = hashlib.sha256(bytes(octet ^ 0x5C for octet in key))
+        self._record = record.encode()
+
+    def salt(self, index: int) -> bytes:
+        """HMAC-SHA-256(seed, index)."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(index.to_bytes(8, "big"))
+        outer.update(inner.digest())
+        return outer.digest()
+
+    def commitment(self, index: int) -> bytes:
+        """`entry.commitment` of the padding at `index`."""
+        return hashlib.sha256(self.salt(index) + self._record).digest()
 
 
 def number(n: int) -> str:
@@ -83,7 +127,7 @@ class Folder:
         self.path = path
 
     def read(self, name: str) -> bytes | None:
-        limit = MAX_HISTORY_OCTETS if name == HISTORY else MAX_FILE_OCTETS
+        limit = MAX_HISTORY_OCTETS if name in (HISTORY, WITNESSED_HISTORY) else MAX_FILE_OCTETS
         try:
             with (self.path / name).open("rb") as file:
                 octets = file.read(limit + 1)
@@ -106,7 +150,7 @@ class Folder:
 
 
 class Archive:
-    """A ledger in a tar file that `verify.export` made; nothing is ever unpacked to the disk."""
+    """A ledger in a tar file that `export` made; nothing is ever unpacked to the disk."""
 
     MAX_ARCHIVE_OCTETS = 4 << 30
 

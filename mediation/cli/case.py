@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from mediation.administration import client, drafting
-from mediation.cli.options import accepted, key_option, latest, rfc3339, signer, site_option
+from mediation.cli.options import accepted, inquire, key_option, latest, reason_option, rfc3339, signer, site_option
 from mediation.core.case import Act, Role
 from mediation.core.control import CaseList, Cases, CaseView, Perform
 from mediation.runtime import config
@@ -26,7 +26,7 @@ def group() -> None:
 
 def _perform(folder: Path, case: str, act: Act, dde: bool | None, key: Path | None) -> None:
     site = config.load(folder)
-    view = latest(client.one(site, Cases(case=case)))
+    view = latest(inquire(site, Cases(case=case), key, f"to act: {act}"))
     text = drafting.command(
         act, case, view.carrier_sha256, view.sequence + 1, signer(site, Role.OFFICER, key),
         dde=view.dde if dde is None else dde, lab=site.lab,
@@ -65,10 +65,12 @@ def dde(case: str, state: str, key: Path | None, folder: Path) -> None:
 
 @group.command("list")
 @click.option("--json", "as_json", is_flag=True)
+@key_option
+@reason_option
 @site_option
-def list_(as_json: bool, folder: Path) -> None:
-    """Lists all orders, without subjects."""
-    answer = client.one(config.load(folder), Cases())
+def list_(as_json: bool, key: Path | None, reason: str | None, folder: Path) -> None:
+    """Lists all orders that the reader may see, without subjects. The reading is entered in the ledger."""
+    answer = inquire(config.load(folder), Cases(), key, reason)
     assert isinstance(answer, CaseList)
     for view in answer.cases:
         click.echo(_json(view) if as_json else _line(view))
@@ -76,10 +78,12 @@ def list_(as_json: bool, folder: Path) -> None:
 
 @group.command()
 @click.argument("case")
+@key_option
+@reason_option
 @site_option
-def show(case: str, folder: Path) -> None:
-    """Prints the orders of CASE as JSON, oldest first, without subjects."""
-    answer = client.one(config.load(folder), Cases(case=case))
+def show(case: str, key: Path | None, reason: str | None, folder: Path) -> None:
+    """Prints the orders of CASE as JSON, oldest first, without subjects. The reading is entered in the ledger."""
+    answer = inquire(config.load(folder), Cases(case=case), key, reason)
     latest(answer)
     assert isinstance(answer, CaseList)
     for view in answer.cases:

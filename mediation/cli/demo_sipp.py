@@ -22,7 +22,9 @@ MEDIA_PORT = 6000
 CALL_LIMIT_S = 30.0  # no call of ours is longer
 BIND_LIMIT_S = 5.0
 GATE_AGAIN_S = 0.1
+LAST_PACKET_MS = 150  # sipp plays from a thread of its own, which a busy machine runs late: BYE must not cut it off
 T1_MS = 500  # RFC 3261 §17.1.1.1
+RINGING_MS = 40  # nobody takes off within a packet's way through the network: the answer could overtake the ringing
 
 REASONS = {
     100: "Trying", 180: "Ringing", 181: "Call Is Being Forwarded", 182: "Queued", 183: "Session Progress", 200: "OK",
@@ -85,7 +87,8 @@ class Party:
     def play(self, recording: Path, milliseconds: int) -> Self:
         """Sends the packets of a capture file as this party's media, and waits for their end."""
         name = quoteattr(str(recording.resolve()))
-        return self._add(f"<nop><action><exec play_pcap_audio={name}/></action></nop>").pause(milliseconds + 20)
+        self._add(f"<nop><action><exec play_pcap_audio={name}/></action></nop>")
+        return self.pause(milliseconds + LAST_PACKET_MS)
 
     def scenario(self) -> str:
         """The scenario file."""
@@ -179,8 +182,9 @@ class Called(Party):
         return self.receive("INVITE").reply(180, tag="d")
 
     def answer(self, body: str | None = None, **more: object) -> Self:
-        """200 with SDP to a first INVITE, up to its ACK."""
-        return self.reply(200, tag="d", body=session() if body is None else body, resend=True).receive("ACK")
+        """200 with SDP to a first INVITE, up to its ACK. What was said before is there when it is sent."""
+        said = session() if body is None else body
+        return self.pause(RINGING_MS).reply(200, tag="d", body=said, resend=True).receive("ACK")
 
     def accept(self, body: str) -> Self:
         """A whole INVITE within the dialog."""

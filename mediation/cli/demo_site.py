@@ -25,7 +25,7 @@ from mediation.runtime import config
 Line = dict[str, Any]  # one message, as contract `collect` prints it
 
 COMMAND_LIMIT_S = 60.0
-READY_LIMIT_S = 45.0
+READY_LIMIT_S = 120.0
 STOP_LIMIT_S = 10.0
 
 

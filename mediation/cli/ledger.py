@@ -13,9 +13,20 @@ import msgspec
 
 from mediation.administration import tiles, verify
 from mediation.administration.store import Store
-from mediation.cli.options import FILE, NEW_FILE, read_token, rfc3339, site_option, write_new
+from mediation.cli.options import (
+    FILE,
+    NEW_FILE,
+    inquire,
+    key_option,
+    read_token,
+    reason_option,
+    rfc3339,
+    site_option,
+    write_new,
+)
 from mediation.core import entry, merkle, note
 from mediation.core.case import Proof
+from mediation.core.control import Export, Part, Prove, Proved
 from mediation.core.errors import ConfigurationError, LedgerError, RemoteProtocolError
 from mediation.runtime import config
 from mediation.runtime.keys import read_verifier
@@ -72,14 +83,25 @@ def verify_(
 @group.command()
 @site_option
 @click.option("--out", required=True, type=NEW_FILE)
-def export(folder: Path, out: Path) -> None:
-    """Writes a tar with all that `verify --export` needs; the same ledger gives the same octets."""
-    site = config.load(folder)
-    octets = verify.export(tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir))
+@click.option("--open", "opened", multiple=True, help="Open only these records: a kind of entry, or case:CASE; none "
+              "opens nothing of a case. May be repeated; all is opened without it.")  # fmt: skip
+@key_option
+@reason_option
+def export(folder: Path, out: Path, opened: tuple[str, ...], key: Path | None, reason: str | None) -> None:
+    """Writes a tar for an auditor: `verify --export` and the offline verifier need nothing else. It is entered."""
+    if out.exists():
+        raise ConfigurationError(f"{out.name}: File exists")
+    cases = tuple(each.removeprefix("case:") for each in opened if each.startswith("case:"))
+    kinds = tuple(each for each in opened if not each.startswith("case:") and each != "none")
+    if unknown := set(kinds) - entry.KINDS:
+        raise click.UsageError(f"--open: {sorted(unknown)[0]} is no kind of entry")
+    wanted = Export(kinds=kinds, cases=cases) if opened else Export()
+    answer = inquire(config.load(folder), wanted, key, reason)
+    assert isinstance(answer, Part)
     try:
         with out.open("xb") as file:
-            file.write(octets)
-        out.chmod(0o600)
+            out.chmod(0o600)
+            file.write(answer.octets)
     except OSError as error:
         raise ConfigurationError(f"{out.name}: {error.strerror}") from error
 
@@ -88,11 +110,13 @@ def export(folder: Path, out: Path) -> None:
 @site_option
 @click.argument("index", type=click.IntRange(min=0))
 @click.option("--out", type=NEW_FILE, help="Instead of standard output.")
-def prove(folder: Path, index: int, out: Path | None) -> None:
-    """Prints the proof that entry INDEX stands in the ledger, for `verify --proof`."""
-    site = config.load(folder)
-    proof = verify.prove(tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir), index)
-    text = msgspec.json.format(msgspec.json.encode(proof), indent=1).decode() + "\n"
+@key_option
+@reason_option
+def prove(folder: Path, index: int, out: Path | None, key: Path | None, reason: str | None) -> None:
+    """Prints the proof that entry INDEX stands in the ledger, for `verify --proof`. It is entered."""
+    answer = inquire(config.load(folder), Prove(index=index), key, reason)
+    assert isinstance(answer, Proved)
+    text = msgspec.json.format(msgspec.json.encode(answer.proof), indent=1).decode() + "\n"
     if out is None:
         click.echo(text, nl=False)
     else:
@@ -124,7 +148,7 @@ def _check_proof(path: Path, verifier: note.Verifier) -> None:
 
 def _compare_with_store(site: config.Site, report: verify.Report) -> None:
     """The administrator's own memory of the head: it can show that the ledger was put back to an older state."""
-    store = Store(site.store_path, readonly=True)
+    store = Store(site.store_path, None, readonly=True)
     try:
         least = store.head(report.head.origin)
     finally:

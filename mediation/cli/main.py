@@ -20,6 +20,8 @@ COMMANDS = {
     "order": "mediation.cli.order:group",
     "case": "mediation.cli.case:group",
     "ledger": "mediation.cli.ledger:group",
+    "witness": "mediation.cli.witness:group",
+    "vault": "mediation.cli.vault:group",
     "preflight": "mediation.cli.preflight:command",
     "run": "mediation.cli.run:command",
     "function": "mediation.cli.function:command",

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from mediation.administration import lab
+from mediation.administration import client, lab
 from mediation.administration.keys import PersonKey, read_person
 from mediation.core.case import Role
 from mediation.core.check import Check
-from mediation.core.control import Answer, CaseList, CaseView, Result, Results
+from mediation.core.control import Answer, CaseList, CaseView, Inquiry, Result, Results
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.runtime.config import Site
 
@@ -24,6 +24,7 @@ site_option = click.option(
     "--site", "folder", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="The site."
 )
 key_option = click.option("--key", type=FILE, help="The person's key file; on a lab site the lab person's by default.")
+reason_option = click.option("--reason", help='Why; it is entered in the ledger. On a lab site "lab" by default.')
 
 _RELATIVE = re.compile(r"([+-])([0-9]{1,6})([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -60,6 +61,14 @@ def rfc3339(seconds: int) -> str:
 def signer(site: Site, role: Role, key: Path | None) -> PersonKey:
     """Who signs: the given key, or the lab's person of that role."""
     return read_person(key) if key is not None else lab.person(site, role)
+
+
+def inquire(site: Site, inquiry: Inquiry, key: Path | None, reason: str | None, role: Role = Role.OFFICER) -> Answer:
+    """The answer to a request that shows or marks case data: signed with the given key, or by the lab's person of
+    `role` on a lab site. Raises MediationError; UsageError when a real site is asked without a reason."""
+    if reason is None and not site.lab:
+        raise click.UsageError("--reason is needed: each reading is entered with one")
+    return client.inquire(site, inquiry, signer(site, role, key), reason if reason is not None else "lab")
 
 
 def read_token(path: Path) -> str:

@@ -182,7 +182,7 @@ def revoke(folder: Path, case: str, token: str, reason: str, key: Path | None) -
 
 def withdraw(site: Site, case: str, token: str, person: PersonKey, reason: str) -> None:
     """Signs and hands in a revocation of the newest order of a case. Raises MediationError."""
-    view = latest(client.one(site, Cases(case=case)))
+    view = latest(client.inquire(site, Cases(case=case), person, f"to act: revoke {token}"))
     digest = view.legal_sha256 if token == "legal" else view.carrier_sha256  # noqa: S105 - the name of a token
     text = drafting.revocation(case, digest, reason, person, lab=site.lab)
     accepted(client.one(site, Revoke(revocations=(text,))))

@@ -10,6 +10,8 @@ import datetime
 import os
 import socket
 import ssl
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,16 +20,27 @@ from cryptography import x509
 
 from mediation.access import interface, socket_filter
 from mediation.administration import tiles, verify
+from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError, MediationError
+from mediation.core.roster import FOUNDERS
 from mediation.delivery import interception_point
 from mediation.runtime import clock, config, keys, tls
 
 CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF = 12, 13, 39  # linux/capability.h
 
 
-def _key_rings(site: config.Site) -> str:
+def _roster(site: config.Site) -> str:
+    """Who is in office now; a site without a senior officer would refuse every activation."""
     trust = keys.load_trust(site)
-    return ", ".join(f"{role} {len(ring)}" for role, ring in trust.rings.items())
+    if not trust.roster.lines:
+        raise ConfigurationError("the site has no founding: mediation person found")
+    now = int(time.time())
+    count = Counter(a.role for a in trust.roster.appointments if a.at(now))
+    if trust.senior_officer(now) is None:
+        raise ConfigurationError("no senior officer is in office (47 CFR 1.20003(b)(4))")
+    if count[Role.EXECUTIVE] < FOUNDERS:
+        raise ConfigurationError(f"{count[Role.EXECUTIVE]} executives in office: two must be able to replace a third")
+    return f"{len(trust.roster.lines)} changes; " + ", ".join(f"{role} {count[role]}" for role in Role)
 
 
 def _ledger(site: config.Site) -> str:
@@ -105,7 +118,7 @@ def _spool(site: config.Site) -> str:
 
 
 CHECKS: tuple[tuple[str, Callable[[config.Site], str]], ...] = (
-    ("key rings", _key_rings),
+    ("roster", _roster),
     ("ledger", _ledger),
     ("clock", _clock),
     ("privileges", _privileges),

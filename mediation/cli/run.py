@@ -17,9 +17,10 @@ from pathlib import Path
 import click
 import trio
 
+from mediation.access import calls
 from mediation.cli.function import function_command
 from mediation.core.errors import ConfigurationError
-from mediation.runtime import config
+from mediation.runtime import config, vault
 
 START_LIMIT_S = 30.0  # a function that is not ready by then has failed
 STOP_LIMIT_S = 5.0  # after SIGTERM; then SIGKILL
@@ -37,20 +38,35 @@ class Parent:
 
     def __init__(self, site: config.Site) -> None:
         self._site = site
+        self._vault = vault.unlock(site)  # once; each function gets its own keys of it
+        self._calls = calls.anonymous()  # the access function's calls that are up outlive its process, not this one
         self._children: dict[str, trio.Process] = {}
         self._stopping = False
 
     async def _spawn(self, name: str) -> trio.Process:
         # A notify address of its own tells which function became ready; abstract, so nothing is left behind.
         environment = {**os.environ, "NOTIFY_SOCKET": f"@mediation-{os.getpid()}-{name}"}
-        with (self._site.log_dir / f"{name}.log").open("ab") as log_file:
-            return await trio.lowlevel.open_process(
-                function_command(name, self._site.path),
-                stdin=subprocess.DEVNULL,
-                stdout=log_file,
-                stderr=log_file,
-                env=environment,
-            )
+        handed: list[int] = []
+        if name in vault.PURPOSES:
+            handed.append(self._vault.hand_over(name))
+            environment[vault.FD] = str(handed[0])
+        kept = []
+        if name == "iap":
+            environment[calls.FD] = str(self._calls)
+            kept.append(self._calls)
+        try:
+            with (self._site.log_dir / f"{name}.log").open("ab") as log_file:
+                return await trio.lowlevel.open_process(
+                    function_command(name, self._site.path),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log_file,
+                    stderr=log_file,
+                    env=environment,
+                    pass_fds=[*handed, *kept],
+                )
+        finally:
+            for descriptor in handed:
+                os.close(descriptor)
 
     async def _listen(self, name: str, task_status: trio.TaskStatus[trio.Event] = trio.TASK_STATUS_IGNORED) -> None:
         """Hands back the event that the function's first READY=1 sets; listens on, so that restarts find a reader."""

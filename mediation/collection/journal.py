@@ -55,7 +55,8 @@ class Journal:
     def append(self, events: list[Sent]) -> None:
         """Into the page cache; durable after `sync`. Raises OSError, and the journal is then as before."""
         assert self.position is not None
-        octets = b"".join([record.encode(event, self.position.epoch) for event in events])
+        encode = record.Clear(self.position.epoch).encode
+        octets = b"".join([encode(event) for event in events])
         durable.write(self._descriptor, octets, self._end)
         self._end += len(octets)
         last = events[-1]
@@ -91,7 +92,7 @@ class Journal:
         start = Position(int(match[1], 16), int(match[2], 16))
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         octets = path.read_bytes()
-        scanned = record.scan(octets, start.epoch, start.sequence, at=record.SEGMENT_HEADER_OCTETS)
+        scanned = record.scan(octets, record.Clear(start.epoch), start.sequence, at=record.SEGMENT_HEADER_OCTETS)
         self.damaged = scanned.damaged + scanned.torn
         self._end = scanned.end
         if scanned.end < len(octets):

@@ -29,6 +29,7 @@ from mediation.core.case import (
     LegalToken,
     Revocation,
     Role,
+    Standing,
     Task,
     TaskRequest,
 )
@@ -129,6 +130,7 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
     if len(request.proofs) != len(request.commands):
         raise AuthorizationError(Check.PROOF_COUNT)
     last_index = proof.call_back(request, acts.order.legal.case, trust)
+    entered: list[int] = []
     extensions = iter(zip(request.extensions, acts.extensions, strict=True))
     for text, (command, officer_key), shown in zip(request.commands, acts.commands, request.proofs, strict=True):
         record = proof.proven(shown, trust, entry.CommandAccepted)
@@ -147,8 +149,10 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
         if record.time_us * 1000 > now_ns + CLOCK_SKEW_S * NS:
             raise AuthorizationError(Check.PROOF_TIME)
         check_dates(command, officer_key, entered_s)
+        entered.append(entered_s)
         if command.sequence == 1:
             check_order_dates(acts.order, entered_s)
+            check_senior_officer(trust, entered_s)
 
     legal, carrier, last = acts.order.legal, acts.order.carrier, acts.commands[-1][0]
     return Task(
@@ -167,6 +171,7 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
         sequence=last.sequence,
         lab=trust.lab,
         suspended=acts.suspended,
+        standing=_standing(acts, entered, request, trust),
     )
 
 
@@ -265,11 +270,14 @@ def _order(legal_text: str, carrier_text: str, trust: Trust, call_back: str) -> 
     return Order(legal=legal, carrier=carrier, legal_key=legal_key, carrier_key=carrier_key, call_back=called)
 
 
+def call_back_role(kid: str, trust: Trust) -> Role:
+    """Whose role a call-back's key is looked up in: an officer's, else a carrier authorizer's."""
+    return Role.OFFICER if kid in trust.rings.get(Role.OFFICER, {}) else Role.CARRIER
+
+
 def _call_back(text: str, legal: LegalToken, legal_text: str, legal_key: Key, trust: Trust) -> tuple[CallBack, Key]:
     """The call-back of an emergency order: by a second person, to the directory's number, and confirmed (SEC-30)."""
-    kid = jws.split(text).header.kid
-    role = Role.OFFICER if kid in trust.rings.get(Role.OFFICER, {}) else Role.CARRIER
-    call_back, key = signed(text, CallBack, role, trust)
+    call_back, key = signed(text, CallBack, call_back_role(jws.split(text).header.kid, trust), trust)
     distinct(legal_key, key)
     if call_back.lab is not trust.lab:
         raise AuthorizationError(Check.LAB_TOKEN)
@@ -333,7 +341,7 @@ def distinct(*keys: Key) -> None:
 
 def single_role(trust: Trust, *keys: Key) -> None:
     """Nobody who signs holds a second role, whether he uses it here or not (SEC-16)."""
-    if any(len(trust.roles_of[key.person]) != 1 for key in keys):
+    if any(key.person in trust.of_two_roles for key in keys):
         raise AuthorizationError(Check.DISTINCT_ROLES)
 
 
@@ -377,6 +385,33 @@ def check_extension_dates(extended: Extended, entered_s: int) -> None:
     check_key_dates(extended.carrier_key, extended.carrier.issued_s, entered_s)
 
 
+def check_senior_officer(trust: Trust, entered_s: int) -> None:
+    """Somebody was appointed to see to it that interceptions are lawful, when one began (47 CFR 1.20003(b)(4))."""
+    if trust.senior_officer(entered_s) is None:
+        raise AuthorizationError(Check.SENIOR_OFFICER)
+
+
+def _standing(acts: Acts, entered_s: Sequence[int], request: TaskRequest, trust: Trust) -> Standing:
+    order, first_s = acts.order, entered_s[0]
+    signers = [
+        (Role.LEGAL, order.legal_key.kid, order.legal.issued_s, first_s),
+        (Role.CARRIER, order.carrier_key.kid, order.carrier.issued_s, first_s),
+    ]
+    texts = [request.legal, request.carrier]
+    if order.call_back is not None:
+        call_back, key = order.call_back
+        signers.append((call_back_role(key.kid, trust), key.kid, call_back.issued_s, first_s))
+    extended = iter(zip(request.extensions, acts.extensions, strict=True))
+    for (command, key), at_s in zip(acts.commands, entered_s, strict=True):
+        signers.append((Role.OFFICER, key.kid, command.issued_s, at_s))
+        if command.act is Act.EXTEND:
+            extension, tokens = next(extended)
+            texts += [extension.legal, extension.carrier]
+            signers.append((Role.LEGAL, tokens.legal_key.kid, tokens.legal.issued_s, at_s))
+            signers.append((Role.CARRIER, tokens.carrier_key.kid, tokens.carrier.issued_s, at_s))
+    return Standing(tokens=tuple(jws.sha256_hex(text) for text in texts), signers=tuple(signers))
+
+
 def check_key_dates(key: Key, issued_s: int, entered_s: int) -> None:
     """The key was good when it signed, and no later act can be back-dated into its life: the ledger's time counts.
 
@@ -386,3 +421,7 @@ def check_key_dates(key: Key, issued_s: int, entered_s: int) -> None:
         raise AuthorizationError(Check.COMMAND_DATES)
     if not key.not_before_s <= issued_s < key.not_after_s or not key.not_before_s <= entered_s < key.not_after_s:
         raise AuthorizationError(Check.KEY_DATES)
+    if key.held is not None:
+        for moment_s in (issued_s, entered_s):
+            if not any(from_s <= moment_s < to_s for from_s, to_s in key.held):
+                raise AuthorizationError(Check.PERSON_DATES)

@@ -55,6 +55,7 @@ class Role(enum.StrEnum):
     CARRIER = "carrier"  # the carrier authorizer
     OFFICER = "officer"  # the officer or employee whose affirmative act activates
     AUDITOR = "auditor"
+    EXECUTIVE = "executive"  # approves changes of persons, roles and keys, with a second one; no part in any order
 
 
 class Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -232,6 +233,14 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     call_back_proof: Proof | None = None
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """By whose signatures a task stands, and when they counted: what a later change of the roster is judged against.
+    Nothing of the case. `signers`: role, kid, second of issue, second of entry; the legal reviewer first."""
+
+    tokens: tuple[str, ...] = ()  # SHA-256 of each token, whose withdrawal ends the task
+    signers: tuple[tuple[Role, str, int, int], ...] = ()
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What `authorization.admit` makes of a TaskRequest that passed every check."""
 
@@ -250,6 +259,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int  # of the last command seen
     lab: bool
     suspended: bool = False  # kept, and nothing of it is matched or delivered
+    standing: Standing = Standing()
 
 
 class State(enum.StrEnum):

@@ -87,6 +87,30 @@ class Check(enum.StrEnum):
     UNENCODABLE = "unencodable", "a field that the delivery profile cannot carry"
     IAP_UNKNOWN = "iap-unknown", "the order names an access point that the site does not have"
     REVOCATION = "revocation", "the revocation names no token of a live order of its case, or not of the signer's role"
+    # Requests at the control socket (core/request.py)
+    REQUEST = "request", "the request is not signed by a person who may make it"
+    REQUEST_DATES = "request-dates", "the request was made too long ago, or ahead of time"
+    REPLAYED = "replayed", "this very request was made before"
+    REASON = "reason", "a reading of case data needs a reason, which names no subject"
+    TOO_MANY = "too-many", "too many refused requests: wait"
+    # People, roles and keys (core/roster.py)
+    ROSTER = "roster", "the roster's change does not follow the one before it, or is not well formed"
+    ROSTER_APPROVAL = "roster-approval", "not two persons who may approve it, or one whom it concerns"
+    ROSTER_ROLES = "roster-roles", "the change would give a person a second role"
+    ROSTER_KEYS = (
+        "roster-keys",
+        "the key, or its security key, or its name is enrolled already, or is not this person's",
+    )
+    ROSTER_DATES = "roster-dates", "the change is dated back, or ends what has ended"
+    ROSTER_FOUNDING = "roster-founding", "not founded by three or more executives whom the founding itself appoints"
+    PERSON_DATES = "person-dates", "a signer did not hold the role when the act was signed or entered"
+    SENIOR_OFFICER = "senior-officer", "no senior officer was in office when the order was activated"
+    ASSERTION = "assertion", "the security key's assertion is not of this act, or the user was not verified"
+    # The witnesses
+    PROOF_WITNESSES = "proof-witnesses", "the checkpoint is not cosigned by the quorum of witnesses"
+    PROOF_CONSISTENCY = "proof-consistency", "the head does not contain the one that was seen before it"
+    WITNESSES_AWAY = "witnesses-away", "no quorum of witnesses can be reached: this must wait"
+    LEASE = "lease", "no cosigned head of the ledger was seen within the grace"
     # The kinds of orders
     TERM = "term", "longer than this type of legal authorization can run"
     EXTENSION = "extension", "the extension does not continue this order"

@@ -1,26 +1,35 @@
 """What the commands and the administrator say to each other: one JSON object a line, answered in order.
 
-Nothing in here gives authority: orders, acts and revocations travel as the signed texts they are. Sans-I/O.
+Nothing in here gives authority: orders, acts and revocations travel as the signed texts they are, and whatever shows
+case data is asked for in an envelope that a person signed, with a reason (SEC-17). Sans-I/O.
 
+    Signed    a request that shows or marks case data, in an envelope that a person signed (core/request.py):
+      Cases       where orders stand; of one case or of all               CaseList
+      Prove       the proof that one entry stands in the ledger           Proved
+      Export      the ledger and what belongs to it, for an auditor       Part, as many as it takes
+      CommitSeed  an auditor's seed, by its hash, before the audit        Done
+      Plant       an auditor's honey case                                 Done
     Submit    file orders, each with or without its activation      Results, one for each
     Perform   an officer's acts on orders that were filed           Results, one for each
     Extend    an extension with the officer's act                   Results, one for each
     Revoke    a token's withdrawal                                  Results, one for each
-    Cases     where orders stand; of one case or of all             CaseList
+    ChangeRoster  a change of persons, roles, keys or contacts      Results, one
     Settle    wait until the functions have answered everything     Results, empty
     Status    live state, without any target identity               Report
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from mediation.core.case import Act, Authority, Capability, State
+from mediation.core.case import Act, Authority, Capability, Proof, State
 from mediation.core.errors import RemoteProtocolError
 
 MAX_LINE_OCTETS = 16 << 20
+PART_OCTETS = 1 << 20  # of an export in one line
 MAX_BATCH = 1_000  # orders, acts or revocations in one request
 
 
@@ -67,8 +76,49 @@ class Revoke(_Message, frozen=True, kw_only=True):
     wait: bool = True
 
 
+class ChangeRoster(_Message, frozen=True, kw_only=True):
+    """The approvals of one change of the roster (core/roster.py): two, or all that found the site."""
+
+    approvals: tuple[str, ...]
+    wait: bool = True
+
+
 class Cases(_Message, frozen=True, kw_only=True):
     case: str | None = None
+
+
+class Prove(_Message, frozen=True, kw_only=True):
+    index: int
+
+
+class Export(_Message, frozen=True, kw_only=True):
+    """What of the records is opened: those of these kinds, and those of these cases; everything when both are None.
+    What is not opened stays a commitment in the tree."""
+
+    kinds: tuple[str, ...] | None = None
+    cases: tuple[str, ...] | None = None
+
+
+class CommitSeed(_Message, frozen=True, kw_only=True):
+    """SHA-256 of the seed that will draw the sample (SEC-18)."""
+
+    seed_sha256: str
+
+
+class Plant(_Message, frozen=True, kw_only=True):
+    """A case that nobody ordered and nothing can arm; who reads it raises an alarm (SEC-22)."""
+
+    case: str
+    agency: str
+    authority: Authority
+    not_before_s: int
+    not_after_s: int
+
+
+class Signed(_Message, frozen=True, kw_only=True):
+    """`envelope`: a compact JWS of typ "mediation-request" around the exact text of an inquiry."""
+
+    envelope: str
 
 
 class Settle(_Message, frozen=True, kw_only=True):
@@ -132,20 +182,38 @@ class Report(_Message, frozen=True, kw_only=True):
     counters: dict[str, int]
 
 
+class Proved(_Message, frozen=True, kw_only=True):
+    proof: Proof
+
+
+class Done(_Message, frozen=True, kw_only=True):
+    """Carried out; there is nothing to say."""
+
+
+class Part(_Message, frozen=True, kw_only=True):
+    """Octets of an export (base64 on the line); the one with `last` ends it."""
+
+    octets: bytes
+    last: bool
+
+
 class Failed(_Message, frozen=True, kw_only=True):
-    """The request as a whole could not be carried out."""
+    """The request as a whole could not be carried out. `check`: the check that failed, if it was one."""
 
     detail: str
+    check: str = ""
 
 
-Request = Submit | Perform | Extend | Revoke | Cases | Settle | Status
-Answer = Results | CaseList | Report | Failed
+Request = Submit | Perform | Extend | Revoke | ChangeRoster | Signed | Settle | Status
+Inquiry = Cases | Prove | Export | CommitSeed | Plant
+Answer = Results | CaseList | Report | Proved | Done | Part | Failed
 
+_inquiries: msgspec.json.Decoder[Inquiry] = msgspec.json.Decoder(Inquiry)
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 
 
-def encode(message: Request | Answer) -> bytes:
+def encode(message: Request | Inquiry | Answer) -> bytes:
     """One line, with its newline."""
     return msgspec.json.encode(message) + b"\n"
 
@@ -161,13 +229,27 @@ def decode_request(line: bytes) -> Request:
             size = len(filings)
         case Extend(extensions=extensions):
             size = len(extensions)
-        case Perform(commands=texts) | Revoke(revocations=texts):
+        case Perform(commands=texts) | Revoke(revocations=texts) | ChangeRoster(approvals=texts):
             size = len(texts)
         case _:
             size = 0
     if size > MAX_BATCH:
         raise RemoteProtocolError("control: too many in one request")
     return request
+
+
+def decode_inquiry(text: str) -> Inquiry:
+    """What an envelope holds. Raises RemoteProtocolError."""
+    try:
+        return _inquiries.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RemoteProtocolError("control: not an inquiry of this interface") from None
+
+
+def parts(octets: bytes) -> Iterator[Part]:
+    """An export in lines of bounded length, the last one marked."""
+    for at in range(0, max(len(octets), 1), PART_OCTETS):
+        yield Part(octets=octets[at : at + PART_OCTETS], last=at + PART_OCTETS >= len(octets))
 
 
 def decode_answer(line: bytes) -> Answer:

@@ -27,12 +27,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class SiteMade(Entry, frozen=True, kw_only=True, tag="site-made"):
+    """`founding`: SHA-256 of the roster's first line on a lab site; a real one is founded later, by RosterChanged 0."""
+
     origin: str
     lab: bool
+    founding: str = ""
 
 
 class KeysLoaded(Entry, frozen=True, kw_only=True, tag="keys-loaded"):
-    """The administrator started, and these are the SHA-256 of the key rings it read, by role."""
+    """The administrator started, and these are the SHA-256 of what it believes: `roster`, the last line; `founding`,
+    the first."""
 
     rings: dict[str, str]
 
@@ -87,11 +91,13 @@ class Revoked(Entry, frozen=True, kw_only=True, tag="revoked"):
 
 
 class Refused(Entry, frozen=True, kw_only=True, tag="refused"):
-    """An attempt without authority. `suppressed` counts those before it that the rate limit kept out."""
+    """An attempt without authority. `suppressed` counts those before it that the rate limit kept out; `uid` is the
+    user of the process that made a signed request (-1: not known)."""
 
     check: str
     text_sha256: str
     suppressed: int = 0
+    uid: int = -1
 
 
 class Recovered(Entry, frozen=True, kw_only=True, tag="recovered"):
@@ -112,8 +118,8 @@ class RosterChanged(Entry, frozen=True, kw_only=True, tag="roster-changed"):
     """A change of persons, roles, keys or agencies' contacts, which two persons approved (47 CFR 1.20003(a))."""
 
     number: int
-    change_sha256: str  # of the change's text
-    approvers: tuple[str, str]  # persons
+    change_sha256: str  # of the roster's line: the change with its approvals
+    approvers: tuple[str, ...]  # persons: two, or all that founded the site
 
 
 # --- the life of an order ---
@@ -256,13 +262,13 @@ class CodeIdentity(Entry, frozen=True, kw_only=True, tag="code-identity"):
 
 
 class CaseRead(Entry, frozen=True, kw_only=True, tag="case-read"):
-    """Somebody read case data, and why. `case` is empty for a list."""
+    """Somebody read case data, and why. `case` is empty for a list, an export, and what an auditor keeps to himself."""
 
     case: str
-    what: str  # list, show, certificate, ledger, export, honey
+    what: str  # list, show, certificate, ledger, export, honey (a honey case was planted; reading one is `show`)
     person: str
     reason: str
-    request_sha256: str
+    request_sha256: str  # over the signed octets of the request (core/request.py)
 
 
 class SampleDrawn(Entry, frozen=True, kw_only=True, tag="sample-drawn"):
@@ -270,7 +276,8 @@ class SampleDrawn(Entry, frozen=True, kw_only=True, tag="sample-drawn"):
 
     seed_sha256: str
     person: str
-    size: int
+    size: int  # of the ledger when the seed was committed: it draws from what stood then and since
+    request_sha256: str = ""
 
 
 Record = (
@@ -279,6 +286,8 @@ Record = (
     | Stamped | CertificateDrafted | CertificateSigned | PlanAdopted | AmendmentOpened | Reconciled | Incident
     | CodeIdentity | CaseRead | SampleDrawn
 )  # fmt: skip
+
+KINDS = frozenset(str(kind.__struct_config__.tag) for kind in Entry.__subclasses__())
 
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 

@@ -1,4 +1,5 @@
-"""One signature over one stored text: compact JWS (RFC 7515) with the fully specified algorithm "Ed25519" (RFC 9864).
+"""One signature over one stored text: compact JWS (RFC 7515) with one fully specified algorithm for each form of key:
+"Ed25519" (RFC 9864), "ES256" (RFC 7518), and the two in which a security key signs (core/key.py, core/assertion.py).
 
 Answers for the form of a signed object and for the mathematics of its signature. It may not decide whose keys count:
 that is `authorization`. What is verified is the text as stored; nothing is ever re-serialised (rule 6 of the house).
@@ -14,19 +15,20 @@ import base64
 import hashlib
 import json
 import re
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from mediation.core import assertion
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
+from mediation.core.key import ALGORITHMS, KID, SIGNATURE_OCTETS, Public
 
-ALGORITHM = "Ed25519"
+ALGORITHM = ALGORITHMS["ed25519"]
 MAX_TOKEN_OCTETS = 65_536  # 64 subjects of 255 octets and the particulars fit four times over (ours)
-SIGNATURE_OCTETS = 64  # RFC 8032 §5.1
-KID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_PLAIN = frozenset({"Ed25519", "ES256"})  # the others carry an assertion in place of a bare signature
+_KNOWN = frozenset(ALGORITHMS.values())
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 P = TypeVar("P", bound=msgspec.Struct)
@@ -69,12 +71,13 @@ def split(text: str) -> Parts:
         algorithm = msgspec.json.decode(raw_header, type=dict[str, object]).get("alg")
     except msgspec.MsgspecError:
         raise AuthorizationError(Check.STRUCTURE, "header is no JSON object") from None
-    if algorithm != ALGORITHM:
+    if algorithm not in _KNOWN:
         raise AuthorizationError(Check.ALGORITHM)
     header = decode(raw_header, Header)
     if not KID.fullmatch(header.kid):
         raise AuthorizationError(Check.STRUCTURE, "kid")
-    if len(signature) != SIGNATURE_OCTETS:
+    plain = header.alg in _PLAIN
+    if (plain and len(signature) != SIGNATURE_OCTETS) or len(signature) > assertion.MAX_OCTETS:
         raise AuthorizationError(Check.STRUCTURE, "length of the signature")
     return Parts(header=header, payload=payload, signed=text[: text.rindex(".")].encode(), signature=signature)
 
@@ -89,18 +92,30 @@ def decode(octets: bytes, kind: type[P]) -> P:
         raise AuthorizationError(Check.STRUCTURE, f"{kind.__name__}{place[0][1:] if place else ''}") from None
 
 
-def verify(parts: Parts, key: Ed25519PublicKey) -> None:
-    """Raises AuthorizationError `signature` when `key` did not sign this very text."""
-    try:
-        key.verify(parts.signature, parts.signed)
-    except InvalidSignature:
-        raise AuthorizationError(Check.SIGNATURE) from None
+class Signs(Protocol):
+    """What can sign one text: a token or a security key behind its driver. `algorithm` as in the header."""
+
+    @property
+    def algorithm(self) -> str: ...
+
+    def sign(self, octets: bytes) -> bytes: ...
 
 
-def sign(payload: msgspec.Struct, typ: str, kid: str, key: Ed25519PrivateKey) -> str:
+def verify(parts: Parts, key: Public) -> None:
+    """Raises AuthorizationError `algorithm`, `assertion` or `signature` when `key` did not sign this very text."""
+    key.verify(parts.header.alg, parts.signature, parts.signed)
+
+
+def sign(payload: msgspec.Struct, typ: str, kid: str, key: Ed25519PrivateKey | Signs) -> str:
     """The compact text of `payload`, signed. For the person's own tool; the daemon holds no person's key."""
-    header = msgspec.json.encode(Header(alg=ALGORITHM, kid=kid, typ=typ))
-    signed = f"{_encode(header)}.{_encode(msgspec.json.encode(payload))}"
+    return sign_octets(msgspec.json.encode(payload), typ, kid, key)
+
+
+def sign_octets(payload: bytes, typ: str, kid: str, key: Ed25519PrivateKey | Signs) -> str:
+    """The same over octets as they stand: for a text that several persons must sign alike."""
+    algorithm = ALGORITHM if isinstance(key, Ed25519PrivateKey) else key.algorithm
+    header = msgspec.json.encode(Header(alg=algorithm, kid=kid, typ=typ))
+    signed = f"{_encode(header)}.{_encode(payload)}"
     return f"{signed}.{_encode(key.sign(signed.encode()))}"
 
 

@@ -26,44 +26,115 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Tree:
-    """The hashes of all complete subtrees, in memory: 64 octets a leaf. Only ever appended to.
+    """The hashes of all complete subtrees. Only ever appended to. `read` is its reading function, for those below.
 
-    `read` is its reading function, for the functions below.
+    Kept in memory: every subtree of SPAN leaves or more (a quarter octet a leaf), the last incomplete span, and the
+    spans used lately. `load(n)` gives the leaf hashes of span n, SPAN * 32 octets, when it is asked for again; without
+    it all stays in memory, at about 64 octets a leaf and Python's own for each.
     """
 
-    def __init__(self, leaves: Iterable[bytes] = ()) -> None:
-        self._levels: list[list[bytes]] = [[]]
+    HEIGHT = 8
+    SPAN = 1 << HEIGHT  # the width of a tile of C2SP tlog-tiles, so that a tile is what is loaded
+    KEPT = 2_048  # complete spans kept beside `load`: half a million leaves, 60 MB (ours)
+
+    def __init__(self, leaves: Iterable[bytes] = (), *, load: Callable[[int], bytes] | None = None) -> None:
+        self._upper: list[bytearray] = [bytearray()]
+        self._open: list[list[bytes]] = [[] for _ in range(self.HEIGHT)]
+        self._closed: dict[int, list[list[bytes]]] = {}
+        self._load = load
         for leaf in leaves:
             self.append(leaf)
 
     @property
     def size(self) -> int:
-        return len(self._levels[0])
+        return self._spans * self.SPAN + len(self._open[0])
+
+    @property
+    def _spans(self) -> int:
+        return len(self._upper[0]) // HASH_OCTETS
 
     def append(self, leaf: bytes) -> None:
         """Adds one leaf hash (`leaf_hash` of its data)."""
-        level, value = 0, leaf
-        while True:
-            row = self._levels[level]
+        value = leaf
+        for row in self._open:
             row.append(value)
             if len(row) % 2:
                 return
             value = node_hash(row[-2], row[-1])
+        self._keep(self._spans, self._open)
+        self._open = [[] for _ in range(self.HEIGHT)]
+        self._push(value)
+
+    def append_span(self, root: bytes) -> None:
+        """Adds SPAN leaves by the hash over them alone; `load` must know them. Raises ValueError inside a span."""
+        if self._open[0]:
+            raise ValueError("merkle: the last span is not complete")
+        self._push(root)
+
+    def _push(self, value: bytes) -> None:
+        level = 0
+        while True:
+            row = self._upper[level]
+            row += value
+            if len(row) // HASH_OCTETS % 2:
+                return
+            value = node_hash(bytes(row[-2 * HASH_OCTETS : -HASH_OCTETS]), bytes(row[-HASH_OCTETS:]))
             level += 1
-            if level == len(self._levels):
-                self._levels.append([])
+            if level == len(self._upper):
+                self._upper.append(bytearray())
 
     def truncate(self, size: int) -> None:
         """Forgets all leaves from `size` on: for an append whose writing failed."""
-        for level, row in enumerate(self._levels):
-            del row[size >> level :]
+        span, width = divmod(size, self.SPAN)
+        if span < self._spans:
+            self._open = [list(row) for row in self._rows(span)]
+        for level, row in enumerate(self._open):
+            del row[width >> level :]
+        for level, octets in enumerate(self._upper):
+            del octets[(span >> level) * HASH_OCTETS :]
+        for n in [n for n in self._closed if n >= span]:
+            del self._closed[n]
 
     def read(self, level: int, index: int) -> bytes:
-        """Raises IndexError for a subtree that is not complete."""
-        return self._levels[level][index]
+        """Raises IndexError for a subtree that is not complete, ValueError when what `load` gives does not fit."""
+        if level >= self.HEIGHT:
+            row = self._upper[level - self.HEIGHT]
+            if not 0 <= index < len(row) // HASH_OCTETS:
+                raise IndexError("merkle: no such subtree")
+            return bytes(row[index * HASH_OCTETS : (index + 1) * HASH_OCTETS])
+        span = index >> (self.HEIGHT - level)
+        rows = self._open if span == self._spans else self._rows(span)
+        return rows[level][index - (span << (self.HEIGHT - level))]
+
+    def _rows(self, span: int) -> list[list[bytes]]:
+        """The rows of a complete span, from its leaves up to its two halves."""
+        rows = self._closed.get(span)
+        if rows is None:
+            if self._load is None or not 0 <= span < self._spans:
+                raise IndexError("merkle: no such subtree")
+            rows, top = rows_of(self._load(span))
+            if len(rows[0]) != self.SPAN or top != self.read(self.HEIGHT, span):
+                raise ValueError("merkle: what was stored is not what the tree was made of")
+            self._keep(span, rows)
+        return rows
+
+    def _keep(self, span: int, rows: list[list[bytes]]) -> None:
+        if self._load is not None and len(self._closed) >= self.KEPT:
+            del self._closed[next(iter(self._closed))]
+        self._closed[span] = rows
 
     def root(self, size: int | None = None) -> bytes:
         return root(self.size if size is None else size, self.read)
+
+
+def rows_of(leaves: bytes) -> tuple[list[list[bytes]], bytes]:
+    """The rows over a power of two of leaf hashes (one after the other), bottom first, and the hash over all."""
+    row = [leaves[at : at + HASH_OCTETS] for at in range(0, len(leaves), HASH_OCTETS)]
+    rows: list[list[bytes]] = []
+    while len(row) > 1:
+        rows.append(row)
+        row = [node_hash(row[at], row[at + 1]) for at in range(0, len(row) - 1, 2)]
+    return rows, row[0] if row else EMPTY_ROOT
 
 
 def root(size: int, read: Read) -> bytes:

@@ -1,7 +1,8 @@
-"""Signed notes (C2SP signed-note) and tree heads (C2SP tlog-checkpoint), Ed25519 only.
+"""Signed notes (C2SP signed-note) and tree heads (C2SP tlog-checkpoint), with the ledger's own Ed25519 signature.
 
 A checkpoint is three lines that a person can check by hand: the ledger's name, its size, its root hash. Answers for
-text and signature; whose key counts is the caller's.
+text and signature; whose key counts is the caller's. A ledger may sign with ML-DSA-44 as well, on a second line
+(`cosignature.Signer`, whose name is then the origin), and witnesses cosign on further ones (`cosignature`, `policy`).
 
     note        = text "\\n" signature-lines        text ends with a newline
     signature   = "— " name " " base64(key hash 4 octets || signature) "\\n"
@@ -25,8 +26,10 @@ from mediation.core.errors import RemoteProtocolError
 from mediation.core.merkle import HASH_OCTETS
 
 ED25519 = b"\x01"  # signature type of signed-note
-MAX_NOTE_OCTETS = 16_384  # a checkpoint with sixteen cosignatures of ML-DSA size needs less (ours)
-MAX_SIGNATURES = 16
+MAX_SIGNATURES = 36  # signed-note asks for 16 at least, tlog-policy for 32 witnesses; the ledger signs twice at most
+MAX_NOTE_OCTETS = 131_072  # as many lines of ML-DSA-44 size (3.3 kB each) and a checkpoint (ours)
+MAX_NAME_OCTETS = 255  # what the message of an ML-DSA-44 cosignature holds (C2SP tlog-cosignature)
+KEY_HASH_OCTETS = 4
 PRIVATE = "PRIVATE+KEY+"
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,14}")  # decimal, no leading zeros; below 2**50
@@ -44,27 +47,81 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
 
+class Signature(msgspec.Struct, frozen=True):
+    """One signature line. Whose it is, is decided by `name` and `key_hash` together."""
+
+    name: str
+    key_hash: bytes
+    octets: bytes
+
+    def line(self) -> str:
+        """The line with its newline."""
+        return f"{_DASH}{self.name} {base64.b64encode(self.key_hash + self.octets).decode()}\n"
+
+
+def valid_name(name: str) -> bool:
+    """Whether signed-note allows the key name: not empty, no space, no plus, no control character."""
+    octets = len(name.encode("utf-8", "surrogatepass"))
+    return 0 < octets <= MAX_NAME_OCTETS and not any(c.isspace() or c == "+" or c < " " for c in name)
+
+
+def key_hash(name: str, kind: bytes, public: bytes) -> bytes:
+    """SHA-256(name || 0x0A || signature type || public key)[:4]. Raises ValueError for what is no key name."""
+    if not valid_name(name):
+        raise ValueError("note: a key name has no space and no plus, and 1 to 255 octets")
+    return hashlib.sha256(name.encode() + b"\n" + kind + public).digest()[:KEY_HASH_OCTETS]
+
+
+def parse_line(line: str) -> Signature:
+    """One signature line without its newline. Raises RemoteProtocolError."""
+    name, _, encoded = line.removeprefix(_DASH).partition(" ")
+    try:
+        octets = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        octets = b""
+    # One line has one spelling: what differs in unused bits of base64 alone is refused.
+    canonical = base64.b64encode(octets).decode() == encoded
+    if not (line.startswith(_DASH) and valid_name(name) and len(octets) > KEY_HASH_OCTETS and canonical):
+        raise RemoteProtocolError("note: malformed signature line")
+    return Signature(name, octets[:KEY_HASH_OCTETS], octets[KEY_HASH_OCTETS:])
+
+
+def split(note: str) -> tuple[str, list[Signature]]:
+    """The text of a note and its signatures, none of them verified. Raises RemoteProtocolError."""
+    if len(note) > MAX_NOTE_OCTETS or any(c < " " and c != "\n" for c in note):
+        raise RemoteProtocolError("note: too long, or control characters")
+    try:
+        note.encode()
+    except UnicodeEncodeError:
+        raise RemoteProtocolError("note: not UTF-8") from None
+    text, separator, tail = note.rpartition("\n\n")
+    if not separator or not tail.endswith("\n"):
+        raise RemoteProtocolError("note: no signature block")
+    lines = tail[:-1].split("\n")
+    if len(lines) > MAX_SIGNATURES:
+        raise RemoteProtocolError("note: too many signatures")
+    return text + "\n", [parse_line(line) for line in lines]
+
+
 class Verifier:
     """A ledger's name and public key, as `keys/ledger.pub` holds them."""
 
     def __init__(self, name: str, public: bytes) -> None:
-        if not name or any(c.isspace() or c == "+" for c in name):
-            raise ValueError("note: a key name has no space and no plus")
         self.name = name
         self.public = public
-        self.hash = hashlib.sha256(name.encode() + b"\n" + ED25519 + public).digest()[:4]
+        self.hash = key_hash(name, ED25519, public)
         self._key = Ed25519PublicKey.from_public_bytes(public)
 
     @classmethod
     def parse(cls, text: str) -> Verifier:
         """From the one-line form. Raises ValueError."""
         name, _, rest = text.strip().partition("+")
-        key_hash, _, encoded = rest.partition("+")
+        hashed, _, encoded = rest.partition("+")
         octets = base64.b64decode(encoded, validate=True)
         if octets[:1] != ED25519 or len(octets) != 33:
             raise ValueError("note: not an Ed25519 verifier key")
         verifier = cls(name, octets[1:])
-        if verifier.hash.hex() != key_hash:
+        if verifier.hash.hex() != hashed:
             raise ValueError("note: the key hash does not belong to this name and key")
         return verifier
 
@@ -76,33 +133,21 @@ class Verifier:
 
         Signatures by other keys (witnesses) are passed over, as the format asks; two by this key are refused.
         """
-        if len(note) > MAX_NOTE_OCTETS or any(ord(c) < 0x20 and c != "\n" for c in note):
-            raise RemoteProtocolError("note: too long, or control characters")
-        text, separator, tail = note.rpartition("\n\n")
-        if not separator or not tail.endswith("\n"):
-            raise RemoteProtocolError("note: no signature block")
-        text += "\n"
-        lines = tail[:-1].split("\n")
-        if len(lines) > MAX_SIGNATURES:
-            raise RemoteProtocolError("note: too many signatures")
-        mine = [signature for line in lines if (signature := self._mine(line)) is not None]
-        if len(mine) != 1:
+        text, signatures = split(note)
+        if not self.signed(text, signatures):
             raise RemoteProtocolError("note: not exactly one signature by the ledger's key")
+        return text
+
+    def signed(self, text: str, signatures: list[Signature]) -> bool:
+        """Whether this key's signature stands among them, once. Raises RemoteProtocolError when it is not of `text`."""
+        mine = [one.octets for one in signatures if one.name == self.name and one.key_hash == self.hash]
+        if len(mine) != 1:
+            return False
         try:
             self._key.verify(mine[0], text.encode())
         except InvalidSignature:
             raise RemoteProtocolError("note: the signature is not of this text") from None
-        return text
-
-    def _mine(self, line: str) -> bytes | None:
-        name, _, encoded = line.removeprefix(_DASH).partition(" ")
-        try:
-            octets = base64.b64decode(encoded, validate=True)
-        except (binascii.Error, ValueError):
-            octets = b""
-        if not line.startswith(_DASH) or len(octets) < 5:
-            raise RemoteProtocolError("note: malformed signature line")
-        return octets[4:] if name == self.name and octets[:4] == self.hash else None
+        return True
 
 
 class Signer:
@@ -117,12 +162,12 @@ class Signer:
         """From the form that `private_text` gives. Raises ValueError."""
         prefix, _, rest = text.strip().partition(PRIVATE)
         name, _, rest = rest.partition("+")
-        key_hash, _, encoded = rest.partition("+")
+        hashed, _, encoded = rest.partition("+")
         octets = base64.b64decode(encoded, validate=True)
         if prefix or octets[:1] != ED25519 or len(octets) != 33:
             raise ValueError("note: not an Ed25519 signing key")
         signer = cls(name, Ed25519PrivateKey.from_private_bytes(octets[1:]))
-        if signer.verifier.hash.hex() != key_hash:
+        if signer.verifier.hash.hex() != hashed:
             raise ValueError("note: the key hash does not belong to this name and key")
         return signer
 
@@ -133,8 +178,8 @@ class Signer:
 
     def sign(self, text: str) -> str:
         """A note over `text`, which ends with a newline."""
-        signature = base64.b64encode(self.verifier.hash + self._key.sign(text.encode())).decode()
-        return f"{text}\n{_DASH}{self.verifier.name} {signature}\n"
+        signature = Signature(self.verifier.name, self.verifier.hash, self._key.sign(text.encode()))
+        return f"{text}\n{signature.line()}"
 
 
 def parse_checkpoint(text: str) -> Checkpoint:

@@ -2,12 +2,15 @@
 
     segment   64 octets of header, then records, then zeros up to the file's size
     header    magic 8, u16 version, u16 zero, u32 CRC-32 of the rest, u64 epoch, u64 first sequence, zeros
-    record    marker 4, u32 CRC-32 of the rest, u32 octets, u8 kind, u8 flags, u32 stamp error in microseconds,
+    sealed    marker 4, u32 octets, sealed (core/sealing.py): u8 kind, u8 flags, u32 stamp error in microseconds,
+              u64 sequence, u64 received ns, octets
+    clear     marker 4, u32 CRC-32 of the rest, u32 octets, u8 kind, u8 flags, u32 stamp error in microseconds,
               u64 sequence, u64 received ns, octets (all big-endian)
 
-The CRC starts from the epoch, so a record of an earlier use of the same file never passes for one of this. It finds
-accidents: a torn write, a flipped bit. It is no defence against an attacker who may write as the mediator's user; he
-could as well send what he likes. Delivered octets are protected by TLS, stored ones by the owner of the folder.
+The carrier's spool seals each record, beside its epoch and its place: one that is changed, of another epoch or of
+another agency's spool is no record. What stays to be seen is how many there are, how long, and when they were written.
+The collection function's journal is the agency's own and has the clear form, whose CRC starts from the epoch and finds
+accidents: a torn write, a flipped bit.
 
 A crash may leave any subset of the last pages written, so a bad record does not end a segment: reading goes on at the
 next marker that starts a good record of a later number, and the numbers between are reported lost (SEC-9). Octets in,
@@ -22,9 +25,10 @@ from typing import Final, NamedTuple
 
 from mediation.core.errors import LocalProtocolError, RemoteProtocolError
 from mediation.core.link import MAX_MESSAGE_OCTETS, Data, Loss, LossClass, Position, Sent
+from mediation.core.sealing import OVERHEAD_OCTETS, Sealer, SealError
 
 MAGIC: Final = b"MEDSPOOL"
-VERSION: Final = 1
+VERSION: Final = 2  # 2: sealed
 MARKER: Final = b"\xd7REC"  # no octet sequence of UTF-8 text or of our BER tags begins so
 SEGMENT_HEADER_OCTETS: Final = 64
 MAX_RECORD_OCTETS: Final = MAX_MESSAGE_OCTETS
@@ -34,6 +38,9 @@ _POSITION = struct.Struct("!QQ")
 _RECORD = struct.Struct("!4sIIBBIQQ")
 _CHECKED = struct.Struct("!IBBIQQ")  # what of the record's header stands behind its CRC
 _LOSS = struct.Struct("!QB")
+_SEALED = struct.Struct("!4sI")
+_INSIDE = struct.Struct("!BBIQQ")
+SEALED_OVERHEAD_OCTETS: Final = _SEALED.size + _INSIDE.size + OVERHEAD_OCTETS
 RECORD_HEADER_OCTETS: Final = _RECORD.size
 LOSS_RECORD_OCTETS: Final = _RECORD.size + _LOSS.size
 
@@ -67,39 +74,104 @@ def parse_segment_header(octets: bytes) -> Position:
     return Position(*_POSITION.unpack_from(body))
 
 
-def encode(event: Sent, epoch: int) -> bytes:
-    """One record. Raises LocalProtocolError when the message is longer than a record may be."""
+class _Found(NamedTuple):
+    event: Sent
+    first_number: int
+    last_number: int
+
+
+class Seals:
+    """How one spool's records of one epoch are sealed: `place` is the spool's name, of any length."""
+
+    def __init__(self, box: Sealer, place: bytes, epoch: int) -> None:
+        self._box = box
+        self._associated = epoch.to_bytes(8, "big") + place
+
+    def encode(self, event: Sent) -> bytes:
+        """One record. Raises LocalProtocolError when the message is longer than a record may be."""
+        kind, flags, error_us, sequence, received_ns, octets = _parts(event)
+        sealed = self._box.seal(_INSIDE.pack(kind, flags, error_us, sequence, received_ns) + octets, self._associated)
+        return _SEALED.pack(MARKER, len(sealed)) + sealed
+
+    def record(self, octets: bytes, at: int) -> tuple[_Found, int] | None:
+        """The record at `at` and where it ends; None when there is no good one."""
+        if at + SEALED_OVERHEAD_OCTETS > len(octets):
+            return None
+        marker, size = _SEALED.unpack_from(octets, at)
+        begin, end = at + _SEALED.size, at + _SEALED.size + size
+        if marker != MARKER or size > MAX_RECORD_OCTETS + SEALED_OVERHEAD_OCTETS or end > len(octets):
+            return None
+        try:
+            inside = self._box.open(memoryview(octets)[begin:end], self._associated)
+            kind, flags, error_us, sequence, received_ns = _INSIDE.unpack_from(inside)
+        except (SealError, struct.error):
+            return None
+        found = _event((kind, flags, error_us, sequence, received_ns), inside[_INSIDE.size :])
+        return None if found is None else (found, end)
+
+
+class Clear:
+    """Records of one epoch with a check sum alone, for what is not the carrier's."""
+
+    def __init__(self, epoch: int) -> None:
+        self._start = zlib.crc32(epoch.to_bytes(8, "big"))
+
+    def encode(self, event: Sent) -> bytes:
+        """One record. Raises LocalProtocolError when the message is longer than a record may be."""
+        kind, flags, error_us, sequence, received_ns, octets = _parts(event)
+        checked = _CHECKED.pack(len(octets), kind, flags, error_us, sequence, received_ns)
+        check = zlib.crc32(octets, zlib.crc32(checked, self._start))
+        return MARKER + check.to_bytes(4, "big") + checked + octets
+
+    def record(self, octets: bytes, at: int) -> tuple[_Found, int] | None:
+        """The record at `at` and where it ends; None when there is no good one."""
+        if at + RECORD_HEADER_OCTETS > len(octets):
+            return None
+        marker, check, size, kind, flags, error_us, sequence, received_ns = _RECORD.unpack_from(octets, at)
+        end = at + RECORD_HEADER_OCTETS + size
+        if marker != MARKER or size > MAX_RECORD_OCTETS or end > len(octets):
+            return None
+        if check != zlib.crc32(memoryview(octets)[at + 8 : end], self._start):
+            return None
+        found = _event((kind, flags, error_us, sequence, received_ns), octets[at + RECORD_HEADER_OCTETS : end])
+        return None if found is None else (found, end)
+
+
+Form = Seals | Clear
+
+
+def _parts(event: Sent) -> tuple[int, int, int, int, int, bytes]:
     if type(event) is Data:
-        octets, kind = event.octets, _MESSAGE
-        flags = 0 if event.disciplined else _UNDISCIPLINED
-        checked = _CHECKED.pack(len(octets), kind, flags, event.error_us, event.sequence, event.received_ns)
-        if len(octets) > MAX_RECORD_OCTETS:
+        if len(event.octets) > MAX_RECORD_OCTETS:
             raise LocalProtocolError("spool: message longer than a record")
-    else:
-        assert isinstance(event, Loss)
-        octets = _LOSS.pack(event.last, event.loss_class)
-        checked = _CHECKED.pack(len(octets), _LOST, 0, 0, event.first, 0)
-    check = zlib.crc32(octets, zlib.crc32(checked, seed(epoch)))
-    return MARKER + check.to_bytes(4, "big") + checked + octets
+        flags = 0 if event.disciplined else _UNDISCIPLINED
+        return _MESSAGE, flags, event.error_us, event.sequence, event.received_ns, event.octets
+    assert isinstance(event, Loss)
+    return _LOST, 0, 0, event.first, 0, _LOSS.pack(event.last, event.loss_class)
 
 
-def seed(epoch: int) -> int:
-    """What the CRC of an epoch's records starts from."""
-    return zlib.crc32(epoch.to_bytes(8, "big"))
+def _event(head: tuple[int, int, int, int, int], body: bytes) -> _Found | None:
+    kind, flags, error_us, sequence, received_ns = head
+    if kind == _MESSAGE:
+        return _Found(Data(sequence, received_ns, error_us, not flags & _UNDISCIPLINED, body), sequence, sequence)
+    if kind == _LOST and len(body) == _LOSS.size:
+        last, loss_class = _LOSS.unpack(body)
+        if last >= sequence and loss_class in set(LossClass):
+            return _Found(Loss(sequence, last, LossClass(loss_class)), sequence, last)
+    return None
 
 
-def scan(octets: bytes, epoch: int, expected: int, *, at: int = 0, limit: int | None = None) -> Scanned:
+def scan(octets: bytes, form: Form, expected: int, *, at: int = 0, limit: int | None = None) -> Scanned:
     """Reads records from `at` on, the first of which should have the number `expected`, at most `limit` events.
 
     Never raises: whatever a disk holds becomes events, an end, or a counted damage.
     """
     events: list[Sent] = []
     damaged = 0
-    start = seed(epoch)
     while limit is None or len(events) < limit:
-        found = _record(octets, at, start)
+        found = form.record(octets, at)
         if found is None or found[0].first_number < expected:
-            candidate = _resume(octets, at, start, expected)
+            candidate = _resume(octets, at, form, expected)
             if candidate is None:
                 return Scanned(events, at, damaged, any(octets[at : at + RECORD_HEADER_OCTETS]))
             at, found = candidate
@@ -112,37 +184,11 @@ def scan(octets: bytes, epoch: int, expected: int, *, at: int = 0, limit: int | 
     return Scanned(events, at, damaged, False)
 
 
-class _Found(NamedTuple):
-    event: Sent
-    first_number: int
-    last_number: int
-
-
-def _record(octets: bytes, at: int, start: int) -> tuple[_Found, int] | None:
-    """The record at `at` and where it ends; None when there is no good one."""
-    if at + RECORD_HEADER_OCTETS > len(octets):
-        return None
-    marker, check, size, kind, flags, error_us, sequence, received_ns = _RECORD.unpack_from(octets, at)
-    end = at + RECORD_HEADER_OCTETS + size
-    if marker != MARKER or size > MAX_RECORD_OCTETS or end > len(octets):
-        return None
-    if check != zlib.crc32(memoryview(octets)[at + 8 : end], start):
-        return None
-    body = octets[at + RECORD_HEADER_OCTETS : end]
-    if kind == _MESSAGE:
-        return _Found(Data(sequence, received_ns, error_us, not flags & _UNDISCIPLINED, body), sequence, sequence), end
-    if kind == _LOST and size == _LOSS.size:
-        last, loss_class = _LOSS.unpack(body)
-        if last >= sequence and loss_class in set(LossClass):
-            return _Found(Loss(sequence, last, LossClass(loss_class)), sequence, last), end
-    return None
-
-
-def _resume(octets: bytes, at: int, start: int, expected: int) -> tuple[int, tuple[_Found, int]] | None:
+def _resume(octets: bytes, at: int, form: Form, expected: int) -> tuple[int, tuple[_Found, int]] | None:
     """The next place after `at` where a good record of a later number begins, and that record."""
     at = octets.find(MARKER, at + 1)
     while at >= 0:
-        found = _record(octets, at, start)
+        found = form.record(octets, at)
         if found is not None and found[0].first_number > expected:
             return at, found
         at = octets.find(MARKER, at + 1)

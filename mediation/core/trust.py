@@ -1,41 +1,32 @@
-"""Whom a function believes: the key rings of the roles, the ledger's key, and whether the site is a lab.
+"""Whom a function believes: the persons and keys of the roster, the ledger's key, and whether the site is a lab.
 
-Answers for looking a key up in the ring of its own role and for the mathematics of its signature. It reads no file
-(`runtime.keys` does) and knows no order. An attacker who changes a key ring gains authority: rings are owned by root
-and read-only to every function.
+Answers for looking a key up in its role, with the time in which its person held that role, and for the mathematics of
+its signature. It reads no file (`runtime.keys` does) and knows no order. The roster proves itself (core/roster.py); an
+attacker who changes the pin of its founding, or the ledger's key, gains authority: both are owned by root and read-only
+to every function.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from mediation.core import jws, note, term
 from mediation.core.case import Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
+from mediation.core.key import PERSON, Key, Public
+from mediation.core.policy import Policy
+from mediation.core.roster import Appointment, Contact, Roster
 
-PERSON = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")  # lower case only: no second spelling of one person
-PUBLIC = re.compile(r"[0-9a-f]{64}")
-
-
-class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One public key of one person, as it stands in a key ring. `public` is 32 octets in hex."""
-
-    kid: str
-    person: str
-    public: str
-    not_before_s: int
-    not_after_s: int
-    lab: bool = False
+__all__ = ["PERSON", "Key", "Ring", "Trust"]
 
 
 class Ring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All keys of one role. The ring names its role, so that two files cannot be exchanged."""
+    """All keys of one role."""
 
     role: Role
     keys: tuple[Key, ...] = ()
@@ -44,25 +35,74 @@ class Ring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Trust:
     """Whom a function believes: the key rings, the ledger's key, and whether the site is a lab.
 
-    `revoked` holds the SHA-256 of tokens that this function knows to be withdrawn. Raises ValueError for a ring that
-    holds a kid twice, a key that is none, or a role twice. Not a struct: it keeps the keys in their verifying form,
-    and the last signatures that were good (0.1 ms each; ten thousand orders are proven under one checkpoint).
+    `roster` gives the rings by `Trust.of`; a Trust that is made of rings alone (tests) has only the `appointments` and
+    `contacts` it is given. `policy` says whose cosignatures make a head of the ledger count; without one, none does and
+    nothing is ever admitted. `revoked` holds the SHA-256 of tokens that this function knows to be withdrawn. Raises
+    ValueError for a ring that holds a kid twice, a key that is none, or a role twice. Not a struct: it keeps the keys
+    in their verifying form, and the last signatures that were good (0.1 ms each; ten thousand orders are proven under
+    one checkpoint).
     """
 
     CHECKPOINTS = 16
     VERIFIED = 8_192
 
-    def __init__(self, rings: Iterable[Ring], ledger: note.Verifier, *, lab: bool, revoked: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        rings: Iterable[Ring],
+        ledger: note.Verifier,
+        *,
+        lab: bool,
+        policy: Policy | None,
+        revoked: Iterable[str] = (),
+        appointments: Sequence[Appointment] = (),
+        contacts: Sequence[Contact] = (),
+    ) -> None:
         self.ledger = ledger
         self.lab = lab
+        self.policy = policy
         self.revoked = frozenset(revoked)
+        self.roster = Roster(ledger.name, lab=lab)
+        self.roster.appointments = tuple(appointments)
+        self.roster.contacts = tuple((contact, Roster.FOREVER_S) for contact in contacts)
         self.terms = term.STATUTE  # the limits of the site, which are never longer
+        self._opened: dict[str, tuple[note.Checkpoint, int]] = {}
+        self._verified: dict[bytes, None] = {}  # SHA-256 over signature, key and text
+        self._set_rings(rings)
+        holders = [(person, role) for role, keys in self.rings.items() for person in {k.person for k in keys.values()}]
+        persons = [person for person, _ in holders]
+        self.of_two_roles = frozenset(person for person in persons if persons.count(person) > 1)
+
+    @classmethod
+    def of(
+        cls, roster: Roster, ledger: note.Verifier, *, lab: bool, policy: Policy | None, revoked: Iterable[str] = ()
+    ) -> Trust:
+        """What a judged roster gives."""
+        return cls((), ledger, lab=lab, policy=policy, revoked=revoked).with_roster(roster)
+
+    def with_roster(self, roster: Roster) -> Trust:
+        """The same trust after changes of persons, roles and keys. Signatures that were good are not asked again."""
+        trust = copy.copy(self)
+        trust.roster = roster
+        rings = []
+        for role in Role:
+            held = {person: roster.held(person, role) for person in {k.person for k in roster.keys.values()}}
+            keys = (msgspec.structs.replace(key, held=held[key.person]) for key in roster.keys.values())
+            rings.append(Ring(role=role, keys=tuple(key for key in keys if key.held)))
+        trust._set_rings(rings)
+        # The roster has refused whatever would give one person two roles at an instant (`roster-roles`); who changed
+        # from one role to another holds a key in both rings, each with its own dates.
+        trust.of_two_roles = frozenset()
+        return trust
+
+    def with_revoked(self, revoked: Iterable[str]) -> Trust:
+        """The same trust, knowing of these withdrawals as well."""
+        trust = copy.copy(self)
+        trust.revoked = self.revoked | frozenset(revoked)
+        return trust
+
+    def _set_rings(self, rings: Iterable[Ring]) -> None:
         self.rings: dict[Role, dict[str, Key]] = {}
-        self._public: dict[str, Ed25519PublicKey] = {}
-        self._opened: dict[str, note.Checkpoint] = {}
-        self._verified: dict[
-            bytes, None
-        ] = {}  # SHA-256 over signature, key and text: the first two are of fixed length
+        self._public: dict[Key, Public] = {}
         for ring in rings:
             if ring.role in self.rings:
                 raise ValueError(f"key ring: {ring.role} twice")
@@ -70,21 +110,18 @@ class Trust:
             if len(self.rings[ring.role]) != len(ring.keys):
                 raise ValueError(f"key ring {ring.role}: a kid stands twice")
             for key in ring.keys:
-                if not (jws.KID.fullmatch(key.kid) and PERSON.fullmatch(key.person) and PUBLIC.fullmatch(key.public)):
-                    raise ValueError(f"key ring {ring.role}: key {key.kid[:64]!r} is malformed")
-                self._public[key.public] = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.public))
-        self.roles_of: dict[str, frozenset[Role]] = {}
-        for role, keys in self.rings.items():
-            for key in keys.values():
-                self.roles_of[key.person] = self.roles_of.get(key.person, frozenset()) | {role}
+                try:
+                    self._public[key] = Public.load(key)
+                except ValueError:
+                    raise ValueError(f"key ring {ring.role}: key {key.kid[:64]!r} is malformed") from None
 
-    def with_revoked(self, revoked: Iterable[str]) -> Trust:
-        """The same trust, knowing of these withdrawals as well."""
-        rings = (Ring(role=role, keys=tuple(keys.values())) for role, keys in self.rings.items())
-        trust = Trust(rings, self.ledger, lab=self.lab, revoked=self.revoked | frozenset(revoked))
-        trust._opened, trust._verified = self._opened, self._verified
-        trust.terms = self.terms
-        return trust
+    def senior_officer(self, at_s: int) -> Appointment | None:
+        """The senior officer in office at a second (47 CFR 1.20003(b)(4)); None when there was none."""
+        return self.roster.senior_officer(at_s)
+
+    def contact(self, agency: str, at_s: int) -> Contact | None:
+        """The agency's registered contact at a second; None when there was none, or it was younger than a day."""
+        return self.roster.contact(agency, at_s)
 
     def key(self, role: Role, kid: str) -> Key:
         """Raises AuthorizationError `key-unknown` or `key-role`."""
@@ -95,22 +132,47 @@ class Trust:
         return found
 
     def verify(self, parts: jws.Parts, key: Key) -> None:
-        """Raises AuthorizationError `signature` unless `key` signed `parts`."""
-        fact = hashlib.sha256(parts.signature + bytes.fromhex(key.public) + parts.signed).digest()
+        """Raises AuthorizationError `algorithm`, `assertion` or `signature` unless `key` signed `parts`."""
+        # The first three are of fixed length: no two different facts give the same octets.
+        fact = hashlib.sha256(
+            hashlib.sha256(parts.signature).digest()
+            + hashlib.sha256(f"{key.form} {key.rp_id} {key.public}".encode()).digest()
+            + hashlib.sha256(parts.header.alg.encode()).digest()
+            + parts.signed
+        ).digest()
         if fact not in self._verified:
-            jws.verify(parts, self._public[key.public])
+            jws.verify(parts, self._public[key])
             if len(self._verified) >= self.VERIFIED:
                 del self._verified[next(iter(self._verified))]
             self._verified[fact] = None
 
     def checkpoint(self, text: str) -> note.Checkpoint:
-        """The tree head that this site's ledger signed. Raises AuthorizationError `proof-checkpoint`."""
+        """The tree head that this site's ledger signed and a quorum of the witnesses cosigned.
+
+        Raises AuthorizationError `proof-checkpoint` or `proof-witnesses`.
+        """
+        return self._judged(text)[0]
+
+    def cosigned_s(self, text: str) -> int:
+        """Since when that head had its quorum, in seconds since 1970. Raises as `checkpoint` does."""
+        return self._judged(text)[1]
+
+    def _judged(self, text: str) -> tuple[note.Checkpoint, int]:
         found = self._opened.get(text)
         if found is None:
             try:
-                found = note.open_checkpoint(text, self.ledger)
+                head = note.open_checkpoint(text, self.ledger)
             except RemoteProtocolError:
                 raise AuthorizationError(Check.PROOF_CHECKPOINT) from None
+            if self.policy is None:
+                raise AuthorizationError(Check.PROOF_WITNESSES, "this site has no witness.policy")
+            try:
+                judged = self.policy.judge(text)
+            except RemoteProtocolError:
+                raise AuthorizationError(Check.PROOF_WITNESSES) from None
+            if not judged.quorum:
+                raise AuthorizationError(Check.PROOF_WITNESSES)
+            found = head, judged.time_s
             if len(self._opened) >= self.CHECKPOINTS:
                 del self._opened[next(iter(self._opened))]
             self._opened[text] = found

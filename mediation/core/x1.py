@@ -10,9 +10,17 @@ it, so a compromised administrator can stop interceptions but start none. Sans-I
     {"type":"DeactivateTask","id":3,"xid":"<32 hex>"}   {"type":"Ok","id":3}
     {"type":"SuspendTask","id":4,"xid":"<32 hex>","sequence":2}    {"type":"Ok","id":4}
     {"type":"ReportStatus","id":5}                      {"type":"Ok","id":5,"report":{...}}
+    {"type":"Roster","id":6,"lines":[...]}              {"type":"Ok","id":6}
+    {"type":"RevokeToken","id":7,"revocation":"..."}    {"type":"Ok","id":7}
+    {"type":"Head","id":8,"checkpoint":"...",           {"type":"Ok","id":8}
+     "first":4096,"path":["<64 hex>", ...]}
+
+A roster must continue the one that is held, and is judged here from end to end; a revocation carries its maker's
+signature. Both end at once the tasks that they leave without authority. Neither can begin anything.
 
 Stopping and suspending need no signature and never fail. A task that was stopped can never be armed again here; one
-that was suspended goes on only with a later act of an officer's.
+that was suspended goes on only with a later act of an officer's. When the lease on the ledger's heads ends
+(core/lease.py), all tasks stop, and may be armed again after a newer head: the answer to that head says `again`.
 """
 
 from __future__ import annotations
@@ -22,10 +30,11 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from mediation.core import authorization
+from mediation.core import authorization, standing
 from mediation.core.case import Task, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
+from mediation.core.lease import GRACE_NS, Lease
 from mediation.core.trust import Trust
 
 MAX_LINE_OCTETS = 8 << 20  # an order with MAX_COMMANDS acts, each with its proof, is below 4 MiB
@@ -39,17 +48,29 @@ class Pdu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 
 class ActivateTask(Pdu, frozen=True, kw_only=True, tag="ActivateTask"):
+    """`dde_off`: an act that the request cannot prove yet switched dialed digit extraction off. It narrows only."""
+
     request: TaskRequest
+    dde_off: bool = False
 
 
 class ModifyTask(Pdu, frozen=True, kw_only=True, tag="ModifyTask"):
     """The same order with more of the officer's acts: digits switched, extended, suspended or resumed."""
 
     request: TaskRequest
+    dde_off: bool = False
 
 
 class DeactivateTask(Pdu, frozen=True, kw_only=True, tag="DeactivateTask"):
     xid: str
+
+
+class Head(Pdu, frozen=True, kw_only=True, tag="Head"):
+    """A head of the ledger that the quorum cosigned, and the path to it from the one of `first` leaves (hex)."""
+
+    checkpoint: str
+    first: int = 0
+    path: tuple[str, ...] = ()
 
 
 class SuspendTask(Pdu, frozen=True, kw_only=True, tag="SuspendTask"):
@@ -63,10 +84,24 @@ class ReportStatus(Pdu, frozen=True, kw_only=True, tag="ReportStatus"):
     pass
 
 
+class Roster(Pdu, frozen=True, kw_only=True, tag="Roster"):
+    """The whole chain of changes of persons, roles and keys (core/roster.py)."""
+
+    lines: tuple[str, ...]
+
+
+class RevokeToken(Pdu, frozen=True, kw_only=True, tag="RevokeToken"):
+    """A legal or carrier token was withdrawn: the signed text itself."""
+
+    revocation: str
+
+
 class Ok(Pdu, frozen=True, kw_only=True, tag="Ok", omit_defaults=True):
-    """`report` answers ReportStatus: counters and states, by case identity at most."""
+    """`report` answers ReportStatus: counters and states, by case identity at most. `again` answers a Head: the tasks
+    had stopped for want of one, and are to be told again."""
 
     report: dict[str, Any] | None = None
+    again: bool = False
 
 
 class Refused(Pdu, frozen=True, kw_only=True, tag="Refused"):
@@ -74,7 +109,9 @@ class Refused(Pdu, frozen=True, kw_only=True, tag="Refused"):
     detail: str = ""
 
 
-Request = ActivateTask | ModifyTask | DeactivateTask | SuspendTask | ReportStatus
+Request = (
+    ActivateTask | ModifyTask | DeactivateTask | SuspendTask | ReportStatus | Roster | RevokeToken | Head
+)  # fmt: skip
 Answer = Ok | Refused
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
@@ -129,11 +166,13 @@ class Lines:
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request did to the table: the task before and after; None where there was or is none. What is suspended
-    stands in the table and is not live: `suspended` says so on either side."""
+    """What a request did to the table: the task before and after; None where there was or is none. `lapsed`: it ended
+    with the lease, and may come back. What is suspended stands in the table and is not live: `suspended` says so on
+    either side."""
 
     before: Task | None
     after: Task | None
+    lapsed: bool = False
 
 
 class TaskTable:
@@ -148,13 +187,9 @@ class TaskTable:
     MAX_STOPPED = 1_000_000  # XIDs remembered as stopped, 100 octets each; once full, nothing is armed any more (ours)
 
     def __init__(
-        self,
-        trust: Trust,
-        changed: Callable[[Change], None],
-        *,
-        kept: Callable[[Task], Task] = lambda task: task,
-        suspended: Callable[[bytes, int], None] = lambda xid, sequence: None,
-    ) -> None:
+        self, trust: Trust, changed: Callable[[Change], None], *, kept: Callable[[Task], Task] = lambda task: task,
+        grace_ns: int = GRACE_NS, suspended: Callable[[bytes, int], None] = lambda xid, sequence: None,
+    ) -> None:  # fmt: skip
         self._trust = trust
         self._changed = changed
         self._kept = kept
@@ -162,6 +197,10 @@ class TaskTable:
         self._held: dict[bytes, int] = {}  # the act that suspended an XID last: only a later one lets it go on
         self._tasks: dict[bytes, Task] = {}
         self._stopped: set[bytes] = set()
+        self.lease = Lease(grace_ns)
+        self.lapses = 0  # tasks that ended with the lease
+        self._lapsed = False
+        self.fallen = 0  # tasks that ended because a signer's role, key or token did
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -175,7 +214,7 @@ class TaskTable:
     def live(self, xid: bytes, now_ns: int) -> Task | None:
         """The task, if its window is open at `now_ns` and it is not suspended: the question to ask for each event."""
         task = self._tasks.get(xid)
-        if task is None or task.suspended:
+        if task is None or task.suspended or now_ns >= self.lease.ends_ns:
             return None
         return task if task.not_before_ns <= now_ns < task.not_after_ns else None
 
@@ -183,12 +222,17 @@ class TaskTable:
         """Carries `request` out, or refuses it by the name of a check. Never raises for what a peer sent."""
         try:
             match request:
-                case ActivateTask():
-                    self._arm(request.request, now_ns, new=True)
-                case ModifyTask():
-                    self._arm(request.request, now_ns, new=False)
+                case ActivateTask() | ModifyTask():
+                    self._arm(request, now_ns, new=isinstance(request, ActivateTask))
+                case Head():
+                    return self._follow(request, now_ns)
                 case DeactivateTask():
                     self.stop(_xid(request.xid))
+                case Roster():
+                    self.believe(self._trust.with_roster(self._trust.roster.continued(request.lines)))
+                case RevokeToken():
+                    token = standing.revoked_token(request.revocation, self._trust)
+                    self.believe(self._trust.with_revoked((token,)))
                 case SuspendTask():
                     self.suspend(_xid(request.xid), request.sequence)
                 case ReportStatus():
@@ -197,7 +241,25 @@ class TaskTable:
             return Refused(id=request.id, check=error.check, detail=error.detail)
         return Ok(id=request.id)
 
-    def _arm(self, request: TaskRequest, now_ns: int, *, new: bool) -> None:
+    def _follow(self, request: Head, now_ns: int) -> Ok:
+        self._lapse(now_ns)
+        self.lease.follow(request.checkpoint, request.first, request.path, self._trust, now_ns)
+        again = self._lapsed and self.lease.valid(now_ns)
+        self._lapsed = self._lapsed and not again
+        return Ok(id=request.id, again=again)
+
+    def _lapse(self, now_ns: int) -> None:
+        """Ends all tasks, not for good, when the lease has ended."""
+        if self.lease.valid(now_ns) or not self._tasks:
+            return
+        self._lapsed = True
+        tasks, self._tasks = self._tasks, {}
+        self.lapses += len(tasks)
+        for task in tasks.values():
+            self._changed(Change(before=task, after=None, lapsed=True))
+
+    def _arm(self, asked: ActivateTask | ModifyTask, now_ns: int, *, new: bool) -> None:
+        request = asked.request
         task = authorization.admit(request, self._trust, now_ns)
         before = self._tasks.get(task.xid)
         if task.xid in self._stopped or len(self._stopped) >= self.MAX_STOPPED:
@@ -206,6 +268,12 @@ class TaskTable:
             raise AuthorizationError(Check.TASK_UNKNOWN)
         if before is not None and task.sequence < before.sequence:
             raise AuthorizationError(Check.SUPERSEDED)
+        for text in dict.fromkeys(proof.checkpoint for proof in request.proofs):
+            self.lease.proven(text, self._trust, now_ns)
+        if not self.lease.valid(now_ns):
+            raise AuthorizationError(Check.LEASE)
+        if asked.dde_off:
+            task = msgspec.structs.replace(task, dde=False)
         held = self._held.get(task.xid, -1)
         if task.sequence < held or (task.sequence == held and not task.suspended):
             raise AuthorizationError(Check.SUSPENDED)
@@ -235,6 +303,21 @@ class TaskTable:
         self._held[xid] = sequence
         self._suspended(xid, sequence)
 
+    @property
+    def trust(self) -> Trust:
+        """Whom this function believes now."""
+        return self._trust
+
+    def believe(self, trust: Trust) -> None:
+        """Judges all tasks anew by `trust`; those that it does not carry end for good."""
+        self._trust = trust
+        for task in list(self._tasks.values()):
+            try:
+                standing.check(task.standing, trust)
+            except AuthorizationError:
+                self.fallen += 1
+                self.stop(task.xid)
+
     def stop(self, xid: bytes) -> None:
         """Ends a task for good; an XID that was never armed here is remembered all the same."""
         before = self._tasks.pop(xid, None)
@@ -244,15 +327,18 @@ class TaskTable:
             self._changed(Change(before=before, after=None))
 
     def expire(self, now_ns: int) -> list[Task]:
-        """Ends and returns the tasks whose window is over at `now_ns`."""
+        """Ends and returns the tasks whose window is over at `now_ns`; ends all when the lease is, not for good."""
         over = [task for task in self._tasks.values() if now_ns >= task.not_after_ns]
         for task in over:
             self.stop(task.xid)
+        self._lapse(now_ns)
         return over
 
     def next_end_ns(self) -> int | None:
-        """The nearest end of a window, to wait for."""
-        return min((task.not_after_ns for task in self._tasks.values()), default=None)
+        """The nearest end of a window or of the lease, to wait for."""
+        if not self._tasks:
+            return None
+        return min(self.lease.ends_ns, *(task.not_after_ns for task in self._tasks.values()))
 
 
 def _xid(text: str) -> bytes:

@@ -14,9 +14,10 @@ and the newest are kept; of all together `bound_octets`, beyond which the longes
 The file is rewritten from memory beside itself and renamed, in a thread, while what comes goes to both.
 
 Trust: as the spool's (spool.py). Nothing in it is ever delivered: it moves models of orders that were verified anew,
-in their own windows, and whoever may write here could as well write there. A record whose CRC is wrong or that is not
-a record is refused and counted; a torn end is the end. PDUs are kept as they came, because what a model makes of the
-next one depends on them: headers and descriptions of live orders' calls, never content and never the text of a MESSAGE.
+in their own windows, and each record is sealed (core/sealing.py), so that nobody else makes or reads one. A record
+that does not open or is none is refused and counted; a torn end is the end. PDUs are kept as they came, because what
+a model makes of the next one depends on them: headers and descriptions of live orders' calls, never content and never
+the text of a MESSAGE.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from __future__ import annotations
 import errno
 import os
 import struct
-import zlib
 from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from pathlib import Path
@@ -34,12 +34,14 @@ import msgspec
 
 from mediation.core import sip
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
+from mediation.core.sealing import Sealer, SealError
 from mediation.core.x2 import PayloadFormat, Pdu
 from mediation.runtime import durable
 
 FILE: Final = "calls.journal"
-MAGIC: Final = b"CALLS\x00\x00\x01"
-FRAME: Final = struct.Struct("!II")  # length and CRC-32 of the record behind it
+MAGIC: Final = b"CALLS\x00\x00\x02"  # 2: sealed
+FRAME: Final = struct.Struct("!I")  # length of the sealed record behind it
+PLACE: Final = b"calls.journal"
 MAX_RECORD: Final = 1 << 18  # twice the longest PDU
 BOUND_OCTETS: Final = 32 << 20  # about 10,000 calls of an INVITE, its answers and some changes. Ours
 SLACK_OCTETS: Final = 1 << 20  # the file may be twice what is alive, and so much more, before it is rewritten. Ours
@@ -117,9 +119,10 @@ class JournalCounters(msgspec.Struct):
 class CallJournal:
     """See the head of this file. All methods but `rewrite` are for one thread."""
 
-    def __init__(self, folder: Path, *, now_ns: int, bound_octets: int = BOUND_OCTETS) -> None:
+    def __init__(self, folder: Path, box: Sealer, *, now_ns: int, bound_octets: int = BOUND_OCTETS) -> None:
         """Reads what an earlier process left, but of orders whose window is over. Raises ConfigurationError."""
         self.counters = JournalCounters()
+        self._box = box
         self._path = folder / FILE
         self._bound = bound_octets
         self._orders: dict[bytes, list[Entry]] = {}
@@ -159,7 +162,7 @@ class CallJournal:
             if at + FRAME.size > len(octets):
                 self.counters.torn += 1
                 return
-            length, crc = FRAME.unpack_from(octets, at)
+            (length,) = FRAME.unpack_from(octets, at)
             body = octets[at + FRAME.size : at + FRAME.size + length]
             if length > MAX_RECORD or len(body) < length:
                 self.counters.torn += 1
@@ -167,8 +170,8 @@ class CallJournal:
             frame = octets[at : at + FRAME.size + length]
             at += len(frame)
             try:
-                known = zlib.crc32(body) == crc and self._take(_decode(body), frame)
-            except msgspec.DecodeError:
+                known = self._take(_decode(self._box.open(body, PLACE)), frame)
+            except (SealError, msgspec.DecodeError):
                 known = False
             self.counters.refused += not known
 
@@ -199,7 +202,7 @@ class CallJournal:
         self.extended(xid, not_after_ns)
         found: list[tuple[Entry, Input]] = []
         for entry in self._orders[xid]:
-            record = _decode(entry.octets[FRAME.size :])
+            record = _decode(self._box.open(entry.octets[FRAME.size :], PLACE))
             if not isinstance(record, (Armed, Ended)):
                 found.append((entry, record))
         return found
@@ -240,12 +243,15 @@ class CallJournal:
         self._octets += len(entry.octets)
 
     def _append(self, record: Armed | Ended | Input) -> bytes:
-        body = _encode(record)
-        octets = FRAME.pack(len(body), zlib.crc32(body)) + body
+        octets = self._frame(record)
         self._pending.append(octets)
         if self._since is not None:
             self._since.append(octets)
         return octets
+
+    def _frame(self, record: Armed | Ended | Input) -> bytes:
+        sealed = self._box.seal(_encode(record), PLACE)
+        return FRAME.pack(len(sealed)) + sealed
 
     def write(self) -> None:
         """What was added since the last time is in the page cache, or the file is rewritten soon. Never raises.
@@ -283,8 +289,7 @@ class CallJournal:
         self._since = []
         found = [MAGIC]
         for xid, entries in self._orders.items():
-            body = _encode(Armed(xid, self._ends[xid]))
-            found.append(FRAME.pack(len(body), zlib.crc32(body)) + body)
+            found.append(self._frame(Armed(xid, self._ends[xid])))
             found += [entry.octets for entry in entries]
         return found
 

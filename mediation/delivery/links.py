@@ -22,6 +22,7 @@ from mediation.core.link import MAX_LINK_ID_OCTETS
 from mediation.delivery.sender import Link, LinkState
 from mediation.delivery.spool import Spool
 from mediation.delivery.tracker import Outgoing
+from mediation.runtime.vault import Vault
 
 
 class Links:
@@ -36,6 +37,7 @@ class Links:
         *,
         bound_octets: int,
         now_s: Callable[[], int],
+        vault: Vault,
     ) -> None:
         self._site_name = site_name
         self._folder = folder
@@ -43,6 +45,7 @@ class Links:
         self._nursery = nursery
         self._bound_octets = bound_octets
         self._now_s = now_s
+        self._vault = vault
         self.on_caught_up: Callable[[], None] = lambda: None
         self._links: dict[tuple[str, Destination], Link] = {}
         self._users: dict[tuple[str, Destination], set[bytes]] = {}
@@ -113,7 +116,10 @@ class Links:
 
     def _open(self, key: tuple[str, Destination]) -> Spool:
         agency, destination = key
-        return Spool(self._folder / agency / _short(destination), now_s=self._now_s(), bound_octets=self._bound_octets)
+        folder, name = self._vault.name("spool", agency), self._vault.name("spool", f"{agency} {_short(destination)}")
+        return Spool(
+            self._folder / folder / name, self._vault.box("spool"), now_s=self._now_s(), bound_octets=self._bound_octets
+        )
 
     def _identity(self, key: tuple[str, Destination]) -> str:
         """What both ends call the link: no address, and no case."""

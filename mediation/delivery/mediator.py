@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import gc
 import os
-import pwd
 import signal
 import ssl
 import time
@@ -39,6 +38,7 @@ from mediation.core.errors import (
     ConfigurationError,
     EncodingError,
 )
+from mediation.delivery import process
 from mediation.delivery.calls import CallJournal
 from mediation.delivery.closing import Closings, Gone
 from mediation.delivery.content import ContentDelivery, First
@@ -46,12 +46,13 @@ from mediation.delivery.early import Early
 from mediation.delivery.intake import Intake
 from mediation.delivery.interception_point import InterceptionPoints
 from mediation.delivery.links import Links
-from mediation.delivery.process import prepare_process, run_in_real_time
 from mediation.delivery.retired import Retired
 from mediation.delivery.sender import link_report
 from mediation.delivery.tracker import Outgoing, Tracker
-from mediation.runtime import clock, confine, keys, log, sockets, tls
+from mediation.runtime import clock, keys, log, sockets, tls
+from mediation.runtime import vault as vaults
 from mediation.runtime.config import Site
+from mediation.runtime.remembered import Remembered, trust_report
 from mediation.runtime.suspended import SuspendedTasks
 from mediation.runtime.systemd import Notifier
 from mediation.runtime.x1_server import X1Server
@@ -70,12 +71,13 @@ class Mediator:
         self._site = site
         self._log = log.get("mediator")
         self._wake = trio.Event()
+        self._vault = vaults.unlock(site)
         self._planned_ns = 0  # when `_keep_time` looks again of its own accord
         folder = site.delivery_dir
         context = tls.context(
             ssl.Purpose.SERVER_AUTH, folder / "client.pem", folder / "client.key", folder / "agency-ca.pem"
         )
-        self.table = x1.TaskTable(keys.load_trust(site), self._changed, suspended=self._suspended)
+        trust = keys.load_trust(site)
         owner = os.stat(site.path)  # the administrator's user
         listener = sockets.listen(
             site.run_dir, X1_SOCKET, owner=(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
@@ -87,6 +89,10 @@ class Mediator:
             self.retired = Retired(spool_dir / RETIRED_FILE)
         except OSError as error:
             raise ConfigurationError(f"mediator: {RETIRED_FILE}: {error.strerror}") from error
+        self._remembered = Remembered(spool_dir, "mediator")
+        self.table = x1.TaskTable(
+            self._remembered.believed(trust), self._changed, grace_ns=site.ledger.grace_ns, suspended=self._suspended
+        )
         for xid in self.retired:
             self.table.stop(xid)
         self.suspended = SuspendedTasks(spool_dir / SUSPENDED_FILE)
@@ -94,7 +100,7 @@ class Mediator:
             self.table.hold(xid, sequence)
         self._high_water = clock.HighWater(spool_dir / CLOCK_FILE)
         self.authority_clock = clock.AuthorityClock(self._high_water)
-        self.journal = CallJournal(spool_dir, now_ns=self.authority_clock.now_ns())
+        self.journal = CallJournal(spool_dir, self._vault.box("journal"), now_ns=self.authority_clock.now_ns())
         for xid in self.retired:
             self.journal.ended(xid)
         self._begun: bytes | None = None  # the order that the X1 request in hand has armed
@@ -113,6 +119,7 @@ class Mediator:
             nursery,
             bound_octets=site.delivery.spool_mib << 20,
             now_s=lambda: self.authority_clock.now_ns() // 1_000_000_000,
+            vault=self._vault,
         )
         self.content = ContentDelivery(
             run_dir,
@@ -129,28 +136,11 @@ class Mediator:
         self.intake = Intake(run_dir, self._drained)
 
     def _confine(self) -> tuple[Path, Path]:
-        """Gives up root. What is below the site stays in reach through its descriptor, wherever the site lies."""
-        site = self._site
-        site.spool_dir.mkdir(mode=0o700, exist_ok=True)
-        if site.delivery.realtime_priority:
-            run_in_real_time(site.delivery.realtime_priority)
-        if os.geteuid() != 0:
-            return site.run_dir, site.spool_dir
-        try:
-            user = pwd.getpwnam(site.delivery.user)
-        except KeyError:
-            raise ConfigurationError(f"delivery.user: no user {site.delivery.user}") from None
-        for path in [site.spool_dir, *site.spool_dir.rglob("*")]:
-            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
-        handles = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in (site.run_dir, site.spool_dir)]
-        confine.become(site.delivery.user)
-        confine.drop_capabilities()
-        run_dir, spool_dir = (Path(f"/proc/self/fd/{handle}") for handle in handles)
-        return run_dir, spool_dir
+        return process.confine_to(self._site)
 
     async def run(self, notifier: Notifier | None = None) -> None:
         """Serves until it is cancelled."""
-        prepare_process()
+        process.prepare()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._x1.run)
             nursery.start_soon(self.intake.run)
@@ -168,6 +158,7 @@ class Mediator:
         self.links.close()
         self.journal.close()
         self._high_water.close()
+        self._remembered.close()
         self.suspended.close()
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -243,7 +234,7 @@ class Mediator:
     async def _tick(self) -> None:
         while True:
             await trio.sleep(TICK_S)
-            gc.collect(1)  # what `prepare_process` took from the events' way
+            gc.collect(1)  # what `process.prepare` took from the events' way
             self.links.tick()
             self.content.tick()
             if (octets := self.journal.due(self.tracker.remembers)) is not None:
@@ -340,6 +331,8 @@ class Mediator:
             self._retire([bytes.fromhex(request.xid)])
             self.journal.ended(bytes.fromhex(request.xid))
             self.early.lose(bytes.fromhex(request.xid))
+        if isinstance(request, x1.Roster | x1.RevokeToken):
+            self._remembered.keep(self.table.trust)
         if self._begun is not None:
             begun, self._begun = self._begun, None
             self._drained(self.early.release(begun))
@@ -353,6 +346,8 @@ class Mediator:
         return {
             "function": "mediator",
             "tasks": len(self.table),
+            "lease": {"ends_ns": self.table.lease.ends_ns, "lapses": self.table.lapses},
+            "roster": trust_report(self.table, self._remembered),
             "calls": self.tracker.calls,
             "clock_ahead_ns": self.authority_clock.ahead_ns(),
             "x1_malformed": self._x1.malformed,

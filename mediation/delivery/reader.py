@@ -63,7 +63,7 @@ class Reader:
         elif self.position.sequence < start.sequence:
             events.append(Loss(self.position.sequence, start.sequence - 1, LossClass.RELEASED))
             self.position = start
-        scanned = record.scan(octets, start.epoch, request.first)
+        scanned = record.scan(octets, self._spool.seals(start.epoch), request.first)
         found = scanned.events
         if not found and request.whole:
             # Records were here and nothing of them is left.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -119,8 +120,11 @@ def wipe(segment: Segment) -> None:
         at += len(zeros)
 
 
-def find(folder: Path) -> list[Segment]:
-    """The segments that an earlier process left, oldest first, `next` and `end` as their successors or records say."""
+def find(folder: Path, seals: Callable[[int], record.Seals]) -> list[Segment]:
+    """The segments that an earlier process left, oldest first, `next` and `end` as their successors or records say.
+
+    `seals` gives the form of an epoch's records.
+    """
     found = []
     for path in sorted(folder.iterdir()):
         match = _NAME.fullmatch(path.name)
@@ -138,14 +142,14 @@ def find(folder: Path) -> list[Segment]:
     for segment, following in itertools.pairwise(found):
         segment.next = following.start.sequence
     if found:
-        _recover_tail(found[-1])
+        _recover_tail(found[-1], seals(found[-1].start.epoch))
     return found
 
 
-def _recover_tail(segment: Segment) -> None:
+def _recover_tail(segment: Segment, form: record.Seals) -> None:
     """Nobody wrote down where the newest segment ends: its records tell."""
     octets = segment.read(0, segment.size)
-    scanned = record.scan(octets, segment.start.epoch, segment.start.sequence, at=record.SEGMENT_HEADER_OCTETS)
+    scanned = record.scan(octets, form, segment.start.sequence, at=record.SEGMENT_HEADER_OCTETS)
     segment.end = scanned.end
     segment.torn = scanned.torn
     segment.damaged += scanned.damaged

@@ -113,6 +113,19 @@ class Delivery(_Section, frozen=True, kw_only=True):
     realtime_priority: Annotated[int, Meta(ge=0, le=50)] = 0
 
 
+class Ledger(_Section, frozen=True, kw_only=True):
+    """The ledger's rhythm, and what goes on without its witnesses. Nothing in here switches it off (SEC-13)."""
+
+    tick_ms: Annotated[int, Meta(ge=100, le=60_000)] = 2_000  # between two heads that are shown to the witnesses
+    batch: Annotated[int, Meta(ge=1, le=4_096)] = 4  # leaves that each grows by at least; times 8, 64 … when busy
+    grace_hours: Annotated[int, Meta(ge=1, le=72)] = 24  # running cases go on so long after the last cosigned head
+    timestamp_authorities: tuple[str, ...] = ()  # URLs of RFC 3161 authorities
+
+    @property
+    def grace_ns(self) -> int:
+        return self.grace_hours * 3_600_000_000_000
+
+
 class Lab(_Section, frozen=True, kw_only=True):
     """Only on a lab site: where the reference collection function listens."""
 
@@ -131,6 +144,7 @@ class _File(_Section, frozen=True, kw_only=True):
     clock: Clock = Clock()
     access: Access = Access()
     delivery: Delivery = Delivery()
+    ledger: Ledger = Ledger()
     lab_agency: Lab = Lab()
 
 
@@ -147,6 +161,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     access: Access
     delivery: Delivery
+    ledger: Ledger = Ledger()
     lab_agency: Lab
 
     @property
@@ -208,7 +223,7 @@ def load(path: Path | str) -> Site:
     return Site(
         path=root, name=file.name, lab=file.lab, dial_plan=file.dial_plan, iaps=file.iap, heps=file.hep,
         interception_points=file.interception_point, clock=file.clock, access=file.access,
-        delivery=file.delivery, lab_agency=file.lab_agency,
+        delivery=file.delivery, ledger=file.ledger, lab_agency=file.lab_agency,
     )  # fmt: skip
 
 

@@ -91,26 +91,26 @@ def _argument(index: int) -> int:
     return 16 + 8 * index
 
 
-def _one_of(argument: int, values: Iterable[int]) -> list[tuple[int, int, int, int]]:
+def one_of(argument: int, values: Iterable[int]) -> list[tuple[int, int, int, int]]:
     """Allow if the argument is one of the values, else refuse."""
     wanted = list(values)
     checks = [(JUMP_EQUAL, len(wanted) - i, 0, value) for i, value in enumerate(wanted)]
-    return [(LOAD, 0, 0, _argument(argument)), *checks, _REFUSE, _ALLOW]
+    return [(LOAD, 0, 0, _argument(argument)), *checks, REFUSE, ALLOW]
 
 
 def _none_of(argument: int, values: Iterable[int]) -> list[tuple[int, int, int, int]]:
     """Refuse if the argument is one of the values, else allow."""
     unwanted = list(values)
     checks = [(JUMP_EQUAL, len(unwanted) - i, 0, value) for i, value in enumerate(unwanted)]
-    return [(LOAD, 0, 0, _argument(argument)), *checks, _ALLOW, _REFUSE]
+    return [(LOAD, 0, 0, _argument(argument)), *checks, ALLOW, REFUSE]
 
 
 def _no_bit(argument: int, bits: int) -> list[tuple[int, int, int, int]]:
-    return [(LOAD, 0, 0, _argument(argument)), (JUMP_ANY_BIT, 1, 0, bits), _ALLOW, _REFUSE]
+    return [(LOAD, 0, 0, _argument(argument)), (JUMP_ANY_BIT, 1, 0, bits), ALLOW, REFUSE]
 
 
-_ALLOW = (RETURN, 0, 0, SECCOMP_RET_ALLOW)
-_REFUSE = (RETURN, 0, 0, SECCOMP_RET_ERRNO | 1)  # EPERM
+ALLOW = (RETURN, 0, 0, SECCOMP_RET_ALLOW)
+REFUSE = (RETURN, 0, 0, SECCOMP_RET_ERRNO | 1)  # EPERM
 
 
 def program(machine: str, packet_sockets: Iterable[int], feeds: Iterable[int] = ()) -> bytes:
@@ -120,14 +120,14 @@ def program(machine: str, packet_sockets: Iterable[int], feeds: Iterable[int] = 
     feeding = list(feeds)
     listening = [*packet_sockets, *feeding]
     checked = {
-        "bpf": _one_of(0, BPF_ELEMENT_COMMANDS),
+        "bpf": one_of(0, BPF_ELEMENT_COMMANDS),
         "mmap": _no_bit(2, PROT_EXEC),
         "mprotect": _no_bit(2, PROT_EXEC),
-        "ioctl": _one_of(1, (FIONBIO,)),
-        "fcntl": _one_of(1, FCNTL_FLAGS),
+        "ioctl": one_of(1, (FIONBIO,)),
+        "fcntl": one_of(1, FCNTL_FLAGS),
         "write": _none_of(0, listening),
         "sendto": _none_of(0, listening),
-        "recvmmsg": _one_of(0, feeding),
+        "recvmmsg": one_of(0, feeding),
     }
     code: list[tuple[int, int, int, int]] = [
         (LOAD, 0, 0, DATA_ARCH),
@@ -138,8 +138,13 @@ def program(machine: str, packet_sockets: Iterable[int], feeds: Iterable[int] = 
     for name, body in checked.items():  # each body ends with a return, so the number is still loaded when skipped
         code += [(JUMP_EQUAL, 0, len(body), CHECKED_CALLS[name][column]), *body]
     for numbers in SYSTEM_CALLS.values():
-        code += [(JUMP_EQUAL, 0, 1, numbers[column]), _ALLOW]
-    code.append(_REFUSE)
+        code += [(JUMP_EQUAL, 0, 1, numbers[column]), ALLOW]
+    code.append(REFUSE)
+    return assemble(code)
+
+
+def assemble(code: Iterable[tuple[int, int, int, int]]) -> bytes:
+    """Classic BPF instructions: code, jump if true, jump if false, constant."""
     return b"".join(_INSTRUCTION.pack(*line) for line in code)
 
 
@@ -166,9 +171,19 @@ def drop_capabilities() -> None:
     _check(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "ambient capabilities")
     header = struct.pack("=Ii", LINUX_CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(header, bytes(24)), "capabilities")
-    _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    _check(_libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
+    no_new_privileges()
+    not_dumpable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def no_new_privileges() -> None:
+    """No program that this process executes gains anything by being what it is."""
+    _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+
+
+def not_dumpable() -> None:
+    """No core dump, no ptrace(2) by the same user."""
+    _check(_libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
 
 
 def lock_memory() -> bool:
@@ -192,8 +207,12 @@ def seal(packet_sockets: Iterable[int], feeds: Iterable[int] = ()) -> None:
     if machine not in AUDIT_ARCH:
         raise ConfigurationError(f"confinement: no list of system calls for {machine}")
     code = program(machine, packet_sockets, feeds)
-    memory = ctypes.create_string_buffer(code, len(code))
-    loaded = _Program(len(code) // _INSTRUCTION.size, ctypes.cast(memory, ctypes.c_void_p))
+    load_filter(ctypes.create_string_buffer(code, len(code)), len(code), machine)
+
+
+def load_filter(memory: ctypes.Array[ctypes.c_char], octets: int, machine: str) -> None:
+    """Hands a filter to the kernel, for all threads. Raises ConfigurationError."""
+    loaded = _Program(octets // _INSTRUCTION.size, ctypes.cast(memory, ctypes.c_void_p))
     number = SECCOMP_CALL[0 if machine == "x86_64" else 1]
     answer = _libc.syscall(number, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, ctypes.byref(loaded))
     if answer > 0:

@@ -1,7 +1,8 @@
 """Unix sockets below a site's run/ folder, where the functions meet.
 
 A site may lie deeper than the 108 octets that sun_path holds (unix(7)); names are therefore resolved through the
-folder's descriptor. Modes are 0600: who may speak to a function is decided by the owner of the socket.
+folder's descriptor. Modes are 0600: who may speak to a function is decided by the owner of the socket. Where a service
+manager made the socket (config/systemd/*.socket), its owner and mode are the unit's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import trio
+
+from mediation.runtime import systemd
 
 BACKLOG = 8
 
@@ -28,6 +31,8 @@ def _short_path(folder: Path, name: str) -> Iterator[str]:
 
 def listen(folder: Path, name: str, *, owner: tuple[int, int] | None = None) -> trio.SocketListener:
     """A listening stream socket DIR/name, replacing a stale one; `owner` (uid, gid) when it is not this process's."""
+    if (handed := systemd.inherited(name)) is not None:
+        return trio.SocketListener(trio.socket.from_stdlib_socket(socket.socket(fileno=handed)))
     folder.mkdir(mode=0o755, exist_ok=True)
     raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:

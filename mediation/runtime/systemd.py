@@ -1,4 +1,4 @@
-"""Readiness, told the way systemd's Type=notify services tell it (sd_notify(3)).
+"""What the service manager and a function tell each other: readiness (sd_notify(3)) and sockets (sd_listen_fds(3)).
 
 `mediation run` listens on the same protocol, so a function does not know who started it. The socket is opened at
 construction, because the access process can open none once it is confined.
@@ -8,6 +8,20 @@ from __future__ import annotations
 
 import os
 import socket
+
+LISTEN_FDS_START = 3
+
+
+def inherited(name: str) -> int | None:
+    """The descriptor of the listening socket that the service manager made under this name; None without one."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    if name not in names or names.index(name) >= int(os.environ.get("LISTEN_FDS", "0")):
+        return None
+    descriptor = LISTEN_FDS_START + names.index(name)
+    os.set_inheritable(descriptor, False)
+    return descriptor
 
 
 class Notifier:

@@ -11,16 +11,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import trio
 
+from mediation.access import calls
 from mediation.core import x1, x2
 from mediation.core.case import Act, TaskRequest
 from mediation.runtime import sockets
 from tests.access import frames as make
 from tests.access.conftest import Wire
-from tests.core import authority
+from tests.core import authority, founding
 
 PROXY, PHONE = "192.0.2.1", "192.0.2.7"
 MEDIA = "198.51.100.9"  # where the other party wants to receive
@@ -39,6 +39,7 @@ class Access:
         self.nursery: trio.Nursery
         self.framer = x2.Framer()
         self.log = folder / "iap.log"
+        self.calls = calls.anonymous()  # as the parent of a site keeps it
 
     def order(self, **changes: Any) -> TaskRequest:
         facts = {
@@ -60,7 +61,8 @@ class Access:
             self.process = await self.nursery.start(
                 lambda task_status: trio.run_process(
                     [sys.executable, "-m", "mediation.cli.main", "function", "iap", "--site", str(self.folder)],
-                    stdout=log, stderr=log, check=False, env={**os.environ, "NOTIFY_SOCKET": name},
+                    stdout=log, stderr=log, check=False, pass_fds=[self.calls],
+                    env={**os.environ, "NOTIFY_SOCKET": name, calls.FD: str(self.calls)},
                     task_status=task_status,
                 )
             )  # fmt: skip
@@ -136,8 +138,7 @@ hold_cpu_latency = true
 realtime_priority = 5
 {more}"""
     )
-    for ring in authority.rings():
-        (folder / "keys" / f"{ring.role}.json").write_bytes(msgspec.json.encode(ring))
+    founding.write(folder / "keys", *founding.of_trust(authority.trust()))
     (folder / "keys" / "ledger.pub").write_text(f"{authority.SIGNER.verifier}\n")
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mediation.administration import tiles, verify
+from mediation.administration import export, tiles, verify
 from mediation.administration.ledger import Ledger
 from mediation.core import entry, merkle, note
+from mediation.core.control import Export
 from mediation.core.errors import LedgerError, LocalProtocolError
 from mediation.runtime import durable
 from tests.administration.tampering import CHANGES
@@ -125,7 +126,7 @@ def test_any_change_is_named_by_its_index(tmp_path: Path, change: Callable[[Path
     with pytest.raises(LedgerError, match=f"entry {index}:"):
         Ledger(tmp_path, SIGNER)
     with pytest.raises(LedgerError, match=f"entry {index}:"):
-        verify.export(tiles.Folder(tmp_path), SIGNER.verifier)
+        export.of(tiles.Folder(tmp_path), SIGNER.verifier, Export())
     with pytest.raises(LedgerError, match=f"entry {index}:"):
         verify.prove(tiles.Folder(tmp_path), SIGNER.verifier, 0)
 
@@ -283,9 +284,9 @@ def test_a_record_is_bounded(tmp_path: Path) -> None:
 
 def test_an_export_is_the_same_octets_and_verifies(tmp_path: Path) -> None:
     make(tmp_path / "ledger", 10, 300)
-    first = verify.export(tiles.Folder(tmp_path / "ledger"), SIGNER.verifier)
+    first = export.of(tiles.Folder(tmp_path / "ledger"), SIGNER.verifier, Export())
     shutil.copytree(tmp_path / "ledger", tmp_path / "copy", copy_function=shutil.copyfile)
-    assert verify.export(tiles.Folder(tmp_path / "copy"), SIGNER.verifier) == first
+    assert export.of(tiles.Folder(tmp_path / "copy"), SIGNER.verifier, Export()) == first
     (tmp_path / "export.tar").write_bytes(first)
     report = verify.examine(tiles.Archive(tmp_path / "export.tar"), SIGNER.verifier)
     assert (report.problems, report.head.size) == ((), 310)

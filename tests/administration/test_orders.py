@@ -10,6 +10,7 @@ from mediation.core import authorization
 from mediation.core.case import ENDED, LIFE, LIVE, Act, Event, Role, State
 from mediation.core.check import Check
 from mediation.core.control import Filing
+from mediation.runtime import vault
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier
 from tests.administration import site as s
@@ -43,7 +44,7 @@ def test_nothing_is_told_before_it_is_durable(site: Site) -> None:
     def changed(order: Stored) -> None:
         report = verify.examine(tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir))
         assert report.problems == ()
-        store = Store(site.store_path, readonly=True)
+        store = Store(site.store_path, vault.unlock(site), readonly=True)
         stored = next(each for each in store.orders() if each.carrier_sha256 == order.carrier_sha256)
         store.close()
         assert all(0 <= entered.index < report.head.size for _, entered in stored.commands)

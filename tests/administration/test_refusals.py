@@ -95,8 +95,8 @@ def test_acts_that_are_refused(desk: s.Desk) -> None:
 
 # Of the matrix, what a submission can carry: the proofs and the ledger's times are the administrator's own to make.
 OWN = {
-    Check.PROOF_COUNT, Check.PROOF_RECORD, Check.PROOF_CHECKPOINT, Check.PROOF_INCLUSION, Check.PROOF_ORDER,
-    Check.PROOF_TIME, Check.NOT_YET_VALID,
+    Check.PROOF_COUNT, Check.PROOF_RECORD, Check.PROOF_CHECKPOINT, Check.PROOF_WITNESSES, Check.PROOF_INCLUSION,
+    Check.PROOF_ORDER, Check.PROOF_TIME, Check.NOT_YET_VALID,
 }  # fmt: skip
 SUBMITTED = [
     name

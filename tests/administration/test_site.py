@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from mediation.administration.keys import write_ring
 from mediation.administration.live import load_live
 from mediation.administration.orders import Orders
 from mediation.administration.store import lock
@@ -14,9 +13,10 @@ from mediation.core import authorization, jws
 from mediation.core.case import Role
 from mediation.core.check import Check
 from mediation.core.errors import ConfigurationError
-from mediation.core.trust import Ring
+from mediation.core.roster import digest
 from mediation.runtime.config import Site
-from mediation.runtime.keys import load_trust, read_ring
+from mediation.runtime.keys import load_trust
+from tests import vault
 from tests.administration import site as s
 from tests.administration.site import kinds
 from tests.core import authority as a
@@ -59,41 +59,63 @@ def test_a_site_is_made_once(site: Site) -> None:
 
 
 def test_a_real_site_refuses_the_lab(site: Site, tmp_path: Path) -> None:
-    """Even with the lab's keys in its rings, a real site takes nothing of a lab."""
+    """Even with the lab's roster in its folder, and its founding as the pin, a real site takes nothing of a lab."""
     real = s.making.make(tmp_path / "real", is_lab=False)
-    assert all(read_ring(real.keys_dir, role)[0].keys == () for role in Role)
-    assert not real.lab_dir.exists()
+    assert not load_trust(real).roster.lines and not real.lab_dir.exists()
+    vault.furnish(real.path)
     desk = s.Desk(real)
     assert desk.submit(s.filing(site))[0].check == Check.KEY_UNKNOWN
-    for role in Role:
-        write_ring(real.keys_dir, read_ring(site.keys_dir, role)[0])
-    desk.restart()
-    assert desk.submit(s.filing(site))[0].check == Check.LAB_KEY
+    desk.orders.close()
+    for name in ("roster.jsonl", "founding"):
+        (real.keys_dir / name).write_bytes((site.keys_dir / name).read_bytes())
+        (real.keys_dir / name).chmod(0o644)
+    with pytest.raises(ConfigurationError, match="change 0: not the change that follows here"):
+        load_trust(real)
     with pytest.raises(ConfigurationError, match="no lab site"):
         s.lab.person(real, Role.LEGAL)
     with pytest.raises(ConfigurationError, match="no lab site"):
+        s.lab.executives(real)
+    with pytest.raises(ConfigurationError, match="no lab site"):
         s.lab.destination(real)
-    desk.orders.close()
 
 
-@pytest.mark.parametrize("fault", ["missing", "writable", "exchanged", "no JSON", "two keys"])
-def test_key_rings_that_are_refused(site: Site, fault: str) -> None:
-    path = site.keys_dir / "legal.json"
+@pytest.mark.parametrize(
+    "fault", ["missing", "no pin", "writable", "another pin", "pin is no hash", "no JSON", "edited", "empty"]
+)
+def test_rosters_that_are_refused(site: Site, fault: str) -> None:
+    path, pin = site.keys_dir / "roster.jsonl", site.keys_dir / "founding"
     match fault:
         case "missing":
             path.unlink()
+        case "no pin":
+            pin.unlink()
         case "writable":
             path.chmod(0o666)
-        case "exchanged":
-            path.write_bytes((site.keys_dir / "carrier.json").read_bytes())
+        case "another pin":
+            pin.write_text("ab" * 32 + "\n")
+        case "pin is no hash":
+            pin.write_text("\n")
         case "no JSON":
-            path.write_text("{")
+            path.write_text("{\n")
+            pin.write_text(digest("{") + "\n")
+        case "edited":
+            line = path.read_text().rstrip("\n").replace('"approvals":["', '"approvals":["x')
+            path.write_text(line + "\n")
+            pin.write_text(digest(line) + "\n")
         case _:
-            key = read_ring(site.keys_dir, Role.LEGAL)[0].keys[0]
-            write_ring(site.keys_dir, Ring(role=Role.LEGAL, keys=(key, key)))
-    with pytest.raises(ConfigurationError, match=r"legal|key ring"):
+            path.write_text("")
+    with pytest.raises(ConfigurationError, match=r"roster|founding"):
         load_trust(site)
     with pytest.raises(ConfigurationError):
+        Orders(site, a.NOW_NS)
+
+
+def test_a_roster_without_its_entry_is_refused(site: Site) -> None:
+    """Without both files a function believes nobody; the administrator knows from the ledger that somebody was."""
+    for name in ("roster.jsonl", "founding"):
+        (site.keys_dir / name).unlink()
+    assert not any(load_trust(site).rings.values())
+    with pytest.raises(ConfigurationError, match="change 0 is not the one that the ledger has"):
         Orders(site, a.NOW_NS)
 
 

@@ -19,7 +19,7 @@ def stored(folder: Path) -> list[Sent]:
     found: list[Sent] = []
     for path in sorted(folder.glob("*.journal")):
         start = record.parse_segment_header(path.read_bytes())
-        found += record.scan(path.read_bytes(), start.epoch, start.sequence, at=64).events
+        found += record.scan(path.read_bytes(), record.Clear(start.epoch), start.sequence, at=64).events
     return found
 
 

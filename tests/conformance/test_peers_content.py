@@ -63,20 +63,22 @@ class Scene:
         talk(*self._strangers, packets)
         talk(self.subject, self.other, packets)
 
-    def counted(self) -> str:
-        """What the site says of itself."""
-        return self.floor.site.try_command("status", "--site", str(self.floor.site.path), "--json").stdout
-
     def check(self, agency: Delivered, count: int) -> None:
         """The delivered packets are those of S's call that passed, each once, and nothing else."""
         got = agency.packets(count)
         passed = agency.captured(lambda each: bool(self.own & {each.source[0], each.destination[0]}), got)
         missing, strange = passed - got, got - passed
         assert not strange, f"{strange.total()} packets of something else, or twice"
-        assert not missing, f"{missing.total()} of {passed.total()} packets are missing; {self.counted()}"
+        assert not missing, f"{missing.total()} of {passed.total()} packets are missing; {counted(self.floor)}"
         assert got.total() == count
         opened = {word for line in self.floor.lines() if line["message"] == "ccOpen" for word in _hex(line)}
         assert agency.channels() <= opened, "content on a channel that was never opened"
+
+
+def counted(floor: Floor) -> str:
+    """What the site says of itself: `content_window_us_max` is how long a description waited for the tap's thread,
+    `media_no_flow` what passed the kernel's filter and was no call's."""
+    return floor.site.try_command("status", "--site", str(floor.site.path), "--json").stdout
 
 
 def _hex(line: dict[str, object]) -> set[str]:
@@ -257,6 +259,7 @@ class Anchored:
         floor.kamailio.service("anchor", floor.subject, "1")
         floor.kamailio.service("anchor", floor.third, "1")
         self.subject, self.other, third, fourth = floor.parties("subject", "alice", "bob", "carol")
+        self.floor = floor
         order(floor)
         aside = third.dial(fourth)
         fourth.answers()
@@ -278,7 +281,9 @@ class Anchored:
             came = _spoken(got, *near) + _spoken(got, *far)
             missing, twice = owed - came, came - most
             assert owed.total() > len(calls), f"{name}: nothing was said"
-            assert not missing, f"{name}: {missing.total()} of {owed.total()} packets are missing"
+            assert not missing, (
+                f"{name}: {missing.total()} of {owed.total()} packets are missing; {counted(self.floor)}"
+            )
             assert not twice, f"{name}: {twice.total()} of {most.total()} packets came twice"
 
 

@@ -8,7 +8,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mediation.core import entry, jws, merkle, note
+from mediation.core import cosignature, entry, jws, merkle, note, policy
 from mediation.core.case import (
     Act,
     Authority,
@@ -25,6 +25,7 @@ from mediation.core.case import (
     Role,
     TaskRequest,
 )
+from mediation.core.roster import Appointment, Contact
 from mediation.core.trust import Key, Ring, Trust
 
 NOW_S = 1_800_000_000
@@ -46,22 +47,39 @@ def ring_key(kid: str, person: str, key: Ed25519PrivateKey, **changes: Any) -> K
     return Key(kid=kid, person=person, public=public(key), **facts)
 
 
-KEYS = {Role.LEGAL: private(1), Role.CARRIER: private(2), Role.OFFICER: private(3), Role.AUDITOR: private(4)}
-PERSONS = {Role.LEGAL: "lena", Role.CARRIER: "carl", Role.OFFICER: "olga", Role.AUDITOR: "aude"}
+KEYS = {role: private(n) for n, role in enumerate(Role, 1)}
+PERSONS = {
+    Role.LEGAL: "lena", Role.CARRIER: "carl", Role.OFFICER: "olga", Role.AUDITOR: "aude", Role.EXECUTIVE: "edda",
+}  # fmt: skip
+SENIOR = Appointment(
+    person="edda", name="Edda", role=Role.EXECUTIVE, function="chief executive", from_s=0, to_s=1 << 33,
+    document_sha256="0d" * 32, senior=True,
+)  # fmt: skip
+CONTACT = Contact(agency="AGENCY", number="+12125550199", from_s=0)
 KIDS = {role: f"{role}-1" for role in Role}
 SIGNER = note.Signer(ORIGIN, private(9))
+WITNESS = cosignature.Signer.from_seed("test/witness", cosignature.ED25519_V1, bytes([8]) * 32)
+POLICY = f"log {SIGNER.verifier}\nwitness test {WITNESS.verifier}\nquorum test\n"
 
 
-def rings(**replaced: tuple[Key, ...]) -> list[Ring]:
+def cosigned(text: str, time_s: int = NOW_S) -> str:
+    """The note with the test's one witness's cosignature."""
+    return text + WITNESS.line(note.split(text)[0], time_s)
+
+
+def rings(*, lab: bool = False, **replaced: tuple[Key, ...]) -> list[Ring]:
     """The usual rings; `legal=(key, ...)` and so on replaces one."""
     return [
-        Ring(role=role, keys=replaced.get(role.value, (ring_key(KIDS[role], PERSONS[role], KEYS[role]),)))
+        Ring(role=role, keys=replaced.get(role.value, (ring_key(KIDS[role], PERSONS[role], KEYS[role], lab=lab),)))
         for role in Role
     ]
 
 
 def trust(*, lab: bool = False, revoked: tuple[str, ...] = (), **replaced: tuple[Key, ...]) -> Trust:
-    return Trust(rings(**replaced), SIGNER.verifier, lab=lab, revoked=revoked)
+    return Trust(
+        rings(lab=lab, **replaced), SIGNER.verifier, lab=lab, revoked=revoked, appointments=(SENIOR,),
+        contacts=(CONTACT,), policy=policy.parse(POLICY),
+    )  # fmt: skip
 
 
 class Ledger:
@@ -87,7 +105,7 @@ class Ledger:
             record=record,
             salt=salt.hex(),
             path=tuple(h.hex() for h in merkle.inclusion_path(index, self.tree.size, self.tree.read)),
-            checkpoint=self.signer.sign(checkpoint.text()),
+            checkpoint=cosigned(self.signer.sign(checkpoint.text())),
         )
 
 

@@ -4,7 +4,17 @@ Each row spoils one thing only, so that all other checks pass: without the named
 refused by another name. `ROWS` is for whoever calls `admit`: in this process, and in each function's own.
 """
 
-from tests.core import mutations_content, mutations_extension, mutations_life, mutations_order, mutations_signed
+from tests.core import (
+    mutations_content,
+    mutations_extension,
+    mutations_life,
+    mutations_order,
+    mutations_people,
+    mutations_signed,
+)
 from tests.core.mutation import ROWS
 
-__all__ = ["ROWS", "mutations_content", "mutations_extension", "mutations_life", "mutations_order", "mutations_signed"]
+__all__ = [
+    "ROWS", "mutations_content", "mutations_extension", "mutations_life", "mutations_order", "mutations_people",
+    "mutations_signed",
+]  # fmt: skip

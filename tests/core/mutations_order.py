@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mediation.core import authorization, entry, jws, note, particulars
+from mediation.core import authorization, cosignature, entry, jws, note, particulars
 from mediation.core.case import Act, Authority, Capability, Destination, Role, TaskRequest
 from mediation.core.check import Check
 from tests.core import authority as a
@@ -334,6 +334,35 @@ rows(
         "edited size": lambda: proof(checkpoint=GOOD.proofs[0].checkpoint.replace("\n2\n", "\n3\n")),
         "unsigned": lambda: proof(checkpoint=GOOD.proofs[0].checkpoint.rpartition("\n\n")[0] + "\n\n"),
         "empty": lambda: proof(checkpoint=""),
+    },
+)
+
+
+def cosigned_by(*signers: cosignature.Signer, time_s: int = NOW_S) -> Case:
+    bare = GOOD.proofs[0].checkpoint.rpartition("\u2014")[0]
+    return proof(checkpoint=bare + "".join(signer.line(note.split(bare)[0], time_s) for signer in signers))
+
+
+def without_policy() -> Case:
+    trust = a.trust()
+    trust.policy = None
+    return now(GOOD, trust)
+
+
+STRANGER = cosignature.Signer.from_seed(a.WITNESS.verifier.name, cosignature.ED25519_V1, bytes([7]) * 32)
+rows(
+    Check.PROOF_WITNESSES,
+    "witnesses",
+    {
+        "no cosignature": cosigned_by,
+        "a stranger's, by the witness's name": lambda: cosigned_by(STRANGER),
+        "without a time": lambda: cosigned_by(a.WITNESS, time_s=0),
+        "twice the same": lambda: cosigned_by(a.WITNESS, a.WITNESS),
+        "of another head": lambda: proof(
+            checkpoint=GOOD.proofs[0].checkpoint.rpartition("\u2014")[0]
+            + a.WITNESS.line(note.split(a.Ledger().proof(0).checkpoint)[0], NOW_S)
+        ),
+        "a site without a policy": without_policy,
     },
 )
 rows(

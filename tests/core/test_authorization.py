@@ -22,6 +22,7 @@ from tests.core.mutations import ROWS
 from tests.core.mutations_content import CONTENT
 from tests.core.mutations_extension import EXTENDED, entered_at
 from tests.core.mutations_life import emergency_extended
+from tests.core.mutations_people import good_by_roster
 from tests.core.mutations_signed import signed_anew
 
 
@@ -39,13 +40,28 @@ def test_refused_by_its_own_check(name: str) -> None:
 RECEIVERS_AND_PROVISIONING = {
     Check.SUPERSEDED, Check.TASK_UNKNOWN, Check.SUSPENDED,  # tests/core/test_x1.py
     Check.CLOCK,  # of the access function
+    Check.LEASE, Check.PROOF_CONSISTENCY,  # tests/core/test_lease.py
+    Check.WITNESSES_AWAY,  # tests/administration/test_outage.py
     Check.NOT_PROVIDED, Check.ALREADY_FILED, Check.CASE_LIVE, Check.ORDER_UNKNOWN, Check.UNMATCHABLE,
     Check.UNENCODABLE, Check.IAP_UNKNOWN, Check.REVOCATION,  # tests/administration/test_orders.py
+    Check.REQUEST, Check.REQUEST_DATES, Check.REPLAYED, Check.REASON, Check.TOO_MANY,  # tests/audit/test_requests.py
+}  # fmt: skip
+
+# tests/core/test_roster.py; assertions: tests/core/test_assertion.py
+OF_THE_ROSTER = {
+    Check.ROSTER, Check.ROSTER_APPROVAL, Check.ROSTER_ROLES, Check.ROSTER_KEYS, Check.ROSTER_DATES,
+    Check.ROSTER_FOUNDING, Check.ASSERTION,
 }  # fmt: skip
 
 
 def test_every_check_has_a_row() -> None:
-    assert {check for check, _ in ROWS.values()} == set(Check) - RECEIVERS_AND_PROVISIONING
+    assert {check for check, _ in ROWS.values()} == set(Check) - RECEIVERS_AND_PROVISIONING - OF_THE_ROSTER
+
+
+def test_the_first_and_the_last_second_of_an_appointment() -> None:
+    assert authorization.admit(GOOD, good_by_roster(), NOW_NS).standing.signers[0] == (
+        Role.LEGAL, KIDS[Role.LEGAL], NOW_S - 60, NOW_S,
+    )  # fmt: skip
 
 
 def test_a_good_order_is_admitted() -> None:
@@ -239,7 +255,7 @@ def test_rings_that_are_refused(name: str, rings: dict[str, Any]) -> None:
 
 def test_a_role_has_one_ring() -> None:
     with pytest.raises(ValueError, match="twice"):
-        Trust([*a.rings(), a.rings()[0]], a.SIGNER.verifier, lab=False)
+        Trust([*a.rings(), a.rings()[0]], a.SIGNER.verifier, lab=False, policy=None)
 
 
 def test_what_was_once_good_is_not_remembered_for_another_key() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
@@ -11,52 +12,63 @@ from hypothesis import strategies as st
 from mediation.core import record
 from mediation.core.errors import LocalProtocolError, RemoteProtocolError
 from mediation.core.link import Data, Loss, LossClass, Position, Sent
+from mediation.core.sealing import Box
+from tests import vault
 
 EPOCH = 1_700_000_000
+PLACE = b"a spool"
+CLEAR = record.Clear(EPOCH)
+SEALED = record.Seals(vault.box(), PLACE, EPOCH)
+
+
+@pytest.fixture(scope="module", params=[CLEAR, SEALED], ids=["clear", "sealed"])
+def form(request: pytest.FixtureRequest) -> record.Form:
+    found: record.Form = request.param
+    return found
 
 
 def message(sequence: int, octets: bytes = b"\xa1\x03\x80\x01x") -> Data:
     return Data(sequence, 1_700_000_000_000_000_000 + sequence, 250, sequence % 2 == 0, octets)
 
 
-def segment(events: list[Sent]) -> tuple[bytes, list[int]]:
+def segment(form: record.Form, events: list[Sent]) -> tuple[bytes, list[int]]:
     """The octets of the records and where each begins."""
     octets, starts = b"", []
     for event in events:
         starts.append(len(octets))
-        octets += record.encode(event, EPOCH)
+        octets += form.encode(event)
     return octets, starts
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))
-def test_what_is_written_is_read(bodies: list[bytes]) -> None:
+def test_what_is_written_is_read(form: record.Form, bodies: list[bytes]) -> None:
     events: list[Sent] = [message(number, body) for number, body in enumerate(bodies, start=10)]
-    octets, _ = segment(events)
-    found = record.scan(octets + bytes(100), EPOCH, 10)
+    octets, _ = segment(form, events)
+    found = record.scan(octets + bytes(100), form, 10)
     assert found == record.Scanned(events, len(octets), 0, False)
 
 
-def test_the_octets_of_a_record_are_these() -> None:
-    octets = record.encode(Data(7, 9, 8, False, b"\xa1\x00"), EPOCH)
+def test_the_octets_of_a_clear_record_are_these() -> None:
+    octets = CLEAR.encode(Data(7, 9, 8, False, b"\xa1\x00"))
     assert octets[:4] == b"\xd7REC"
     assert octets[8:].hex() == "00000002" + "01" + "01" + "00000008" + "0000000000000007" + "0000000000000009" + "a100"
 
 
-def test_a_limit_stops_between_records() -> None:
+def test_a_limit_stops_between_records(form: record.Form) -> None:
     events: list[Sent] = [message(number) for number in range(1, 9)]
-    octets, starts = segment(events)
-    first = record.scan(octets, EPOCH, 1, limit=3)
+    octets, starts = segment(form, events)
+    first = record.scan(octets, form, 1, limit=3)
     assert first.events == events[:3]
     assert first.end == starts[3]
-    assert record.scan(octets, EPOCH, 4, at=first.end).events == events[3:]
+    assert record.scan(octets, form, 4, at=first.end).events == events[3:]
 
 
 @given(st.integers(0, 10_000))
-def test_a_torn_tail_ends_at_the_last_whole_record(cut: int) -> None:
+def test_a_torn_tail_ends_at_the_last_whole_record(form: record.Form, cut: int) -> None:
     events: list[Sent] = [message(number) for number in range(1, 6)]
-    octets, starts = segment(events)
+    octets, starts = segment(form, events)
     cut %= len(octets)
-    found = record.scan(octets[:cut].ljust(len(octets), b"\0"), EPOCH, 1)
+    found = record.scan(octets[:cut].ljust(len(octets), b"\0"), form, 1)
     whole = sum(start <= cut for start in [*starts[1:], len(octets)])
     assert found.events == events[:whole]
     assert found.end == (starts[whole] if whole < 5 else len(octets))
@@ -65,13 +77,13 @@ def test_a_torn_tail_ends_at_the_last_whole_record(cut: int) -> None:
 
 
 @given(st.integers(0, 10_000_000), st.integers(1, 255))
-def test_any_changed_octet_is_found(at: int, change: int) -> None:
+def test_any_changed_octet_is_found(form: record.Form, at: int, change: int) -> None:
     """The record that was changed is reported lost, all others are read; nothing wrong is ever handed on."""
     events: list[Sent] = [message(1), Loss(2, 4, LossClass.SPOOL_FULL), message(5), message(6), message(7)]
-    octets, _ = segment(events)
+    octets, _ = segment(form, events)
     changed = bytearray(octets)
     changed[at % len(octets)] ^= change
-    found = record.scan(bytes(changed), EPOCH, 1)
+    found = record.scan(bytes(changed), form, 1)
     kept = [event for event in found.events if event in events]
     corrupt = [event for event in found.events if event not in events]
     assert len(kept) == 4
@@ -81,36 +93,49 @@ def test_any_changed_octet_is_found(at: int, change: int) -> None:
     assert numbers == list(range(1, 1 + len(numbers)))
 
 
-def test_several_lost_records_are_one_loss() -> None:
-    octets, starts = segment([message(number) for number in range(1, 9)])
+def test_several_lost_records_are_one_loss(form: record.Form) -> None:
+    octets, starts = segment(form, [message(number) for number in range(1, 9)])
     torn = octets[: starts[2]] + bytes(starts[5] - starts[2]) + octets[starts[5] :]
-    found = record.scan(torn, EPOCH, 1)
+    found = record.scan(torn, form, 1)
     assert found.events[2] == Loss(3, 5, LossClass.CORRUPT)
     assert [event.sequence for event in found.events if isinstance(event, Data)] == [1, 2, 6, 7, 8]
 
 
-def test_records_of_another_epoch_do_not_pass() -> None:
-    octets, _ = segment([message(1), message(2)])
-    assert record.scan(octets, EPOCH + 1, 1).events == []
+def test_records_of_another_epoch_do_not_pass(form: record.Form) -> None:
+    octets, _ = segment(form, [message(1), message(2)])
+    other = record.Clear(EPOCH + 1) if isinstance(form, record.Clear) else record.Seals(vault.box(), PLACE, EPOCH + 1)
+    assert record.scan(octets, other, 1).events == []
 
 
-def test_records_left_from_before_are_not_read_again() -> None:
-    octets, starts = segment([message(1), message(2), message(3)])
-    assert record.scan(octets, EPOCH, 4).events == []
-    assert record.scan(octets[starts[1] :], EPOCH, 2).events == [message(2), message(3)]
+def test_sealed_records_are_of_one_key_and_place_and_tell_nothing() -> None:
+    octets, _ = segment(SEALED, [message(1, b"+12125550100"), Loss(2, 9, LossClass.CORRUPT), message(10)])
+    assert b"2125550100" not in octets
+    assert len(octets) == 3 * record.SEALED_OVERHEAD_OCTETS + 12 + 9 + 5
+    assert len(record.scan(octets, record.Seals(vault.box(), PLACE, EPOCH), 1).events) == 3  # another process's
+    for other in (
+        record.Seals(vault.box(), b"another spool", EPOCH),
+        record.Seals(Box(bytes(32), os.urandom(12)), PLACE, EPOCH),
+    ):
+        assert record.scan(octets, other, 1).events == []
 
 
-def test_a_message_may_contain_what_looks_like_a_record() -> None:
-    inner = record.encode(message(2), EPOCH)
-    octets, _ = segment([message(1, inner), message(2, b"true")])
-    assert record.scan(octets, EPOCH, 1).events == [message(1, inner), message(2, b"true")]
+def test_records_left_from_before_are_not_read_again(form: record.Form) -> None:
+    octets, starts = segment(form, [message(1), message(2), message(3)])
+    assert record.scan(octets, form, 4).events == []
+    assert record.scan(octets[starts[1] :], form, 2).events == [message(2), message(3)]
 
 
-def test_scanning_garbage_ends() -> None:
+def test_a_message_may_contain_what_looks_like_a_record(form: record.Form) -> None:
+    inner = form.encode(message(2))
+    octets, _ = segment(form, [message(1, inner), message(2, b"true")])
+    assert record.scan(octets, form, 1).events == [message(1, inner), message(2, b"true")]
+
+
+def test_scanning_garbage_ends(form: record.Form) -> None:
     rng = random.Random(5)
     for _ in range(300):
         octets = b"".join(rng.choice([record.MARKER, rng.randbytes(rng.randint(0, 60))]) for _ in range(40))
-        found = record.scan(octets, EPOCH, 1)
+        found = record.scan(octets, form, 1)
         assert found.events == []
         assert found.torn == any(octets[: record.RECORD_HEADER_OCTETS])
 
@@ -130,7 +155,7 @@ def test_a_segment_header_is_checked() -> None:
         record.parse_segment_header(header[:-1])
 
 
-def test_a_record_is_bounded() -> None:
-    record.encode(message(1, bytes(record.MAX_RECORD_OCTETS)), EPOCH)
+def test_a_record_is_bounded(form: record.Form) -> None:
+    form.encode(message(1, bytes(record.MAX_RECORD_OCTETS)))
     with pytest.raises(LocalProtocolError):
-        record.encode(message(1, bytes(record.MAX_RECORD_OCTETS + 1)), EPOCH)
+        form.encode(message(1, bytes(record.MAX_RECORD_OCTETS + 1)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mediation.delivery.spool import Spool
+from tests import vault
 from tests.delivery.support import BOUND_OCTETS, NOW_S, Certificates
 
 
@@ -20,6 +21,6 @@ def certificates(tmp_path: Path) -> Certificates:
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Spool]:
-    made = Spool(tmp_path / "spool", now_s=NOW_S, bound_octets=BOUND_OCTETS)
+    made = Spool(tmp_path / "spool", vault.box(), now_s=NOW_S, bound_octets=BOUND_OCTETS)
     yield made
     made.close()

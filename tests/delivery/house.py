@@ -14,7 +14,8 @@ from mediation.core import jws, x1, x2
 from mediation.core.case import Act, Destination, LegalToken, Role, TaskRequest
 from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType
 from mediation.runtime import config, keys, sockets
-from tests.core import authority
+from tests import vault
+from tests.core import authority, founding
 from tests.delivery.support import Certificates
 
 IAP = "access-1"
@@ -37,12 +38,13 @@ class House:
         for source, target in copies:
             (path / "delivery" / target).write_bytes((path / "certificates" / source).read_bytes())
         wide = {"not_before_s": 0, "not_after_s": 1 << 33}
-        for role in Role:
-            key = authority.ring_key(authority.KIDS[role], authority.PERSONS[role], authority.KEYS[role], **wide)
-            ring = keys.ring_path(path / "keys", role)
-            ring.write_bytes(msgspec.json.encode(authority.Ring(role=role, keys=(key,))))
-            ring.chmod(0o644)
+        ring = [
+            (role, authority.ring_key(authority.KIDS[role], authority.PERSONS[role], authority.KEYS[role], **wide))
+            for role in Role
+        ]
+        founding.write(path / "keys", founding.founded(ring, authority.ORIGIN))
         (path / "keys" / keys.LEDGER).write_text(str(authority.SIGNER.verifier))
+        vault.furnish(path)
         self.site = config.load(path)
 
     def order(

@@ -11,6 +11,7 @@ from mediation.core.link import Data, Epoch, Loss, Position, Sent
 from mediation.delivery.reader import Reader
 from mediation.delivery.spool import Message, Spool
 from mediation.runtime import tls
+from tests import vault
 
 STAMP_NS = 1_700_000_000_000_000_000
 BOUND_OCTETS = 16 << 20
@@ -18,7 +19,7 @@ NOW_S = 1_700_000_000
 
 
 def open_spool(folder: Path, now_s: int = NOW_S, bound: int = BOUND_OCTETS) -> Spool:
-    return Spool(folder, now_s=now_s, bound_octets=bound)
+    return Spool(folder, vault.box(), now_s=now_s, bound_octets=bound)
 
 
 def message(number: int, size: int = 240) -> Message:

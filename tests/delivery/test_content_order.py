@@ -65,7 +65,7 @@ def sends(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sends]:
 
     monkeypatch.setattr(Channel, "send_now", send_now)
     monkeypatch.setattr(ContentLink, "_send_datagrams", send_datagrams)
-    monkeypatch.setattr(module, "prepare_process", lambda: None)  # this process is the tests'
+    monkeypatch.setattr(module.process, "prepare", lambda: None)  # this process is the tests'
     monkeypatch.setattr(Mediator, "_confine", lambda self: (self._site.run_dir, self._site.spool_dir))
     yield found
 

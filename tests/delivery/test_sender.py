@@ -12,6 +12,7 @@ from mediation.core.link import Ack, Close, CloseReason, Hello, Loss, LossClass,
 from mediation.delivery import sender
 from mediation.delivery.sender import LinkState
 from mediation.delivery.spool import Message, Spool
+from tests import vault
 from tests.delivery.links import (
     LIMIT_S,
     Collector,
@@ -95,7 +96,7 @@ async def test_a_mediator_that_starts_again_goes_on(tmp_path: Path, certificates
     number = 0
     async with collector.running() as port:
         for _ in range(4):
-            spool = Spool(tmp_path / "spool", now_s=NOW_S, bound_octets=BOUND_OCTETS)
+            spool = Spool(tmp_path / "spool", vault.box(), now_s=NOW_S, bound_octets=BOUND_OCTETS)
             async with running(link_to(port, certificates.agency_sha256, spool, certificates.client())) as one:
                 for _ in range(100):
                     number += 1
@@ -105,7 +106,7 @@ async def test_a_mediator_that_starts_again_goes_on(tmp_path: Path, certificates
                 number += 1
                 spool.append([message(number)])
             spool.close()
-        spool = Spool(tmp_path / "spool", now_s=NOW_S, bound_octets=BOUND_OCTETS)
+        spool = Spool(tmp_path / "spool", vault.box(), now_s=NOW_S, bound_octets=BOUND_OCTETS)
         async with running(link_to(port, certificates.agency_sha256, spool, certificates.client())):
             assert await collector.has(number) == list(range(1, number + 1))
             await until(lambda: spool.queued == 0)
@@ -158,7 +159,7 @@ async def test_a_loss_reaches_the_far_side_in_its_place(
 async def test_a_full_spool_is_reported_as_soon_as_the_far_side_is_back(
     tmp_path: Path, certificates: Certificates
 ) -> None:
-    spool = Spool(tmp_path / "spool", now_s=NOW_S, bound_octets=1 << 20)
+    spool = Spool(tmp_path / "spool", vault.box(), now_s=NOW_S, bound_octets=1 << 20)
     port = free_port()
     collector = Collector(tmp_path / "cf", certificates.server())
     async with running(link_to(port, certificates.agency_sha256, spool, certificates.client())) as one:
@@ -221,7 +222,7 @@ async def test_a_link_whose_orders_are_over_delivers_the_rest_and_ends(
 async def test_a_far_side_that_does_not_read_fills_only_its_own_spool(
     tmp_path: Path, spool: Spool, certificates: Certificates
 ) -> None:
-    other_spool = Spool(tmp_path / "other", now_s=NOW_S, bound_octets=BOUND_OCTETS)
+    other_spool = Spool(tmp_path / "other", vault.box(), now_s=NOW_S, bound_octets=BOUND_OCTETS)
     collector = Collector(tmp_path / "cf", certificates.server())
     async with collector.running() as port, puppet(certificates, spool) as (far, stalled):
         other = link_to(port, certificates.agency_sha256, other_spool, certificates.client())

@@ -17,6 +17,7 @@ from mediation.core.link import Data, Epoch, Loss, LossClass, Position
 from mediation.delivery import committer
 from mediation.delivery.cursor import Cursor, State
 from mediation.delivery.spool import MIN_SEGMENT_OCTETS, Message, Spool
+from tests import vault
 from tests.delivery.support import NOW_S, balanced, losses, message, numbers, open_spool, read_all
 
 
@@ -142,7 +143,7 @@ def test_numbers_the_far_side_has_seen_are_not_given_again_after_a_power_failure
     first.close()
     (path,) = tmp_path.glob("*.seg")
     octets = path.read_bytes()
-    kept = record.scan(octets, NOW_S, 1, at=64, limit=3).end
+    kept = record.scan(octets, record.Seals(vault.box(), tmp_path.name.encode(), NOW_S), 1, at=64, limit=3).end
     path.write_bytes(octets[:kept].ljust(len(octets), b"\0"))
     second = open_spool(tmp_path)
     assert second.position == Position(NOW_S + 1, 4)
@@ -160,8 +161,9 @@ CRASHING = """
 import os, sys
 from pathlib import Path
 from mediation.delivery.spool import Spool
+from tests import vault
 from tests.delivery.support import message
-spool = Spool(Path(sys.argv[1]), now_s=1_700_000_000, bound_octets=16 << 20)
+spool = Spool(Path(sys.argv[1]), vault.box(), now_s=1_700_000_000, bound_octets=16 << 20)
 number = 0
 while True:
     batch = [message(number + n + 1) for n in range(number % 7 + 1)]

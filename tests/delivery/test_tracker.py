@@ -16,6 +16,7 @@ from mediation.core.x2 import Framer, Pdu, PduType
 from mediation.delivery.spool import Spool
 from mediation.delivery.tracker import Tracker
 from mediation.runtime import keys
+from tests import vault
 from tests.delivery.house import IAP, House, Tap, call, xid_of
 
 
@@ -100,7 +101,7 @@ async def test_a_fault_of_ours_in_one_call_is_a_reported_loss(tmp_path: Path, mo
     monkeypatch.setattr(CallModel, "observe", breaks)
     outgoing = desk.tracker.observe(pdus, desk.table.get)
     assert desk.tracker.counters.faults == 1
-    spool = Spool(tmp_path / "spool" / "x", now_s=1, bound_octets=1 << 20)
+    spool = Spool(tmp_path / "spool" / "x", vault.box(), now_s=1, bound_octets=1 << 20)
     events = spool.append([one.message for one in outgoing])
     assert [event for event in events if isinstance(event, Loss)] == [Loss(2, 2, LossClass.UNENCODABLE)]
     assert len(events) == 4

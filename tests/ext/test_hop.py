@@ -195,6 +195,22 @@ def test_the_caller_moves_to_another_address() -> None:
     near_side_alone(rig, at, R2, R3, B2)
 
 
+def test_an_end_that_another_access_point_tells_first() -> None:
+    """A feed's copy of the BYE is walked before packets that were captured ahead of it: they are the call's."""
+    rig = Sides().arm(content=True)
+    d = up(rig)
+    rig.there(d.request("BYE", cseq=2), NEAR)
+    near_side_alone(rig)
+    rig.there(d.request("BYE", cseq=2), FAR)
+    for hop in (FAR, NEAR):
+        rig.back(d.response(200, method="BYE", cseq=2), hop)
+    near_side_alone(rig)
+    rig.now += 100_000_000
+    rig.matcher.expire(rig.now)
+    assert rig.passes(A1, R2, R1, B1) == rig.passes(B1, R1, R2, A1) == []
+    assert rig.open() == {}
+
+
 def test_an_answer_that_was_lost_on_the_caller_s_hop() -> None:
     rig = Sides().arm(content=True)
     d = Dialog()

@@ -211,6 +211,74 @@ def test_a_tail_and_nothing_after_it() -> None:
     assert rig.matcher.gauges()["calls"] == rig.matcher.gauges()["flows"] == 0
 
 
+def test_the_tail_has_both_directions_and_no_stranger() -> None:
+    """What the caller sent before a BYE that was walked first: the callee's address holds as long as its own."""
+    rig = Rig().arm(content=True)
+    d = up(rig)
+    assert rig.open() == {NEAR: None, NEAR_RTCP: CONTROL, FAR: None, FAR_RTCP: CONTROL}
+    rig.send(d.request("BYE"))
+    rig.now += TAIL_NS - 1
+    assert len(rig.x3(RTP, NEAR, FAR)) == len(rig.x3(RTP, FAR, NEAR)) == 1
+    assert len(rig.x3(RTCP, NEAR_RTCP, FAR_RTCP)) == len(rig.x3(RTCP, FAR_RTCP, NEAR_RTCP)) == 1
+    assert rig.x3(RTP, ("192.0.2.10", 40004), FAR) == rig.x3(RTP, NEAR, ("203.0.113.5", 50004)) == []
+    assert rig.open() == {NEAR: None, NEAR_RTCP: CONTROL, FAR: None, FAR_RTCP: CONTROL}
+    rig.now += 1
+    assert rig.x3(RTP, NEAR, FAR) == rig.x3(RTP, FAR, NEAR) == []
+    rig.matcher.expire(rig.now)
+    assert rig.open() == {}
+    assert rig.matcher.gauges()["flows"] == 0
+
+
+def test_a_dialog_that_ended_before_the_call_has_no_part_in_its_tail() -> None:
+    """Two forks answered (RFC 3261 section 13.2.2.4); the tail is that of the last one."""
+    rig = Rig().arm(content=True)
+    d, other, there = up(rig), Dialog(callee_tag="fork"), ("203.0.113.5", 52000)
+    rig.send(other.response(200, body=sdp(*there)), other.request("ACK"), source="203.0.113.1")
+    assert len(rig.x3(RTP, NEAR, there)) == len(rig.x3(RTP, NEAR, FAR)) == 1
+    rig.send(d.request("BYE", cseq=2))
+    rig.send(other.request("BYE", cseq=2))
+    assert rig.x3(RTP, NEAR, FAR) == []
+    assert len(rig.x3(RTP, NEAR, there)) == 1
+    assert FAR not in rig.open()
+
+
+def test_the_next_call_at_the_addresses_of_one_that_ends() -> None:
+    """Its packets are its own from its first, and stay so when the tail of the call before it is over."""
+    rig = Rig().arm(content=True)
+    before = up(rig)
+    handle = rig.x3(RTP, NEAR, FAR)[0].correlation
+    rig.send(before.request("BYE"))
+    rig.now += TAIL_NS // 2
+    d = up(rig, Dialog(call_id="next", caller_tag="n1", callee_tag="n2"))
+    pairs = ((RTP, NEAR, FAR), (RTP, FAR, NEAR), (RTCP, NEAR_RTCP, FAR_RTCP), (RTCP, FAR_RTCP, NEAR_RTCP))
+    addresses = {NEAR: None, NEAR_RTCP: CONTROL, FAR: None, FAR_RTCP: CONTROL}
+    for _ in range(2):  # within the tail, and behind it
+        for packet, source, destination in pairs:
+            (pdu,) = rig.x3(packet, source, destination)
+            assert pdu.correlation != handle
+        assert rig.x3(RTP, ("203.0.113.77", 50000), NEAR) == rig.x3(RTP, ("192.0.2.77", 40000), FAR) == []
+        assert rig.open() == addresses
+        rig.now += TAIL_NS // 2
+        rig.matcher.expire(rig.now)
+    rig.send(d.request("BYE"))
+    rig.now += TAIL_NS
+    rig.matcher.expire(rig.now)
+    assert rig.open() == {}
+
+
+def test_the_next_call_is_found_whatever_the_order_of_the_table() -> None:
+    """Of both calls at one address the flow that was made last is found first: here that is the ended call's."""
+    rig = Rig().arm(content=True)
+    before, d = Dialog(), Dialog(call_id="next", caller_tag="n1", callee_tag="n2")
+    rig.send(before.invite(body=sdp()), d.invite(body=sdp()))
+    for dialog in (d, before):
+        rig.send(dialog.response(200, body=sdp(*FAR)), dialog.request("ACK"), source="203.0.113.1")
+    handle = rig.send(d.request("INFO"))[0].correlation
+    rig.send(before.request("BYE"))
+    for packet, source, destination in ((RTP, NEAR, FAR), (RTP, FAR, NEAR), (RTCP, NEAR_RTCP, FAR_RTCP)):
+        assert [pdu.correlation for pdu in rig.x3(packet, source, destination)] == [handle]
+
+
 def test_a_refused_bye_goes_on_with_the_content() -> None:
     rig = Rig().arm(content=True)
     d = up(rig)

@@ -17,6 +17,7 @@ from mediation.core import record, x1
 from mediation.core.link import Data, Loss, Sent
 from mediation.delivery.sender import LinkState
 from mediation.delivery.spool import Spool
+from tests import vault
 from tests.delivery.house import MESSAGES_OF_A_CALL, call, xid_of
 from tests.delivery.links import balanced, free_port, link_to, running, send, until
 from tests.delivery.rig import arrived, calls_of, names, rig
@@ -58,7 +59,9 @@ class CollectorProcess:
         for path in sorted(self.folder.rglob("*.journal")):
             octets = path.read_bytes()
             start = record.parse_segment_header(octets)
-            found += record.scan(octets, start.epoch, start.sequence, at=record.SEGMENT_HEADER_OCTETS).events
+            found += record.scan(
+                octets, record.Clear(start.epoch), start.sequence, at=record.SEGMENT_HEADER_OCTETS
+            ).events
         return found
 
 
@@ -131,7 +134,7 @@ async def test_a_full_disk_under_the_mediator_is_a_reported_loss_and_heals(tmp_p
         pytest.skip("mounting a small file system needs root")
     async with rig(tmp_path, settings="[delivery]\nspool_mib = 1\n") as r:
         # Room for one segment and not for a second; the mediator's own files lie elsewhere.
-        disk = r.house.path / "spool" / "AGENCY"
+        disk = r.house.path / "spool" / vault.derived().name("spool", "AGENCY")
         disk.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", "size=900k,mode=777", "tmpfs", str(disk)]
         if subprocess.run(mount, check=False).returncode:

@@ -18,6 +18,7 @@ from mediation.core import record
 from mediation.core.link import Loss, LossClass, Position
 from mediation.delivery import segment
 from mediation.delivery.spool import MIN_SEGMENT_OCTETS, Spool
+from tests import vault
 from tests.delivery.support import (
     BOUND_OCTETS,
     NOW_S,
@@ -70,13 +71,13 @@ def test_an_open_loss_survives_kill_9_and_is_reported_first(tmp_path: Path) -> N
     assert loss is not None
     kept = numbers(read_all(spool))
     spool._committer.close()  # as the kernel leaves it: no orderly end
-    again = Spool(tmp_path / "copy", now_s=NOW_S, bound_octets=BOUND_OCTETS)
+    again = Spool(tmp_path / "copy" / tmp_path.name, vault.box(), now_s=NOW_S, bound_octets=BOUND_OCTETS)
     again.close()
-    for path in (tmp_path / "copy").iterdir():
+    for path in (tmp_path / "copy" / tmp_path.name).iterdir():
         path.unlink()
     for path in [*tmp_path.glob("*.seg"), tmp_path / "cursor"]:
-        (tmp_path / "copy" / path.name).write_bytes(path.read_bytes())
-    again = Spool(tmp_path / "copy", now_s=NOW_S, bound_octets=BOUND_OCTETS)
+        (tmp_path / "copy" / tmp_path.name / path.name).write_bytes(path.read_bytes())
+    again = Spool(tmp_path / "copy" / tmp_path.name, vault.box(), now_s=NOW_S, bound_octets=BOUND_OCTETS)
     assert again.open_loss == loss
     assert again.queued == len(kept) + loss.count
     assert again.append([message(9999)])[0] == loss

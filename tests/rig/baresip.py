@@ -20,7 +20,7 @@ from tests.rig.process import ASK_AGAIN_S, READY_LIMIT_S, Peer, PeerError
 from tests.rig.wire import inside_of
 
 CONTROL_PORT = 4444
-EVENT_LIMIT_S = 8.0
+EVENT_LIMIT_S = 30.0
 SAID_S = 60
 MODULES = "/usr/lib/baresip/modules"
 CONFIG = """sip_listen {address}:5060

@@ -16,19 +16,22 @@ from tests.rig.process import Peer, PeerError
 
 SIP_PORT, WS_PORT, PROBE_PORT = 5060, 8080, 5998
 RTPENGINE_PORT = 2223
-NO_ANSWER_MS = 400  # a subscriber's no-answer timer, short for tests
+NO_ANSWER_MS = 1500  # a subscriber's no-answer timer: short for tests, and long enough to ring on a busy machine
+AWAY_MS = 8000  # a peer that says nothing at all (timers B and F, RFC 3261 §17.1): none of the rig is
 DOMAIN = "carrier.example"
-RPC_LIMIT_S = 5.0
+RPC_LIMIT_S = 30.0
 MODULES = (
     "tm", "tmx", "sl", "rr", "pv", "maxfwd", "usrloc", "registrar", "textops", "siputils", "htable", "jsonrpcs", "xlog",
     "nathelper", "rtpengine", "xhttp", "websocket", "siptrace",
 )  # fmt: skip
 
+# One worker for each socket: several send on what came in the order in which they happen to run, so that two messages
+# of one call that come at once change places, on the wire and in the HEP3 feed, and the call is another one.
 TEMPLATE = """
 debug=1
 log_stderror=yes
-children=2
-tcp_children=2
+children=1
+tcp_children=1
 auto_aliases=no
 alias="%(domain)s"
 listen=udp:%(address)s:5060
@@ -49,7 +52,7 @@ modparam("htable", "htable", "early=>size=8;")
 modparam("usrloc", "db_mode", 0)
 modparam("registrar", "default_expires", 60)
 modparam("registrar", "min_expires", 1)
-modparam("tm", "fr_timer", 2000)
+modparam("tm", "fr_timer", %(away)d)
 modparam("tm", "fr_inv_timer", 20000)
 modparam("tm", "reparse_on_dns_failover", 0)
 modparam("tm", "auto_inv_100_reason", "Trying")
@@ -101,7 +104,7 @@ request_route {
     }
     if (is_method("INVITE")) {
         t_on_failure("FORWARD");
-        if ($sht(cfnr=>$rU) != $null) { t_set_fr(%(no_answer)d, 2000); }
+        if ($sht(cfnr=>$rU) != $null) { t_set_fr(%(no_answer)d, %(away)d); }
     }
     route(LOCATE);
 }
@@ -187,7 +190,8 @@ class Kamailio(Peer):
         (folder / "kamailio.cfg").write_text("#!KAMAILIO\n" + TEMPLATE % {
             "address": address, "domain": DOMAIN, "ws": WS_PORT, "folder": folder, "listen6": listen6,
             "modules": "\n".join(f'loadmodule "{module}.so"' for module in MODULES),
-            "no_answer": NO_ANSWER_MS, "trace": 1 if collector else 0, "collector": collector or "127.0.0.1:9060",
+            "no_answer": NO_ANSWER_MS, "away": AWAY_MS, "trace": 1 if collector else 0,
+            "collector": collector or "127.0.0.1:9060",
             "trace_mode": 'modparam("siptrace", "trace_mode", 1)' if collector else "",
         })  # fmt: skip
         super().__init__(namespace, [

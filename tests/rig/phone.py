@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -14,7 +15,8 @@ from typing import Any
 from tests.rig.kamailio import DOMAIN
 from tests.rig.process import STOP_LIMIT_S, Peer, PeerError
 
-EVENT_LIMIT_S = 8.0
+EVENT_LIMIT_S = 30.0
+CALL_ID, FROM = r"^Call-ID:\s*(\S+)", r"^From:[^\r\n]*?sips?:([^@\r\n]+)@"
 WORKER = Path(__file__).with_name("phone_worker.py")
 
 
@@ -31,6 +33,7 @@ class PhoneCall:
     number: int
     since: int  # events before this one belong to an earlier call of the same number
     call_id: str = ""
+    caller: str = ""  # user part of From, of an incoming call
 
     def do(self, act: str, **more: Any) -> None:
         self.phone.do(act, call=self.number, **more)
@@ -42,6 +45,11 @@ class PhoneCall:
     def until_up(self) -> PhoneCall:
         self.until("state", state="CONFIRMED")
         return self
+
+    def exchanged(self, act: str, **more: Any) -> None:
+        """As `do`, for what offers another session: returns when this phone has the answer ("hold", "retrieve")."""
+        since = self.phone.do(act, call=self.number, **more)
+        self.phone.until("media", since=since, call=self.number)
 
     def until_over(self) -> None:
         self.until("state", state="DISCONNECTED")
@@ -58,23 +66,32 @@ class Phone(Peer):
     def __init__(self, namespace: str, address: str, folder: Path) -> None:
         super().__init__(namespace, [sys.executable, "-u", str(WORKER), address], folder, with_input=True)
         self.address = address
+        self._orders = 0
 
     def until_ready(self) -> None:
         self.until("ready")
 
     def do(self, act: str, **more: Any) -> int:
-        """Tells the phone to do something; returns the position after which its events are found."""
+        """Has the phone do something; returns the position after which its events are found.
+
+        The phone has begun it when this returns: what two phones are told one after the other they do in that order.
+        Raises PeerError with the phone's complaint.
+        """
         assert self.process.stdin is not None
         position = self.output.mark()
+        self._orders += 1
         try:
-            self.process.stdin.write(json.dumps({"act": act, **more}).encode() + b"\n")
+            self.process.stdin.write(json.dumps({"act": act, "order": self._orders, **more}).encode() + b"\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             raise PeerError(f"pjsua2 in {self.namespace} is gone: {self.output.tail(4)}") from None
+        complaint = self.until("done", since=position, order=self._orders)["complaint"]
+        if complaint:
+            raise PeerError(f"pjsua2 in {self.namespace}: {complaint}")
         return position
 
     def until(self, event: str, *, since: int = 0, limit: float = EVENT_LIMIT_S, **fields: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Awaits an event with these fields; a complaint of the phone ends the wait. Raises PeerError."""
+        """Awaits an event with these fields. Raises PeerError."""
 
         def read(line: str) -> dict[str, Any]:
             try:
@@ -85,13 +102,11 @@ class Phone(Peer):
 
         def wanted(line: str) -> bool:
             found = read(line)
-            return found.get("event") == "error" or (
-                found.get("event") == event and all(found.get(name) == value for name, value in fields.items())
-            )
+            return found.get("event") == event and all(found.get(name) == value for name, value in fields.items())
 
         line = self.output.wait(wanted, limit, since=since)
-        if line is None or read(line).get("event") == "error":
-            raise PeerError(f"pjsua2 in {self.namespace}: no {event} {fields}: {line or self.output.tail(4)}")
+        if line is None:
+            raise PeerError(f"pjsua2 in {self.namespace}: no {event} {fields}: {self.output.tail(4)}")
         return read(line)
 
     def number(self, user: str, sbc: str, *, register: bool = True, **more: Any) -> None:
@@ -111,7 +126,9 @@ class Phone(Peer):
     def incoming(self, user: str, *, since: int) -> PhoneCall:
         """Awaits a call to a number of this phone; it rings not, until told to."""
         event = self.until("incoming", since=since, user=user)
-        return PhoneCall(self, event["call"], since)
+        found = [re.search(wanted, event["message"], re.MULTILINE | re.IGNORECASE) for wanted in (CALL_ID, FROM)]
+        call_id, caller = (each.group(1) if each else "" for each in found)
+        return PhoneCall(self, event["call"], since, call_id, caller)
 
     def mark(self) -> int:
         return self.output.mark()

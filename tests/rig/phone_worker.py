@@ -40,6 +40,13 @@ class Call(pj.Call):
         CALLS[info.id] = self
         tell("state", call=info.id, state=info.stateText, status=info.lastStatusCode, call_id=info.callIdString)
 
+    def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:
+        change = prm.e.body.tsxState
+        if change.type == pj.PJSIP_EVENT_RX_MSG and change.src.rdata.wholeMsg.startswith("SIP/2.0 "):
+            info = self.getInfo()
+            status = int(change.src.rdata.wholeMsg[8:11])
+            tell("heard", call=info.id, status=status, method=change.tsx.method, call_id=info.callIdString)
+
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:
         info = self.getInfo()
         for media in info.media:
@@ -149,7 +156,6 @@ def command(act: str, more: dict[str, Any]) -> None:
                 with suppress(Exception):  # the other side was faster
                     call.hangup(operation({}))
             ACCOUNTS.pop(more["user"]).shutdown()
-            tell("forgotten", user=more["user"])
         case "unregister":
             ACCOUNTS[more["user"]].setRegistration(False)
         case "refresh":
@@ -236,11 +242,14 @@ def main(address: str) -> None:
         *lines, pending = (pending + octets).split(b"\n")
         for line in lines:
             order = json.loads(line)
-            act = order.pop("act")
+            act, number = order.pop("act"), order.pop("order")
             try:
                 command(act, order)
             except Exception as problem:  # whatever pjsua2 says is the test's to know
-                tell("error", act=act, text=" ".join(str(getattr(problem, "reason", problem)).split()))
+                reason = " ".join(str(getattr(problem, "reason", problem)).split())
+                tell("done", order=number, complaint=f"{act}: {reason}")
+            else:
+                tell("done", order=number, complaint="")
     sys.stdout.flush()
     os._exit(0)  # the namespace goes away: no farewell on the wire, no order of destruction to get wrong
 

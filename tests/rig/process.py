@@ -20,7 +20,7 @@ from mediation.cli.demo_network import inside
 from mediation.core.errors import MediationError
 from tests.rig.wire import datagram_socket
 
-READY_LIMIT_S = 10.0
+READY_LIMIT_S = 30.0
 STOP_LIMIT_S = 3.0
 ASK_AGAIN_S = 0.02
 LINES_KEPT = 4000

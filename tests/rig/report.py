@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -26,7 +26,7 @@ from tests.rig import (
     scenarios_transport,
     stage,
 )
-from tests.rig.scenario import Scenario, Table, second_case
+from tests.rig.scenario import Scenario, Table, overtaken, second_case, settled
 
 WIDTH = 48
 
@@ -54,40 +54,40 @@ class Outcome:
         return "\n".join([*rows, *([f"! {self.error}"] if self.error else [])])
 
 
-def settled(expected: Iterable[str], received: Sequence[str]) -> list[str]:
-    """`expected` without those optional messages ("ccChange?") that did not come at their place."""
-    found: list[str] = []
-    for text in expected:
-        name, _, _ = text.partition("?")
-        if not text.endswith("?") or received[len(found) : len(found) + 1] == [name]:
-            found.append(name)
-    return found
-
-
 def play(rig: Any, scenario: Scenario) -> Outcome:
     """One scenario from order to comparison. `rig` is a `stage.Rig` or an `exchange.Exchange`."""
     began = time.monotonic()
-    error = ""
-    with rig.stage(scenario.name) as floor:
+    errors: list[str] = []
+
+    @contextmanager
+    def complaints() -> Iterator[None]:
         try:
+            yield
+        except (AssertionError, MediationError, OSError) as problem:
+            errors.append(" ".join(str(problem).split()) or repr(problem))
+
+    with complaints(), rig.stage(scenario.name) as floor:
+        with complaints():
             scenario.play(floor)
             floor.settle(scenario)
             rig.fence()
-        except (AssertionError, MediationError, OSError) as problem:
-            error = " ".join(str(problem).split()) or repr(problem)
         expected, received = list(scenario.expected), floor.received()
         expected, lines = settled(expected, received), floor.lines()
+        late = overtaken(lines)
         for point in scenario.points[1:]:
             there = floor.received(point=point)
+            late += overtaken(floor.lines(point=point))
             expected += [f"{point}: {text}" for text in settled(scenario.expected, there)]
             received += [f"{point}: {text}" for text in there]
         if scenario.second is not None:
             case = second_case(floor)
             lines += floor.lines(case)
+            late += overtaken(floor.lines(case))
             expected += [f"B: {text}" for text in scenario.second]
             received += [f"B: {text}" for text in floor.received(case)]
+    errors += [f"{each} came behind a later message of its call" for each in late]
     longest = max((int(line.get("latency_us") or 0) for line in lines), default=0)
-    return Outcome(scenario, expected, received, error, time.monotonic() - began, longest)
+    return Outcome(scenario, expected, received, "; ".join(errors), time.monotonic() - began, longest)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ part of the product that a scenario waits for; the pytest list takes only rows w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from mediation.cli.demo_site import Line
 
 RINGBACK = "networkSignal ringbackTone"
 ALERT = "networkSignal alertingPattern0"
@@ -29,6 +31,7 @@ class Scenario:
     needs: str = ""
     points: tuple[str, ...] = ("span",)
     wants: Callable[[], str] = str  # "" when the row can be played here, otherwise what is missing
+    by_time: bool = False  # compared in the order of the time stamps: calls may overtake each other on their way
 
     @property
     def name(self) -> str:
@@ -36,6 +39,42 @@ class Scenario:
 
 
 Add = Callable[[Callable[[Any], None]], Callable[[Any], None]]
+
+
+def settled(expected: Iterable[str], received: Sequence[str]) -> list[str]:
+    """`expected` without those optional messages ("ccChange?") that did not come at their place."""
+    found: list[str] = []
+    for text in expected:
+        name, _, _ = text.partition("?")
+        if not text.endswith("?") or received[len(found) : len(found) + 1] == [name]:
+            found.append(name)
+    return found
+
+
+def calls(value: Any) -> Iterator[str]:
+    """Every call that a decoded message names."""
+    match value:
+        case {"main": str(main)}:
+            yield main
+        case dict():
+            for inner in value.values():
+                yield from calls(inner)
+        case list():
+            for inner in value:
+                yield from calls(inner)
+
+
+def overtaken(lines: Iterable[Line]) -> list[str]:
+    """The messages that came behind a later event of the same call: there must be none."""
+    latest: dict[str, str] = {}
+    found = []
+    for line in lines:
+        stamp = str(line.get("timestamp", ""))
+        for call in set(calls(line.get("fields"))):
+            if stamp < latest.get(call, ""):
+                found.append(str(line["message"]))
+            latest[call] = max(stamp, latest.get(call, ""))
+    return found
 
 
 class Table:
@@ -46,9 +85,9 @@ class Table:
 
     def __call__(self, number: str, title: str, *expected: str, second: tuple[str, ...] | None = None,
                  needs: str = "", points: tuple[str, ...] = ("span",),
-                 wants: Callable[[], str] = str) -> Add:  # fmt: skip
+                 wants: Callable[[], str] = str, by_time: bool = False) -> Add:  # fmt: skip
         def add(play: Callable[[Any], None]) -> Callable[[Any], None]:
-            self.rows.append(Scenario(number, title, expected, play, second, needs, points, wants))
+            self.rows.append(Scenario(number, title, expected, play, second, needs, points, wants, by_time))
             return play
 
         return add

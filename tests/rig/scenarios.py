@@ -228,7 +228,7 @@ def two_cases(stage: Stage) -> None:
 
 @scenario("34", "the order ends in mid-call, to the second", *OUT, *ENDED)
 def expires(stage: Stage) -> None:
-    end, end_s = stage.in_seconds(5)  # the order and the call are made meanwhile, on a busy machine too
+    end, end_s = stage.in_seconds(6)  # the order and the call are made meanwhile, on a busy machine too
     stage.order(end=end)
     with stage.running(stage.out().connected().gate().bye(), usual()) as call:
         stage.wait(ENDED[-1])

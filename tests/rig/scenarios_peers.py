@@ -22,7 +22,9 @@ def baresip_calls(floor: Floor) -> None:
     phone.number(floor.subject, SBC)
     floor.order(dde="on")
     since = phone.dial(floor.other)
-    answered = other.answers()
+    answered = other.rings()
+    phone.until_event(since, type="CALL_RINGING")
+    answered.do("answer")
     phone.until_event(since, type="CALL_ESTABLISHED")
     answered.until_up().until("media", active=True)
     for digit in "159":
@@ -42,6 +44,7 @@ def baresip_is_called(floor: Floor) -> None:
     since = phone.mark()
     call = subject.dial(floor.other)
     phone.until_event(since, type="CALL_INCOMING")
+    call.until("heard", status=180)
     phone.do("accept")
     call.until_up().until("media", active=True)
     phone.do("hold")
@@ -59,12 +62,8 @@ def back_to_back(floor: Floor) -> None:
     floor.kamailio.service("route", floor.other, f"sip:{floor.back_to_back('alice')}")
     floor.order()
     call = subject.dial(other)
-    answered = other.incoming()
-    answered.do("answer", status=180)
-    call.until("state", state="EARLY")  # the agent's 200 must not overtake its own 180
-    answered.do("answer")
+    answered = other.answers()
     call.until_up()
-    answered.until_up()
     call.hangup()
     answered.until_over()
 
@@ -89,7 +88,9 @@ def browser(floor: Floor) -> None:
     end = floor.end("left")
     with WebSocketPhone(floor.exchange.network.namespace("left"), end.address, SBC, floor.subject) as phone:
         phone.invite(floor.other)
-        answered = other.answers()
+        answered = other.rings()
+        phone.until(180, "INVITE")
+        answered.do("answer")
         phone.acknowledge(phone.until(200, "INVITE"))
         answered.until_up()
         phone.bye()

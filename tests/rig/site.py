@@ -10,7 +10,9 @@ import os
 import select
 import signal
 import subprocess
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +26,9 @@ from mediation.cli.main import group
 from mediation.core.errors import MediationError
 from mediation.runtime import config
 
-STOP_LIMIT_S = 10.0
+STOP_LIMIT_S, START_LIMIT_S = 10.0, 30.0
+ASK_AGAIN_S = 0.02
+TMPFS = Path("/dev/shm")
 
 
 class Journal(Lines):
@@ -58,6 +62,18 @@ class RigSite(LabSite):
         if "content_port" not in settings:  # sites of other workers run beside this one
             file.write_text(settings.replace("[lab_agency]\n", f"[lab_agency]\ncontent_port = {free_port()}\n"))
 
+        # docs/OPERATING.md: run/ is on tmpfs. On a disk the tap's thread, which stores into iap.calls there, may stand
+        # still while that file's pages are written back, and what media passes meanwhile is lost.
+        folder = TMPFS if TMPFS.is_dir() else None
+        self._run = tempfile.TemporaryDirectory(prefix="mediation-run-", dir=folder)
+        Path(self._run.name).chmod(0o755)  # as `mediation run` makes it
+        (path / "run").rmdir()  # as `init` made it: empty
+        (path / "run").symlink_to(self._run.name)
+
+    def stop(self) -> None:
+        super().stop()
+        self._run.cleanup()
+
     def try_command(self, *words: str) -> subprocess.CompletedProcess[str]:
         runner = CliRunner()
         done = runner.invoke(group, list(words), standalone_mode=False)
@@ -90,14 +106,39 @@ class RigSite(LabSite):
         assert isinstance(self.messages, Journal)
         self.messages.follow(self._collector.stdout)
 
+    def _told_of_ports(self) -> int:
+        """How many runs of the collection function have said that they listen."""
+        return (self.path / "log" / "collect.stderr").read_text(errors="replace").count("collecting on ")
+
+    def until_collecting(self, runs: int) -> None:
+        """Returns when the collection function listens for the `runs`th time. Raises AssertionError."""
+        end = time.monotonic() + START_LIMIT_S
+        while self._told_of_ports() < runs:
+            assert self._collector is not None and self._collector.poll() is None, self._complaints()
+            assert time.monotonic() < end, f"no collection function: {self._complaints()}"
+            time.sleep(ASK_AGAIN_S)
+
+    def run(self) -> None:
+        super().run()
+        if self._collector is not None:
+            self.until_collecting(1)
+
     @contextmanager
     def agency_away(self) -> Iterator[None]:
         """The collection function is down inside the context and up again behind it."""
         self._collector = self._end(self._collector)
+        runs = self._told_of_ports()
         try:
             yield
         finally:
             self.collect()
+            self.until_collecting(runs + 1)  # the agency's own time to start is not the mediator's
+
+    def armed(self) -> bool:
+        """Whether both functions have every order that is in force. They are told one by one after a restart."""
+        told = json.loads(self.try_command("status", "--site", str(self.path), "--json").stdout)
+        orders = told["orders"].get("active", 0)
+        return all((told["functions"].get(name) or {}).get("tasks") == orders for name in ("iap", "mediator"))
 
     def pid(self, function: str) -> int:
         """Which process is a function of this site ("iap", "mediator")."""

@@ -1,0 +1,105 @@
+"""What a function remembers over its restarts of withdrawn tokens and of the roster, in two files that stay open.
+
+    NAME.revoked   SHA-256 of each withdrawn token, 32 octets, appended
+    NAME.roster    how many changes the roster had, u64, and the SHA-256 of the last of them, in place
+
+Answers for refusing, after a restart, a token whose withdrawal was seen, and a roster that is shorter than the one that
+was seen, or another. Both files are opened before a function seals itself: writing is pwrite64 and fdatasync alone.
+
+Trust: who adds to the first can stop interceptions, which is always possible; who takes from either loses this
+memory: then the administrator's word, the ledger and the next witness are what is left to find a roster that was put
+back.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+from mediation.core.errors import ConfigurationError
+from mediation.core.roster import Roster, digest
+from mediation.core.trust import Trust
+from mediation.core.x1 import TaskTable
+
+TOKEN_OCTETS = 32
+MAX_TOKENS = 1_000_000  # 32 MB; once full, the least harm is to remember the first (ours)
+
+_MARK = struct.Struct("!Q32s")
+
+
+class Remembered:
+    """Both files of one function. Blocking; a write costs one sync."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """Opens or makes them. Raises ConfigurationError."""
+        self.failures = 0  # writes that did not reach the disk; what they say holds until a restart
+        try:
+            self._tokens = _open(folder / f"{name}.revoked")
+            self._roster = _open(folder / f"{name}.roster")
+            octets = os.pread(self._tokens, MAX_TOKENS * TOKEN_OCTETS, 0)
+            mark = os.pread(self._roster, _MARK.size, 0)
+        except OSError as error:
+            raise ConfigurationError(f"{name}: {error.strerror}") from error
+        # A write that a crash cut short leaves a part of a record at the end; the next one takes its place.
+        self._end = len(octets) // TOKEN_OCTETS * TOKEN_OCTETS
+        self.revoked = {octets[at : at + TOKEN_OCTETS].hex() for at in range(0, self._end, TOKEN_OCTETS)}
+        self._number, self._digest = _MARK.unpack(mark) if len(mark) == _MARK.size else (0, b"")
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        return self._tokens, self._roster
+
+    def believed(self, trust: Trust) -> Trust:
+        """The loaded trust, with what is remembered. Raises ConfigurationError when its roster was put back."""
+        lines = trust.roster.lines
+        if self._number and (
+            self._number > len(lines) or bytes.fromhex(digest(lines[self._number - 1])) != self._digest
+        ):
+            raise ConfigurationError("keys/roster.jsonl: not a continuation of the roster that was held here")
+        self._mark(trust.roster)
+        return trust.with_revoked(self.revoked)
+
+    def keep(self, trust: Trust) -> None:
+        """Remembers what `trust` knows more than before. Never raises."""
+        self._mark(trust.roster)
+        try:
+            for token in sorted(trust.revoked - self.revoked):
+                if len(self.revoked) >= MAX_TOKENS:
+                    self.failures += 1
+                    break
+                os.pwrite(self._tokens, bytes.fromhex(token), self._end)
+                os.fdatasync(self._tokens)
+                self._end += TOKEN_OCTETS
+                self.revoked.add(token)
+        except OSError:
+            self.failures += 1
+
+    def close(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+    def _mark(self, roster: Roster) -> None:
+        if len(roster.lines) <= self._number:
+            return
+        mark = (len(roster.lines), bytes.fromhex(roster.head))
+        try:
+            os.pwrite(self._roster, _MARK.pack(*mark), 0)
+            os.fdatasync(self._roster)
+        except OSError:
+            self.failures += 1
+            return
+        self._number, self._digest = mark
+
+
+def trust_report(table: TaskTable, remembered: Remembered) -> dict[str, int]:
+    """For ReportStatus: whose word counts, by number alone."""
+    trust = table.trust
+    return {
+        "changes": len(trust.roster.lines), "revoked_tokens": len(trust.revoked), "tasks_fallen": table.fallen,
+        "unrecorded": remembered.failures,
+    }  # fmt: skip
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
