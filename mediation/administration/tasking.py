@@ -22,7 +22,7 @@ from mediation.administration.orders import Orders
 from mediation.administration.store import Stored
 from mediation.core import authorization, entry, x1
 from mediation.core.authorization import NS
-from mediation.core.case import ENDED, TaskRequest
+from mediation.core.case import ENDED, State, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
 from mediation.runtime import log, sockets
@@ -41,8 +41,8 @@ logger = log.get("administrator")
 
 
 class _Sent(msgspec.Struct):
-    """A request on its way. `act` is armed, changed, disarmed, head, report, roster or revocation; `sequence` of a head
-    is its size."""
+    """A request on its way. `act` is armed, changed, disarmed, suspended, head, report, roster or revocation;
+    `sequence` of a head is its size."""
 
     act: str
     order: Stored | None = None
@@ -61,6 +61,7 @@ class Function:
         self.answers: dict[str, str] = {}  # DONE or the check it refused by, by carrier token
         self._tasking = tasking
         self._stops: dict[str, Stored] = {}
+        self._holds: dict[str, Stored] = {}  # suspended
         self._arms: dict[str, Stored] = {}
         self._reports: deque[trio.MemorySendChannel[dict[str, Any]]] = deque()
         self._sent: deque[_Sent] = deque()
@@ -76,10 +77,13 @@ class Function:
         """Has the function told what the order wants now; nothing while it is away."""
         if not self.connected:
             return
+        if order.state is State.SUSPENDED:  # told as it is, before its act is proven: stops wait for nothing
+            self._holds[order.carrier_sha256] = order
         if self._tasking.orders.wanted(order):
             self._arms[order.carrier_sha256] = order
         elif order.state in ENDED:
             self._arms.pop(order.carrier_sha256, None)
+            self._holds.pop(order.carrier_sha256, None)
             self._stops[order.carrier_sha256] = order
         self._wake.set()
 
@@ -99,10 +103,9 @@ class Function:
         """Whether anything (of one order) is still to be answered."""
         if carrier_sha256 is None:
             told = any(sent.order is not None or sent.act in ("roster", "revocation") for sent in self._sent)
-            return bool(self._stops or self._arms or told or self._roster or self._revocations)
-        return (
-            carrier_sha256 in self._stops or carrier_sha256 in self._arms or self._busy[carrier_sha256] > 0
-        )  # fmt: skip
+            return bool(self._stops or self._holds or self._arms or told or self._roster or self._revocations)
+        waiting = (self._stops, self._holds, self._arms)
+        return any(carrier_sha256 in each for each in waiting) or self._busy[carrier_sha256] > 0
 
     def follow(self) -> None:
         """Has the function told of the witnessed head, before anything that is proven under it."""
@@ -156,8 +159,10 @@ class Function:
         self.follow()
         for order in self._tasking.orders:
             # Those that ended early are told again: they may have ended while nobody was connected.
-            if self._tasking.orders.wanted(order) or (
-                order.state in ENDED and order.not_after_s * NS > self._tasking.now_ns()
+            if (
+                self._tasking.orders.wanted(order)
+                or order.state is State.SUSPENDED
+                or (order.state in ENDED and order.not_after_s * NS > self._tasking.now_ns())
             ):
                 self.want(order)
         self.met.set()
@@ -175,6 +180,7 @@ class Function:
             channel.close()
         for held in (
             self._stops,
+            self._holds,
             self._arms,
             self._sent,
             self._reports,
@@ -202,7 +208,8 @@ class Function:
                 await self._wake.wait()
 
     def _waiting(self) -> bool:
-        return bool(self._stops or self._arms or self._reports or self._roster or self._revocations or self._head_due)
+        waiting = (self._stops, self._holds, self._arms, self._reports, self._revocations)
+        return any(waiting) or self._roster or self._head_due
 
     def _next(self) -> x1.Request | None:
         """The next request to send, noted as sent; stops first."""
@@ -211,6 +218,11 @@ class Function:
             order = self._stops.pop(carrier)
             self._note(_Sent(act="disarmed", order=order))
             return x1.DeactivateTask(xid=order.xid)
+        while self._holds:
+            order = self._holds.pop(next(iter(self._holds)))
+            if order.state is State.SUSPENDED:  # else it was resumed meanwhile
+                self._note(_Sent(act="suspended", order=order, sequence=order.suspended_at))
+                return x1.SuspendTask(xid=order.xid, sequence=order.suspended_at)
         if self._roster:
             self._roster = False
             self._note(_Sent(act="roster"))
@@ -302,7 +314,7 @@ class Function:
         if isinstance(answer, x1.Ok):
             if sent.act == "disarmed":
                 self.armed.pop(carrier, None)
-            else:
+            elif sent.act != "suspended":
                 self.armed[carrier] = (sent.sequence, sent.dde_off)
         self._tasking.outcome(self, sent, answer.check if isinstance(answer, x1.Refused) else "")
 
@@ -362,7 +374,7 @@ class Tasking:
             self.egress.want(order)
         if self.egress is None or order.state in ENDED or not self.egress.connected:
             self.mediator.want(order)
-        if order.state in ENDED or not self.mediator.connected:
+        if order.state in ENDED or order.state is State.SUSPENDED or not self.mediator.connected:
             self.iap.want(order)
 
     def roster_changed(self) -> None:
@@ -398,7 +410,7 @@ class Tasking:
         if check:
             self.counters["x1_refusals"] += 1
             logger.error("task_refused", case=order.case, peer=function.name, check=check)
-        elif sent.act != "disarmed":
+        elif sent.act not in ("disarmed", "suspended"):
             self.answered(function, order)
         self._outcomes.append(
             entry.Outcome(
