@@ -4,7 +4,7 @@ Answers for telling every function what to arm, change and stop, again after eit
 ledger's second entry with what it answered. It gives nothing authority: each request is admitted here before it is
 sent, and by the receiver before it is believed.
 
-Order of things: the mediator is armed before the access function, so that nothing arrives that has no taker; stops go
+Order of things: the egress filter is opened before the mediator is armed, the mediator is armed before the access function, so that nothing arrives that has no taker; stops go
 to both at once and before everything that waits. Nothing is sent that the ledger does not have.
 """
 
@@ -32,6 +32,7 @@ WINDOW = 64  # requests on the way to one function: a stop never waits behind mo
 OUTCOMES_AT_ONCE = 512  # answers under one checkpoint
 ADMITTED_KEPT = 512  # requests; what is on its way to one function and not yet to the other
 REPORT_LIMIT_S = 2.0
+EGRESS_LIMIT_S = 3.0  # then the mediator is armed all the same: its packets wait for the filter, not the other way
 RECEIVE_OCTETS = 65_536
 MAX_SIZE_DIGITS = 16
 DONE, AWAY = "done", "away"
@@ -147,6 +148,7 @@ class Function:
             logger.warning("x1_disconnected", peer=self.name)
 
     async def _session(self, stream: trio.SocketStream) -> None:
+        await self._tasking.before(self)
         self.connected = True
         self._head_size = 0
         self._roster = bool(self._tasking.orders.trust.roster.lines)
@@ -315,7 +317,8 @@ class Tasking:
         self.counters: Counter[str] = Counter()
         self.mediator = Function("mediator", self)
         self.iap = Function("iap", self)
-        self.functions = (self.mediator, self.iap)
+        self.egress = Function("egress", self) if orders.site.filters_egress else None
+        self.functions = (self.mediator, self.iap) if self.egress is None else (self.egress, self.mediator, self.iap)
         self._outcomes: list[entry.Outcome] = []
         self._admitted: dict[str, TaskRequest] = {}
         self._moved = trio.Event()
@@ -339,6 +342,14 @@ class Tasking:
             self._admitted[order.carrier_sha256] = request
         return request
 
+    async def before(self, function: Function) -> None:
+        """The mediator is told of orders when their destinations are open, or the egress function stays away."""
+        if function is self.mediator and self.egress is not None:
+            with trio.move_on_after(EGRESS_LIMIT_S):
+                await self.egress.met.wait()
+                while self.egress.busy(None):
+                    await self._moved.wait()
+
     def follow(self) -> None:
         """There is a newly witnessed head."""
         for function in self.functions:
@@ -347,7 +358,10 @@ class Tasking:
 
     def changed(self, order: Stored) -> None:
         """An order wants something else than before."""
-        self.mediator.want(order)
+        if self.egress is not None:
+            self.egress.want(order)
+        if self.egress is None or order.state in ENDED or not self.egress.connected:
+            self.mediator.want(order)
         if order.state in ENDED or not self.mediator.connected:
             self.iap.want(order)
 
@@ -371,7 +385,9 @@ class Tasking:
 
     def answered(self, function: Function, order: Stored) -> None:
         """The mediator has taken a task, or is gone: now the access function."""
-        if function is self.mediator:
+        if function is self.egress:
+            self.mediator.want(order)
+        elif function is self.mediator:
             self.iap.want(order)
 
     def outcome(self, function: Function, sent: _Sent, check: str) -> None:
@@ -424,6 +440,10 @@ class Tasking:
             return any(self.orders.waiting(order) for order in self.orders)
         order = self.orders.get(carrier_sha256)
         return order is not None and self.orders.waiting(order)
+
+    async def moved(self) -> None:
+        """Until a function has answered something, or was told to."""
+        await self._moved.wait()
 
     def answers(self, order: Stored) -> dict[str, str]:
         """What each function last answered for an order."""

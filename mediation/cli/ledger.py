@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from mediation.administration import tiles, verify
+from mediation.administration.export import withheld
 from mediation.administration.store import Store
 from mediation.cli.options import (
     FILE,
@@ -65,6 +66,8 @@ def verify_(
     else:
         assert archive is not None
         files = tiles.Archive(archive)
+        if withheld(files):
+            raise LedgerError("not all of it is opened in this export: use the offline verifier (mediation audit)")
     kept = read_token(known) + "\n" if known is not None else None
     report = verify.examine(files, verifier, known=kept)
     report.raise_first()

@@ -24,6 +24,7 @@ COMMANDS = {
     "ledger": "mediation.cli.ledger:group",
     "witness": "mediation.cli.witness:group",
     "vault": "mediation.cli.vault:group",
+    "audit": "mediation.cli.audit:group",
     "preflight": "mediation.cli.preflight:command",
     "run": "mediation.cli.run:command",
     "function": "mediation.cli.function:command",
