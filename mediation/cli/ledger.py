@@ -91,7 +91,7 @@ def verify_(
               "opens nothing of a case. May be repeated; all is opened without it.")  # fmt: skip
 @key_option
 @reason_option
-def export(folder: Path, out: Path, opened: tuple[str, ...], key: Path | None, reason: str | None) -> None:
+def export(folder: Path, out: Path, opened: tuple[str, ...], key: str | None, reason: str | None) -> None:
     """Writes a tar for an auditor: `verify --export` and the offline verifier need nothing else. It is entered."""
     if out.exists():
         raise ConfigurationError(f"{out.name}: File exists")
@@ -116,7 +116,7 @@ def export(folder: Path, out: Path, opened: tuple[str, ...], key: Path | None, r
 @click.option("--out", type=NEW_FILE, help="Instead of standard output.")
 @key_option
 @reason_option
-def prove(folder: Path, index: int, out: Path | None, key: Path | None, reason: str | None) -> None:
+def prove(folder: Path, index: int, out: Path | None, key: str | None, reason: str | None) -> None:
     """Prints the proof that entry INDEX stands in the ledger, for `verify --proof`. It is entered."""
     answer = inquire(config.load(folder), Prove(index=index), key, reason)
     assert isinstance(answer, Proved)
