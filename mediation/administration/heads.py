@@ -210,5 +210,5 @@ def sentence(text: str, policy: Policy | None) -> str:
     if not judged.quorum:
         return UNWITNESSED
     size = note.parse_checkpoint(note.split(text)[0]).size
-    lab = "LAB: no witness, it lives in this process: " if policy.lab else ""
+    lab = "unwitnessed: a LAB witness in the site's own process is no witness: " if policy.lab else ""
     return f"{lab}{size} entries cosigned by {', '.join(judged.cosigners)}"
