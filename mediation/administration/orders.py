@@ -25,13 +25,29 @@ from mediation.administration.alarms import Alarms
 from mediation.administration.asking import Told
 from mediation.administration.books import Books
 from mediation.administration.heads import Heads, open_witnesses, refuse_other
+from mediation.administration.history import History
+from mediation.administration.keeping import Keeping
 from mediation.administration.keys import LEDGER_KEY, read_ledger_key
 from mediation.administration.ledger import Entered, Ledger
+from mediation.administration.records import Act as RecordAct
+from mediation.administration.records import Records
 from mediation.administration.store import Store, Stored
 from mediation.administration.timetable import Timetable
 from mediation.core import alarm, entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import ENDED, LIFE, LIVE, RUNNING, Act, Command, Event, Revocation, State, TaskRequest
+from mediation.core.case import (
+    ENDED,
+    LIFE,
+    LIVE,
+    RUNNING,
+    Act,
+    CarrierExtension,
+    Command,
+    Event,
+    Revocation,
+    State,
+    TaskRequest,
+)
 from mediation.core.check import Check
 from mediation.core.control import Extending, Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
@@ -64,7 +80,8 @@ class Orders:
             seen = recovery.Seen()
             signer = read_ledger_key(site.path / "administrator" / LEDGER_KEY)
             least = self._store.head(signer.verifier.name)
-            self.ledger = Ledger(site.ledger_dir, signer, least=least, on_record=seen.read)
+            history = History()
+            self.ledger = Ledger(site.ledger_dir, signer, least=least, on_record=seen.followed_by(history.read))
             if read_verifier(site.keys_dir).public != signer.verifier.public:
                 raise ConfigurationError("keys/ledger.pub is not the key of this site's ledger")  # noqa: TRY301
             roster.recover(site, seen.changes)
@@ -78,12 +95,25 @@ class Orders:
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
             self.alarms = Alarms(self._books, self.counters, seen.alarms)
             self._books.heads = self.heads = self._open_heads(told, now_ns)
-            self._recover(seen, least.size if least is not None else 0, now_ns)
+            self.records = Records(
+                Keeping(
+                    site=site, vault=vault.unlock(site), history=history, books=self._books, trust=lambda: self.trust,
+                    orders=self.__iter__, order=lambda xid: self.get(history.lives[xid].carrier_sha256),
+                    forget=self._forget,
+                )
+            )  # fmt: skip
+            try:
+                self._recover(seen, least.size if least is not None else 0, now_ns)
+                self.records.recover(now_ns)
+            except BaseException:
+                self.records.close()
+                raise
         except BaseException:
             self._store.close()
             raise
 
     def close(self) -> None:
+        self.records.close()
         self._store.close()
 
     def __iter__(self) -> Iterator[Stored]:
@@ -185,6 +215,13 @@ class Orders:
             self.changed(order)
         return Result()
 
+    def keep_record(self, request: RecordAct, now_ns: int) -> Result:
+        """What persons signed about certifications, the plan, holds or destruction."""
+        try:
+            return self.records.act(request, now_ns)
+        except AuthorizationError as error:
+            return self._books.refuse(error, str(request), now_ns)
+
     def advance(self, now_ns: int) -> None:
         """Begins and ends the windows that are due, and announces ends."""
         now_s = now_ns // NS
@@ -207,6 +244,7 @@ class Orders:
                 self.changed(order)
         for order in looked:
             self._announce(order, now_ns)
+        self.records.keep(now_ns)
 
     def _begun(self, order: Stored, now_ns: int) -> None:
         """An order runs from now on: the emergency order of its case, in whose place it comes, is over."""
@@ -251,6 +289,7 @@ class Orders:
     def outcomes(self, records: Sequence[entry.Outcome]) -> None:
         """What the functions answered: the second entry of "log before act"."""
         self._books.note(records, stop=True)
+        self.records.draft(records[-1].time_us * 1000 if records else 0)
 
     def note(self, *records: entry.Record, stop: bool = False) -> None:
         """Entries about the administrator itself; with `stop` a ledger that cannot be written does not raise."""
@@ -343,6 +382,7 @@ class Orders:
         if jws.sha256_hex(filed.carrier) in self._orders:
             raise AuthorizationError(Check.ALREADY_FILED)
         order, records = filing.examine(filed, self.trust, self.site, now_ns)
+        self.records.plans.check_named(filed.carrier)
         # An ordinary order may come before the emergency one has run out, in whose place it then is.
         others = [other for other in self.of_case(order.case) if other.state not in ENDED]
         if order.case in cases or any(order.emergency or not other.emergency for other in others):
@@ -355,6 +395,8 @@ class Orders:
         if order is None:
             raise AuthorizationError(Check.ORDER_UNKNOWN)
         acted = acting.examine(text, order, self.trust, now_ns, held=order.carrier_sha256 in self.held, pair=pair)
+        if pair is not None:
+            self.records.plans.check_named(pair[1], CarrierExtension)
         carrier, sequence, stop = order.carrier_sha256, acted.command.sequence, acted.stop
         filed = acted.extension
         with self._books.saving(stop=stop):
@@ -422,6 +464,12 @@ class Orders:
         self._cases.setdefault(order.case, []).append(order)
         if order.state not in ENDED:
             self._timetable.add(order)
+
+    def _forget(self, order: Stored) -> None:
+        """Its records are destroyed."""
+        self._orders.pop(order.carrier_sha256, None)
+        self._unwitnessed.pop(order.carrier_sha256, None)
+        self._cases[order.case] = [o for o in self._cases.get(order.case, ()) if o is not order]
 
     def _recover(self, seen: recovery.Seen, known: int, now_ns: int) -> None:
         """Brings the store to what the ledger says, and both to now."""

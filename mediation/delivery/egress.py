@@ -220,7 +220,7 @@ class Egress:
             self.filter.allow(fresh)
             self.filter.linger(over)
         except ConfigurationError as error:
-            self._log.error("alarm_filter", reason=str(error))  # noqa: TRY400 - no traceback wanted
+            self._log.error("alarm_filter", reason=str(error))
             if change.after is not None:
                 raise AuthorizationError(Check.DESTINATION, "the egress filter cannot be set") from None
         for place in after - before:
