@@ -12,6 +12,7 @@ what was entered and not done. Blocking; a destroyed order costs a few milliseco
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from mediation.administration.certificates import Certificates
@@ -26,9 +27,11 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.retention import UNENABLED_S, DestructionCertificate
 from mediation.runtime import durable, log
+from mediation.runtime.config import Site
 
 FOLDER = "destruction"
 INDEXES_AT_ONCE = 512  # in one entry: far below the longest record
+_XID = re.compile(r"[0-9a-f]{32}")
 AT_ONCE = 16  # orders in one turn: a stop does not wait behind a year's worth of them (ours)
 
 logger = log.get("administrator")
@@ -53,6 +56,9 @@ class Destruction:
         for xid, life in lives.items():
             if life.destroyed & left:
                 self._carry_out(xid, life)
+        for order in list(self._orders()):
+            if order.xid in lives:
+                self._forget(order)
 
     # --- holds -------------------------------------------------------------------------------------------------------
 
@@ -192,3 +198,13 @@ class Destruction:
         self._history.places.pop(xid, None)
         for case, places in list(self._history.case_places.items()):
             self._history.case_places[case] = [index for index in places if index not in life.destroyed]
+
+
+def read(site: Site, xid: str) -> str:
+    """The text of a certificate of destruction. Raises ConfigurationError."""
+    if not _XID.fullmatch(xid):
+        raise ConfigurationError("an XID is 32 hexadecimal digits")
+    try:
+        return (site.path / FOLDER / f"{xid}.json").read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{FOLDER}/{xid}.json: {error}") from error

@@ -19,6 +19,7 @@ import msgspec
 
 from mediation.administration import client, drafting
 from mediation.administration.keys import new_person, write_person
+from mediation.cli import retention
 from mediation.cli.options import (
     FILE,
     NEW_FILE,
@@ -196,3 +197,7 @@ def _sha256(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigurationError(f"{path.name}: {error.strerror}") from error
+
+
+group.add_command(retention.hold)
+group.add_command(retention.destroy)

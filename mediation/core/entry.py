@@ -298,8 +298,8 @@ class SampleDrawn(Entry, frozen=True, kw_only=True, tag="sample-drawn"):
 Record = (
     SiteMade | KeysLoaded | OrderFiled | CommandAccepted | Outcome | Expired | Revoked | Refused | Recovered | Padding
     | RosterChanged | ExtensionFiled | CallBackFiled | Sealed | Destroyed | Held | Alarm | WitnessesLost
-    | WitnessesFound | Stamped | CertificateDrafted | CertificateSigned | PlanAdopted | AmendmentOpened | Reconciled | Incident
-    | CodeIdentity | CaseRead | SampleDrawn
+    | WitnessesFound | Stamped | CertificateDrafted | CertificateSigned | PlanAdopted | AmendmentOpened | Reconciled
+    | Incident | CodeIdentity | CaseRead | SampleDrawn
 )  # fmt: skip
 
 KINDS = frozenset(str(kind.__struct_config__.tag) for kind in Entry.__subclasses__())
