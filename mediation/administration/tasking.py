@@ -205,16 +205,16 @@ class Function:
         return bool(self._stops or self._arms or self._reports or self._roster or self._revocations or self._head_due)
 
     def _next(self) -> x1.Request | None:
-        """The next request to send, noted as sent; stops first."""
+        """The next request to send, noted as sent; the roster first, which can end many tasks at once, then stops."""
+        if self._roster:
+            self._roster = False
+            self._note(_Sent(act="roster"))
+            return x1.Roster(lines=self._tasking.orders.trust.roster.lines)
         if self._stops:
             carrier = next(iter(self._stops))
             order = self._stops.pop(carrier)
             self._note(_Sent(act="disarmed", order=order))
             return x1.DeactivateTask(xid=order.xid)
-        if self._roster:
-            self._roster = False
-            self._note(_Sent(act="roster"))
-            return x1.Roster(lines=self._tasking.orders.trust.roster.lines)
         if self._revocations:
             self._note(_Sent(act="revocation"))
             return x1.RevokeToken(revocation=self._revocations.popleft())
