@@ -84,6 +84,10 @@ def judge(
         verdict.not_checked.append(
             "whose ledger it is: the key came with the export. Compare its fingerprint with the published one"
         )
+    if witnesses.policy == "export":
+        verdict.not_checked.append(
+            "whose witnesses they are: the policy came with the export. Compare it with the one that you agreed to"
+        )
     if roster is None:
         verdict.not_checked.append("who held which role: the export has no roster")
     verdict.forged.sort(key=lambda each: each.entries or (1 << 62,))

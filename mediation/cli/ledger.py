@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from mediation.administration import tiles, verify
+from mediation.administration import stamp_check, tiles, verify
 from mediation.administration.export import withheld
+from mediation.administration.stamps import ROOTS, read_roots
 from mediation.administration.store import Store
 from mediation.cli.options import (
     FILE,
@@ -124,6 +125,20 @@ def prove(folder: Path, index: int, out: Path | None, key: str | None, reason: s
         click.echo(text, nl=False)
     else:
         write_new(out, text)
+
+
+@group.command()
+@site_option
+@click.option("--roots", type=FILE, help="PEM certificates of the authorities you believe; the site's own otherwise.")
+def stamps(folder: Path, roots: Path | None) -> None:
+    """Checks every RFC 3161 time stamp: its token, and that the ledger contains the head that was stamped."""
+    site = config.load(folder)
+    believed = read_roots(roots or site.keys_dir / ROOTS)
+    found = stamp_check.check(site.path, tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir), believed)
+    for each in found:
+        what = f"the ledger's first {each.size} entries" if each.size else "a document"
+        click.echo(f"verified: entry {each.index}: {what}, stamped {rfc3339(each.time_s)} by {each.authority}")
+    click.echo(f"{len(found)} time stamps")
 
 
 def _verifier(path: Path) -> note.Verifier:

@@ -226,6 +226,7 @@ def test_another_key_and_another_policy(tmp_path: Path, made: x.Made, files: Fil
     assert judge(files).result == CLEAN  # the auditor's own policy is what counts
     found = judge(files, policy=None)
     assert found.result == ANOMALIES and found.findings.anomalies[0].what.startswith("unwitnessed")
+    assert any("whose witnesses they are" in each for each in found.not_checked)
     del files["keys/witness.policy"]
     assert "no policy" in judge(files, policy=None).findings.anomalies[0].what
 
