@@ -136,3 +136,16 @@ async def test_a_peer_that_hangs_up_is_told_again(stage: Stage) -> None:
     assert not len(stage.mediator.table)
     with trio.fail_after(30):
         await stage.terminate()
+
+
+def test_what_the_administrator_remembers_is_what_admission_says(desk: s.Desk) -> None:
+    """By whose signatures an order stands: from its stored texts the same as from all its proofs, extensions too."""
+    filed = s.filing(desk.site)
+    desk.submit(filed)
+    now_s = desk.now_ns // s.NS
+    assert desk.extend(s.extension(desk.site, filed, now_s + 7_200))[0].check == ""
+    found = roster.standing_of(desk.order(), desk.orders.trust)
+    assert found == s.admitted(desk).standing
+    assert len(found.tokens) == 4 and [each[0] for each in found.signers] == [
+        Role.LEGAL, Role.CARRIER, Role.OFFICER, Role.OFFICER, Role.LEGAL, Role.CARRIER,
+    ]  # fmt: skip
