@@ -1,6 +1,6 @@
 """`mediation order …`: from a court's paper to an order that is filed, one person at a time.
 
-key      a new key for a person, and the line for the key ring of the person's role
+key      a new key for a person in a file, and what is enrolled of it (`mediation person key` for tokens and cards)
 draft    what the legal reviewer will attest, as a JSON file to read before signing
 sign     the legal reviewer's token over a draft, or the carrier authorizer's over a legal token
 submit   files the two tokens; `mediation case activate` is the third act
@@ -53,7 +53,7 @@ def group() -> None:
 @click.option("--years", type=click.IntRange(1, 5), default=2, show_default=True)
 @click.option("--out", required=True, type=NEW_FILE, help="The private key file, for this person alone.")
 def key(role: str, person: str, years: int, out: Path) -> None:
-    """Makes a person's key; prints the entry for the key ring DIR/keys/ROLE.json."""
+    """Makes a person's key in a file; prints what is enrolled of it."""
     made = new_person(Role(role), person, drafting.now_s(), lab=False, years=years)
     write_person(out, made)
     click.echo(msgspec.json.encode(made.ring_key()).decode())
