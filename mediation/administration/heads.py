@@ -212,3 +212,15 @@ def sentence(text: str, policy: Policy | None) -> str:
     size = note.parse_checkpoint(note.split(text)[0]).size
     lab = "LAB: no witness, it lives in this process: " if policy.lab else ""
     return f"{lab}{size} entries cosigned by {', '.join(judged.cosigners)}"
+
+
+def open_heads(site: Site, ledger: Ledger, trust: Trust, told: tuple[Told, ...], now_s: int) -> Heads:
+    """The heads of a site, after its witnesses were compared with the ledger; `told` is what each remembers of it.
+
+    Raises ConfigurationError or LedgerError.
+    """
+    witnesses = open_witnesses(site, trust.policy, ledger.verifier)
+    if witnesses is not None:
+        told += witnesses.states_at_once(now_s=now_s)
+    refuse_other(told, ledger)
+    return Heads(site, ledger, trust, witnesses)
