@@ -199,3 +199,15 @@ class Heads:
             "witnesses": {told.witness: str(told.outcome) for told in self._told},
             "doubts": list(doubts(policy)) if policy is not None else ["this site has no witness.policy"],
         }
+
+
+def open_heads(site: Site, ledger: Ledger, trust: Trust, told: tuple[Told, ...], now_s: int) -> Heads:
+    """The heads of a site, after its witnesses were compared with the ledger; `told` is what each remembers of it.
+
+    Raises ConfigurationError or LedgerError.
+    """
+    witnesses = open_witnesses(site, trust.policy, ledger.verifier)
+    if witnesses is not None:
+        told += witnesses.states_at_once(now_s=now_s)
+    refuse_other(told, ledger)
+    return Heads(site, ledger, trust, witnesses)

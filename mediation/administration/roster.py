@@ -16,7 +16,7 @@ import msgspec
 
 from mediation.administration.books import Books
 from mediation.administration.store import PENDING, Stored
-from mediation.core import authorization, entry, jws, roster, standing
+from mediation.core import call_back, entry, jws, roster, standing
 from mediation.core.authorization import NS, US
 from mediation.core.case import Act, Role, Standing
 from mediation.core.check import Check
@@ -195,7 +195,7 @@ def standing_of(order: Stored, trust: Trust) -> Standing:
             signers = [_signer(Role.LEGAL, order.legal, at_s), _signer(Role.CARRIER, order.carrier, at_s)]
             if order.call_back is not None:
                 kid = jws.split(order.call_back[0]).header.kid
-                signers.append(_signer(authorization.call_back_role(kid, trust), order.call_back[0], at_s))
+                signers.append(_signer(call_back.role_of(kid, trust), order.call_back[0], at_s))
         signers.append(_signer(Role.OFFICER, text, at_s))
         if _payload(text).act == Act.EXTEND:
             legal, carrier, _ = next(extensions)
