@@ -81,19 +81,13 @@ def places(task: Task) -> frozenset[Place]:
 class Filter:
     """The kernel's table. Blocking calls of some 10 ms, made when a destination comes or goes, not for each order."""
 
-    def __init__(self, site: Site) -> None:
-        """Makes the table or takes it over. Raises ConfigurationError."""
+    def __init__(self, site: Site, uid: int) -> None:
+        """Makes the table or takes it over; `uid` is the mediator's user. Raises ConfigurationError."""
         nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
         if nft is None:
             raise ConfigurationError("egress: no nft (Debian package nftables)")
         self._nft = nft
         self.table = f"mediation_egress_{hashlib.sha256(os.fsencode(site.path)).hexdigest()[:12]}"
-        try:
-            uid = pwd.getpwnam(site.delivery.user).pw_uid
-        except KeyError:
-            raise ConfigurationError(f"delivery.user: no user {site.delivery.user}") from None
-        if (owner := site.spool_dir.stat().st_uid) not in (uid, os.geteuid(), site.path.stat().st_uid):
-            raise ConfigurationError(f"delivery.user: the mediator runs as uid {owner}, not as {site.delivery.user}")
         found = self._elements()
         points = "".join(
             f"    {'ip6' if ':' in point.listen else 'ip'} saddr {ipaddress.ip_address(point.listen)}"
@@ -180,8 +174,9 @@ class Egress:
         )
         self._high_water = clock.HighWater(site.run_dir / CLOCK_FILE)
         self._clock = clock.AuthorityClock(self._high_water)
+        uid = _delivery_uid(site)
         confine.become(site.egress.user, keeping=confine.CAP_NET_ADMIN)
-        self.filter = Filter(site)
+        self.filter = Filter(site, uid)
         self.table = x1.TaskTable(trust, self._changed, kept=_kept)
         self._x1 = X1Server(listener, self._handle, self._log)
         self._said = self.filter.refused()
@@ -244,6 +239,18 @@ class Egress:
             "alarms": self.alarms,
             "x1_malformed": self._x1.malformed,
         }
+
+
+def _delivery_uid(site: Site) -> int:
+    """Whose packets are filtered. Raises ConfigurationError when the spool belongs to another user than configured."""
+    try:
+        uid = pwd.getpwnam(site.delivery.user).pw_uid
+    except KeyError:
+        raise ConfigurationError(f"delivery.user: no user {site.delivery.user}") from None
+    owner = site.spool_dir.stat().st_uid
+    if owner not in (uid, os.geteuid(), site.path.stat().st_uid):
+        raise ConfigurationError(f"delivery.user: the mediator runs as uid {owner}, not as {site.delivery.user}")
+    return uid
 
 
 def _kept(task: Task) -> Task:

@@ -237,8 +237,7 @@ def load(path: Path | str) -> Site:
     return Site(
         path=root, name=file.name, lab=file.lab, dial_plan=file.dial_plan, iaps=file.iap, heps=file.hep,
         interception_points=file.interception_point, clock=file.clock, access=file.access,
-        delivery=file.delivery, egress=file.egress, lab_agency=file.lab_agency,
-        delivery=file.delivery, ledger=file.ledger, lab_agency=file.lab_agency,
+        delivery=file.delivery, egress=file.egress, ledger=file.ledger, lab_agency=file.lab_agency,
     )  # fmt: skip
 
 
