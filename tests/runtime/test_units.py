@@ -100,7 +100,9 @@ def test_each_socket_is_for_one_user() -> None:
     for name, found in owners.items():
         operators = name == "mediation-administrator.socket"
         assert found["SocketMode"][-1] == ("0660" if operators else "0600")
-        assert found["ListenStream"][0].endswith("/" + found["FileDescriptorName"][0])  # the name that sockets.listen asks
+        assert found["ListenStream"][0].endswith(
+            "/" + found["FileDescriptorName"][0]
+        )  # the name that sockets.listen asks
     assert {found["SocketUser"][0] for found in owners.values()} == {
         "root", "mediation-admin", "mediation-delivery", "mediation-access",
     }  # fmt: skip
