@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def spellings(number: str) -> dict[str, bytes]:
-    """Patterns for an E.164 number of 11 digits: as text, URI, UTF-16, hexadecimal, base64, packed and telephony BCD."""
+    """Patterns for an E.164 number of 11 digits: text, UTF-16, hexadecimal, base64, packed and telephony BCD."""
     digits = number.lstrip("+")
     national = digits[1:]
     found = {

@@ -4,8 +4,9 @@ Answers for telling every function what to arm, change and stop, again after eit
 ledger's second entry with what it answered. It gives nothing authority: each request is admitted here before it is
 sent, and by the receiver before it is believed.
 
-Order of things: the egress filter is opened before the mediator is armed, the mediator is armed before the access function, so that nothing arrives that has no taker; stops go
-to both at once and before everything that waits. Nothing is sent that the ledger does not have.
+Order of things: the egress filter is opened before the mediator is armed, the mediator is armed before the access
+function, so that nothing arrives that has no taker; stops go to both at once and before everything that waits.
+Nothing is sent that the ledger does not have.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ from mediation.core.errors import ConfigurationError
 from mediation.runtime import config, denial, log, systemd
 from mediation.runtime.systemd import Notifier
 
-
 OPENER = "opener"  # a socket in run/, owned by the access function's user
 OPENER_LIMIT_S = 30.0
 # What each is allowed beside files and ordinary sockets (runtime/denial.py).

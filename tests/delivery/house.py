@@ -48,7 +48,8 @@ class House:
         self.site = config.load(path)
 
     def order(
-        self, port: int, *, case: str = "CASE-1", dde: tuple[bool, ...] = (False,), seconds: int = 3600, host: str = "127.0.0.1",
+        self, port: int, *, case: str = "CASE-1", dde: tuple[bool, ...] = (False,), seconds: int = 3600,
+        host: str = "127.0.0.1",
         content: Any = None, ledger: authority.Ledger | None = None, **changes: Any
     ) -> TaskRequest:
         """An order for a collection function on this machine; one command for each state of `dde`."""
