@@ -1,8 +1,7 @@
-"""The systemd units: how exposed each is, whether they are well formed, and whether they start what there is.
+"""The systemd units: how exposed each is, whether they are well formed, and whether they name what there is.
 
-No service manager runs here as process 1. `systemd-analyze` judges the files; that a unit's user, groups, sockets,
-capabilities and read-only file system are enough is tried by starting its command line with setpriv(1) in a mount
-namespace of its own, with sockets handed over as sd_listen_fds(3) says.
+No service manager runs here as process 1: `systemd-analyze` judges the files, and what they say of a function is compared
+with the function's own code. That a unit starts on a real host is not shown here.
 """
 
 from __future__ import annotations
