@@ -209,8 +209,8 @@ class Administrator:
             functions[name] = await getattr(self._tasking, name).report()
 
         async with trio.open_nursery() as nursery:
-            for name in ("mediator", "iap"):
-                nursery.start_soon(ask, name)
+            for function in self._tasking.functions:
+                nursery.start_soon(ask, function.name)
         report = desk.report(self._orders, functions)
         report.counters.update(self._tasking.counters)
         return report
