@@ -10,7 +10,7 @@ Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import apsw
@@ -32,7 +32,7 @@ class Books:
         self.store = store
         self._counters = counters
         self.heads: Heads | None = None  # once they are open
-        self._owed: list[str] = []
+        self._owed: list[tuple[str, Callable[[Entered], None] | None]] = []
         self._refusals = Limit(now_ns)
 
     def show(self, now_us: int) -> None:
@@ -43,25 +43,35 @@ class Books:
             except LedgerError:
                 self._counters["heads_not_written"] += 1
 
-    def enter(self, records: Sequence[entry.Record], *, stop: bool = False) -> list[Entered]:
-        """Appends to the ledger. With `stop`, a ledger that cannot be written does not raise: the entry is owed.
+    def enter(
+        self,
+        records: Sequence[entry.Record],
+        *,
+        stop: bool = False,
+        later: Callable[[Entered], None] | None = None,
+    ) -> list[Entered]:
+        """Appends to the ledger. With `stop`, a ledger that cannot be written does not raise: the entry is owed, and
+        `later` is told where it stands at last.
 
         Raises LedgerError.
         """
         texts = [entry.encode(record) for record in records]
-        owed = len(self._owed)
+        owed = list(self._owed)
         try:
-            entered = self.ledger.append([*self._owed, *texts])
+            entered = self.ledger.append([*(text for text, _ in owed), *texts])
         except LedgerError:
             self._counters["ledger_append_failed"] += 1
             if not stop:
                 raise
-            self._owed += texts
+            self._owed += [(text, later) for text in texts]
             return []
         self._owed.clear()
+        for (_, tell), place in zip(owed, entered, strict=False):
+            if tell is not None:
+                tell(place)
         if records:
             self.show(records[-1].time_us)
-        return entered[owed:]
+        return entered[len(owed) :]
 
     @contextmanager
     def saving(self, *, stop: bool) -> Iterator[None]:

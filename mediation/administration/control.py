@@ -1,6 +1,6 @@
 """The administrator's process: serves the commands, keeps windows and functions in step with the orders.
 
-Holds the public key rings, the ledger's key and the orders' texts. It holds no authority: what it sends is admitted
+Holds the roster, the ledger's key and the orders' texts. It holds no authority: what it sends is admitted
 again by the access function and by the mediator. It listens on Unix sockets below DIR/run only, and connects to the
 witnesses of `keys/witness.policy` and the configured time-stamping authorities, and nowhere else.
 """

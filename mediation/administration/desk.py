@@ -17,6 +17,7 @@ from mediation.core.control import (
     Answer,
     CaseView,
     ChangeRoster,
+    Extend,
     Failed,
     Perform,
     Report,
@@ -43,6 +44,8 @@ def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
                 return Results(results=tuple(orders.submit(request.filings, now_ns)))
             case Perform():
                 return Results(results=tuple(orders.perform(request.commands, now_ns)))
+            case Extend():
+                return Results(results=tuple(orders.extend(request.extensions, now_ns)))
             case Revoke():
                 return Results(results=tuple(orders.revoke(request.revocations, now_ns)))
             case ChangeRoster():
@@ -104,4 +107,6 @@ def view(order: Stored) -> CaseView:
         not_after_s=order.not_after_s, dde=last is not None and last.dde,
         sequence=last.sequence if last is not None else 0, last_act=last.act if last is not None else None,
         legal_sha256=order.legal_sha256, carrier_sha256=order.carrier_sha256, lab=legal.lab,
+        extensions=len(order.extensions),
+        extension_sha256=jws.sha256_hex(order.extensions[-1][0]) if order.extensions else "",
     )  # fmt: skip

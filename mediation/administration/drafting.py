@@ -12,7 +12,17 @@ from collections.abc import Iterable
 
 from mediation.core import jws, particulars
 from mediation.core.authorization import TYP
-from mediation.core.case import Act, CarrierToken, Command, LegalToken, Revocation, Role
+from mediation.core.case import (
+    Act,
+    CallBack,
+    CarrierExtension,
+    CarrierToken,
+    Command,
+    LegalExtension,
+    LegalToken,
+    Revocation,
+    Role,
+)
 from mediation.core.errors import ConfigurationError
 from mediation.signing.signer import Signer
 
@@ -23,7 +33,11 @@ ROLES: dict[type, frozenset[Role]] = {
     CarrierToken: frozenset({Role.CARRIER}),
     Command: frozenset({Role.OFFICER}),
     Revocation: frozenset({Role.LEGAL, Role.CARRIER}),
+    LegalExtension: frozenset({Role.LEGAL}),
+    CarrierExtension: frozenset({Role.CARRIER}),
+    CallBack: frozenset({Role.CARRIER, Role.OFFICER}),
 }
+Payload = LegalToken | CarrierToken | Command | Revocation | LegalExtension | CarrierExtension | CallBack
 
 
 def now_s() -> int:
@@ -34,7 +48,7 @@ def nonce() -> str:
     return secrets.token_hex(16)
 
 
-def sign(payload: LegalToken | CarrierToken | Command | Revocation, person: Signer) -> str:
+def sign(payload: Payload, person: Signer) -> str:
     """The compact text. Raises ConfigurationError when the person's role cannot sign such a thing."""
     if person.role is not None and person.role not in ROLES[type(payload)]:
         raise ConfigurationError(f"key {person.kid}: its role, {person.role}, does not sign this")
@@ -62,14 +76,57 @@ def carrier(
     return sign(token, person)
 
 
-def command(
-    act: Act, case: str, carrier_sha256: str, sequence: int, person: Signer, *, dde: bool, lab: bool
+def legal_extension(
+    legal_text: str, after: str, *, not_after_s: int, court: str, judge: str, document_sha256: str, person: Signer
 ) -> str:  # fmt: skip
-    """An officer's act. Raises ConfigurationError."""
+    """The legal reviewer's token of an extension; `after` is the extension before it, empty for the first.
+
+    Raises AuthorizationError, ConfigurationError.
+    """
+    order = jws.decode(jws.split(legal_text).payload, LegalToken)
+    token = LegalExtension(
+        type="legal-extension", case=order.case, legal_sha256=jws.sha256_hex(legal_text),
+        previous_sha256=jws.sha256_hex(after) if after else "", not_after_s=not_after_s, court=court, judge=judge,
+        document_sha256=document_sha256, issued_s=now_s(), nonce=nonce(), lab=order.lab,
+    )  # fmt: skip
+    particulars.check_legal_extension(token)
+    return sign(token, person)
+
+
+def carrier_extension(carrier_text: str, extension: str, policy_sha256: str, person: Signer) -> str:
+    """The carrier authorizer's approval of an extension. Raises AuthorizationError, ConfigurationError."""
+    order = jws.decode(jws.split(carrier_text).payload, CarrierToken)
+    token = CarrierExtension(
+        type="carrier-extension", case=order.case, carrier_sha256=jws.sha256_hex(carrier_text),
+        extension_sha256=jws.sha256_hex(extension), policy_sha256=policy_sha256, issued_s=now_s(), nonce=nonce(),
+        lab=order.lab,
+    )  # fmt: skip
+    particulars.check_carrier_extension(token)
+    return sign(token, person)
+
+
+def call_back(legal_text: str, *, number: str, called_s: int, answered_by: str, confirmed: bool, person: Signer) -> str:
+    """What a second person learned from the agency of an emergency order. Raises AuthorizationError,
+    ConfigurationError."""
+    order = jws.decode(jws.split(legal_text).payload, LegalToken)
+    token = CallBack(
+        type="call-back", case=order.case, legal_sha256=jws.sha256_hex(legal_text), agency=order.agency,
+        directory_number=number, called_s=called_s, answered_by=answered_by,
+        answer="confirmed" if confirmed else "denied", issued_s=now_s(), nonce=nonce(), lab=order.lab,
+    )  # fmt: skip
+    particulars.check_call_back(token)
+    return sign(token, person)
+
+
+def command(
+    act: Act, case: str, carrier_sha256: str, sequence: int, person: Signer, *, dde: bool, lab: bool,
+    extension_sha256: str = "",
+) -> str:  # fmt: skip
+    """An officer's act; `extension_sha256`, of the carrier's token, for an extension. Raises ConfigurationError."""
     issued = now_s()
     draft = Command(
         type="command", act=act, case=case, carrier_sha256=carrier_sha256, sequence=sequence, dde=dde,
-        issued_s=issued, expires_s=issued + COMMAND_LIFE_S, nonce=nonce(), lab=lab,
+        issued_s=issued, expires_s=issued + COMMAND_LIFE_S, nonce=nonce(), lab=lab, extension_sha256=extension_sha256,
     )  # fmt: skip
     return sign(draft, person)
 

@@ -6,12 +6,12 @@ do not allow. It holds no authority and writes nothing: `orders` enters and stor
 
 from __future__ import annotations
 
-from mediation.administration import provision
+from mediation.administration import acting, provision
 from mediation.administration.acting import PENDING_ENTRY, accepted
 from mediation.administration.store import PENDING, Stored
 from mediation.core import authorization, entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import LIFE, Act, Command, Event, State
+from mediation.core.case import Act, Command, State
 from mediation.core.check import Check
 from mediation.core.control import Filing
 from mediation.core.errors import AuthorizationError
@@ -20,16 +20,18 @@ from mediation.runtime.config import Site
 
 
 def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stored, list[entry.Record]]:
-    """One order, ready to be stored, with its entries: the filing, then each act.
+    """One order, ready to be stored, with its entries: the filing, the call-back if it has one, then each act.
 
     Does not look at other orders. Raises AuthorizationError.
     """
     acts: tuple[tuple[Command, Key], ...] = ()
     if filing.commands:
-        found = authorization.examine_acts(filing.legal, filing.carrier, filing.commands, trust)
+        found = authorization.examine_acts(
+            filing.legal, filing.carrier, filing.commands, trust, call_back=filing.call_back
+        )
         order, acts = found.order, found.commands
     else:
-        order = authorization.examine_order(filing.legal, filing.carrier, trust)
+        order = authorization.examine_order(filing.legal, filing.carrier, trust, filing.call_back)
     carrier_sha256, legal_sha256 = jws.sha256_hex(filing.carrier), jws.sha256_hex(filing.legal)
     if not trust.revoked.isdisjoint((carrier_sha256, legal_sha256)):
         raise AuthorizationError(Check.REVOKED)
@@ -46,18 +48,25 @@ def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stor
             legal_person=order.legal_key.person, carrier_person=order.carrier_key.person,
         )
     ]  # fmt: skip
+    if order.call_back is not None:
+        records.append(
+            entry.CallBackFiled(
+                time_us=time_us, case=order.legal.case, legal_sha256=legal_sha256,
+                call_back_sha256=jws.sha256_hex(filing.call_back), person=order.call_back[1].person,
+            )
+        )  # fmt: skip
     state = State.FILED
     for text, (command, key) in zip(filing.commands, acts, strict=True):
         authorization.check_dates(command, key, now_ns // NS)
         if command.act is Act.ACTIVATE:
             authorization.check_senior_officer(trust, now_ns // NS)
         records.append(accepted(text, command, key.person, legal_sha256, time_us))
-        if command.act is not Act.DDE:
-            state = LIFE[state, Event(command.act)]
+        state = acting.after(state, command.act)
     stored = Stored(
         carrier_sha256=carrier_sha256, legal_sha256=legal_sha256, xid=authorization.xid(filing.carrier).hex(),
         case=order.legal.case, legal=filing.legal, carrier=filing.carrier,
         not_before_s=order.legal.not_before_s, not_after_s=order.legal.not_after_s, state=state, filed=PENDING,
         commands=[(text, PENDING_ENTRY) for text in filing.commands],
+        call_back=(filing.call_back, PENDING_ENTRY) if filing.call_back else None, emergency=bool(filing.call_back),
     )  # fmt: skip
     return stored, records

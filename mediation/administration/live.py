@@ -6,6 +6,7 @@ Reads only. What it returns gives no authority by itself: whoever uses it calls 
 from __future__ import annotations
 
 from mediation.administration import recovery, tiles, verify
+from mediation.administration.ledger import Entered
 from mediation.administration.store import Store
 from mediation.core import merkle, note
 from mediation.core.case import ENDED, Proof, State, TaskRequest
@@ -36,21 +37,18 @@ def load_live(site: Site) -> list[TaskRequest]:
     head = note.parse_checkpoint(note.split(report.witnessed)[0])  # `examine` found it to be of this ledger
     for order in orders:
         state = recovery.state_of(order, seen)
-        commands = [(text, entered) for text, entered in order.commands if 0 <= entered.index < head.size]
-        if state is State.FILED or state in ENDED or len(commands) < seen.acts[order.carrier_sha256]:
+        if state in (State.FILED, State.SUSPENDED) or state in ENDED:
             continue
-        proofs = tuple(
-            Proof(
-                index=entered.index, record=entered.record, salt=entered.salt, checkpoint=report.witnessed,
-                path=tuple(
-                    node.hex() for node in merkle.inclusion_path(entered.index, head.size, report.tree.read)
-                ),
-            )
-            for _, entered in commands
-        )  # fmt: skip
-        found.append(
-            TaskRequest(
-                legal=order.legal, carrier=order.carrier, commands=tuple(text for text, _ in commands), proofs=proofs
-            )
-        )
+        known = all(0 <= place.index < head.size for place in order.entries)
+        if not known or len(order.commands) < seen.acts[order.carrier_sha256]:
+            continue
+        found.append(order.request(lambda entered: _proof(entered, head.size, report)))
     return found
+
+
+def _proof(entered: Entered, size: int, report: verify.Report) -> Proof:
+    path = merkle.inclusion_path(entered.index, size, report.tree.read)
+    return Proof(
+        index=entered.index, record=entered.record, salt=entered.salt, checkpoint=report.witnessed,
+        path=tuple(node.hex() for node in path),
+    )  # fmt: skip

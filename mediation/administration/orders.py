@@ -15,23 +15,25 @@ Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from mediation.administration import acting, filing, recovery, roster
 from mediation.administration.acting import PENDING_ENTRY
+from mediation.administration.alarms import Alarms
 from mediation.administration.asking import Told
 from mediation.administration.books import Books
 from mediation.administration.heads import Heads, open_witnesses, refuse_other
 from mediation.administration.keys import LEDGER_KEY, read_ledger_key
-from mediation.administration.ledger import Ledger
+from mediation.administration.ledger import Entered, Ledger
 from mediation.administration.store import Store, Stored
-from mediation.core import entry, jws
+from mediation.administration.timetable import Timetable
+from mediation.core import alarm, entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, Revocation, State, TaskRequest
+from mediation.core.case import ENDED, LIFE, LIVE, RUNNING, Act, Command, Event, Revocation, State, TaskRequest
 from mediation.core.check import Check
-from mediation.core.control import Filing, Result
+from mediation.core.control import Extending, Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.runtime import vault
 from mediation.runtime.config import Site
@@ -70,10 +72,11 @@ class Orders:
             roster.check_entered(self.trust.roster, seen.changes, seen.founding)
             self._orders: dict[str, Stored] = {}
             self._cases: dict[str, list[Stored]] = {}
-            self._moments: list[tuple[int, str]] = []  # begins and ends of windows, in seconds
+            self._timetable = Timetable()
             self._unwitnessed: dict[str, Stored] = {}  # orders with an act above the witnessed head
             self.requests_seen = seen.requests
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
+            self.alarms = Alarms(self._books, self.counters, seen.alarms)
             self._books.heads = self.heads = self._open_heads(told, now_ns)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
@@ -124,6 +127,9 @@ class Orders:
         with self._books.saving(stop=False):
             for order, _ in accepted:
                 order.filed = next(entered).index
+                if order.call_back is not None:
+                    order.call_back = (order.call_back[0], next(entered))
+                    self._store.called_back(order.carrier_sha256, order.call_back[1])
                 order.commands = [(text, next(entered)) for text, _ in order.commands]
                 self._store.filed(order.carrier_sha256, order.filed)
                 for sequence, (_, place) in enumerate(order.commands, 1):
@@ -133,17 +139,26 @@ class Orders:
         for order, _ in accepted:
             self._hold(order)
             if order.state in RUNNING:
+                self._begun(order, now_ns)
                 self.changed(order)
         self.advance(now_ns)
         return results
 
     def perform(self, texts: Sequence[str], now_ns: int) -> list[Result]:
         """An officer's acts, one after the other."""
-        return [self._guarded(self._perform_one, text, now_ns) for text in texts]
+        return [self._guarded(text, partial(self._perform_one, text, now_ns), now_ns) for text in texts]
+
+    def extend(self, extensions: Sequence[Extending], now_ns: int) -> list[Result]:
+        """Extensions, each with the officer's act that puts it in force, one after the other."""
+        results = []
+        for each in extensions:
+            act = partial(self._perform_one, each.command, now_ns, (each.legal, each.carrier))
+            results.append(self._guarded(each.command, act, now_ns))
+        return results
 
     def revoke(self, texts: Sequence[str], now_ns: int) -> list[Result]:
         """Withdrawals of tokens, one after the other."""
-        return [self._guarded(self._revoke_one, text, now_ns) for text in texts]
+        return [self._guarded(text, partial(self._revoke_one, text, now_ns), now_ns) for text in texts]
 
     def revocations(self, now_ns: int) -> list[str]:
         """The signed texts of the withdrawals that can still matter: of orders whose window has not ended."""
@@ -171,33 +186,67 @@ class Orders:
         return Result()
 
     def advance(self, now_ns: int) -> None:
-        """Begins and ends the windows that are due."""
+        """Begins and ends the windows that are due, and announces ends."""
         now_s = now_ns // NS
+        looked = [self._orders[carrier] for carrier in self._timetable.due(now_s)]
         ended: list[Stored] = []
         begun: list[Stored] = []
-        while self._moments and self._moments[0][0] <= now_s:
-            order = self._orders[heapq.heappop(self._moments)[1]]
+        for order in looked:
             if order.state not in ENDED and now_s >= order.not_after_s:
                 ended.append(order)
-                order.state = LIFE[order.state, Event.END]
             elif order.state is State.WAITING and now_s >= order.not_before_s:
-                begun.append(order)
                 order.state = LIFE[order.state, Event.BEGIN]
-        if not ended and not begun:
+                begun.append(order)
+        self._end(ended, now_ns)
+        if begun:
+            with self._books.saving(stop=True):
+                for order in begun:
+                    self._store.set_state(order.carrier_sha256, order.state)
+            for order in begun:
+                self._begun(order, now_ns)
+                self.changed(order)
+        for order in looked:
+            self._announce(order, now_ns)
+
+    def _begun(self, order: Stored, now_ns: int) -> None:
+        """An order runs from now on: the emergency order of its case, in whose place it comes, is over."""
+        if not order.emergency:
+            others = [other for other in self.of_case(order.case) if other.emergency and other.state not in ENDED]
+            self._end(others, now_ns, by=order.carrier_sha256)
+
+    def _end(self, ended: Sequence[Stored], now_ns: int, by: str = "") -> None:
+        if not ended:
             return
+        for order in ended:
+            order.state = LIFE[order.state, Event.END]
         self._books.enter(
-            [entry.Expired(time_us=now_ns // 1000, case=o.case, carrier_sha256=o.carrier_sha256) for o in ended],
+            [
+                entry.Expired(time_us=now_ns // 1000, case=order.case, carrier_sha256=order.carrier_sha256, by=by)
+                for order in ended
+            ],
             stop=True,
         )
         with self._books.saving(stop=True):
-            for order in (*ended, *begun):
+            for order in ended:
                 self._store.set_state(order.carrier_sha256, order.state)
-        for order in (*ended, *begun):
+        for order in ended:
             self.changed(order)
+
+    def _announce(self, order: Stored, now_ns: int) -> None:
+        """The alarm that is due before an order's end, and the one when an emergency has run out."""
+        end = f"end {order.not_after_s}"
+        if order.state in LIVE:
+            due = alarm.due(order.not_before_s, order.not_after_s, now_ns // NS, emergency=order.emergency)
+            if due is not None:
+                self.alarms.sound(due, now_ns, case=order.case, detail=end)
+        elif order.emergency and order.state is State.EXPIRED and order.commands:
+            others = self.of_case(order.case)
+            if not any(not other.emergency and other.filed > order.filed for other in others):
+                self.alarms.sound(alarm.Alarm.EMERGENCY_LAPSED, now_ns, case=order.case, detail=end)
 
     def next_moment_s(self) -> int | None:
         """When `advance` is next due, in UTC seconds."""
-        return self._moments[0][0] if self._moments else None
+        return self._timetable.next_s()
 
     def outcomes(self, records: Sequence[entry.Outcome]) -> None:
         """What the functions answered: the second entry of "log before act"."""
@@ -210,8 +259,14 @@ class Orders:
     # --- what is asked of an order ---------------------------------------------------------------------------------
 
     def wanted(self, order: Stored) -> bool:
-        """Whether its task should be armed now: only by acts that a quorum of the witnesses has seen."""
-        return order.state in RUNNING and order.carrier_sha256 not in self.held and self.standing(order)[0] > 0
+        """Whether the functions should have its task now: only by acts that a quorum of the witnesses has seen.
+
+        A suspended task they keep. One that was suspended is not shown without the act that did it.
+        """
+        if order.carrier_sha256 in self.held or (order.state not in RUNNING and order.state is not State.SUSPENDED):
+            return False
+        shown, _ = self.standing(order)
+        return shown > 0 and (shown == len(order.commands) or shown >= order.suspended_at)
 
     def standing(self, order: Stored) -> tuple[int, bool]:
         """How many of its acts the functions can be shown, and whether a later one has switched digits off.
@@ -232,12 +287,7 @@ class Orders:
     def request(self, order: Stored) -> TaskRequest:
         """Everything that a function needs to decide for itself, with proofs under the witnessed head."""
         shown, _ = self.standing(order)
-        return TaskRequest(
-            legal=order.legal,
-            carrier=order.carrier,
-            commands=tuple(text for text, _ in order.commands[:shown]),
-            proofs=tuple(self.ledger.witnessed_proof(entered) for _, entered in order.commands[:shown]),
-        )
+        return order.request(self.ledger.witnessed_proof, shown)
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
@@ -265,11 +315,13 @@ class Orders:
             del self._unwitnessed[order.carrier_sha256]
             self._await_witnesses(order, now_ns)
             if order.state is State.WAITING:
-                heapq.heappush(self._moments, (order.not_before_s, order.carrier_sha256))
+                self._timetable.add(order)
         with self._books.saving(stop=True):
             for order in shown:
                 self._store.set_state(order.carrier_sha256, order.state)
         for order in shown:
+            if order.state in RUNNING:
+                self._begun(order, now_ns)
             self.changed(order)
         self.advance(now_ns)
 
@@ -291,38 +343,58 @@ class Orders:
         if jws.sha256_hex(filed.carrier) in self._orders:
             raise AuthorizationError(Check.ALREADY_FILED)
         order, records = filing.examine(filed, self.trust, self.site, now_ns)
-        if order.case in cases or any(o.state not in ENDED for o in self.of_case(order.case)):
+        # An ordinary order may come before the emergency one has run out, in whose place it then is.
+        others = [other for other in self.of_case(order.case) if other.state not in ENDED]
+        if order.case in cases or any(order.emergency or not other.emergency for other in others):
             raise AuthorizationError(Check.CASE_LIVE)
         return order, records
 
-    def _perform_one(self, text: str, now_ns: int) -> Stored:
+    def _perform_one(self, text: str, now_ns: int, pair: tuple[str, str] | None = None) -> Stored:
         claimed = jws.decode(jws.split(text).payload, Command)  # only to find the order: nothing is believed yet
         order = self._orders.get(claimed.carrier_sha256)
         if order is None:
             raise AuthorizationError(Check.ORDER_UNKNOWN)
-        acted = acting.examine(text, order, self.trust, now_ns, held=order.carrier_sha256 in self.held)
-        command = acted.command
-        stop = command.act is Act.DEACTIVATE
+        acted = acting.examine(text, order, self.trust, now_ns, held=order.carrier_sha256 in self.held, pair=pair)
+        carrier, sequence, stop = order.carrier_sha256, acted.command.sequence, acted.stop
+        filed = acted.extension
         with self._books.saving(stop=stop):
-            self._store.add_command(order.carrier_sha256, command.sequence, text)
+            self._store.add_command(carrier, sequence, text)
+            if pair is not None:
+                self._store.add_extension(carrier, len(order.extensions) + 1, *pair)
         try:
-            entered = self._books.enter([acted.record], stop=stop)
+            entered = self._books.enter(
+                [*([filed] if filed is not None else []), acted.record], stop=stop,
+                later=lambda place: self._owed(order, sequence, place),
+            )  # fmt: skip
         except LedgerError:
-            self._store.drop_pending()
+            self._store.drop_command(carrier, sequence)
             raise
-        place = entered[0] if entered else PENDING_ENTRY  # pending: a stop whose entry is owed
+        place = entered[-1] if entered else PENDING_ENTRY  # pending: a stop whose entry is owed
         order.commands.append((text, place))
-        if command.act is not Act.DDE:
-            order.state = LIFE[order.state, Event(command.act)]
+        order.state = acted.state
+        if pair is not None and filed is not None:
+            order.extensions.append((*pair, entered[0]))
+            order.not_after_s = filed.not_after_s
+            self._timetable.add(order)
         self._await_witnesses(order, now_ns)
         with self._books.saving(stop=stop):
-            self._store.entered(order.carrier_sha256, command.sequence, place)
-            self._store.set_state(order.carrier_sha256, order.state)
+            self._store.entered(carrier, sequence, place)
+            self._store.set_state(carrier, order.state)
+            if filed is not None:
+                self._store.extended(carrier, len(order.extensions), entered[0], order.not_after_s)
+        if acted.command.act is Act.ACTIVATE and order.state in RUNNING:
+            self._begun(order, now_ns)
         self.changed(order)
         if order.state is State.WAITING:
-            heapq.heappush(self._moments, (order.not_before_s, order.carrier_sha256))
+            self._timetable.add(order)
             self.advance(now_ns)
         return order
+
+    def _owed(self, order: Stored, sequence: int, place: Entered) -> None:
+        """The entry of a stop that the ledger could not take at first stands there now."""
+        order.commands[sequence - 1] = (order.commands[sequence - 1][0], place)
+        with self._books.saving(stop=True):
+            self._store.entered(order.carrier_sha256, sequence, place)
 
     def _revoke_one(self, text: str, now_ns: int) -> Stored:
         claimed = jws.decode(jws.split(text).payload, Revocation)  # only to find the case
@@ -338,9 +410,9 @@ class Orders:
         self.revoked(text)
         return order
 
-    def _guarded(self, act: Callable[[str, int], Stored], text: str, now_ns: int) -> Result:
+    def _guarded(self, text: str, act: Callable[[], Stored], now_ns: int) -> Result:
         try:
-            order = act(text, now_ns)
+            order = act()
         except AuthorizationError as error:
             return self._books.refuse(error, text, now_ns)
         return Result(case=order.case, xid=order.xid)
@@ -349,9 +421,7 @@ class Orders:
         self._orders[order.carrier_sha256] = order
         self._cases.setdefault(order.case, []).append(order)
         if order.state not in ENDED:
-            heapq.heappush(self._moments, (order.not_after_s, order.carrier_sha256))
-            if order.state is State.WAITING:
-                heapq.heappush(self._moments, (order.not_before_s, order.carrier_sha256))
+            self._timetable.add(order)
 
     def _recover(self, seen: recovery.Seen, known: int, now_ns: int) -> None:
         """Brings the store to what the ledger says, and both to now."""

@@ -17,7 +17,7 @@ from mediation.administration import tiles
 from mediation.administration.ledger import Entered
 from mediation.administration.store import PENDING, Store, Stored
 from mediation.core import entry, jws
-from mediation.core.case import ENDED, Act, State
+from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, LegalExtension, State
 
 
 class Seen(msgspec.Struct):
@@ -28,6 +28,10 @@ class Seen(msgspec.Struct):
     acts: Counter[str] = msgspec.field(default_factory=Counter)
     ended: dict[str, State] = {}
     revoked: set[str] = set()
+    extensions: dict[str, Entered] = {}  # by the carrier's token
+    call_backs: dict[str, Entered] = {}
+    suspended: dict[str, bool] = {}  # by the order's carrier token, as the last such act says
+    alarms: set[tuple[str, str, str]] = set()
     founding: str = ""  # SHA-256 of the roster's first line, on a lab site
     changes: dict[int, str] = {}  # SHA-256 of the roster's lines by number
     requests: dict[str, int] = {}  # signed requests that were accepted, each with its second: none is accepted twice
@@ -42,6 +46,16 @@ class Seen(msgspec.Struct):
                 self.acts[record.carrier_sha256] = max(record.sequence, self.acts[record.carrier_sha256])
                 if record.act is Act.DEACTIVATE:
                     self.ended[record.carrier_sha256] = State.DEACTIVATED
+                elif record.act in (Act.SUSPEND, Act.RESUME):
+                    self.suspended[record.carrier_sha256] = record.act is Act.SUSPEND
+            case entry.ExtensionFiled():
+                found = Entered(index=line.index, record=line.record, salt=line.salt)
+                self.extensions[record.carrier_extension_sha256] = found
+            case entry.CallBackFiled():
+                found = Entered(index=line.index, record=line.record, salt=line.salt)
+                self.call_backs[record.call_back_sha256] = found
+            case entry.Alarm():
+                self.alarms.add((record.alarm, record.case, record.detail))
             case entry.Revoked():
                 self.ended[record.carrier_sha256] = State.REVOKED
                 self.revoked.add(record.token_sha256)
@@ -66,6 +80,11 @@ def recover(store: Store, seen: Seen) -> Iterator[tuple[Stored, bool]]:
             for sequence, (text, place) in enumerate(order.commands, 1):
                 if place.index == PENDING and (entered := seen.commands.get(jws.sha256_hex(text))) is not None:
                     store.entered(order.carrier_sha256, sequence, entered)
+                    _extend(store, order, text, seen)
+            if order.call_back is not None and order.call_back[1].index == PENDING:
+                called = seen.call_backs.get(jws.sha256_hex(order.call_back[0]))
+                if called is not None:
+                    store.called_back(order.carrier_sha256, called)
         store.drop_pending()
     for order in list(store.orders()):
         state = state_of(order, seen)
@@ -75,10 +94,28 @@ def recover(store: Store, seen: Seen) -> Iterator[tuple[Stored, bool]]:
         yield order, state not in ENDED and len(order.commands) < seen.acts[order.carrier_sha256]
 
 
+def _extend(store: Store, order: Stored, text: str, seen: Seen) -> None:
+    """Completes the extension that an act put in force. One whose act the ledger has not is in force for nobody."""
+    command = jws.decode(jws.split(text).payload, Command)
+    for number, (legal, approval, place) in enumerate(order.extensions, 1):
+        digest = jws.sha256_hex(approval)
+        if place.index == PENDING and digest == command.extension_sha256 and digest in seen.extensions:
+            end_s = jws.decode(jws.split(legal).payload, LegalExtension).not_after_s
+            store.extended(order.carrier_sha256, number, seen.extensions[digest], end_s)
+
+
 def state_of(order: Stored, seen: Seen) -> State:
     """Where an order stands by the ledger's entries and its own commands."""
     if (ended := seen.ended.get(order.carrier_sha256)) is not None:
         return ended
-    if order.state is State.FILED and order.commands:
-        return State.LOGGED
-    return order.state
+    state = order.state
+    if state is State.FILED and order.commands:
+        return LIFE[state, Event.ACTIVATE]
+    suspended = seen.suspended.get(order.carrier_sha256, False)
+    if suspended and state in RUNNING:
+        return LIFE[state, Event.SUSPEND]
+    if not suspended and state is State.SUSPENDED:
+        state = LIFE[state, Event.RESUME]
+    if state is State.ACTIVE and order.extensions:
+        state = LIFE[state, Event.EXTEND]
+    return state

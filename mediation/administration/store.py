@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -23,15 +23,15 @@ import apsw
 import msgspec
 
 from mediation.administration.ledger import Entered
-from mediation.core import note
-from mediation.core.case import State
+from mediation.core import jws, note
+from mediation.core.case import Act, Command, Extension, Proof, State, TaskRequest
 from mediation.core.errors import ConfigurationError
 from mediation.core.sealing import Box, SealError
 from mediation.runtime.order_keys import KeyDestroyedError
 from mediation.runtime.vault import Vault
 
 APPLICATION_ID = 0x6D656469
-VERSION = 2  # 2: sealed
+VERSION = 3  # 2: sealed; 3: extensions and call-backs
 BUSY_MS = 5_000
 STATE_OCTETS = 32
 PENDING = -1  # in place of a ledger index: written here first, not yet entered there
@@ -49,13 +49,24 @@ CREATE TABLE commands (
 CREATE TABLE revocations (
     token_sha256 TEXT PRIMARY KEY, carrier_sha256 TEXT NOT NULL REFERENCES orders, text BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE extensions (
+    carrier_sha256 TEXT NOT NULL REFERENCES orders, number INTEGER NOT NULL, legal BLOB NOT NULL,
+    approval BLOB NOT NULL, ledger_index INTEGER NOT NULL, record BLOB NOT NULL, salt BLOB NOT NULL,
+    PRIMARY KEY (carrier_sha256, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE call_backs (
+    carrier_sha256 TEXT PRIMARY KEY REFERENCES orders, text BLOB NOT NULL, ledger_index INTEGER NOT NULL,
+    record BLOB NOT NULL, salt BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root TEXT NOT NULL) STRICT;
 """
 
 
 class Stored(msgspec.Struct, kw_only=True):
-    """One order as stored. `commands` with their entries in the ledger, in order of sequence; `filed` is the index of
-    the ledger's entry of the filing, which orders the orders of one case. Either index may be PENDING."""
+    """One order as stored. `commands` with their entries in the ledger, in order of sequence; `extensions` likewise,
+    legal text, carrier text and entry; `call_back` of an emergency order. `filed` is the index of the ledger's entry of
+    the filing, which orders the orders of one case. Any index may be PENDING. `not_after_s` is the end that is in
+    force, of the last extension if there is one."""
 
     carrier_sha256: str
     legal_sha256: str
@@ -68,6 +79,40 @@ class Stored(msgspec.Struct, kw_only=True):
     state: State
     filed: int
     commands: list[tuple[str, Entered]] = []
+    extensions: list[tuple[str, str, Entered]] = []
+    call_back: tuple[str, Entered] | None = None
+    emergency: bool = False
+
+    @property
+    def suspended_at(self) -> int:
+        """The number of the act that suspended it last; 0 when none did."""
+        acts = (jws.decode(jws.split(text).payload, Command) for text, _ in reversed(self.commands))
+        return next((command.sequence for command in acts if command.act is Act.SUSPEND), 0)
+
+    @property
+    def entries(self) -> Iterator[Entered]:
+        """Where in the ledger all stands that a function must see proven."""
+        if self.call_back is not None:
+            yield self.call_back[1]
+        yield from (place for _, _, place in self.extensions)
+        yield from (place for _, place in self.commands)
+
+    def request(self, prove: Callable[[Entered], Proof], shown: int | None = None) -> TaskRequest:
+        """Everything that a function needs to decide for itself; `shown` of its acts, all by default."""
+        commands = self.commands[:shown]
+        acts = [jws.decode(jws.split(text).payload, Command).act for text, _ in commands] if self.extensions else []
+        extensions = self.extensions[: acts.count(Act.EXTEND)]
+        return TaskRequest(
+            legal=self.legal,
+            carrier=self.carrier,
+            commands=tuple(text for text, _ in commands),
+            proofs=tuple(prove(place) for _, place in commands),
+            extensions=tuple(
+                Extension(legal=legal, carrier=carrier, proof=prove(place)) for legal, carrier, place in extensions
+            ),
+            call_back=self.call_back[0] if self.call_back is not None else "",
+            call_back_proof=prove(self.call_back[1]) if self.call_back is not None else None,
+        )
 
 
 def lock(folder: Path) -> AbstractContextManager[None]:
@@ -149,6 +194,34 @@ class Store:
                 self._state(carrier, order.state), order.filed,
             ),
         )  # fmt: skip
+        if order.call_back is not None:
+            sealed = self._seal(carrier, "call-back", order.call_back[0])
+            self._db.execute("INSERT INTO call_backs VALUES (?,?,?,x'',x'')", (carrier, sealed, PENDING))
+
+    def add_extension(self, carrier_sha256: str, number: int, legal: str, approval: str) -> None:
+        """As `add_command`, in the same transaction as the act that puts it in force."""
+        texts = (
+            self._seal(carrier_sha256, f"extension {number}", legal),
+            self._seal(carrier_sha256, f"approval {number}", approval),
+        )
+        self._db.execute("INSERT INTO extensions VALUES (?,?,?,?,?,x'',x'')", (carrier_sha256, number, *texts, PENDING))
+
+    def extended(self, carrier_sha256: str, number: int, entered: Entered, not_after_s: int) -> None:
+        """The extension stands in the ledger, and its act: the order has another end."""
+        self._db.execute(
+            "UPDATE extensions SET ledger_index = ?, record = ?, salt = ? WHERE carrier_sha256 = ? AND number = ?",
+            (*self._place(carrier_sha256, f"extension {number}", entered), carrier_sha256, number),
+        )
+        self._db.execute(
+            "UPDATE orders SET not_after_s = ? WHERE carrier_sha256 = ?",
+            (self._seal(carrier_sha256, "not_after_s", str(not_after_s)), carrier_sha256),
+        )
+
+    def called_back(self, carrier_sha256: str, entered: Entered) -> None:
+        self._db.execute(
+            "UPDATE call_backs SET ledger_index = ?, record = ?, salt = ? WHERE carrier_sha256 = ?",
+            (*self._place(carrier_sha256, "call-back", entered), carrier_sha256),
+        )
 
     def add_command(self, carrier_sha256: str, sequence: int, text: str) -> None:
         """An act that is about to be entered in the ledger; `entered` follows, or `drop_pending` at the next start."""
@@ -161,18 +234,21 @@ class Store:
     def entered(self, carrier_sha256: str, sequence: int, entered: Entered) -> None:
         self._db.execute(
             "UPDATE commands SET ledger_index = ?, record = ?, salt = ? WHERE carrier_sha256 = ? AND sequence = ?",
-            (
-                entered.index,
-                self._seal(carrier_sha256, f"record {sequence}", entered.record),
-                self._seal(carrier_sha256, f"salt {sequence}", entered.salt),
-                carrier_sha256,
-                sequence,
-            ),
+            (*self._place(carrier_sha256, str(sequence), entered), carrier_sha256, sequence),
+        )
+
+    def drop_command(self, carrier_sha256: str, sequence: int) -> None:
+        """Forgets one act that did not reach the ledger, with its extension; others may still be owed."""
+        self._db.execute("DELETE FROM commands WHERE carrier_sha256 = ? AND sequence = ?", (carrier_sha256, sequence))
+        self._db.execute(
+            "DELETE FROM extensions WHERE carrier_sha256 = ? AND ledger_index = ?", (carrier_sha256, PENDING)
         )
 
     def drop_pending(self) -> None:
         """Forgets what never reached the ledger: nobody was told that it was accepted."""
         self._db.execute("DELETE FROM commands WHERE ledger_index = ?", (PENDING,))
+        self._db.execute("DELETE FROM extensions WHERE ledger_index = ?", (PENDING,))
+        self._db.execute("DELETE FROM call_backs WHERE ledger_index = ?", (PENDING,))
         self._db.execute("DELETE FROM orders WHERE filed = ?", (PENDING,))
 
     def add_revocation(self, token_sha256: str, carrier_sha256: str, text: str) -> None:
@@ -225,6 +301,7 @@ class Store:
             except KeyDestroyedError:
                 self.destroyed += 1
                 continue
+            extensions, call_back = self._beside(carrier)
             yield Stored(
                 carrier_sha256=carrier, legal_sha256=legal_sha256, xid=xid, case=self._open(carrier, "case", case),
                 legal=self._open(carrier, "legal", legal), carrier=self._open(carrier, "carrier", text),
@@ -232,6 +309,7 @@ class Store:
                 not_after_s=int(self._open(carrier, "not_after_s", not_after)),
                 state=self._read_state(carrier, state), filed=filed,
                 commands=[self._command(carrier, row) for row in commands.pop(carrier, [])],
+                extensions=extensions, call_back=call_back, emergency=call_back is not None,
             )  # fmt: skip
 
     def forget_key(self, carrier_sha256: str) -> None:
@@ -256,15 +334,46 @@ class Store:
         except SealError as error:
             raise ConfigurationError(f"store: {place.split(maxsplit=1)[0]} of an order: {error}") from None
 
+    def _place(self, carrier: str, place: str, entered: Entered) -> tuple[int, bytes, bytes]:
+        """Where something stands in the ledger, as it is stored."""
+        record = self._seal(carrier, f"record {place}", entered.record)
+        return entered.index, record, self._seal(carrier, f"salt {place}", entered.salt)
+
+    def _entered(self, carrier: str, place: str, row: tuple[int, bytes, bytes]) -> Entered:
+        index, record, salt = row
+        if index == PENDING:
+            return Entered(index=index, record="", salt="")
+        return Entered(
+            index=index,
+            record=self._open(carrier, f"record {place}", record),
+            salt=self._open(carrier, f"salt {place}", salt),
+        )
+
     def _command(self, carrier: str, row: tuple[int, bytes, int, bytes, bytes]) -> tuple[str, Entered]:
         sequence, text, index, record, salt = row
-        if index == PENDING:
-            return self._open(carrier, f"command {sequence}", text), Entered(index=index, record="", salt="")
-        return self._open(carrier, f"command {sequence}", text), Entered(
-            index=index,
-            record=self._open(carrier, f"record {sequence}", record),
-            salt=self._open(carrier, f"salt {sequence}", salt),
-        )
+        opened = self._open(carrier, f"command {sequence}", text)
+        return opened, self._entered(carrier, str(sequence), (index, record, salt))
+
+    def _beside(self, carrier: str) -> tuple[list[tuple[str, str, Entered]], tuple[str, Entered] | None]:
+        """The extensions and the call-back of an order."""
+        extensions = [
+            (
+                self._open(carrier, f"extension {number}", legal),
+                self._open(carrier, f"approval {number}", approval),
+                self._entered(carrier, f"extension {number}", (index, record, salt)),
+            )
+            for number, legal, approval, index, record, salt in self._db.execute(
+                "SELECT number, legal, approval, ledger_index, record, salt FROM extensions"
+                " WHERE carrier_sha256 = ? ORDER BY number",
+                (carrier,),
+            )
+        ]
+        for text, index, record, salt in self._db.execute(
+            "SELECT text, ledger_index, record, salt FROM call_backs WHERE carrier_sha256 = ?", (carrier,)
+        ):
+            place = self._entered(carrier, "call-back", (index, record, salt))
+            return extensions, (self._open(carrier, "call-back", text), place)
+        return extensions, None
 
     def _state(self, carrier: str, state: State) -> bytes:
         """Under the vault's key, for it outlives the order's, and of one length for all states."""

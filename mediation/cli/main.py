@@ -17,6 +17,8 @@ from mediation.core.errors import MediationError
 COMMANDS = {
     "init": "mediation.cli.init:command",
     "lab": "mediation.cli.lab:group",
+    "person": "mediation.cli.person:group",
+    "roster": "mediation.cli.roster:group",
     "order": "mediation.cli.order:group",
     "case": "mediation.cli.case:group",
     "ledger": "mediation.cli.ledger:group",

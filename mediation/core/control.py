@@ -11,6 +11,7 @@ case data is asked for in an envelope that a person signed, with a reason (SEC-1
       Plant       an auditor's honey case                                 Done
     Submit    file orders, each with or without its activation      Results, one for each
     Perform   an officer's acts on orders that were filed           Results, one for each
+    Extend    an extension with the officer's act                   Results, one for each
     Revoke    a token's withdrawal                                  Results, one for each
     ChangeRoster  a change of persons, roles, keys or contacts      Results, one
     Settle    wait until the functions have answered everything     Results, empty
@@ -42,6 +43,15 @@ class Filing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     legal: str
     carrier: str
     commands: tuple[str, ...] = ()
+    call_back: str = ""  # of an emergency order
+
+
+class Extending(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An extension's two tokens, and the officer's act that puts it in force."""
+
+    legal: str
+    carrier: str
+    command: str
 
 
 class Submit(_Message, frozen=True, kw_only=True):
@@ -53,6 +63,11 @@ class Submit(_Message, frozen=True, kw_only=True):
 
 class Perform(_Message, frozen=True, kw_only=True):
     commands: tuple[str, ...]
+    wait: bool = True
+
+
+class Extend(_Message, frozen=True, kw_only=True):
+    extensions: tuple[Extending, ...]
     wait: bool = True
 
 
@@ -150,6 +165,8 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     legal_sha256: str
     carrier_sha256: str
     lab: bool
+    extensions: int = 0
+    extension_sha256: str = ""  # of the last extension's legal token
 
 
 class CaseList(_Message, frozen=True, kw_only=True):
@@ -187,7 +204,7 @@ class Failed(_Message, frozen=True, kw_only=True):
     check: str = ""
 
 
-Request = Submit | Perform | Revoke | ChangeRoster | Signed | Settle | Status
+Request = Submit | Perform | Extend | Revoke | ChangeRoster | Signed | Settle | Status
 Inquiry = Cases | Prove | Export | CommitSeed | Plant
 Answer = Results | CaseList | Report | Proved | Done | Part | Failed
 
@@ -210,6 +227,8 @@ def decode_request(line: bytes) -> Request:
     match request:
         case Submit(filings=filings):
             size = len(filings)
+        case Extend(extensions=extensions):
+            size = len(extensions)
         case Perform(commands=texts) | Revoke(revocations=texts) | ChangeRoster(approvals=texts):
             size = len(texts)
         case _:

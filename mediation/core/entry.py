@@ -79,6 +79,7 @@ class Outcome(Entry, frozen=True, kw_only=True, tag="outcome"):
 class Expired(Entry, frozen=True, kw_only=True, tag="expired"):
     case: str
     carrier_sha256: str
+    by: str = ""  # the carrier token of the ordinary order that took an emergency one's place
 
 
 class Revoked(Entry, frozen=True, kw_only=True, tag="revoked"):

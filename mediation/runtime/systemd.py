@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 
-
 LISTEN_FDS_START = 3
 
 

@@ -14,7 +14,7 @@ from mediation.administration.orders import Orders
 from mediation.administration.store import Stored
 from mediation.core import authorization, jws
 from mediation.core.case import Act, Authority, Capability, LegalToken, Role, State, Task
-from mediation.core.control import Filing, Result
+from mediation.core.control import Extending, Filing, Result
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust, read_verifier
@@ -45,7 +45,34 @@ def filing(site: Site, case: str = "CASE-1", *, activate: bool = True, dde: bool
     token = draft(site, case, **changes)
     legal = drafting.sign(token, lab.person(site, Role.LEGAL))
     carrier = drafting.carrier(legal, HASH, lab.person(site, Role.CARRIER), iaps)
-    return Filing(legal=legal, carrier=carrier, commands=(act(site, carrier, case, dde=dde),) if activate else ())
+    commands = (act(site, carrier, case, dde=dde),) if activate else ()
+    return Filing(
+        legal=legal, carrier=carrier, commands=commands,
+        call_back=call_back(site, legal) if token.authority.emergency else "",
+    )  # fmt: skip
+
+
+def call_back(site: Site, legal: str, *, confirmed: bool = True) -> str:
+    return drafting.call_back(
+        legal, number=lab.DIRECTORY_NUMBER, called_s=drafting.now_s(), answered_by="LAB duty officer",
+        confirmed=confirmed, person=lab.person(site, Role.OFFICER),
+    )  # fmt: skip
+
+
+def extension(
+    site: Site, filed: Filing, not_after_s: int, sequence: int = 2, *, after: str = "", case: str = "CASE-1"
+) -> Extending:
+    """An extension by the lab's three persons, and the officer's act that puts it in force."""
+    legal = drafting.legal_extension(
+        filed.legal, after, not_after_s=not_after_s, court="LAB court", judge="LAB judge", document_sha256=HASH,
+        person=lab.person(site, Role.LEGAL),
+    )  # fmt: skip
+    carrier = drafting.carrier_extension(filed.carrier, legal, HASH, lab.person(site, Role.CARRIER))
+    command = drafting.command(
+        Act.EXTEND, case, jws.sha256_hex(filed.carrier), sequence, lab.person(site, Role.OFFICER), dde=False, lab=True,
+        extension_sha256=jws.sha256_hex(carrier),
+    )  # fmt: skip
+    return Extending(legal=legal, carrier=carrier, command=command)
 
 
 def act(site: Site, carrier: str, case: str, sequence: int = 1, what: Act = Act.ACTIVATE, *, dde: bool = False) -> str:
@@ -90,6 +117,9 @@ class Desk:
 
     def revoke(self, *texts: str) -> list[Result]:
         return self.orders.revoke(texts, self.now_ns)
+
+    def extend(self, *extensions: Extending) -> list[Result]:
+        return self.orders.extend(extensions, self.now_ns)
 
     def later(self, seconds: float) -> None:
         self.now_ns += int(seconds * NS)
