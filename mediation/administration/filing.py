@@ -6,17 +6,39 @@ do not allow. It holds no authority and writes nothing: `orders` enters and stor
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable, Iterator
+
 from mediation.administration import acting, provision
 from mediation.administration.acting import PENDING_ENTRY, accepted
-from mediation.administration.store import PENDING, Stored
+from mediation.administration.ledger import Entered
+from mediation.administration.store import PENDING, Store, Stored
 from mediation.core import authorization, entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import Act, Command, State
+from mediation.core.case import ENDED, Act, Command, State
 from mediation.core.check import Check
 from mediation.core.control import Filing
 from mediation.core.errors import AuthorizationError
 from mediation.core.trust import Key, Trust
 from mediation.runtime.config import Site
+
+
+def keep(store: Store, order: Stored) -> None:
+    """The texts of an order that was examined, before they are entered."""
+    store.add_order(order)
+    for sequence, (text, _) in enumerate(order.commands, 1):
+        store.add_command(order.carrier_sha256, sequence, text)
+
+
+def confirm(store: Store, order: Stored, entered: Iterator[Entered]) -> None:
+    """The entries of an order that was examined, taken in their turn: it and its acts stand in the ledger."""
+    order.filed = next(entered).index
+    if order.call_back is not None:
+        order.call_back = (order.call_back[0], next(entered))
+        store.called_back(order.carrier_sha256, order.call_back[1])
+    order.commands = [(text, next(entered)) for text, _ in order.commands]
+    store.filed(order.carrier_sha256, order.filed)
+    for sequence, (_, place) in enumerate(order.commands, 1):
+        store.entered(order.carrier_sha256, sequence, place)
 
 
 def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stored, list[entry.Record]]:
@@ -38,6 +60,7 @@ def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stor
     if now_ns >= order.legal.not_after_s * NS:
         raise AuthorizationError(Check.EXPIRED)
     authorization.check_order_dates(order, now_ns // NS)
+    authorization.check_agency(order, trust, now_ns // NS)
     provision.check(order, site)
     time_us = now_ns // 1000
     records: list[entry.Record] = [
@@ -70,3 +93,17 @@ def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stor
         call_back=(filing.call_back, PENDING_ENTRY) if filing.call_back else None, emergency=bool(filing.call_back),
     )  # fmt: skip
     return stored, records
+
+
+def check_alone(order: Stored, filed: Container[str], of_case: Iterable[Stored], batch: Container[str]) -> None:
+    """That neither this order was filed before, nor another of its case is live; `filed` are all carrier tokens,
+    `batch` the cases of the same request. An ordinary order may come before the emergency one of its case has run out,
+    in whose place it then is.
+
+    Raises AuthorizationError `already-filed` or `case-live`.
+    """
+    if order.carrier_sha256 in filed:
+        raise AuthorizationError(Check.ALREADY_FILED)
+    others = [other for other in of_case if other.state not in ENDED]
+    if order.case in batch or any(order.emergency or not other.emergency for other in others):
+        raise AuthorizationError(Check.CASE_LIVE)

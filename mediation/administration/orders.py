@@ -8,9 +8,7 @@ by each function.
 Crash between any two steps: texts are stored first (pending), then entered, then confirmed. At the start, what the
 ledger has is completed from the ledger's own record; what it has not is forgotten, for nobody was told. Stops are
 taken from the ledger whatever the store says. An order of which the ledger knows an act that the store has not is
-held back: its store was replaced by an older one.
-
-Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
+held back: its store was replaced by an older one. Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
 """
 
 from __future__ import annotations
@@ -24,30 +22,16 @@ from mediation.administration.acting import PENDING_ENTRY
 from mediation.administration.alarms import Alarms
 from mediation.administration.asking import Told
 from mediation.administration.books import Books
-from mediation.administration.heads import Heads, open_witnesses, refuse_other
+from mediation.administration.heads import open_heads
 from mediation.administration.history import History
-from mediation.administration.keeping import Keeping
 from mediation.administration.keys import LEDGER_KEY, read_ledger_key
 from mediation.administration.ledger import Entered, Ledger
-from mediation.administration.records import Act as RecordAct
-from mediation.administration.records import Records
+from mediation.administration.records import open_records
 from mediation.administration.store import Store, Stored
 from mediation.administration.timetable import Timetable
-from mediation.core import alarm, entry, jws
+from mediation.core import entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import (
-    ENDED,
-    LIFE,
-    LIVE,
-    RUNNING,
-    Act,
-    CarrierExtension,
-    Command,
-    Event,
-    Revocation,
-    State,
-    TaskRequest,
-)
+from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, Revocation, State, TaskRequest
 from mediation.core.check import Check
 from mediation.core.control import Extending, Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
@@ -57,10 +41,8 @@ from mediation.runtime.keys import load_trust, read_verifier
 
 
 class Orders:
-    """Open for one site; the caller holds the site's lock.
-
-    `changed` is called with each order whose task must be armed, changed or stopped, after it is durable.
-    """
+    """Open for one site; the caller holds the site's lock. `changed` is called with each order whose task must be
+    armed, changed or stopped, after it is durable."""
 
     def __init__(
         self, site: Site, now_ns: int, changed: Callable[[Stored], None] = lambda _: None, *,
@@ -77,10 +59,9 @@ class Orders:
         self.held: set[str] = set()  # orders whose store is older than the ledger
         self._store = Store(site.store_path, vault.unlock(site))
         try:
-            seen = recovery.Seen()
+            seen, history = recovery.Seen(), History()
             signer = read_ledger_key(site.path / "administrator" / LEDGER_KEY)
             least = self._store.head(signer.verifier.name)
-            history = History()
             self.ledger = Ledger(site.ledger_dir, signer, least=least, on_record=seen.followed_by(history.read))
             if read_verifier(site.keys_dir).public != signer.verifier.public:
                 raise ConfigurationError("keys/ledger.pub is not the key of this site's ledger")  # noqa: TRY301
@@ -94,20 +75,10 @@ class Orders:
             self.requests_seen = seen.requests
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
             self.alarms = Alarms(self._books, self.counters, seen.alarms)
-            self._books.heads = self.heads = self._open_heads(told, now_ns)
-            self.records = Records(
-                Keeping(
-                    site=site, vault=vault.unlock(site), history=history, books=self._books, trust=lambda: self.trust,
-                    orders=self.__iter__, order=lambda xid: self.get(history.lives[xid].carrier_sha256),
-                    forget=self._forget,
-                )
-            )  # fmt: skip
-            try:
-                self._recover(seen, least.size if least is not None else 0, now_ns)
-                self.records.recover(now_ns)
-            except BaseException:
-                self.records.close()
-                raise
+            self._books.heads = self.heads = open_heads(site, self.ledger, self.trust, told, now_ns // NS)
+            self.records = open_records(self, vault.unlock(site), history, self._books)
+            self.heads.witnessed, self.heads.enter = self._witnessed, partial(self.note, stop=True)
+            self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
             self._store.close()
             raise
@@ -135,7 +106,9 @@ class Orders:
         cases: set[str] = set()
         for filed in filings:
             try:
-                order, records = self._examine_filing(filed, cases, now_ns)
+                order, records = filing.examine(filed, self.trust, self.site, now_ns)
+                self.records.plans.check_named(filed.carrier)
+                filing.check_alone(order, self._orders, self.of_case(order.case), cases)
             except AuthorizationError as error:
                 results.append(self._books.refuse(error, filed.carrier, now_ns))
                 continue
@@ -146,9 +119,7 @@ class Orders:
             return results
         with self._store.transaction():
             for order, _ in accepted:
-                self._store.add_order(order)
-                for sequence, (text, _entered) in enumerate(order.commands, 1):
-                    self._store.add_command(order.carrier_sha256, sequence, text)
+                filing.keep(self._store, order)
         try:
             entered = iter(self._books.enter([record for _, records in accepted for record in records]))
         except LedgerError:
@@ -156,14 +127,7 @@ class Orders:
             raise
         with self._books.saving(stop=False):
             for order, _ in accepted:
-                order.filed = next(entered).index
-                if order.call_back is not None:
-                    order.call_back = (order.call_back[0], next(entered))
-                    self._store.called_back(order.carrier_sha256, order.call_back[1])
-                order.commands = [(text, next(entered)) for text, _ in order.commands]
-                self._store.filed(order.carrier_sha256, order.filed)
-                for sequence, (_, place) in enumerate(order.commands, 1):
-                    self._store.entered(order.carrier_sha256, sequence, place)
+                filing.confirm(self._store, order, entered)
                 self._await_witnesses(order, now_ns)
                 self._store.set_state(order.carrier_sha256, order.state)
         for order, _ in accepted:
@@ -180,11 +144,8 @@ class Orders:
 
     def extend(self, extensions: Sequence[Extending], now_ns: int) -> list[Result]:
         """Extensions, each with the officer's act that puts it in force, one after the other."""
-        results = []
-        for each in extensions:
-            act = partial(self._perform_one, each.command, now_ns, (each.legal, each.carrier))
-            results.append(self._guarded(each.command, act, now_ns))
-        return results
+        acts = [partial(self._perform_one, each.command, now_ns, (each.legal, each.carrier)) for each in extensions]
+        return [self._guarded(each.command, act, now_ns) for each, act in zip(extensions, acts, strict=True)]
 
     def revoke(self, texts: Sequence[str], now_ns: int) -> list[Result]:
         """Withdrawals of tokens, one after the other."""
@@ -215,13 +176,6 @@ class Orders:
             self.changed(order)
         return Result()
 
-    def keep_record(self, request: RecordAct, now_ns: int) -> Result:
-        """What persons signed about certifications, the plan, holds or destruction."""
-        try:
-            return self.records.act(request, now_ns)
-        except AuthorizationError as error:
-            return self._books.refuse(error, str(request), now_ns)
-
     def advance(self, now_ns: int) -> None:
         """Begins and ends the windows that are due, and announces ends."""
         now_s = now_ns // NS
@@ -243,7 +197,7 @@ class Orders:
                 self._begun(order, now_ns)
                 self.changed(order)
         for order in looked:
-            self._announce(order, now_ns)
+            self.alarms.announce(order, self.of_case(order.case), now_ns)
         self.records.keep(now_ns)
 
     def _begun(self, order: Stored, now_ns: int) -> None:
@@ -257,30 +211,13 @@ class Orders:
             return
         for order in ended:
             order.state = LIFE[order.state, Event.END]
-        self._books.enter(
-            [
-                entry.Expired(time_us=now_ns // 1000, case=order.case, carrier_sha256=order.carrier_sha256, by=by)
-                for order in ended
-            ],
-            stop=True,
-        )
+        record = partial(entry.Expired, time_us=now_ns // 1000, by=by)
+        self._books.enter([record(case=o.case, carrier_sha256=o.carrier_sha256) for o in ended], stop=True)
         with self._books.saving(stop=True):
             for order in ended:
                 self._store.set_state(order.carrier_sha256, order.state)
         for order in ended:
             self.changed(order)
-
-    def _announce(self, order: Stored, now_ns: int) -> None:
-        """The alarm that is due before an order's end, and the one when an emergency has run out."""
-        end = f"end {order.not_after_s}"
-        if order.state in LIVE:
-            due = alarm.due(order.not_before_s, order.not_after_s, now_ns // NS, emergency=order.emergency)
-            if due is not None:
-                self.alarms.sound(due, now_ns, case=order.case, detail=end)
-        elif order.emergency and order.state is State.EXPIRED and order.commands:
-            others = self.of_case(order.case)
-            if not any(not other.emergency and other.filed > order.filed for other in others):
-                self.alarms.sound(alarm.Alarm.EMERGENCY_LAPSED, now_ns, case=order.case, detail=end)
 
     def next_moment_s(self) -> int | None:
         """When `advance` is next due, in UTC seconds."""
@@ -289,7 +226,6 @@ class Orders:
     def outcomes(self, records: Sequence[entry.Outcome]) -> None:
         """What the functions answered: the second entry of "log before act"."""
         self._books.note(records, stop=True)
-        self.records.draft(records[-1].time_us * 1000 if records else 0)
 
     def note(self, *records: entry.Record, stop: bool = False) -> None:
         """Entries about the administrator itself; with `stop` a ledger that cannot be written does not raise."""
@@ -330,20 +266,6 @@ class Orders:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _open_heads(self, told: tuple[Told, ...], now_ns: int) -> Heads:
-        """The witnesses, after they were compared with the ledger. Raises ConfigurationError or LedgerError."""
-        witnesses = open_witnesses(self.site, self.trust.policy, self.ledger.verifier)
-        if witnesses is not None:
-            told += witnesses.states_at_once(now_s=now_ns // NS)
-        refuse_other(told, self.ledger)
-        heads = Heads(self.site, self.ledger, self.trust, witnesses)
-        heads.witnessed = self._witnessed
-        heads.enter = self._enter_outage
-        return heads
-
-    def _enter_outage(self, record: entry.Record) -> None:
-        self._books.note([record], stop=True)
-
     def _witnessed(self, now_ns: int) -> None:
         """A newly witnessed head: what waited for it may be told to the functions."""
         self.followed()
@@ -377,18 +299,6 @@ class Orders:
             begun = now_ns >= order.not_before_s * NS
             order.state = LIFE[order.state, Event.BEGIN if begun else Event.AWAIT]
 
-    def _examine_filing(self, filed: Filing, cases: set[str], now_ns: int) -> tuple[Stored, list[entry.Record]]:
-        """One order, ready to be stored, with its entries; `cases` are those of the same batch."""
-        if jws.sha256_hex(filed.carrier) in self._orders:
-            raise AuthorizationError(Check.ALREADY_FILED)
-        order, records = filing.examine(filed, self.trust, self.site, now_ns)
-        self.records.plans.check_named(filed.carrier)
-        # An ordinary order may come before the emergency one has run out, in whose place it then is.
-        others = [other for other in self.of_case(order.case) if other.state not in ENDED]
-        if order.case in cases or any(order.emergency or not other.emergency for other in others):
-            raise AuthorizationError(Check.CASE_LIVE)
-        return order, records
-
     def _perform_one(self, text: str, now_ns: int, pair: tuple[str, str] | None = None) -> Stored:
         claimed = jws.decode(jws.split(text).payload, Command)  # only to find the order: nothing is believed yet
         order = self._orders.get(claimed.carrier_sha256)
@@ -396,7 +306,7 @@ class Orders:
             raise AuthorizationError(Check.ORDER_UNKNOWN)
         acted = acting.examine(text, order, self.trust, now_ns, held=order.carrier_sha256 in self.held, pair=pair)
         if pair is not None:
-            self.records.plans.check_named(pair[1], CarrierExtension)
+            self.records.plans.check_named(pair[1])
         carrier, sequence, stop = order.carrier_sha256, acted.command.sequence, acted.stop
         filed = acted.extension
         with self._books.saving(stop=stop):
@@ -465,11 +375,10 @@ class Orders:
         if order.state not in ENDED:
             self._timetable.add(order)
 
-    def _forget(self, order: Stored) -> None:
+    def forget(self, order: Stored) -> None:
         """Its records are destroyed."""
-        self._orders.pop(order.carrier_sha256, None)
-        self._unwitnessed.pop(order.carrier_sha256, None)
-        self._cases[order.case] = [o for o in self._cases.get(order.case, ()) if o is not order]
+        del self._orders[order.carrier_sha256]
+        self._cases[order.case].remove(order)
 
     def _recover(self, seen: recovery.Seen, known: int, now_ns: int) -> None:
         """Brings the store to what the ledger says, and both to now."""
@@ -486,4 +395,5 @@ class Orders:
             self._books.enter([entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)])
         self._store.set_head(self.ledger.head)
         self._books.show(now_ns // 1000)
+        self.records.recover(now_ns)
         self.advance(now_ns)
