@@ -7,6 +7,7 @@
 #   make bench      the benchmarks in their quick form
 #   make checked    the tests of ext/ and its users with bounds checks compiled in
 #   make sanitize   the same under the address and undefined-behaviour sanitizers
+#   make audit      the auditor's offline verifier as one file, audit.pyz: the same octets each time
 #   make clean      removes what the build made (not .venv)
 
 SHELL := /bin/bash
@@ -37,7 +38,7 @@ BPF_FLAGS := -O2 -g -Wall -Werror -target bpf -I/usr/include/$(shell uname -m)-l
 # Tests that use ext/ and need no build of their own; run again in the checked and the sanitized build.
 EXT_TESTS := $(wildcard tests/ext tests/core tests/access tests/fuzz)
 
-.PHONY: demo test build bench checked sanitize clean lint
+.PHONY: demo test build bench checked sanitize audit clean lint
 .DEFAULT_GOAL := build
 
 demo: build
@@ -161,6 +162,10 @@ sanitize: build $(STAMPS)/tools
 	export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 	exec ../../$(PYTHON) -m pytest -q -p no:cacheprovider $(EXT_TESTS)
 
+# Needs nothing but the interpreter: no build, no package, no network.
+audit:
+	@$(SYSTEM_PYTHON) -B mediation/audit/pack.py audit.pyz
+
 clean:
-	@rm -rf build *.egg-info
+	@rm -rf build *.egg-info audit.pyz
 	find mediation -name '*.so' -delete -o -name '*.bpf.o' -delete

@@ -18,9 +18,9 @@ from bench import network, programs
 from mediation.administration import client, drafting, lab
 from mediation.cli.demo_site import LabSite
 from mediation.core import jws, x1
-from mediation.core.authorization import MAX_SUBJECTS
 from mediation.core.case import Act, Authority, Capability, LegalToken, Role
 from mediation.core.control import Filing, Results, Submit
+from mediation.core.particulars import MAX_SUBJECTS
 from mediation.runtime import config
 
 DAY_S = 86_400

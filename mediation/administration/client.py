@@ -14,7 +14,6 @@ import trio
 from mediation.administration import control, drafting
 from mediation.administration.gate import Caller
 from mediation.administration.inquiries import Inquiries, Prepared
-from mediation.administration.keys import PersonKey
 from mediation.administration.orders import Orders
 from mediation.administration.store import lock
 from mediation.core import jws, request, x1
@@ -33,6 +32,7 @@ from mediation.core.control import (
 from mediation.core.errors import AuthorizationError, ConfigurationError, MediationError, RemoteProtocolError
 from mediation.runtime import sockets
 from mediation.runtime.config import Site
+from mediation.signing.signer import Signer
 
 PATIENCE_S = 15.0  # an administrator that is starting holds the lock before it listens
 PAUSE_S = 0.05
@@ -54,12 +54,12 @@ def one(site: Site, asked: Request) -> Answer:
     return answer
 
 
-def inquire(site: Site, inquiry: Inquiry, person: PersonKey, reason: str) -> Answer:
+def inquire(site: Site, inquiry: Inquiry, person: Signer, reason: str) -> Answer:
     """The answer to a request that shows or marks case data, signed by `person` now. Raises MediationError."""
     return one(site, Signed(envelope=envelope(inquiry, person, reason, lab=site.lab)))
 
 
-def envelope(inquiry: Inquiry, person: PersonKey, reason: str, *, lab: bool) -> str:
+def envelope(inquiry: Inquiry, person: Signer, reason: str, *, lab: bool) -> str:
     """The compact text of a signed request (core/request.py)."""
     now_s = drafting.now_s()
     payload = request.Envelope(

@@ -39,6 +39,12 @@ ALWAYS = frozenset({"site-made", "padding", "witnesses-lost", "witnesses-found",
 # What says nothing of a case is opened in every export: without it the auditor could not read the rest.
 
 
+class _Manifest(msgspec.Struct):
+    """Of the manifest what tells a partial export; further members are passed over."""
+
+    withheld: list[tuple[int, int]]
+
+
 def make(site: Site, wanted: Export) -> bytes:
     """The tar of a site. Raises LedgerError unless the ledger verifies."""
     return of(tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir), wanted, _beside(site.path))
@@ -75,6 +81,15 @@ def of(
         },
     }
     return tiles.pack([(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"), *files])
+
+
+def withheld(files: tiles.Files) -> bool:
+    """Whether records of an export were not opened; a bare ledger has no manifest and opens all."""
+    octets = files.read(MANIFEST)
+    try:
+        return octets is not None and bool(msgspec.json.decode(octets, type=_Manifest).withheld)
+    except msgspec.MsgspecError:
+        raise LedgerError(f"{MANIFEST}: not readable") from None
 
 
 def chosen(record: entry.Record, wanted: Export) -> bool:

@@ -6,6 +6,8 @@ An order that could only half be carried out is refused here, by a named check, 
 
 from __future__ import annotations
 
+import ipaddress
+
 from mediation.core import encoding, target
 from mediation.core.authorization import Order
 from mediation.core.case import Capability
@@ -18,6 +20,14 @@ CAPABILITIES = frozenset({Capability.CALL_DATA, Capability.DIGITS, Capability.CO
 PROFILES = frozenset(encoding.PROFILES)
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def check(order: Order, site: Site) -> None:
     """Raises AuthorizationError `not-provided`, `iap-unknown`, `unmatchable` or `unencodable`; never an identity."""
     legal, carrier = order.legal, order.carrier
@@ -28,6 +38,10 @@ def check(order: Order, site: Site) -> None:
     content = legal.destination.content
     if content is not None and legal.profile == "pcesp" and content.form != "packetcable":
         raise AuthorizationError(Check.NOT_PROVIDED, "content beside profile pcesp goes in the packetcable form")
+    if site.filters_egress:
+        hosts = [legal.destination.host] + ([content.host] if content is not None else [])
+        if not all(map(_is_address, hosts)):
+            raise AuthorizationError(Check.NOT_PROVIDED, "a destination by name: the egress filter takes addresses")
     names = list(site.point_names)
     if unknown := set(carrier.iaps) - set(names):
         raise AuthorizationError(Check.IAP_UNKNOWN, ", ".join(sorted(unknown)))

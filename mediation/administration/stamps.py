@@ -34,6 +34,7 @@ from mediation.runtime.config import Site
 FOLDER, CHECKPOINT, DOCUMENTS = "stamps", "checkpoint", "documents"
 ROOTS = "timestamp-authorities.pem"  # below keys/: whose stamps are believed
 TLS_ROOTS = "timestamp-ca.pem"  # who issues the certificates of their servers; without the file, the system's
+SHA256 = x509.ObjectIdentifier("2.16.840.1.101.3.4.2.1")
 QUERY = "application/timestamp-query"  # RFC 3161 3.4
 ASK_S = 20.0
 RETRY_S = 600
@@ -84,14 +85,20 @@ def read_roots(path: Path) -> tuple[x509.Certificate, ...]:
 def verify(token: bytes, subject: bytes, roots: Sequence[x509.Certificate], *, nonce: int | None = None) -> int:
     """When `subject` was stamped, in seconds since 1970, by an authority below `roots`; its certificate is judged at
     that time. Offline. Raises RemoteProtocolError."""
+    return verify_digest(token, hashlib.sha256(subject).digest(), roots, nonce=nonce)
+
+
+def verify_digest(token: bytes, digest: bytes, roots: Sequence[x509.Certificate], *, nonce: int | None = None) -> int:
+    """The same, of what has this SHA-256. Raises RemoteProtocolError."""
     if len(token) > MAX_TOKEN_OCTETS:
         raise RemoteProtocolError("time stamp: too long")
     try:
         response = rfc3161_client.decode_timestamp_response(token)
         if response.status != rfc3161_client.tsp.PKIStatus.GRANTED:
             raise RemoteProtocolError(f"time stamp: not granted, status {response.status}")
-        builder = rfc3161_client.VerifierBuilder(roots=list(roots), nonce=nonce)
-        builder.build().verify_message(response, subject)
+        if response.tst_info.message_imprint.hash_algorithm != SHA256:
+            raise RemoteProtocolError("time stamp: of another hash")
+        rfc3161_client.VerifierBuilder(roots=list(roots), nonce=nonce).build().verify(response, digest)
         made: datetime.datetime = response.tst_info.gen_time
     except (rfc3161_client.VerificationError, ValueError, TypeError, AttributeError) as error:
         raise RemoteProtocolError(f"time stamp: {error}") from error

@@ -54,6 +54,8 @@ class Witnesses:
         self._lab = lab
         if policy.lab and lab is None:
             raise ConfigurationError("witness.policy: lab: and this site has no lab witness")
+        if policy.logs and not any(log.verifier.public == ledger.public for log in policy.logs):
+            raise ConfigurationError("witness.policy: its logs are not this site's ledger")
         urls = dict.fromkeys(witness.url for witness in policy.witnesses if witness.url)
         self._places = [Place([witness for witness in policy.witnesses if witness.url == url]) for url in urls]
         context: ssl.SSLContext | None = None

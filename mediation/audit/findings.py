@@ -100,6 +100,7 @@ class _Story:
             "certificate-signed": self._certificate_signed, "plan-adopted": self._plan,
             "amendment-opened": self._due.append, "sealed": self._seal, "destroyed": self._destruction,
             "witnesses-lost": self._witnesses_lost, "witnesses-found": self._witnesses_found,
+            "site-made": self._site_made,
             "recovered": self._recovered, "revoked": self._revoked, "call-back-filed": self._call_back,
         }  # fmt: skip
 
@@ -188,6 +189,11 @@ class _Story:
             self._found.anomaly(f"roster line {number} is not the one that was entered", record.index)
         elif self._roster.approvers[number] != sorted(record.facts["approvers"]) and number:
             self._found.anomaly(f"roster line {number} was approved by others than the entry says", record.index)
+
+    def _site_made(self, record: Record) -> None:
+        pinned = record.facts.get("founding", "")
+        if self._roster is not None and self._roster.lines and pinned not in ("", self._roster.lines[0]):
+            self._found.anomaly("roster line 0 is not the founding that the ledger began with", record.index)
 
     # --- records of the rule -----------------------------------------------------------------------------------------
 
@@ -289,7 +295,7 @@ class _Story:
         for certificate, (case, drafted) in self._drafted.items():
             if certificate not in self._signed and last - drafted.time_us > CERTIFICATION_LATE_US:
                 found.anomaly(f"case {case or '-'}: a certification has not been signed for 72 hours", drafted.index)
-        if self._drafted and not self._ledger.withheld:
+        if self._drafted and not self._ledger.withheld and not self._ledger.destroyed:
             certified = {case for case, _ in self._drafted.values()}
             for case, armed in self._armed.items():
                 if case not in certified and case not in self._sealed:

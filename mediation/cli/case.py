@@ -37,7 +37,7 @@ def group() -> None:
     """An officer's acts on orders, and where orders stand."""
 
 
-def _perform(folder: Path, case: str, act: Act, dde: bool | None, key: Path | None) -> None:
+def _perform(folder: Path, case: str, act: Act, dde: bool | None, key: str | None) -> None:
     site = config.load(folder)
     view = latest(inquire(site, Cases(case=case), key, f"to act: {act}"))
     text = drafting.command(
@@ -52,7 +52,7 @@ def _perform(folder: Path, case: str, act: Act, dde: bool | None, key: Path | No
 @click.option("--dde", type=ON_OFF, default="off", show_default=True, help="Dialed digit extraction from the start.")
 @key_option
 @site_option
-def activate(case: str, dde: str, key: Path | None, folder: Path) -> None:
+def activate(case: str, dde: str, key: str | None, folder: Path) -> None:
     """Activates the filed order of CASE."""
     _perform(folder, case, Act.ACTIVATE, dde == "on", key)
 
@@ -61,7 +61,7 @@ def activate(case: str, dde: str, key: Path | None, folder: Path) -> None:
 @click.argument("case")
 @key_option
 @site_option
-def deactivate(case: str, key: Path | None, folder: Path) -> None:
+def deactivate(case: str, key: str | None, folder: Path) -> None:
     """Ends the interception of CASE for good."""
     _perform(folder, case, Act.DEACTIVATE, False, key)
 
@@ -70,7 +70,7 @@ def deactivate(case: str, key: Path | None, folder: Path) -> None:
 @click.argument("case")
 @key_option
 @site_option
-def suspend(case: str, key: Path | None, folder: Path) -> None:
+def suspend(case: str, key: str | None, folder: Path) -> None:
     """Suspends the interception of CASE at once; its task is kept."""
     _perform(folder, case, Act.SUSPEND, False, key)
 
@@ -79,7 +79,7 @@ def suspend(case: str, key: Path | None, folder: Path) -> None:
 @click.argument("case")
 @key_option
 @site_option
-def resume(case: str, key: Path | None, folder: Path) -> None:
+def resume(case: str, key: str | None, folder: Path) -> None:
     """Goes on with the suspended interception of CASE."""
     _perform(folder, case, Act.RESUME, None, key)
 
@@ -90,12 +90,12 @@ def resume(case: str, key: Path | None, folder: Path) -> None:
 @click.argument("carrier", type=FILE)
 @key_option
 @site_option
-def extend(case: str, legal: Path, carrier: Path, key: Path | None, folder: Path) -> None:
+def extend(case: str, legal: Path, carrier: Path, key: str | None, folder: Path) -> None:
     """Puts an extension of CASE in force: its legal token in LEGAL, the carrier's approval in CARRIER."""
     put_in_force(config.load(folder), case, read_token(legal), read_token(carrier), key)
 
 
-def put_in_force(site: Site, case: str, legal: str, carrier: str, key: Path | None) -> None:
+def put_in_force(site: Site, case: str, legal: str, carrier: str, key: str | None) -> None:
     """The officer's act `extend`, on the newest order of a case. Raises MediationError."""
     view = latest(inquire(site, Cases(case=case), key, f"to act: {Act.EXTEND}"))
     text = drafting.command(
@@ -110,7 +110,7 @@ def put_in_force(site: Site, case: str, legal: str, carrier: str, key: Path | No
 @click.argument("state", type=ON_OFF)
 @key_option
 @site_option
-def dde(case: str, state: str, key: Path | None, folder: Path) -> None:
+def dde(case: str, state: str, key: str | None, folder: Path) -> None:
     """Switches dialed digit extraction of CASE, also in mid-call."""
     _perform(folder, case, Act.DDE, state == "on", key)
 
@@ -120,7 +120,7 @@ def dde(case: str, state: str, key: Path | None, folder: Path) -> None:
 @key_option
 @reason_option
 @site_option
-def list_(as_json: bool, key: Path | None, reason: str | None, folder: Path) -> None:
+def list_(as_json: bool, key: str | None, reason: str | None, folder: Path) -> None:
     """Lists all orders that the reader may see, without subjects. The reading is entered in the ledger."""
     answer = inquire(config.load(folder), Cases(), key, reason)
     assert isinstance(answer, CaseList)
@@ -133,7 +133,7 @@ def list_(as_json: bool, key: Path | None, reason: str | None, folder: Path) -> 
 @key_option
 @reason_option
 @site_option
-def show(case: str, key: Path | None, reason: str | None, folder: Path) -> None:
+def show(case: str, key: str | None, reason: str | None, folder: Path) -> None:
     """Prints the orders of CASE as JSON, oldest first, without subjects. The reading is entered in the ledger."""
     answer = inquire(config.load(folder), Cases(case=case), key, reason)
     latest(answer)

@@ -11,7 +11,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from mediation.administration import tiles, verify
+from mediation.administration import stamp_check, tiles, verify
+from mediation.administration.export import withheld
+from mediation.administration.stamps import ROOTS, read_roots
 from mediation.administration.store import Store
 from mediation.cli.options import (
     FILE,
@@ -29,7 +31,7 @@ from mediation.core.case import Proof
 from mediation.core.control import Export, Part, Prove, Proved
 from mediation.core.errors import ConfigurationError, LedgerError, RemoteProtocolError
 from mediation.runtime import config
-from mediation.runtime.keys import read_verifier
+from mediation.runtime.keys import read_policy, read_verifier
 
 
 @click.group()
@@ -65,6 +67,8 @@ def verify_(
     else:
         assert archive is not None
         files = tiles.Archive(archive)
+        if withheld(files):
+            raise LedgerError("not all of it is opened in this export: use the offline verifier (mediation audit)")
     kept = read_token(known) + "\n" if known is not None else None
     report = verify.examine(files, verifier, known=kept)
     report.raise_first()
@@ -77,7 +81,7 @@ def verify_(
         click.echo(f"entered from {span}; {report.signed_heads} signed heads, each contained in the next")
     click.echo(f"root {head.root.hex()}")
     click.echo("kinds: " + ", ".join(f"{kind} {count}" for kind, count in report.kinds.items()))
-    click.echo(verify.UNWITNESSED)
+    click.echo(verify.sentence(report.witnessed, read_policy(site) if site is not None else None))
 
 
 @group.command()
@@ -87,7 +91,7 @@ def verify_(
               "opens nothing of a case. May be repeated; all is opened without it.")  # fmt: skip
 @key_option
 @reason_option
-def export(folder: Path, out: Path, opened: tuple[str, ...], key: Path | None, reason: str | None) -> None:
+def export(folder: Path, out: Path, opened: tuple[str, ...], key: str | None, reason: str | None) -> None:
     """Writes a tar for an auditor: `verify --export` and the offline verifier need nothing else. It is entered."""
     if out.exists():
         raise ConfigurationError(f"{out.name}: File exists")
@@ -112,7 +116,7 @@ def export(folder: Path, out: Path, opened: tuple[str, ...], key: Path | None, r
 @click.option("--out", type=NEW_FILE, help="Instead of standard output.")
 @key_option
 @reason_option
-def prove(folder: Path, index: int, out: Path | None, key: Path | None, reason: str | None) -> None:
+def prove(folder: Path, index: int, out: Path | None, key: str | None, reason: str | None) -> None:
     """Prints the proof that entry INDEX stands in the ledger, for `verify --proof`. It is entered."""
     answer = inquire(config.load(folder), Prove(index=index), key, reason)
     assert isinstance(answer, Proved)
@@ -121,6 +125,20 @@ def prove(folder: Path, index: int, out: Path | None, key: Path | None, reason: 
         click.echo(text, nl=False)
     else:
         write_new(out, text)
+
+
+@group.command()
+@site_option
+@click.option("--roots", type=FILE, help="PEM certificates of the authorities you believe; the site's own otherwise.")
+def stamps(folder: Path, roots: Path | None) -> None:
+    """Checks every RFC 3161 time stamp: its token, and that the ledger contains the head that was stamped."""
+    site = config.load(folder)
+    believed = read_roots(roots or site.keys_dir / ROOTS)
+    found = stamp_check.check(site.path, tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir), believed)
+    for each in found:
+        what = f"the ledger's first {each.size} entries" if each.size else "a document"
+        click.echo(f"verified: entry {each.index}: {what}, stamped {rfc3339(each.time_s)} by {each.authority}")
+    click.echo(f"{len(found)} time stamps")
 
 
 def _verifier(path: Path) -> note.Verifier:

@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from mediation.administration import client, lab
-from mediation.administration.keys import PersonKey, read_person
 from mediation.core.case import Role
 from mediation.core.check import Check
 from mediation.core.control import Answer, CaseList, CaseView, Inquiry, Result, Results
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.runtime.config import Site
+from mediation.signing.choose import FIDO2, PKCS11, open_key
+from mediation.signing.signer import Signer
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NEW_FILE = click.Path(dir_okay=False, path_type=Path)
@@ -23,11 +24,26 @@ NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 site_option = click.option(
     "--site", "folder", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="The site."
 )
-key_option = click.option("--key", type=FILE, help="The person's key file; on a lab site the lab person's by default.")
 reason_option = click.option("--reason", help='Why; it is entered in the ledger. On a lab site "lab" by default.')
 
 _RELATIVE = re.compile(r"([+-])([0-9]{1,6})([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class KeyPlace(click.ParamType[str]):
+    """Where a person's key is: a file, pkcs11:token=…;object=…?module-path=…, or fido2:CARD."""
+
+    name = "KEY"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not str(value).startswith((PKCS11, FIDO2)):
+            FILE.convert(value, param, ctx)
+        return str(value)
+
+
+key_option = click.option(
+    "--key", type=KeyPlace(), help="The person's key: a file, pkcs11:… or fido2:…; on a lab site the lab's by default."
+)
 
 
 class Time(click.ParamType[int]):
@@ -60,12 +76,12 @@ def rfc3339(seconds: int) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
 
 
-def signer(site: Site, role: Role, key: Path | None) -> PersonKey:
+def signer(site: Site, role: Role, key: str | None) -> Signer:
     """Who signs: the given key, or the lab's person of that role."""
-    return read_person(key) if key is not None else lab.person(site, role)
+    return open_key(key) if key is not None else lab.person(site, role)
 
 
-def inquire(site: Site, inquiry: Inquiry, key: Path | None, reason: str | None, role: Role = Role.OFFICER) -> Answer:
+def inquire(site: Site, inquiry: Inquiry, key: str | None, reason: str | None, role: Role = Role.OFFICER) -> Answer:
     """The answer to a request that shows or marks case data: signed with the given key, or by the lab's person of
     `role` on a lab site. Raises MediationError; UsageError when a real site is asked without a reason."""
     if reason is None and not site.lab:

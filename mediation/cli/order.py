@@ -1,6 +1,6 @@
 """`mediation order …`: from a court's paper to an order that is filed, one person at a time.
 
-key      a new key for a person, and the line for the key ring of the person's role
+key      a new key for a person in a file, and what is enrolled of it (`mediation person key` for tokens and cards)
 draft    what the legal reviewer will attest, as a JSON file to read before signing
 sign     the legal reviewer's token over a draft, or the carrier authorizer's over a legal token
 submit   files the two tokens; `mediation case activate` is the third act
@@ -18,11 +18,12 @@ import click
 import msgspec
 
 from mediation.administration import client, drafting
-from mediation.administration.keys import PersonKey, new_person, read_person, write_person
+from mediation.administration.keys import new_person, write_person
 from mediation.cli import order_extension
 from mediation.cli.options import (
     FILE,
     NEW_FILE,
+    KeyPlace,
     Time,
     accepted,
     key_option,
@@ -39,6 +40,8 @@ from mediation.core.control import Cases, Filing, Revoke, Submit
 from mediation.core.errors import ConfigurationError
 from mediation.runtime import config
 from mediation.runtime.config import Site
+from mediation.signing.choose import open_key
+from mediation.signing.signer import Signer
 
 # Where an order stands when this is the latest of its files.
 BY_FILE = {"legal": State.LEGALLY_AUTHORIZED, "carrier": State.CARRIER_AUTHORIZED}
@@ -55,7 +58,7 @@ def group() -> None:
 @click.option("--years", type=click.IntRange(1, 5), default=2, show_default=True)
 @click.option("--out", required=True, type=NEW_FILE, help="The private key file, for this person alone.")
 def key(role: str, person: str, years: int, out: Path) -> None:
-    """Makes a person's key; prints the entry for the key ring DIR/keys/ROLE.json."""
+    """Makes a person's key in a file; prints what is enrolled of it."""
     made = new_person(Role(role), person, drafting.now_s(), lab=False, years=years)
     write_person(out, made)
     click.echo(msgspec.json.encode(made.ring_key()).decode())
@@ -135,27 +138,27 @@ def sign() -> None:
 
 @sign.command()
 @click.argument("draft", type=FILE)
-@click.option("--key", required=True, type=FILE)
+@click.option("--key", required=True, type=KeyPlace(), help="A file, pkcs11:… or fido2:…")
 @click.option("--out", required=True, type=NEW_FILE)
-def legal(draft: Path, key: Path, out: Path) -> None:
+def legal(draft: Path, key: str, out: Path) -> None:
     """The legal reviewer's token over DRAFT."""
     try:
         order = msgspec.json.decode(draft.read_bytes(), type=LegalToken)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         raise ConfigurationError(f"{draft.name}: not a draft of an order") from None
     order = msgspec.structs.replace(order, issued_s=drafting.now_s(), nonce=drafting.nonce())
-    write_new(out, drafting.legal(order, read_person(key)) + "\n")
+    write_new(out, drafting.legal(order, open_key(key)) + "\n")
 
 
 @sign.command()
 @click.argument("legal", type=FILE)
-@click.option("--key", required=True, type=FILE)
+@click.option("--key", required=True, type=KeyPlace(), help="A file, pkcs11:… or fido2:…")
 @click.option("--policy", required=True, type=FILE, help="The policies and procedures in force; attested by hash.")
 @click.option("--iap", "iaps", multiple=True, help="Limit the order to this access point; may be repeated.")
 @click.option("--out", required=True, type=NEW_FILE)
-def carrier(legal: Path, key: Path, policy: Path, iaps: tuple[str, ...], out: Path) -> None:
+def carrier(legal: Path, key: str, policy: Path, iaps: tuple[str, ...], out: Path) -> None:
     """The carrier authorizer's token over the token in LEGAL."""
-    write_new(out, drafting.carrier(read_token(legal), sha256_of(policy), read_person(key), iaps) + "\n")
+    write_new(out, drafting.carrier(read_token(legal), sha256_of(policy), open_key(key), iaps) + "\n")
 
 
 @group.command()
@@ -193,13 +196,13 @@ def show(file: Path) -> None:
 @click.option("--token", required=True, type=click.Choice(["legal", "carrier"]))
 @click.option("--reason", default="withdrawn", show_default=True)
 @key_option
-def revoke(folder: Path, case: str, token: str, reason: str, key: Path | None) -> None:
+def revoke(folder: Path, case: str, token: str, reason: str, key: str | None) -> None:
     """Withdraws one token of CASE: delivery stops at once, for good."""
     site = config.load(folder)
     withdraw(site, case, token, signer(site, Role(token), key), reason)
 
 
-def withdraw(site: Site, case: str, token: str, person: PersonKey, reason: str) -> None:
+def withdraw(site: Site, case: str, token: str, person: Signer, reason: str) -> None:
     """Signs and hands in a revocation of the newest order of a case. Raises MediationError."""
     view = latest(client.inquire(site, Cases(case=case), person, f"to act: revoke {token}"))
     digest = view.legal_sha256 if token == "legal" else view.carrier_sha256  # noqa: S105 - the name of a token

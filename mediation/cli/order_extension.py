@@ -13,12 +13,12 @@ from pathlib import Path
 import click
 
 from mediation.administration import drafting
-from mediation.administration.keys import read_person
-from mediation.cli.options import FILE, NEW_FILE, Time, read_token, write_new
+from mediation.cli.options import FILE, NEW_FILE, KeyPlace, Time, read_token, write_new
 from mediation.core.errors import ConfigurationError
+from mediation.signing.choose import open_key
 
 out_option = click.option("--out", required=True, type=NEW_FILE)
-who_option = click.option("--key", required=True, type=FILE, help="The key of the person who signs.")
+who_option = click.option("--key", required=True, type=KeyPlace(), help="The key of the person who signs.")
 
 
 @click.command()
@@ -31,12 +31,12 @@ who_option = click.option("--key", required=True, type=FILE, help="The key of th
 @who_option
 @out_option
 def extend(
-    *, legal: Path, end: int, after: Path | None, court: str, judge: str, document: Path, key: Path, out: Path
+    *, legal: Path, end: int, after: Path | None, court: str, judge: str, document: Path, key: str, out: Path
 ) -> None:  # fmt: skip
     """The legal reviewer's token of an extension of the order whose legal token is in LEGAL."""
     text = drafting.legal_extension(
         read_token(legal), read_token(after) if after is not None else "", not_after_s=end, court=court, judge=judge,
-        document_sha256=sha256_of(document), person=read_person(key),
+        document_sha256=sha256_of(document), person=open_key(key),
     )  # fmt: skip
     write_new(out, text + "\n")
 
@@ -47,10 +47,10 @@ def extend(
 @click.option("--policy", required=True, type=FILE, help="The policies and procedures in force; attested by hash.")
 @who_option
 @out_option
-def approve(extension: Path, carrier: Path, policy: Path, key: Path, out: Path) -> None:
+def approve(extension: Path, carrier: Path, policy: Path, key: str, out: Path) -> None:
     """The carrier authorizer's approval of the extension in EXTENSION."""
     text = drafting.carrier_extension(
-        read_token(carrier), read_token(extension), sha256_of(policy), read_person(key)
+        read_token(carrier), read_token(extension), sha256_of(policy), open_key(key)
     )  # fmt: skip
     write_new(out, text + "\n")
 
@@ -63,11 +63,11 @@ def approve(extension: Path, carrier: Path, policy: Path, key: Path, out: Path) 
 @click.option("--answer", required=True, type=click.Choice(["confirmed", "denied"]))
 @who_option
 @out_option
-def call_back(*, legal: Path, number: str, called: int, answered_by: str, answer: str, key: Path, out: Path) -> None:
+def call_back(*, legal: Path, number: str, called: int, answered_by: str, answer: str, key: str, out: Path) -> None:
     """The call-back of the emergency order in LEGAL, by a carrier authorizer or an officer."""
     text = drafting.call_back(
         read_token(legal), number=number, called_s=called, answered_by=answered_by, confirmed=answer == "confirmed",
-        person=read_person(key),
+        person=open_key(key),
     )  # fmt: skip
     write_new(out, text + "\n")
 

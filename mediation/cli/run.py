@@ -95,7 +95,7 @@ class Parent:
     async def stop(self) -> None:
         """SIGTERM to all, the tap first, then SIGKILL to what is left."""
         self._stopping = True
-        for name in ("iap", "administrator", "mediator"):
+        for name in ("iap", "administrator", "mediator", "egress"):
             if (process := self._children.get(name)) is not None and process.returncode is None:
                 process.terminate()
         with trio.move_on_after(STOP_LIMIT_S, shield=True):
@@ -110,7 +110,7 @@ class Parent:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._until_signal, nursery.cancel_scope)
             # The mediator and the tap first: the administrator arms them, and is ready when all live orders are armed.
-            for name in ("mediator", "iap", "administrator"):
+            for name in (*(("egress",) if self._site.filters_egress else ()), "mediator", "iap", "administrator"):
                 ready = await nursery.start(self._listen, name)
                 nursery.start_soon(self.keep, name)
                 with trio.move_on_after(START_LIMIT_S):

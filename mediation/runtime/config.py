@@ -115,6 +115,13 @@ class Delivery(_Section, frozen=True, kw_only=True):
     realtime_priority: Annotated[int, Meta(ge=0, le=50)] = 0
 
 
+class Egress(_Section, frozen=True, kw_only=True):
+    """The filter on what the delivery function's user may send (delivery/egress.py). It wants users of its own."""
+
+    user: str = "nobody"
+    enforce: bool | None = None  # by default on a real site; a lab's users are shared with the rest of the machine
+
+
 class Ledger(_Section, frozen=True, kw_only=True):
     """The ledger's rhythm, and what goes on without its witnesses. Nothing in here switches it off (SEC-13)."""
 
@@ -172,6 +179,7 @@ class _File(_Section, frozen=True, kw_only=True):
     clock: Clock = Clock()
     access: Access = Access()
     delivery: Delivery = Delivery()
+    egress: Egress = Egress()
     terms: Terms = Terms()
     ledger: Ledger = Ledger()
     lab_agency: Lab = Lab()
@@ -190,6 +198,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     access: Access
     delivery: Delivery
+    egress: Egress = Egress()
     terms: Terms = Terms()
     ledger: Ledger = Ledger()
     lab_agency: Lab
@@ -204,6 +213,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         """Every access point that an order may name, third parties' included."""
         own = tuple(point.name for point in self.access_points)
         return own + tuple(point.name for point in self.interception_points)
+
+    @property
+    def filters_egress(self) -> bool:
+        """Whether the egress function belongs to this site."""
+        return not self.lab if self.egress.enforce is None else self.egress.enforce
 
     @property
     def run_dir(self) -> Path:
@@ -253,7 +267,7 @@ def load(path: Path | str) -> Site:
     return Site(
         path=root, name=file.name, lab=file.lab, dial_plan=file.dial_plan, iaps=file.iap, heps=file.hep,
         interception_points=file.interception_point, clock=file.clock, access=file.access,
-        delivery=file.delivery, terms=file.terms, ledger=file.ledger, lab_agency=file.lab_agency,
+        delivery=file.delivery, egress=file.egress, terms=file.terms, ledger=file.ledger, lab_agency=file.lab_agency,
     )  # fmt: skip
 
 

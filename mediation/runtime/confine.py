@@ -27,11 +27,13 @@ from mediation.core.errors import ConfigurationError
 
 # prctl(2), capabilities(7), seccomp(2), mlockall(2); linux/prctl.h, linux/capability.h, linux/seccomp.h
 PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
 PR_CAPBSET_DROP = 24
 PR_SET_TIMERSLACK = 29
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_CLEAR_ALL = 4
+PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
+CAP_NET_ADMIN = 12
 LINUX_CAPABILITY_VERSION_3 = 0x20080522
 CAP_LAST = 63  # beyond the last one the kernel answers EINVAL, and that is the end of the loop
 SECCOMP_SET_MODE_FILTER = 1
@@ -148,8 +150,11 @@ def assemble(code: Iterable[tuple[int, int, int, int]]) -> bytes:
     return b"".join(_INSTRUCTION.pack(*line) for line in code)
 
 
-def become(user: str) -> None:
-    """From root to an ordinary user, for good; nothing when the process is not root. Raises ConfigurationError."""
+def become(user: str, *, keeping: int | None = None) -> None:
+    """From root to an ordinary user, for good; nothing when the process is not root. Raises ConfigurationError.
+
+    `keeping` is one capability that this process and the programs it starts keep (capabilities(7), ambient set).
+    """
     if os.geteuid() != 0:
         return
     try:
@@ -159,11 +164,18 @@ def become(user: str) -> None:
     if entry.pw_uid == 0:
         raise ConfigurationError("configuration: root is not an unprivileged user")
     for capability in range(CAP_LAST + 1):
-        if _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:
+        if capability != keeping and _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:
             break
+    if keeping is not None:
+        _check(_libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities")
     os.setgroups([])
     os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+    if keeping is not None:
+        header = struct.pack("=Ii", LINUX_CAPABILITY_VERSION_3, 0)
+        sets = struct.pack("=6I", *(3 * (1 << keeping,)), 0, 0, 0)  # effective, permitted, inheritable
+        _check(_libc.capset(header, sets), "capabilities")
+        _check(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, keeping, 0, 0), "ambient capability")
 
 
 def drop_capabilities() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
+import itertools
 import json
 from pathlib import Path
 
@@ -38,7 +40,7 @@ def test_a_published_head_has_grown_by_the_batch_times_a_power_of_eight(tmp_path
         head = opened(ledger.publish(4, NOW_US))
         assert head.size == ledger.size == ledger.published
         sizes.append(head.size)
-    growth = [after - before for before, after in zip(sizes, sizes[1:], strict=False)]
+    growth = [after - before for before, after in itertools.pairwise(sizes)]
     assert growth == [4, 4, 4, 4, 32, 32, 32, 256, 2048, 4]
     report = examine(tmp_path)
     assert report.problems == ()
@@ -127,10 +129,8 @@ def test_a_publication_that_fails_or_crashes_leaves_a_good_ledger(
             real(path, octets)  # type: ignore[operator]
 
         monkeypatch.setattr(durable, name, failing)
-    try:
+    with contextlib.suppress(LedgerError):
         ledger.publish(4, NOW_US)
-    except LedgerError:
-        pass
     assert calls >= min(nth, 6)
     monkeypatch.undo()
     monkeypatch.setattr(verify, "PAUSE_S", 0)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.administration import making
+from mediation.administration import making, stamp_check, tiles
+from mediation.administration.keys import LEDGER_KEY, read_ledger_key
+from mediation.administration.orders import Orders
 from mediation.administration.stamps import MAX_TOKEN_OCTETS, RETRY_S, ROOTS, Stamps, open_stamps, read_roots, verify
 from mediation.core import entry
-from mediation.core.errors import ConfigurationError, RemoteProtocolError
+from mediation.core.errors import ConfigurationError, LedgerError, RemoteProtocolError
 from mediation.runtime import config
 from tests.administration import authority
-from tests.core.cosigning import cosigned, ed25519, grown, signed
+from tests.core.cosigning import cosigned, ed25519, grown, head, signed
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 HEAD = cosigned(signed(grown(9)), [ed25519(1)])
@@ -166,6 +169,70 @@ async def test_the_days_are_entered(tmp_path: Path, root: x509.Certificate, monk
     (record,) = entered
     assert isinstance(record, entry.Stamped) and record.authority == url
     assert record.subject_sha256 == hashlib.sha256(HEAD.encode()).hexdigest()
+
+
+async def stamped_site(tmp_path: Path, root: x509.Certificate) -> tuple[config.Site, Orders]:
+    """A lab site whose head and one document were stamped and entered."""
+    site = making.make(tmp_path / "site", is_lab=True)
+    orders = Orders(site, time.time_ns())
+    async with authority.serving(authority.reply(tmp_path / "tsa")) as url:
+        stamps = Stamps(site.path, [url], [root])
+        done = await stamps.stamp_day(orders.ledger.witnessed.text, int(time.time()))
+        done += await stamps.stamp_document(b"certification", int(time.time()))
+    for each in done:
+        assert each.record is not None
+        orders.note(each.record)
+    return site, orders
+
+
+async def test_the_stamps_of_a_site_are_checked_offline(tmp_path: Path, root: x509.Certificate) -> None:
+    site, orders = await stamped_site(tmp_path, root)
+    files = tiles.Folder(site.ledger_dir)
+    ledger = orders.ledger.verifier
+
+    def problem() -> str:
+        with pytest.raises(LedgerError) as refused:
+            stamp_check.check(site.path, files, ledger, [root])
+        return str(refused.value)
+
+    first, second = stamp_check.check(site.path, files, ledger, [root])
+    assert first.size == 1 and second.size == 0 and abs(first.time_s - time.time()) < 300
+    command = [sys.executable, "-m", "mediation.cli.main", "ledger", "stamps", "--site", str(site.path), "--roots",
+               str(tmp_path / "tsa" / "ca.pem")]  # fmt: skip
+    said = await trio.run_process(command, capture_stdout=True)
+    assert said.stdout.count(b"verified: entry ") == 2
+    stranger = authority.make(tmp_path / "stranger")
+    with pytest.raises(LedgerError, match=f"entry {first.index}: time stamp"):
+        stamp_check.check(site.path, files, ledger, [stranger])
+    subject = next((site.path / "stamps").glob("2*/checkpoint"))
+    whole = subject.read_bytes()
+    subject.write_bytes(whole.replace(b"\n1\n", b"\n2\n"))
+    assert problem() == f"entry {first.index}: the head beside its time stamp is not the one that was stamped"
+    subject.write_bytes(whole)
+    token = next((site.path / "stamps" / "documents").rglob("*.tsr"))
+    octets = token.read_bytes()
+    for change in (lambda: token.write_bytes(octets[:-1]), token.unlink):
+        change()
+        assert problem() == f"entry {second.index}: its time stamp is missing or was changed"
+    orders.close()
+
+
+async def test_a_stamped_head_that_the_ledger_does_not_contain(tmp_path: Path, root: x509.Certificate) -> None:
+    """Whoever has the ledger's key rewrote it and entered the stamps again: the stamped head is not in it."""
+    site, orders = await stamped_site(tmp_path, root)
+    ledger = read_ledger_key(site.path / "administrator" / LEDGER_KEY)
+    other = ledger.sign(head(grown(1), 1, ledger.verifier.name).text())
+    record = None
+    async with authority.serving(authority.reply(tmp_path / "tsa")) as url:
+        tomorrow = Stamps(tmp_path / "elsewhere", [url], [root])
+        (done,) = await tomorrow.stamp_day(other, int(time.time()))
+        record = done.record
+    assert record is not None
+    shutil.copytree(tmp_path / "elsewhere" / "stamps", site.path / "stamps" / "more")
+    orders.note(record)
+    with pytest.raises(LedgerError, match="does not contain the head of 1 entries"):
+        stamp_check.check(site.path, tiles.Folder(site.ledger_dir), ledger.verifier, [root])
+    orders.close()
 
 
 def test_a_site_without_authorities_has_no_stamps(tmp_path: Path, root: x509.Certificate) -> None:

@@ -122,6 +122,14 @@ def test_without_a_lab_witness_nothing_is_at_once() -> None:
         Witnesses(policy.parse(f"witness a {KEY.verifier} lab:\nquorum a\n", lab=True), LEDGER.verifier)
 
 
+def test_a_policy_of_another_ledger_is_refused_before_anybody_is_asked() -> None:
+    other = note.Signer("LAB/ledger", ed25519(5)._key)  # type: ignore[arg-type]
+    text = f"log {other.verifier}\nwitness a {KEY.verifier} http://w.example\nquorum a\n"
+    with pytest.raises(ConfigurationError, match="not this site's ledger"):
+        Witnesses(policy.parse(text), LEDGER.verifier)
+    assert Witnesses(policy.parse(f"log {LEDGER.verifier}\n{text}"), LEDGER.verifier).endpoints == (("w.example", 80),)
+
+
 def test_foreign_notes_are_not_sent(lab: Witnesses) -> None:
     other = note.Signer("LAB/ledger", ed25519(5)._key)  # type: ignore[arg-type]
     with pytest.raises(RemoteProtocolError):

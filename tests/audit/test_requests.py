@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from mediation.administration import drafting, gate, lab, tiles, verify
+from mediation.administration import gate, lab
 from mediation.administration.gate import Caller
-from mediation.administration.inquiries import Inquiries, Prepared
+from mediation.administration.inquiries import Prepared
 from mediation.core import control, entry, jws
-from mediation.core.case import Act, Authority, Capability, Command, Role
+from mediation.core.case import Act, Authority, Command, Role
 from mediation.core.check import Check
 from mediation.core.control import (
     CaseList,
@@ -34,65 +33,14 @@ from mediation.core.control import (
 from mediation.core.errors import LedgerError
 from mediation.core.trust import Ring, Trust
 from mediation.runtime.config import Site
-from mediation.runtime.keys import read_verifier
 from tests.administration import site as s
-from tests.audit.asking import envelope, signed, stranger
+from tests.audit.asking import Counter, check_of, envelope, signed, stranger
 
 NS = 1_000_000_000
 INQUIRIES: list[control.Inquiry] = [
     Cases(), Cases(case="CASE-1"), Prove(index=0), Export(), CommitSeed(seed_sha256="ab" * 32),
     Plant(case="BAIT", agency="AGENCY", authority=Authority.TITLE_III, not_before_s=1, not_after_s=2),
 ]  # fmt: skip
-
-
-class Counter:
-    """An administrator's counter with a clock that the test turns."""
-
-    def __init__(self, site: Site) -> None:
-        self.desk = s.Desk(site)
-        self.site = site
-        self.inquiries = Inquiries(self.desk.orders, self.desk.now_ns)
-
-    @property
-    def now_s(self) -> int:
-        return self.desk.now_ns // NS
-
-    def restart(self) -> None:
-        self.desk.restart()
-        self.inquiries = Inquiries(self.desk.orders, self.desk.now_ns)
-
-    def ask(self, asked: control.Request, caller: Caller | None = None) -> control.Answer | Prepared:
-        return self.inquiries.handle(asked, caller or Caller(uid=4711), self.desk.now_ns)
-
-    def read(self, role: Role, inquiry: control.Inquiry, **changes: Any) -> control.Answer | Prepared:
-        return self.ask(signed(self.site, role, inquiry, self.now_s, **changes))
-
-    def records(self, kind: type[entry.Record]) -> list[Any]:
-        found: list[entry.Record] = []
-        folder = tiles.Folder(self.site.ledger_dir)
-        verify.examine(
-            folder, read_verifier(self.site.keys_dir), on_record=lambda _, record: found.append(record)
-        ).raise_first()
-        return [record for record in found if isinstance(record, kind)]
-
-
-@pytest.fixture
-def counter(site: Site) -> Iterator[Counter]:
-    made = Counter(site)
-    made.desk.submit(s.filing(site), s.filing(site, "CASE-2"))
-    yield made
-    made.desk.orders.close()
-
-
-@pytest.fixture
-def site(tmp_path: Any) -> Site:
-    return s.make(tmp_path)
-
-
-def check_of(answer: object) -> str:
-    assert isinstance(answer, Failed), answer
-    assert "CASE" not in answer.detail and "2125550100" not in answer.detail
-    return answer.check
 
 
 # --- each reading is an entry before it is an answer (SEC-17) ---------------------------------------------------------
@@ -351,58 +299,3 @@ def test_three_mistakes_in_a_day_raise_no_alarm(counter: Counter) -> None:
         counter.ask(control.Signed(envelope="rubbish"))
         counter.desk.now_ns += gate.ALARM_WINDOW_NS
     assert counter.records(entry.Alarm) == []
-
-
-# --- the honey case (SEC-22) ------------------------------------------------------------------------------------------
-
-
-def plant(counter: Counter, case: str = "26-M-99") -> None:
-    bait = Plant(case=case, agency="DEA-SW", authority=Authority.TITLE_III, not_before_s=counter.now_s - 100,
-                 not_after_s=counter.now_s + 10_000)  # fmt: skip
-    assert counter.read(Role.AUDITOR, bait) == Done()
-
-
-def test_reading_a_honey_case_raises_the_alarm_at_once(counter: Counter) -> None:
-    plant(counter)
-    assert "26-M-99" not in "".join(entry.encode(each) for each in counter.records(entry.CaseRead))
-    listed = counter.read(Role.OFFICER, Cases())
-    assert isinstance(listed, CaseList) and {each.case for each in listed.cases} == {"CASE-1", "CASE-2", "26-M-99"}
-    assert counter.records(entry.Alarm) == []  # everybody lists
-    counter.restart()
-    shown = counter.read(Role.OFFICER, Cases(case="26-M-99"))
-    assert [(each.alarm, each.case) for each in counter.records(entry.Alarm)] == [("honey-case", "26-M-99")]
-    assert counter.records(entry.CaseRead)[-1].what == "show"
-    real = counter.read(Role.OFFICER, Cases(case="CASE-1"))
-    assert isinstance(shown, CaseList) and isinstance(real, CaseList)
-    like, model = (msgspec.to_builtins(each.cases[0]) for each in (shown, real))
-    assert like.keys() == model.keys() and {k: type(v) for k, v in like.items()} == {
-        k: type(v) for k, v in model.items()
-    }  # the reader sees nothing
-    assert (like["state"], len(like["xid"]), len(like["carrier_sha256"])) == ("active", 32, 64)
-    assert like["xid"] == like["carrier_sha256"][:32]  # as of every order
-    assert shown == counter.read(Role.OFFICER, Cases(case="26-M-99"))
-    counter.read(Role.OFFICER, Export(kinds=(), cases=("26-M-99",)))
-    assert len(counter.records(entry.Alarm)) == 3
-
-
-def test_a_honey_case_can_not_be_armed(counter: Counter) -> None:
-    plant(counter)
-    shown = counter.read(Role.OFFICER, Cases(case="26-M-99"))
-    assert isinstance(shown, CaseList)
-    counter.desk.changes.clear()
-    assert "26-M-99" not in {order.case for order in counter.desk.orders}
-    officer = lab.person(counter.site, Role.OFFICER)
-    act = drafting.command(Act.DDE, "26-M-99", shown.cases[0].carrier_sha256, 2, officer, dde=True, lab=True)
-    answer = counter.ask(Perform(commands=(act,)))
-    assert isinstance(answer, Results) and answer.results[0].check == Check.ORDER_UNKNOWN
-    assert counter.desk.changes == []
-    assert Capability.CONTENT not in shown.cases[0].capabilities
-
-
-def test_a_honey_case_is_no_real_one(counter: Counter) -> None:
-    bait = Plant(case="CASE-1", agency="DEA", authority=Authority.TITLE_III, not_before_s=1, not_after_s=2)
-    assert check_of(counter.read(Role.AUDITOR, bait)) == Check.CASE_LIVE
-    assert check_of(counter.read(Role.AUDITOR, msgspec.structs.replace(bait, case="x" * 26))) == Check.CASE_IDENTITY
-    assert check_of(counter.read(Role.AUDITOR, msgspec.structs.replace(bait, case="B", agency="../x"))) == Check.AGENCY
-    plant(counter)
-    assert (counter.site.path / "administrator" / "honey.json").stat().st_mode & 0o777 == 0o600

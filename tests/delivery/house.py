@@ -48,10 +48,21 @@ class House:
         self.site = config.load(path)
 
     def order(
-        self, port: int, *, case: str = "CASE-1", dde: tuple[bool, ...] = (False,), seconds: int = 3600, **changes: Any
+        self,
+        port: int,
+        *,
+        case: str = "CASE-1",
+        dde: tuple[bool, ...] = (False,),
+        seconds: int = 3600,
+        host: str = "127.0.0.1",
+        content: Any = None,
+        ledger: authority.Ledger | None = None,
+        **changes: Any,
     ) -> TaskRequest:
         """An order for a collection function on this machine; one command for each state of `dde`."""
-        destination = Destination(host="127.0.0.1", port=port, certificate_sha256=self.certificates.agency_sha256)
+        destination = Destination(
+            host=host, port=port, certificate_sha256=self.certificates.agency_sha256, content=content
+        )
         facts = {
             "case": case, "not_before_s": self.now_s - 100, "not_after_s": self.now_s + seconds,
             "destination": destination, "subjects": (SUBJECT,), "issued_s": self.now_s - 60, **changes,
@@ -66,7 +77,7 @@ class House:
             )
             for number, on in enumerate(dde)
         ]  # fmt: skip
-        ledger = authority.Ledger()
+        ledger = ledger or authority.Ledger()
         return authority.request(legal, carrier, *commands, ledger=ledger, time_us=(self.now_s - 30) * 1_000_000)
 
 

@@ -1,0 +1,80 @@
+"""`mediation audit …`: an auditor's acts on a site, and the offline verifier where the daemon is installed.
+
+seed     commits a seed by its hash, before the audit; the seed itself stays with the auditor
+sample   what a committed seed draws, from an export
+honey    plants a case that nobody ordered; who reads it raises an alarm
+verify   the offline verifier; auditors without the daemon run the same one as `python3 audit.pyz verify`
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+
+import click
+
+from mediation.audit import __main__ as verifier
+from mediation.audit import sample as drawing
+from mediation.cli.options import FILE, NEW_FILE, Time, inquire, key_option, reason_option, site_option, write_new
+from mediation.core.case import Authority, Role
+from mediation.core.control import CommitSeed, Plant
+from mediation.runtime import config
+
+SEED_OCTETS = 32
+PASS_ON = {"ignore_unknown_options": True, "help_option_names": []}  # the verifier's own options, and its own help
+
+
+@click.group()
+def group() -> None:
+    """An auditor's acts: seed, sample, honey, verify."""
+
+
+@group.command()
+@site_option
+@click.option("--out", required=True, type=NEW_FILE, help="Where the new seed is kept, for the auditor alone.")
+@key_option
+@reason_option
+def seed(folder: Path, out: Path, key: str | None, reason: str | None) -> None:
+    """Makes a seed and commits its SHA-256 in the ledger; prints the hash."""
+    made = secrets.token_hex(SEED_OCTETS)
+    write_new(out, made + "\n")
+    out.chmod(0o600)
+    committed = drawing.digest(made)
+    inquire(config.load(folder), CommitSeed(seed_sha256=committed), key, reason, Role.AUDITOR)
+    click.echo(committed)
+
+
+@group.command()
+@site_option
+@click.argument("case")
+@click.option("--agency", required=True)
+@click.option("--authority", required=True, type=click.Choice([each.value for each in Authority]))
+@click.option("--start", type=Time(), default="now", show_default=True)
+@click.option("--end", type=Time(), default="+30d", show_default=True)
+@key_option
+@reason_option
+def honey(
+    *, folder: Path, case: str, agency: str, authority: str, start: int, end: int, key: str | None, reason: str | None
+) -> None:  # fmt: skip
+    """Plants CASE, which nobody ordered and nothing can arm. Who reads it raises an alarm."""
+    bait = Plant(case=case, agency=agency, authority=Authority(authority), not_before_s=start, not_after_s=end)
+    inquire(config.load(folder), bait, key, reason, Role.AUDITOR)
+
+
+@group.command(context_settings=PASS_ON)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def verify(words: tuple[str, ...]) -> None:
+    """Verifies an export offline: EXPORT [--key ledger.pub] [--policy FILE] [--known FILE] [--seed SEED] [--json]."""
+    sys.exit(verifier.main(["verify", *words]))
+
+
+@group.command()
+@click.argument("export", type=FILE)
+@click.option("--seed", "seed_file", required=True, type=FILE, help="The file that `seed` made.")
+@click.option("--number", type=click.IntRange(1, drawing.MAX_DRAWN), default=10, show_default=True)
+@click.option("--key", type=FILE, help="The ledger's public key, as the site published it.")
+def sample(export: Path, seed_file: Path, number: int, key: str | None) -> None:
+    """Draws the sample of a committed seed from EXPORT: entry, kind and case of each, one a line."""
+    words = ["sample", str(export), "--seed", seed_file.read_text().strip(), "--number", str(number)]
+    sys.exit(verifier.main([*words, *(("--key", str(key)) if key is not None else ())]))

@@ -1,0 +1,104 @@
+"""The offline verifier reads the roster's chain for itself: a line that was swapped, forged or cut off is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from mediation.audit.verdict import BAD
+from mediation.core import jws
+from tests.audit import exports as x
+from tests.audit.exports import Files, judge
+from tests.core import founding
+
+# --- the roster -------------------------------------------------------------------------------------------------------
+
+
+def with_roster(files: Files, lines: list[str]) -> Files:
+    return {**files, "keys/roster.jsonl": "".join(f"{line}\n" for line in lines).encode()}
+
+
+def swapped_line(made: x.Made, *approvers: str, person: str = "olga") -> str:
+    """Another change in the place of line 1."""
+    from mediation.core import roster
+    from mediation.core.roster import Enroll, Roster
+
+    held = Roster.replay(made.lines[:1], roster.digest(made.lines[0]), x.ORIGIN, lab=False)
+    key = founding.key_of(person, founding.seed("forger"), kid="forger-1", not_before_s=x.NOW_S - 500)
+    octets = founding.change(held, Enroll(person=person, key=key), issued_s=x.NOW_S - 500)
+    return founding.approved(octets, *approvers)
+
+
+def test_a_swapped_line_of_the_roster(made: x.Made, files: Files) -> None:
+    """Two executives who conspire can sign another line; the ledger has the one that was entered."""
+    found = judge(with_roster(files, [made.lines[0], swapped_line(made, "edda", "egon")]))
+    assert found.result == BAD and found.forged[0].what == "roster line 1 is not the one that was entered"
+
+
+@pytest.mark.parametrize("approvers", [("edda",), ("edda", "edda")])
+def test_a_line_that_one_executive_approved(made: x.Made, files: Files, approvers: tuple[str, ...]) -> None:
+    found = judge(with_roster(files, [made.lines[0], swapped_line(made, *approvers)]))
+    assert found.result == BAD and any("roster line 1" in each.what for each in found.forged)
+
+
+def test_an_executive_whom_it_concerns(made: x.Made, files: Files) -> None:
+    found = judge(with_roster(files, [made.lines[0], swapped_line(made, "edda", "egon", person="edda")]))
+    assert found.result == BAD and any("two executives whom it does not concern" in each.what for each in found.forged)
+
+
+def test_an_edited_approval_and_another_founding(made: x.Made, files: Files) -> None:
+    line = json.loads(made.lines[1])
+    line["approvals"][0] = x.flip(line["approvals"][0])
+    edited = json.dumps(line, separators=(",", ":"))
+    assert judge(with_roster(files, [made.lines[0], edited])).result == BAD
+    other = founding.founded([], x.ORIGIN, issued_s=5)
+    found = judge(with_roster(files, [other]))
+    assert any("not the founding" in each.what for each in found.forged)
+    pinned = {**with_roster(files, [other]), "keys/founding": hashlib.sha256(other.encode()).hexdigest().encode()}
+    assert any("founding" in each.what for each in judge(pinned).forged)
+
+
+def test_a_roster_that_was_cut_short(made: x.Made, files: Files) -> None:
+    found = judge(with_roster(files, made.lines[:1]))
+    assert found.result == BAD and "roster line 1 was entered and is not in the roster" in found.forged[0].what
+
+
+@pytest.mark.parametrize("person", ["webauthn-ed25519", "webauthn-es256", "es256", "ed25519"])
+def test_the_signatures_of_every_form_of_key(person: str) -> None:
+    """What the daemon signs and verifies, this verifies; and not with a bit changed."""
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    from mediation.audit import tokens
+    from mediation.core import assertion, key
+
+    form = person
+    header = jws._encode(json.dumps({"alg": key.ALGORITHMS[form], "kid": "k", "typ": "t"}).encode())
+    signed = f"{header}.{jws._encode(b'{}')}".encode()
+    rp, message = "mediation.example", signed
+    data = client = b""
+    if form.startswith("webauthn"):
+        client = assertion.client_data(signed, rp)
+        data = hashlib.sha256(rp.encode()).digest() + b"\x05" + bytes(4)
+        message = data + hashlib.sha256(client).digest()
+    if form.endswith("es256"):
+        from cryptography.hazmat.primitives import hashes
+
+        curve = ec.generate_private_key(ec.SECP256R1())
+        signature = key.raw_from_der(curve.sign(message, ec.ECDSA(hashes.SHA256())))
+        public = curve.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint).hex()
+    else:
+        edwards = ed25519.Ed25519PrivateKey.generate()
+        signature = edwards.sign(message)
+        public = edwards.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+    octets = signature
+    if data:
+        octets = assertion.Assertion(authenticator_data=data, client_data=client, signature=signature).octets()
+    holder = tokens.PersonKey("k", "p", form, public, 0, 1, rp_id=rp if data else "")
+    tokens.verify(tokens.split(f"{signed.decode()}.{jws._encode(octets)}"), holder)
+    for at in (0, len(octets) // 2, len(octets) - 1):
+        spoiled = octets[:at] + bytes([octets[at] ^ 1]) + octets[at + 1 :]
+        with pytest.raises(tokens.Bad):
+            tokens.verify(tokens.split(f"{signed.decode()}.{jws._encode(spoiled)}"), holder)

@@ -1,0 +1,92 @@
+"""What an auditor must look at, found and named with its entries; and what is no anomaly."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from mediation.audit import page, verdict
+from mediation.audit.verdict import ANOMALIES, CLEAN
+from mediation.core import entry
+from tests.audit import exports as x
+from tests.audit.exports import judge
+
+# --- the story --------------------------------------------------------------------------------------------------------
+
+
+def told(tmp_path: Path, *more: entry.Record) -> verdict.Verdict:
+    """The usual story with more at its end."""
+    return judge(x.Made(tmp_path / "ledger", steps=lambda lines: [*x.story(lines), list(more)]).files())
+
+
+LATER_US = x.T0_US + 1_000_000_000
+STORIES: dict[str, tuple[str, list[entry.Record]]] = {
+    "an alarm": ("alarm honey-case", [entry.Alarm(time_us=LATER_US, alarm="honey-case", case="X")]),
+    "an incident": ("incident I-1", [entry.Incident(time_us=LATER_US, incident="I-1", what="phantom-tap",
+                                                    evidence_sha256=x.HASH, agencies=2)]),
+    "a difference": ("1 differences", [entry.Reconciled(time_us=LATER_US, taps=2, cases=1, certifications=1,
+                                                        differences=1, rounds=9)]),
+    "changed code": ("changed while it ran: config", [entry.CodeIdentity(
+        time_us=LATER_US, code_sha256=x.HASH, config_sha256=x.HASH, adapters_sha256=x.HASH, changed=("config",))]),
+    "an unauthorized tap": ("without authorization", [
+        entry.CertificateDrafted(time_us=LATER_US, case="", certificate_sha256="01" * 32, unauthorized=True)]),
+    "a stranger as officer": ("mallory acted as officer and held no role", x.act(1000, "CASE-3", officer="mallory")),
+    "an auditor as officer": ("aude acted as officer and held auditor", x.act(1000, "CASE-3", officer="aude")),
+    "one person twice": ("the officer also signed", x.act(1000, "CASE-3", officer="lena")),
+    "reviewed and authorized by one": ("one person reviewed", x.act(1000, "CASE-3", carrier_person="lena")),
+    "an act is missing": ("act 2 follows act 0", x.act(1000, "CASE-3", sequence=2)),
+    "armed without an act": ("armed without an officer's act", [x.act(1000, "CASE-3")[0], x.act(1000, "CASE-3")[2]]),
+    "no certification": ("no certification was drafted", x.act(1000, "CASE-3")[:3]),
+    "not signed in time": ("has not been signed for 72 hours", [
+        *x.act(1000, "CASE-3")[:4], entry.WitnessesFound(time_us=LATER_US + 4 * 86_400_000_000, size=1)]),
+    "signed late": ("certified later than 72 hours", [
+        *x.act(1000, "CASE-3")[:4],
+        x.act(1000 + 4 * 86_400, "CASE-3")[4]]),
+    "the clock ran backwards": ("ran backwards", [entry.WitnessesFound(time_us=x.T0_US, size=1)]),
+    "witnesses lost": ("not found again", [entry.WitnessesLost(time_us=LATER_US, size=1, grace_ends_us=0)]),
+    "read by nobody's reader": ("mallory read show", [entry.CaseRead(
+        time_us=LATER_US, case="CASE-1", what="show", person="mallory", reason="x", request_sha256=x.HASH)]),
+    "amendment overdue": ("not filed within 90 days", [
+        entry.AmendmentOpened(time_us=LATER_US, cause="officer", due_s=x.NOW_S + 2_000),
+        entry.WitnessesFound(time_us=LATER_US + 2_000_000_000, size=1)]),
+    "destroyed early": ("before the end of their retention", [
+        entry.Sealed(time_us=LATER_US, case="CASE-1", carrier_sha256=hashlib.sha256(b"CASE-1").hexdigest(),
+                     destroy_after_s=x.NOW_S + 10**8),
+        entry.Destroyed(time_us=LATER_US + 1, xid=hashlib.sha256(b"CASE-1").hexdigest()[:32],
+                        certificate_sha256=x.HASH, entries=())]),
+    "a year without witnesses": ("no quorum from", [
+        entry.WitnessesFound(time_us=LATER_US + 365 * 86_400_000_000, size=1)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_an_anomaly_is_found_and_named(tmp_path: Path, name: str) -> None:
+    words, more = STORIES[name]
+    found = told(tmp_path, *more)
+    assert found.result == ANOMALIES, found.forged
+    named = [each for each in found.findings.anomalies if words in each.what]
+    assert named and named[0].entries, [each.what for each in found.findings.anomalies]
+    assert words in page.page(found).replace("\n      ", " ").replace("\n    ", " ")
+
+
+def test_what_is_no_anomaly(tmp_path: Path) -> None:
+    found = told(
+        tmp_path, *x.act(1000, "CASE-3"),
+        entry.Reconciled(time_us=LATER_US + 9, taps=1, cases=1, certifications=1, differences=0, rounds=60),
+        entry.Refused(time_us=LATER_US + 9, check="key-unknown", text_sha256=x.HASH, suppressed=3),
+        entry.WitnessesLost(time_us=LATER_US + 10, size=1, grace_ends_us=0),
+        entry.WitnessesFound(time_us=LATER_US + 20, size=1),
+    )  # fmt: skip
+    assert found.result == CLEAN, found.findings.anomalies
+    assert any("refused 1 times: key-unknown" in each.what for each in found.findings.notices)
+
+
+def test_a_page_cannot_be_made_to_lie(tmp_path: Path) -> None:
+    """What stands in an entry is printed without control characters, and never as a line of its own."""
+    reason = "x\x1b[2J\nCLEAN: all is well"
+    found = told(tmp_path, entry.CaseRead(time_us=LATER_US, case="CASE-1", what="show", person="aude", reason=reason,
+                                          request_sha256=x.HASH))  # fmt: skip
+    text = page.page(found)
+    assert "\x1b" not in text and not any(line.strip().startswith("CLEAN: all") for line in text.splitlines())
