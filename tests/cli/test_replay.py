@@ -151,8 +151,8 @@ def test_status_counts_and_names_nobody(site: Site) -> None:
 def test_preflight_names_each_check(site: Site) -> None:
     printed, said = run("preflight", "--site", str(site.path), status=1)
     checks = {line[8:25].strip(): line.startswith("ok") for line in printed.splitlines()}
-    assert set(checks) >= {"configuration", "key rings", "ledger", "clock", "kernel filter", "interfaces", "spool"}
-    assert (checks["key rings"], checks["ledger"], checks["interfaces"]) == (True, True, False)
+    assert set(checks) >= {"configuration", "roster", "ledger", "clock", "kernel filter", "interfaces", "spool"}
+    assert (checks["roster"], checks["ledger"], checks["interfaces"]) == (True, True, False)
     assert "interfaces" in said.splitlines()[-1]
 
 
