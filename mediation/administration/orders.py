@@ -8,9 +8,7 @@ by each function.
 Crash between any two steps: texts are stored first (pending), then entered, then confirmed. At the start, what the
 ledger has is completed from the ledger's own record; what it has not is forgotten, for nobody was told. Stops are
 taken from the ledger whatever the store says. An order of which the ledger knows an act that the store has not is
-held back: its store was replaced by an older one.
-
-Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
+held back: its store was replaced by an older one. Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
 """
 
 from __future__ import annotations
@@ -33,16 +31,7 @@ from mediation.administration.register import Register
 from mediation.administration.store import Store, Stored
 from mediation.core import entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import (
-    ENDED,
-    LIFE,
-    RUNNING,
-    Act,
-    Command,
-    Event,
-    Revocation,
-    State,
-)
+from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, Revocation, State
 from mediation.core.check import Check
 from mediation.core.control import Extending, Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
@@ -52,10 +41,8 @@ from mediation.runtime.keys import load_trust, read_verifier
 
 
 class Orders(Register):
-    """Open for one site; the caller holds the site's lock.
-
-    `changed` is called with each order whose task must be armed, changed or stopped, after it is durable.
-    """
+    """Open for one site; the caller holds the site's lock. `changed` is called with each order whose task must be
+    armed, changed or stopped, after it is durable."""
 
     def __init__(
         self, site: Site, now_ns: int, changed: Callable[[Stored], None] = lambda _: None, *,
@@ -85,8 +72,8 @@ class Orders(Register):
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
             self.alarms = Alarms(self._books, self.counters, seen.alarms)
             self._books.heads = self.heads = open_heads(site, self.ledger, self.trust, told, now_ns // NS)
-            self.heads.witnessed, self.heads.enter = self._witnessed, partial(self.note, stop=True)
             self.records = open_records(self, vault.unlock(site), history, self._books)
+            self.heads.witnessed, self.heads.enter = self._witnessed, partial(self.note, stop=True)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
             self._store.close()
@@ -106,8 +93,8 @@ class Orders(Register):
         for filed in filings:
             try:
                 order, records = filing.examine(filed, self.trust, self.site, now_ns)
-                filing.check_alone(order, self._orders, self.of_case(order.case), cases)
                 self.records.plans.check_named(filed.carrier)
+                filing.check_alone(order, self._orders, self.of_case(order.case), cases)
             except AuthorizationError as error:
                 results.append(self._books.refuse(error, filed.carrier, now_ns))
                 continue
