@@ -222,6 +222,25 @@ def test_an_extension_is_appended_as_an_amendment(armed: s.Desk) -> None:
     assert len(kept(armed)) == 2
 
 
+def test_an_extension_before_the_first_arming_follows_the_certification(desk: s.Desk) -> None:
+    desk.submit(s.filing(desk.site))
+    order = desk.order()
+    desk.orders.note(
+        entry.ExtensionFiled(
+            time_us=desk.now_ns // 1000, case="CASE-1", carrier_sha256=order.carrier_sha256,
+            legal_extension_sha256="1a" * 32, carrier_extension_sha256="1b" * 32, document_sha256="1c" * 32,
+            legal_person="lab-legal-reviewer", carrier_person="lab-carrier-authorizer",
+            not_after_s=order.not_after_s + 3600,
+        )
+    )  # fmt: skip
+    desk.later(1)
+    assert kept(desk) == []
+    arm(desk)
+    assert [certificate.decode(each.text).kind for each in kept(desk)] == ["interception", "amendment"]
+    desk.restart()
+    assert len(kept(desk)) == 2
+
+
 def test_what_was_found_without_an_order(desk: s.Desk) -> None:
     records = desk.orders.records.certificates
     found = records.draft_unauthorized(
