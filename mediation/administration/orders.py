@@ -8,7 +8,9 @@ by each function.
 Crash between any two steps: texts are stored first (pending), then entered, then confirmed. At the start, what the
 ledger has is completed from the ledger's own record; what it has not is forgotten, for nobody was told. Stops are
 taken from the ledger whatever the store says. An order of which the ledger knows an act that the store has not is
-held back: its store was replaced by an older one. Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
+held back: its store was replaced by an older one.
+
+Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
 """
 
 from __future__ import annotations
@@ -72,8 +74,8 @@ class Orders(Register):
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
             self.alarms = Alarms(self._books, self.counters, seen.alarms)
             self._books.heads = self.heads = open_heads(site, self.ledger, self.trust, told, now_ns // NS)
-            self.records = open_records(self, vault.unlock(site), history, self._books)
             self.heads.witnessed, self.heads.enter = self._witnessed, partial(self.note, stop=True)
+            self.records = open_records(self, vault.unlock(site), history, self._books)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
             self._store.close()
@@ -93,7 +95,6 @@ class Orders(Register):
         for filed in filings:
             try:
                 order, records = filing.examine(filed, self.trust, self.site, now_ns)
-                self.records.plans.check_named(filed.carrier)
                 filing.check_alone(order, self._orders, self.of_case(order.case), cases)
             except AuthorizationError as error:
                 results.append(self._books.refuse(error, filed.carrier, now_ns))
