@@ -133,6 +133,53 @@ class Ledger(_Section, frozen=True, kw_only=True):
         return self.grace_hours * 3_600_000_000_000
 
 
+class Expected(_Section, frozen=True, kw_only=True):
+    """Something that reconciliation finds on this host and that is no tap of ours; every field that is given must fit.
+
+    `command` and `executable_sha256` need `reconciliation.processes`. `interface` "*": bound to all, or any.
+    """
+
+    what: str = "packet-socket"  # a name of core/incident.py
+    namespace: str = ""
+    interface: str = ""
+    uid: Annotated[int, Meta(ge=0)] | None = None
+    protocol: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    command: Annotated[str, Meta(max_length=15)] = ""
+    executable_sha256: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
+    filter_sha256: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
+    detail: Annotated[str, Meta(max_length=200)] = ""
+
+
+class Kamailio(_Section, frozen=True, kw_only=True):
+    """A SIP switch that is asked whether it sends copies; `siptrace`: it is meant to, to our [[hep]]."""
+
+    name: Name
+    socket: str  # the datagram socket of its jsonrpcs module
+    siptrace: bool = False
+
+
+class Rtpengine(_Section, frozen=True, kw_only=True):
+    """A media relay that is asked whether calls are recorded or forwarded, over its ng control port."""
+
+    name: Name
+    address: str = "127.0.0.1"
+    port: Port = 2223
+    namespace: str = ""
+
+
+class Reconciliation(_Section, frozen=True, kw_only=True):
+    """The look from another side (mediation/reconciliation). On a real site it cannot be switched off."""
+
+    user: str = "nobody"
+    interval_s: Annotated[int, Meta(ge=5, le=30)] = 30  # with the confirming look within the minute of SEC-1
+    on_lab: bool = False  # a lab's host is shared with the rest of the world
+    namespaces: bool = False  # look into other network namespaces: CAP_SYS_ADMIN
+    processes: bool = False  # tell which process holds a socket: CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH
+    expected: tuple[Expected, ...] = ()
+    kamailio: tuple[Kamailio, ...] = ()
+    rtpengine: tuple[Rtpengine, ...] = ()
+
+
 class Lab(_Section, frozen=True, kw_only=True):
     """Only on a lab site: where the reference collection function listens."""
 
@@ -153,6 +200,7 @@ class _File(_Section, frozen=True, kw_only=True):
     delivery: Delivery = Delivery()
     egress: Egress = Egress()
     ledger: Ledger = Ledger()
+    reconciliation: Reconciliation = Reconciliation()
     lab_agency: Lab = Lab()
 
 
@@ -171,6 +219,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     delivery: Delivery
     egress: Egress = Egress()
     ledger: Ledger = Ledger()
+    reconciliation: Reconciliation = Reconciliation()
     lab_agency: Lab
 
     @property
@@ -188,6 +237,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     def filters_egress(self) -> bool:
         """Whether the egress function belongs to this site."""
         return not self.lab if self.egress.enforce is None else self.egress.enforce
+
+    @property
+    def reconciles(self) -> bool:
+        """Whether the reconciler belongs to this site."""
+        return not self.lab or self.reconciliation.on_lab
 
     @property
     def run_dir(self) -> Path:
@@ -218,6 +272,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         return self.path / "delivery"
 
     @property
+    def reconciler_dir(self) -> Path:
+        return self.path / "reconciler"
+
+    @property
     def log_dir(self) -> Path:
         return self.path / "log"
 
@@ -238,6 +296,7 @@ def load(path: Path | str) -> Site:
         path=root, name=file.name, lab=file.lab, dial_plan=file.dial_plan, iaps=file.iap, heps=file.hep,
         interception_points=file.interception_point, clock=file.clock, access=file.access,
         delivery=file.delivery, egress=file.egress, ledger=file.ledger, lab_agency=file.lab_agency,
+        reconciliation=file.reconciliation,
     )  # fmt: skip
 
 
