@@ -12,7 +12,7 @@ import msgspec
 
 from mediation.administration.ledger import Entered
 from mediation.administration.store import PENDING, Stored
-from mediation.core import authorization, entry, jws
+from mediation.core import authorization, entry, extension, jws
 from mediation.core.authorization import NS
 from mediation.core.case import ENDED, LIFE, Act, Command, Event, Revocation, Role, State
 from mediation.core.check import Check
@@ -76,10 +76,11 @@ def examine(
     if command.act is Act.ACTIVATE:
         authorization.check_order_dates(acts.order, now_ns // NS)
         authorization.check_senior_officer(trust, now_ns // NS)
+        authorization.check_agency(acts.order, trust, now_ns // NS)
     filed = None
     if pair is not None:
         extended = acts.extensions[-1]
-        authorization.check_extension_dates(extended, now_ns // NS)
+        extension.check_dates(extended, now_ns // NS)
         filed = entry.ExtensionFiled(
             time_us=now_ns // 1000, case=order.case, carrier_sha256=order.carrier_sha256,
             legal_extension_sha256=jws.sha256_hex(pair[0]), carrier_extension_sha256=jws.sha256_hex(pair[1]),

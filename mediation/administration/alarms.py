@@ -11,8 +11,11 @@ from collections import Counter
 from collections.abc import Iterable
 
 from mediation.administration.books import Books
-from mediation.core import entry
+from mediation.administration.store import Stored
+from mediation.core import alarm, entry
 from mediation.core.alarm import Alarm
+from mediation.core.authorization import NS
+from mediation.core.case import LIVE, State
 from mediation.runtime import log
 
 Raised = tuple[str, str, str]  # name, case, detail
@@ -28,17 +31,33 @@ class Alarms:
         self._counters = counters
         self._raised = set(raised)
 
-    def sound(self, alarm: Alarm, now_ns: int, *, case: str = "", detail: str = "") -> bool:
+    def sound(self, name: Alarm, now_ns: int, *, case: str = "", detail: str = "") -> bool:
         """Raises an alarm unless it was raised for the same case with the same detail before. Whether it was raised.
 
         `detail` makes an alarm another one (the end that it announces, the head that was lost), and holds no identity.
         """
-        what = (alarm.value, case, detail)
+        what = (name.value, case, detail)
         if what in self._raised:
             return False
         self._raised.add(what)
-        self._counters[f"alarm_{alarm.value}"] += 1
-        logger.error("alarm", alarm=alarm.value, case=case, detail=detail)
-        record = entry.Alarm(time_us=now_ns // 1000, alarm=alarm.value, case=case, detail=detail)
+        self._counters[f"alarm_{name.value}"] += 1
+        logger.error("alarm", alarm=name.value, case=case, detail=detail)
+        record = entry.Alarm(time_us=now_ns // 1000, alarm=name.value, case=case, detail=detail)
         self._books.note([record], stop=True)
         return True
+
+    def announce(self, order: Stored, of_case: Iterable[Stored], now_ns: int) -> None:
+        """The alarm that is due before an order's end, and the one when an emergency has run out without an ordinary
+        order after it; `of_case` are all orders of its case."""
+        end = f"end {order.not_after_s}"
+        if order.state in LIVE:
+            due = alarm.due(order.not_before_s, order.not_after_s, now_ns // NS, emergency=order.emergency)
+            if due is not None:
+                self.sound(due, now_ns, case=order.case, detail=end)
+        elif (
+            order.emergency
+            and order.state is State.EXPIRED
+            and order.commands
+            and not any(not other.emergency and other.filed > order.filed for other in of_case)
+        ):
+            self.sound(Alarm.EMERGENCY_LAPSED, now_ns, case=order.case, detail=end)

@@ -1,6 +1,6 @@
 """The administrator's process: serves the commands, keeps windows and functions in step with the orders.
 
-Holds the public key rings, the ledger's key and the orders' texts. It holds no authority: what it sends is admitted
+Holds the roster, the ledger's key and the orders' texts. It holds no authority: what it sends is admitted
 again by the access function and by the mediator. It listens on Unix sockets below DIR/run only, and connects to the
 witnesses of `keys/witness.policy` and the configured time-stamping authorities, and nowhere else.
 """
@@ -209,8 +209,8 @@ class Administrator:
             functions[name] = await getattr(self._tasking, name).report()
 
         async with trio.open_nursery() as nursery:
-            for name in ("mediator", "iap"):
-                nursery.start_soon(ask, name)
+            for function in self._tasking.functions:
+                nursery.start_soon(ask, function.name)
         report = desk.report(self._orders, functions)
         report.counters.update(self._tasking.counters)
         return report

@@ -6,12 +6,14 @@ do not allow. It holds no authority and writes nothing: `orders` enters and stor
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
+
 from mediation.administration import acting, provision
 from mediation.administration.acting import PENDING_ENTRY, accepted
 from mediation.administration.store import PENDING, Stored
 from mediation.core import authorization, entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import Act, Command, State
+from mediation.core.case import ENDED, Act, Command, State
 from mediation.core.check import Check
 from mediation.core.control import Filing
 from mediation.core.errors import AuthorizationError
@@ -38,6 +40,7 @@ def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stor
     if now_ns >= order.legal.not_after_s * NS:
         raise AuthorizationError(Check.EXPIRED)
     authorization.check_order_dates(order, now_ns // NS)
+    authorization.check_agency(order, trust, now_ns // NS)
     provision.check(order, site)
     time_us = now_ns // 1000
     records: list[entry.Record] = [
@@ -70,3 +73,17 @@ def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stor
         call_back=(filing.call_back, PENDING_ENTRY) if filing.call_back else None, emergency=bool(filing.call_back),
     )  # fmt: skip
     return stored, records
+
+
+def check_alone(order: Stored, filed: Container[str], of_case: Iterable[Stored], batch: Container[str]) -> None:
+    """That neither this order was filed before, nor another of its case is live; `filed` are all carrier tokens,
+    `batch` the cases of the same request. An ordinary order may come before the emergency one of its case has run out,
+    in whose place it then is.
+
+    Raises AuthorizationError `already-filed` or `case-live`.
+    """
+    if order.carrier_sha256 in filed:
+        raise AuthorizationError(Check.ALREADY_FILED)
+    others = [other for other in of_case if other.state not in ENDED]
+    if order.case in batch or any(order.emergency or not other.emergency for other in others):
+        raise AuthorizationError(Check.CASE_LIVE)

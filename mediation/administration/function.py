@@ -205,7 +205,11 @@ class Function:
         return any(waiting) or self._roster or self._head_due
 
     def _next(self) -> x1.Request | None:
-        """The next request to send, noted as sent; stops first."""
+        """The next request to send, noted as sent: the roster, which can end many tasks at once, then stops."""
+        if self._roster:
+            self._roster = False
+            self._note(Sent(act="roster"))
+            return x1.Roster(lines=self._tasking.orders.trust.roster.lines)
         if self._stops:
             carrier = next(iter(self._stops))
             order = self._stops.pop(carrier)
@@ -216,10 +220,6 @@ class Function:
             if order.state is State.SUSPENDED:  # else it was resumed meanwhile
                 self._note(Sent(act="suspended", order=order, sequence=order.suspended_at))
                 return x1.SuspendTask(xid=order.xid, sequence=order.suspended_at)
-        if self._roster:
-            self._roster = False
-            self._note(Sent(act="roster"))
-            return x1.Roster(lines=self._tasking.orders.trust.roster.lines)
         if self._revocations:
             self._note(Sent(act="revocation"))
             return x1.RevokeToken(revocation=self._revocations.popleft())

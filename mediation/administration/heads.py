@@ -19,7 +19,7 @@ from typing import Any
 
 import trio
 
-from mediation.administration import bundles, tiles
+from mediation.administration import bundles, tiles, verify
 from mediation.administration.asking import Outcome, Told
 from mediation.administration.lab_witness import LabWitness
 from mediation.administration.ledger import Ledger
@@ -37,7 +37,6 @@ LOST_AFTER = 3  # ticks without a quorum in a row before it is entered: one slow
 RENEW_S = 3_600  # how often a lab's witness renews the lease of an idle site
 OLD_PADDING_S = 3_600  # all of what the opening deferred is looked at within this time
 BUNDLES_AT_ONCE = 16  # of them, in one turn of a worker thread
-UNWITNESSED = "unwitnessed: no quorum has cosigned any head of this ledger"
 
 logger = log.get("administrator")
 
@@ -192,7 +191,7 @@ class Heads:
         """For `status`: what is witnessed by whom since when, and why one should doubt it."""
         policy = self._trust.policy
         return {
-            "witness": sentence(self.ledger.witnessed.text, policy),
+            "witness": verify.sentence(self.ledger.witnessed.text, policy),
             "witnessed_size": self.ledger.witnessed.size,
             "published_size": self.ledger.published,
             "cosigned_s": self.cosigned_s,
@@ -202,13 +201,13 @@ class Heads:
         }
 
 
-def sentence(text: str, policy: Policy | None) -> str:
-    """What the cosignatures of a head are worth, for a person. Raises RemoteProtocolError for a malformed note."""
-    if policy is None or not text:
-        return UNWITNESSED
-    judged = policy.judge(text)
-    if not judged.quorum:
-        return UNWITNESSED
-    size = note.parse_checkpoint(note.split(text)[0]).size
-    lab = "unwitnessed: a LAB witness in the site's own process is no witness: " if policy.lab else ""
-    return f"{lab}{size} entries cosigned by {', '.join(judged.cosigners)}"
+def open_heads(site: Site, ledger: Ledger, trust: Trust, told: tuple[Told, ...], now_s: int) -> Heads:
+    """The heads of a site, after its witnesses were compared with the ledger; `told` is what each remembers of it.
+
+    Raises ConfigurationError or LedgerError.
+    """
+    witnesses = open_witnesses(site, trust.policy, ledger.verifier)
+    if witnesses is not None:
+        told += witnesses.states_at_once(now_s=now_s)
+    refuse_other(told, ledger)
+    return Heads(site, ledger, trust, witnesses)

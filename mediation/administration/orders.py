@@ -24,14 +24,14 @@ from mediation.administration.acting import PENDING_ENTRY
 from mediation.administration.alarms import Alarms
 from mediation.administration.asking import Told
 from mediation.administration.books import Books
-from mediation.administration.heads import Heads, open_witnesses, refuse_other
+from mediation.administration.heads import open_heads
 from mediation.administration.keys import LEDGER_KEY, read_ledger_key
 from mediation.administration.ledger import Entered, Ledger
 from mediation.administration.store import Store, Stored
 from mediation.administration.timetable import Timetable
-from mediation.core import alarm, entry, jws
+from mediation.core import entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import ENDED, LIFE, LIVE, RUNNING, Act, Command, Event, Revocation, State, TaskRequest
+from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, Revocation, State, TaskRequest
 from mediation.core.check import Check
 from mediation.core.control import Extending, Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
@@ -77,7 +77,8 @@ class Orders:
             self.requests_seen = seen.requests
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
             self.alarms = Alarms(self._books, self.counters, seen.alarms)
-            self._books.heads = self.heads = self._open_heads(told, now_ns)
+            self._books.heads = self.heads = open_heads(site, self.ledger, self.trust, told, now_ns // NS)
+            self.heads.witnessed, self.heads.enter = self._witnessed, partial(self.note, stop=True)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
             self._store.close()
@@ -105,7 +106,8 @@ class Orders:
         cases: set[str] = set()
         for filed in filings:
             try:
-                order, records = self._examine_filing(filed, cases, now_ns)
+                order, records = filing.examine(filed, self.trust, self.site, now_ns)
+                filing.check_alone(order, self._orders, self.of_case(order.case), cases)
             except AuthorizationError as error:
                 results.append(self._books.refuse(error, filed.carrier, now_ns))
                 continue
@@ -150,11 +152,8 @@ class Orders:
 
     def extend(self, extensions: Sequence[Extending], now_ns: int) -> list[Result]:
         """Extensions, each with the officer's act that puts it in force, one after the other."""
-        results = []
-        for each in extensions:
-            act = partial(self._perform_one, each.command, now_ns, (each.legal, each.carrier))
-            results.append(self._guarded(each.command, act, now_ns))
-        return results
+        acts = [partial(self._perform_one, each.command, now_ns, (each.legal, each.carrier)) for each in extensions]
+        return [self._guarded(each.command, act, now_ns) for each, act in zip(extensions, acts, strict=True)]
 
     def revoke(self, texts: Sequence[str], now_ns: int) -> list[Result]:
         """Withdrawals of tokens, one after the other."""
@@ -206,7 +205,7 @@ class Orders:
                 self._begun(order, now_ns)
                 self.changed(order)
         for order in looked:
-            self._announce(order, now_ns)
+            self.alarms.announce(order, self.of_case(order.case), now_ns)
 
     def _begun(self, order: Stored, now_ns: int) -> None:
         """An order runs from now on: the emergency order of its case, in whose place it comes, is over."""
@@ -219,30 +218,13 @@ class Orders:
             return
         for order in ended:
             order.state = LIFE[order.state, Event.END]
-        self._books.enter(
-            [
-                entry.Expired(time_us=now_ns // 1000, case=order.case, carrier_sha256=order.carrier_sha256, by=by)
-                for order in ended
-            ],
-            stop=True,
-        )
+        record = partial(entry.Expired, time_us=now_ns // 1000, by=by)
+        self._books.enter([record(case=o.case, carrier_sha256=o.carrier_sha256) for o in ended], stop=True)
         with self._books.saving(stop=True):
             for order in ended:
                 self._store.set_state(order.carrier_sha256, order.state)
         for order in ended:
             self.changed(order)
-
-    def _announce(self, order: Stored, now_ns: int) -> None:
-        """The alarm that is due before an order's end, and the one when an emergency has run out."""
-        end = f"end {order.not_after_s}"
-        if order.state in LIVE:
-            due = alarm.due(order.not_before_s, order.not_after_s, now_ns // NS, emergency=order.emergency)
-            if due is not None:
-                self.alarms.sound(due, now_ns, case=order.case, detail=end)
-        elif order.emergency and order.state is State.EXPIRED and order.commands:
-            others = self.of_case(order.case)
-            if not any(not other.emergency and other.filed > order.filed for other in others):
-                self.alarms.sound(alarm.Alarm.EMERGENCY_LAPSED, now_ns, case=order.case, detail=end)
 
     def next_moment_s(self) -> int | None:
         """When `advance` is next due, in UTC seconds."""
@@ -291,20 +273,6 @@ class Orders:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _open_heads(self, told: tuple[Told, ...], now_ns: int) -> Heads:
-        """The witnesses, after they were compared with the ledger. Raises ConfigurationError or LedgerError."""
-        witnesses = open_witnesses(self.site, self.trust.policy, self.ledger.verifier)
-        if witnesses is not None:
-            told += witnesses.states_at_once(now_s=now_ns // NS)
-        refuse_other(told, self.ledger)
-        heads = Heads(self.site, self.ledger, self.trust, witnesses)
-        heads.witnessed = self._witnessed
-        heads.enter = self._enter_outage
-        return heads
-
-    def _enter_outage(self, record: entry.Record) -> None:
-        self._books.note([record], stop=True)
-
     def _witnessed(self, now_ns: int) -> None:
         """A newly witnessed head: what waited for it may be told to the functions."""
         self.followed()
@@ -337,17 +305,6 @@ class Orders:
         if order.state is State.WITNESSED:
             begun = now_ns >= order.not_before_s * NS
             order.state = LIFE[order.state, Event.BEGIN if begun else Event.AWAIT]
-
-    def _examine_filing(self, filed: Filing, cases: set[str], now_ns: int) -> tuple[Stored, list[entry.Record]]:
-        """One order, ready to be stored, with its entries; `cases` are those of the same batch."""
-        if jws.sha256_hex(filed.carrier) in self._orders:
-            raise AuthorizationError(Check.ALREADY_FILED)
-        order, records = filing.examine(filed, self.trust, self.site, now_ns)
-        # An ordinary order may come before the emergency one has run out, in whose place it then is.
-        others = [other for other in self.of_case(order.case) if other.state not in ENDED]
-        if order.case in cases or any(order.emergency or not other.emergency for other in others):
-            raise AuthorizationError(Check.CASE_LIVE)
-        return order, records
 
     def _perform_one(self, text: str, now_ns: int, pair: tuple[str, str] | None = None) -> Stored:
         claimed = jws.decode(jws.split(text).payload, Command)  # only to find the order: nothing is believed yet

@@ -41,7 +41,7 @@ def check(order: Order, site: Site) -> None:
     if site.filters_egress:
         hosts = [legal.destination.host] + ([content.host] if content is not None else [])
         if not all(map(_is_address, hosts)):
-            raise AuthorizationError(Check.NOT_PROVIDED, "a destination by name, where the egress filter takes addresses")
+            raise AuthorizationError(Check.NOT_PROVIDED, "a destination by name: the egress filter takes addresses")
     names = list(site.point_names)
     if unknown := set(carrier.iaps) - set(names):
         raise AuthorizationError(Check.IAP_UNKNOWN, ", ".join(sorted(unknown)))

@@ -16,9 +16,9 @@ import msgspec
 
 from mediation.administration.books import Books
 from mediation.administration.store import PENDING, Stored
-from mediation.core import entry, jws, roster, standing
+from mediation.core import call_back, entry, jws, roster, standing
 from mediation.core.authorization import NS, US
-from mediation.core.case import Role, Standing
+from mediation.core.case import Act, Role, Standing
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.key import Key
@@ -167,7 +167,7 @@ def recover(site: Site, entered: dict[int, str]) -> None:
 def stands(order: Stored, trust: Trust) -> bool:
     """Whether an order that was found good when it came still is, by its signers' dates and its tokens alone."""
     try:
-        standing.check(standing_of(order), trust)
+        standing.check(standing_of(order, trust), trust)
     except AuthorizationError:
         return False
     return True
@@ -177,26 +177,40 @@ class _Kid(msgspec.Struct):
     kid: str
 
 
-class _Issued(msgspec.Struct):
+class _Signed(msgspec.Struct):
     issued_s: int
+    act: str = ""
 
 
-def standing_of(order: Stored) -> Standing:
-    """By whose signatures an order stands, from its texts, which were verified when they came: 15 µs each."""
-    acts = [(text, entered) for text, entered in order.commands if entered.index != PENDING]
+def standing_of(order: Stored, trust: Trust) -> Standing:
+    """By whose signatures an order stands, from its texts, which were verified when they came: 40 µs each."""
     signers: list[tuple[Role, str, int, int]] = []
-    for text, entered in acts:
+    tokens = [order.legal_sha256, order.carrier_sha256]
+    extensions = iter(order.extensions)
+    for text, entered in order.commands:
+        if entered.index == PENDING:
+            continue
         at_s = entry.decode(entered.record).time_us // US
         if not signers:
             signers = [_signer(Role.LEGAL, order.legal, at_s), _signer(Role.CARRIER, order.carrier, at_s)]
+            if order.call_back is not None:
+                kid = jws.split(order.call_back[0]).header.kid
+                signers.append(_signer(call_back.role_of(kid, trust), order.call_back[0], at_s))
         signers.append(_signer(Role.OFFICER, text, at_s))
-    return Standing(tokens=(order.legal_sha256, order.carrier_sha256), signers=tuple(signers))
+        if _payload(text).act == Act.EXTEND:
+            legal, carrier, _ = next(extensions)
+            signers += [_signer(Role.LEGAL, legal, at_s), _signer(Role.CARRIER, carrier, at_s)]
+            tokens += [jws.sha256_hex(legal), jws.sha256_hex(carrier)]
+    return Standing(tokens=tuple(tokens), signers=tuple(signers))
 
 
 def _signer(role: Role, text: str, at_s: int) -> tuple[Role, str, int, int]:
-    header, payload = (base64.urlsafe_b64decode(f"{part}==") for part in text.split(".")[:2])
-    kid = msgspec.json.decode(header, type=_Kid).kid
-    return role, kid, msgspec.json.decode(payload, type=_Issued).issued_s, at_s
+    header = base64.urlsafe_b64decode(f"{text.partition('.')[0]}==")
+    return role, msgspec.json.decode(header, type=_Kid).kid, _payload(text).issued_s, at_s
+
+
+def _payload(text: str) -> _Signed:
+    return msgspec.json.decode(base64.urlsafe_b64decode(f"{text.split('.', 2)[1]}=="), type=_Signed)
 
 
 def fallen(order: Stored, changed: Changed, now_ns: int) -> entry.Revoked:

@@ -31,6 +31,7 @@ from mediation.administration.tiles import (
 from mediation.core import entry, merkle, note
 from mediation.core.case import Proof
 from mediation.core.errors import LedgerError, RemoteProtocolError
+from mediation.core.policy import Policy
 
 BEHIND = "ends before the checkpoint"  # what an append leaves until the history has it
 ATTEMPTS, PAUSE_S = 10, 0.05
@@ -38,6 +39,7 @@ MAX_PROBLEMS = 100  # reported; the first is what counts
 RECENT = 256  # signed heads looked at when the ledger is opened (0.1 ms each); `mediation ledger verify` looks at all
 NEWEST = 1 << 18  # leaves of padding looked at when the ledger is opened (4 µs each); the rest within the hour
 UNWITNESSED = "unwitnessed: nobody outside this site has countersigned the ledger's head"
+LAB = "unwitnessed: a LAB witness in the site's own process is no witness"
 
 OnRecord = Callable[[tiles.Line, entry.Record], None]
 
@@ -217,3 +219,18 @@ def prove(folder: Folder, verifier: note.Verifier, index: int) -> Proof:
         index=index, record=found.record, salt=found.salt, path=tuple(node.hex() for node in path),
         checkpoint=report.checkpoint,
     )  # fmt: skip
+
+
+def sentence(text: str, policy: Policy | None) -> str:
+    """What the cosignatures of a head are worth, for a person. Raises LedgerError for a malformed note."""
+    if policy is None or not text:
+        return UNWITNESSED
+    try:
+        judged = policy.judge(text)
+        size = note.parse_checkpoint(note.split(text)[0]).size
+    except RemoteProtocolError as error:
+        raise LedgerError(f"{WITNESSED}: {error}") from error
+    if not judged.quorum:
+        return UNWITNESSED
+    who = f"{size} entries cosigned by {', '.join(judged.cosigners)}"
+    return f"{LAB}: {who}" if policy.lab else who

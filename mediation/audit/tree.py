@@ -156,6 +156,15 @@ def _line(octets: bytes) -> dict[str, Any] | None:
     return facts if fits and all(isinstance(facts.get(name, ""), str) for name in texts) else None
 
 
+def _hex(text: str) -> bytes:
+    """32 octets from their one spelling; empty for anything else."""
+    try:
+        octets = bytes.fromhex(text)
+    except ValueError:
+        return b""
+    return octets if len(octets) == SALT_OCTETS and octets.hex() == text else b""
+
+
 def number(n: int) -> str:
     """Names of tiles in groups of three digits (C2SP tlog-tiles)."""
     groups = [f"{n % 1000:03}"]
@@ -258,21 +267,18 @@ class _Walk:
     def _begin_padding(self, index: int, line: dict[str, Any]) -> None:
         try:
             kind = json.loads(line.get("record", "")).get("kind")
-            seed = bytes.fromhex(line["seed"])
         except (ValueError, AttributeError):
-            kind, seed = None, b""
-        if len(seed) != SALT_OCTETS or kind != "padding":
+            kind = None
+        seed = _hex(line["seed"])
+        if not seed or kind != "padding":
             self._ledger.bad(index, "its padding is not readable")
             return
         self._seed, self._padding = seed, line["record"].encode()
 
     def _opened(self, index: int, line: dict[str, Any], commitment: bytes) -> str:
         text = line.get("record", "")
-        try:
-            salt = bytes.fromhex(line.get("salt", ""))
-        except ValueError:
-            salt = b""
-        if len(salt) != SALT_OCTETS or hashlib.sha256(salt + text.encode()).digest() != commitment:
+        salt = _hex(line.get("salt", ""))
+        if not salt or hashlib.sha256(salt + text.encode()).digest() != commitment:
             self._ledger.bad(index, "its record is not the one that was entered")
             return MISSING
         try:

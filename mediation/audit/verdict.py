@@ -32,6 +32,7 @@ class Witnesses:
     times: dict[str, int] = field(default_factory=dict)
     quorums: list[tuple[int, int]] = field(default_factory=list)
     not_checked: set[str] = field(default_factory=set)
+    short: list[int] = field(default_factory=list)  # sizes of heads that were kept as cosigned, and no quorum did
 
 
 @dataclass
@@ -125,6 +126,9 @@ def _witnesses(
         beyond = [each for each in ledger.records if each.index >= covered and each.kind == "command-accepted"]
         if beyond:
             problems.append(Finding("acts that no quorum has cosigned yet", tuple(each.index for each in beyond[:9])))
+    if found.short and found.quorums:
+        what = "heads are kept as cosigned, and no quorum of this policy cosigned them: was there another policy then?"
+        problems.append(Finding(what, tuple(max(size - 1, 0) for size in sorted(found.short)[:9])))
     if policy.lab and not ledger.head.origin.startswith("LAB"):
         problems.append(Finding("a real site whose witness is the lab's: it is no witness"))
     return found, problems
@@ -146,6 +150,8 @@ def _one(policy: notes.Policy, head: notes.Head, note: str, found: Witnesses, fo
             found.times[name] = max(found.times.get(name, 0), verdict.times[name])
     if verdict.quorum_s:
         found.quorums.append((head.size, verdict.quorum_s * US))
+    elif NOT_CHECKED not in verdict.lines.values():
+        found.short.append(head.size)
 
 
 def _beside(export: Export, verdict: Verdict) -> None:

@@ -35,7 +35,7 @@ def group() -> None:
 @click.option("--out", required=True, type=NEW_FILE, help="Where the new seed is kept, for the auditor alone.")
 @key_option
 @reason_option
-def seed(folder: Path, out: Path, key: Path | None, reason: str | None) -> None:
+def seed(folder: Path, out: Path, key: str | None, reason: str | None) -> None:
     """Makes a seed and commits its SHA-256 in the ledger; prints the hash."""
     made = secrets.token_hex(SEED_OCTETS)
     write_new(out, made + "\n")
@@ -55,7 +55,7 @@ def seed(folder: Path, out: Path, key: Path | None, reason: str | None) -> None:
 @key_option
 @reason_option
 def honey(
-    *, folder: Path, case: str, agency: str, authority: str, start: int, end: int, key: Path | None, reason: str | None
+    *, folder: Path, case: str, agency: str, authority: str, start: int, end: int, key: str | None, reason: str | None
 ) -> None:  # fmt: skip
     """Plants CASE, which nobody ordered and nothing can arm. Who reads it raises an alarm."""
     bait = Plant(case=case, agency=agency, authority=Authority(authority), not_before_s=start, not_after_s=end)
@@ -74,7 +74,7 @@ def verify(words: tuple[str, ...]) -> None:
 @click.option("--seed", "seed_file", required=True, type=FILE, help="The file that `seed` made.")
 @click.option("--number", type=click.IntRange(1, drawing.MAX_DRAWN), default=10, show_default=True)
 @click.option("--key", type=FILE, help="The ledger's public key, as the site published it.")
-def sample(export: Path, seed_file: Path, number: int, key: Path | None) -> None:
+def sample(export: Path, seed_file: Path, number: int, key: str | None) -> None:
     """Draws the sample of a committed seed from EXPORT: entry, kind and case of each, one a line."""
     words = ["sample", str(export), "--seed", seed_file.read_text().strip(), "--number", str(number)]
     sys.exit(verifier.main([*words, *(("--key", str(key)) if key is not None else ())]))

@@ -11,10 +11,23 @@ import click
 import msgspec
 
 from mediation.administration import client, drafting
-from mediation.cli.options import accepted, inquire, key_option, latest, reason_option, rfc3339, signer, site_option
-from mediation.core.case import Act, Role
-from mediation.core.control import CaseList, Cases, CaseView, Perform
+from mediation.cli.options import (
+    FILE,
+    accepted,
+    inquire,
+    key_option,
+    latest,
+    read_token,
+    reason_option,
+    rfc3339,
+    signer,
+    site_option,
+)
+from mediation.core import jws, term
+from mediation.core.case import ENDED, Act, Role
+from mediation.core.control import CaseList, Cases, CaseView, Extend, Extending, Perform
 from mediation.runtime import config
+from mediation.runtime.config import Site
 
 ON_OFF = click.Choice(["on", "off"])
 
@@ -55,6 +68,45 @@ def deactivate(case: str, key: str | None, folder: Path) -> None:
 
 @group.command()
 @click.argument("case")
+@key_option
+@site_option
+def suspend(case: str, key: str | None, folder: Path) -> None:
+    """Suspends the interception of CASE at once; its task is kept."""
+    _perform(folder, case, Act.SUSPEND, False, key)
+
+
+@group.command()
+@click.argument("case")
+@key_option
+@site_option
+def resume(case: str, key: str | None, folder: Path) -> None:
+    """Goes on with the suspended interception of CASE."""
+    _perform(folder, case, Act.RESUME, None, key)
+
+
+@group.command()
+@click.option("--case", required=True)
+@click.argument("legal", type=FILE)
+@click.argument("carrier", type=FILE)
+@key_option
+@site_option
+def extend(case: str, legal: Path, carrier: Path, key: str | None, folder: Path) -> None:
+    """Puts an extension of CASE in force: its legal token in LEGAL, the carrier's approval in CARRIER."""
+    put_in_force(config.load(folder), case, read_token(legal), read_token(carrier), key)
+
+
+def put_in_force(site: Site, case: str, legal: str, carrier: str, key: str | None) -> None:
+    """The officer's act `extend`, on the newest order of a case. Raises MediationError."""
+    view = latest(inquire(site, Cases(case=case), key, f"to act: {Act.EXTEND}"))
+    text = drafting.command(
+        Act.EXTEND, case, view.carrier_sha256, view.sequence + 1, signer(site, Role.OFFICER, key), dde=view.dde,
+        lab=site.lab, extension_sha256=jws.sha256_hex(carrier),
+    )  # fmt: skip
+    accepted(client.one(site, Extend(extensions=(Extending(legal=legal, carrier=carrier, command=text),))))
+
+
+@group.command()
+@click.argument("case")
 @click.argument("state", type=ON_OFF)
 @key_option
 @site_option
@@ -91,7 +143,22 @@ def show(case: str, key: str | None, reason: str | None, folder: Path) -> None:
 
 
 def _json(view: CaseView) -> str:
-    return msgspec.json.encode(view).decode()
+    return msgspec.json.encode(msgspec.to_builtins(view) | {"left": _words(view)}).decode()
+
+
+def _words(view: CaseView) -> str:
+    """What is left of its time, in an officer's words; nothing when it has ended."""
+    if view.state in ENDED:
+        return ""
+    now_s = drafting.now_s()
+    if now_s < view.not_before_s:
+        return f"begins in {term.left(view.not_before_s - now_s)}"
+    return f"ends in {term.left(view.not_after_s - now_s)}" if now_s < view.not_after_s else "over"
+
+
+def _left(view: CaseView) -> str:
+    words = _words(view)
+    return f"  {words}" if words else ""
 
 
 def _line(view: CaseView) -> str:
@@ -99,5 +166,5 @@ def _line(view: CaseView) -> str:
     mark = " LAB" if view.lab else ""
     return (
         f"{view.case}  {view.state}{digits}  {view.authority}  {view.agency}  {view.profile}  "
-        f"{rfc3339(view.not_before_s)} to {rfc3339(view.not_after_s)}{mark}"
+        f"{rfc3339(view.not_before_s)} to {rfc3339(view.not_after_s)}{_left(view)}{mark}"
     )

@@ -43,7 +43,7 @@ def play(screen: Screen, folder: Path, site_path: Path) -> None:
 
     screen.chapter("A site, and captures in which Alice calls Bob while Carol calls Dave")
     site = LabSite(site_path)
-    screen.check("the site is made: configuration, key rings, ledger, spool", (site_path / "config.toml").is_file())
+    screen.check("the site is made: configuration, roster, ledger, spool", (site_path / "config.toml").is_file())
     screen.chapter("A call while there is no order")
     screen.check("nothing comes of it", not replay("before", "99#"))
     screen.chapter("An order: a court's paper, and three signatures of three people")

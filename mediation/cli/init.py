@@ -20,7 +20,7 @@ from mediation.runtime import config
 def command(  # noqa: PLR0917 - options
     path: Path, lab: bool, collector_port: int, form: str | None, module: str | None, token: str, label: str
 ) -> None:
-    """Makes a site in DIR: configuration, key rings, ledger and store."""
+    """Makes a site in DIR: configuration, ledger and store; nobody is in it until `mediation person found`."""
     if lab and form:
         raise click.UsageError("a lab site keeps its key in lab/")
     wrap = None if form is None else wrap_form(form, module, token, label)

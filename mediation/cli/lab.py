@@ -14,7 +14,7 @@ import click
 from mediation.administration import client, drafting, lab
 from mediation.cli import order as order_commands
 from mediation.cli.options import Time, accepted, site_option
-from mediation.core import jws, particulars
+from mediation.core import jws, particulars, term
 from mediation.core.case import Act, Authority, Capability, LegalToken, Role
 from mediation.core.control import Filing, Submit
 from mediation.runtime import config
@@ -55,15 +55,16 @@ def group() -> None:
 @click.option("--agency", default=lab.AGENCY, show_default=True)
 @click.option("--iap", "iaps", multiple=True, help="Limit the order to this access point; may be repeated.")
 @click.option("--start", type=Time(), default="now", show_default=True)
-@click.option("--end", type=Time(), default="+30d", show_default=True)
+@click.option("--end", type=Time(), help="After 30 days by default, or as soon as the type's limit.")
 def order(
     *, folder: Path, case: str, targets: tuple[str, ...], authority: str, content: bool,
     content_form: Literal["cc-apdu", "packetcable"] | None, content_channels: Literal["separated", "combined"],
     content_maximum: int, no_digits: bool, dde: str, profile: str, agency: str, iaps: tuple[str, ...], start: int,
-    end: int,
+    end: int | None,
 ) -> None:  # fmt: skip
     """Drafts an order, makes both tokens, activates it; prints the case identity."""
     site = config.load(folder)
+    end = end if end is not None else start + min(30 * term.DAY_S, term.LIMITS[Authority(authority)].seconds)
     capabilities = [Capability.CALL_DATA]
     capabilities += [] if no_digits else [Capability.DIGITS]
     capabilities += [Capability.CONTENT] if content else []
@@ -82,7 +83,13 @@ def order(
     command = drafting.command(
         Act.ACTIVATE, case, jws.sha256_hex(carrier), 1, officer, dde=dde == "on", lab=True
     )  # fmt: skip
-    filing = Filing(legal=legal, carrier=carrier, commands=(command,))
+    called = ""
+    if draft.authority.emergency:
+        called = drafting.call_back(
+            legal, number=lab.DIRECTORY_NUMBER, called_s=drafting.now_s(), answered_by="LAB duty officer",
+            confirmed=True, person=officer,
+        )  # fmt: skip
+    filing = Filing(legal=legal, carrier=carrier, commands=(command,), call_back=called)
     result = accepted(client.one(site, Submit(filings=(filing,))))
     click.echo(result.case)
 

@@ -31,7 +31,7 @@ from mediation.core.case import Proof
 from mediation.core.control import Export, Part, Prove, Proved
 from mediation.core.errors import ConfigurationError, LedgerError, RemoteProtocolError
 from mediation.runtime import config
-from mediation.runtime.keys import read_verifier
+from mediation.runtime.keys import read_policy, read_verifier
 
 
 @click.group()
@@ -81,7 +81,7 @@ def verify_(
         click.echo(f"entered from {span}; {report.signed_heads} signed heads, each contained in the next")
     click.echo(f"root {head.root.hex()}")
     click.echo("kinds: " + ", ".join(f"{kind} {count}" for kind, count in report.kinds.items()))
-    click.echo(verify.UNWITNESSED)
+    click.echo(verify.sentence(report.witnessed, read_policy(site) if site is not None else None))
 
 
 @group.command()

@@ -54,7 +54,9 @@ class Time(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        now = datetime.datetime.now(datetime.UTC)
+        # One moment for all options of a command: +30d after now is thirty days, not thirty days and a second.
+        meta = ctx.meta if ctx is not None else {}
+        now = meta.setdefault("mediation.now", datetime.datetime.now(datetime.UTC))
         if value == "now":
             return int(now.timestamp())
         if relative := _RELATIVE.fullmatch(value):

@@ -1,24 +1,25 @@
 """`mediation order …`: from a court's paper to an order that is filed, one person at a time.
 
-key      a new key for a person, and the line for the key ring of the person's role
+key      a new key for a person in a file, and what is enrolled of it (`mediation person key` for tokens and cards)
 draft    what the legal reviewer will attest, as a JSON file to read before signing
 sign     the legal reviewer's token over a draft, or the carrier authorizer's over a legal token
 submit   files the two tokens; `mediation case activate` is the third act
 show     what a token or draft says, without judging it
+extend, approve, call-back   see cli/order_extension.py
 revoke   the maker of a token withdraws it
 """
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 import msgspec
 
 from mediation.administration import client, drafting
 from mediation.administration.keys import new_person, write_person
+from mediation.cli import order_extension
 from mediation.cli.options import (
     FILE,
     NEW_FILE,
@@ -32,14 +33,18 @@ from mediation.cli.options import (
     site_option,
     write_new,
 )
+from mediation.cli.order_extension import sha256_of
 from mediation.core import jws, particulars
-from mediation.core.case import Authority, Capability, ContentDestination, Destination, LegalToken, Role
+from mediation.core.case import Authority, Capability, ContentDestination, Destination, LegalToken, Role, State
 from mediation.core.control import Cases, Filing, Revoke, Submit
 from mediation.core.errors import ConfigurationError
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.signing.choose import open_key
 from mediation.signing.signer import Signer
+
+# Where an order stands when this is the latest of its files.
+BY_FILE = {"legal": State.LEGALLY_AUTHORIZED, "carrier": State.CARRIER_AUTHORIZED}
 
 
 @click.group()
@@ -53,7 +58,7 @@ def group() -> None:
 @click.option("--years", type=click.IntRange(1, 5), default=2, show_default=True)
 @click.option("--out", required=True, type=NEW_FILE, help="The private key file, for this person alone.")
 def key(role: str, person: str, years: int, out: Path) -> None:
-    """Makes a person's key; prints the entry for the key ring DIR/keys/ROLE.json."""
+    """Makes a person's key in a file; prints what is enrolled of it."""
     made = new_person(Role(role), person, drafting.now_s(), lab=False, years=years)
     write_person(out, made)
     click.echo(msgspec.json.encode(made.ring_key()).decode())
@@ -90,13 +95,19 @@ def key(role: str, person: str, years: int, out: Path) -> None:
 @click.option("--document", required=True, type=FILE, help="The order as received; its SHA-256 is attested.")
 @click.option("--start", required=True, type=Time())
 @click.option("--end", required=True, type=Time())
+@click.option(
+    "--term-days",
+    type=click.IntRange(0),
+    default=0,
+    help="The period that a FISA order states (50 USC 1805(d)).",
+)
 @click.option("--out", required=True, type=NEW_FILE)
 def draft(
     *, folder: Path, case: str, targets: tuple[str, ...], authority: str, agency: str, capabilities: tuple[str, ...],
     profile: str, host: str, port: int, certificate_sha256: str, content_host: str | None, content_port: int | None,
     content_form: Literal["cc-apdu", "packetcable"], content_channels: Literal["separated", "combined"],
     content_maximum: int, court: str, judge: str, officer: str,
-    document: Path, start: int, end: int, out: Path,
+    document: Path, start: int, end: int, term_days: int, out: Path,
 ) -> None:  # fmt: skip
     """Writes a draft for the legal reviewer."""
     site = config.load(folder)
@@ -113,7 +124,8 @@ def draft(
             host=host, port=port, certificate_sha256=certificate_sha256.lower(), content=content
         ),
         profile="pcesp" if profile == "pcesp" else "t1678", court=court, judge=judge, presenting_officer=officer,
-        document_sha256=_sha256(document), issued_s=drafting.now_s(), nonce=drafting.nonce(), lab=site.lab,
+        document_sha256=sha256_of(document), issued_s=drafting.now_s(), nonce=drafting.nonce(), lab=site.lab,
+        term_days=term_days,
     )  # fmt: skip
     particulars.check_legal(order)
     write_new(out, msgspec.json.format(msgspec.json.encode(order), indent=1).decode() + "\n")
@@ -146,29 +158,36 @@ def legal(draft: Path, key: str, out: Path) -> None:
 @click.option("--out", required=True, type=NEW_FILE)
 def carrier(legal: Path, key: str, policy: Path, iaps: tuple[str, ...], out: Path) -> None:
     """The carrier authorizer's token over the token in LEGAL."""
-    write_new(out, drafting.carrier(read_token(legal), _sha256(policy), open_key(key), iaps) + "\n")
+    write_new(out, drafting.carrier(read_token(legal), sha256_of(policy), open_key(key), iaps) + "\n")
 
 
 @group.command()
 @site_option
 @click.option("--legal", required=True, type=FILE)
 @click.option("--carrier", required=True, type=FILE)
-def submit(folder: Path, legal: Path, carrier: Path) -> None:
+@click.option("--call-back", type=FILE, help="Of an emergency order.")
+def submit(folder: Path, legal: Path, carrier: Path, call_back: Path | None) -> None:
     """Files an order's two tokens; prints the case identity."""
-    filing = Filing(legal=read_token(legal), carrier=read_token(carrier))
+    called = read_token(call_back) if call_back is not None else ""
+    filing = Filing(legal=read_token(legal), carrier=read_token(carrier), call_back=called)
     click.echo(accepted(client.one(config.load(folder), Submit(filings=(filing,)))).case)
 
 
 @group.command()
 @click.argument("file", type=FILE)
 def show(file: Path) -> None:
-    """Prints what a token or draft says, as JSON. It does not judge it."""
+    """Prints what a token or draft says, as JSON, and on standard error where its order stands."""
     text = read_token(file)
-    payload = text.encode() if text.startswith("{") else jws.split(text).payload
+    draft = text.startswith("{")
+    payload = text.encode() if draft else jws.split(text).payload
     try:
+        said = msgspec.json.decode(payload, type=dict[str, Any])
         click.echo(msgspec.json.format(payload, indent=1).decode())
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise ConfigurationError(f"{file.name}: neither a token nor a draft") from None
+    state = State.DRAFTED if draft else BY_FILE.get(said.get("type", ""))
+    if state is not None:
+        click.echo(f"mediation: {state}", err=True)
 
 
 @group.command()
@@ -191,8 +210,5 @@ def withdraw(site: Site, case: str, token: str, person: Signer, reason: str) -> 
     accepted(client.one(site, Revoke(revocations=(text,))))
 
 
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ConfigurationError(f"{path.name}: {error.strerror}") from error
+for _command in (order_extension.extend, order_extension.approve, order_extension.call_back):
+    group.add_command(_command)

@@ -48,7 +48,12 @@ def _ledger(site: config.Site) -> str:
         tiles.Folder(site.ledger_dir), keys.read_verifier(site.keys_dir), recent=verify.RECENT
     )  # fmt: skip
     report.raise_first()
-    return f"{report.head.size} entries, {verify.UNWITNESSED}"
+    policy = keys.read_policy(site)
+    if policy is None:
+        raise ConfigurationError(
+            f"keys/{keys.POLICY} is missing: no order can be admitted until it names the witnesses"
+        )
+    return f"{report.head.size} entries; {verify.sentence(report.witnessed, policy)}"
 
 
 def _clock(site: config.Site) -> str:

@@ -42,6 +42,7 @@ class Alarm(enum.StrEnum):
     AMENDMENT_OVERDUE = "amendment-overdue", "a change of the policies was not filed within 90 days"
     WITNESSES_AWAY = "witnesses-away", "no quorum of witnesses: activations, extensions and changes wait"
     WITNESSES_CONFLICT = "witnesses-conflict", "a witness knows another history of the ledger"
+    LEDGER_REPLACED = "ledger-replaced", "the ledger, or its store, is an older one than a witness has seen"
     LEASE_ENDING = "lease-ending", "the witnesses' grace is nearly over: running cases stop with it"
     FUNCTION_REFUSED = "function-refused", "a function refuses an order that the administration finds good"
     UNAUTHORIZED_TAP = "unauthorized-tap", "a tap was found that belongs to no case"

@@ -13,21 +13,18 @@ clock, a file or the state of a case: the time, the keys and the whole history o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
 
 import msgspec
 
-from mediation.core import entry, jws, proof
+from mediation.core import call_back as call_back_
+from mediation.core import entry, extension, jws, proof
 from mediation.core.case import (
     Act,
     CallBack,
     Capability,
-    CarrierExtension,
     CarrierToken,
     Command,
-    LegalExtension,
     LegalToken,
-    Revocation,
     Role,
     Standing,
     Task,
@@ -35,30 +32,33 @@ from mediation.core.case import (
 )
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
+from mediation.core.extension import Extended
 from mediation.core.particulars import (
     NONCE,
-    check_call_back,
     check_carrier,
-    check_carrier_extension,
     check_legal,
-    check_legal_extension,
+)
+from mediation.core.signature import (
+    CLOCK_SKEW_S,
+    NS,
+    TYP,
+    US,
+    check_key_dates,
+    distinct,
+    signed,
+    single_role,
 )
 from mediation.core.trust import Key, Trust
 
-US, NS = 1_000_000, 1_000_000_000  # one second, in micro- and nanoseconds
-CLOCK_SKEW_S = 60  # how far the clock of a person's signing tool may run ahead of the ledger's (ours)
-MAX_COMMANDS = 1_024  # acts on one order: a toggle every hour for 42 days (ours)
-TYP = {
-    LegalToken: "mediation-legal",
-    CarrierToken: "mediation-carrier",
-    Command: "mediation-command",
-    Revocation: "mediation-revocation",
-    LegalExtension: "mediation-legal-extension",
-    CarrierExtension: "mediation-carrier-extension",
-    CallBack: "mediation-call-back",
-}
+# What others look for here, too.
+__all__ = [
+    "CLOCK_SKEW_S", "MAX_COMMANDS", "NS", "TYP", "US", "Acts", "AuthorizationError", "Order", "admit", "check_agency",
+    "check_command",
+    "check_dates", "check_key_dates", "check_order_dates", "check_senior_officer", "distinct", "examine",
+    "examine_acts", "examine_order", "signed", "single_role", "xid",
+]  # fmt: skip
 
-T = TypeVar("T", LegalToken, CarrierToken, Command, Revocation, LegalExtension, CarrierExtension, CallBack)
+MAX_COMMANDS = 1_024  # acts on one order: a toggle every hour for 42 days (ours)
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,16 +70,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     legal_key: Key
     carrier_key: Key
     call_back: tuple[CallBack, Key] | None = None
-
-
-class Extended(msgspec.Struct, frozen=True, kw_only=True):
-    """The two tokens of an extension, the keys that signed them, and the end before it."""
-
-    legal: LegalExtension
-    carrier: CarrierExtension
-    legal_key: Key
-    carrier_key: Key
-    previous_end_s: int
 
 
 class Acts(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +107,7 @@ def admit(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
 def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
     """Everything that `admit` checks but the window: what is asked of an order that begins later."""
     # 1. to 3. The order, the officer's acts with their extensions, and whether anybody has taken any of it back.
-    pairs = tuple((extension.legal, extension.carrier) for extension in request.extensions)
+    pairs = tuple((each.legal, each.carrier) for each in request.extensions)
     acts = examine_acts(
         request.legal, request.carrier, request.commands, trust, extensions=pairs, call_back=request.call_back
     )
@@ -140,9 +130,9 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
             raise AuthorizationError(Check.PROOF_RECORD)
         entered_s = record.time_us // US
         if command.act is Act.EXTEND:
-            extension, extended = next(extensions)
-            last_index = proof.extension(extension, extended.legal, carrier_sha256, last_index, trust)
-            check_extension_dates(extended, entered_s)
+            filed, extended = next(extensions)
+            last_index = proof.extension(filed, extended.legal, carrier_sha256, last_index, trust)
+            extension.check_dates(extended, entered_s)
         if shown.index <= last_index:
             raise AuthorizationError(Check.PROOF_ORDER)
         last_index = shown.index
@@ -153,6 +143,7 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
         if command.sequence == 1:
             check_order_dates(acts.order, entered_s)
             check_senior_officer(trust, entered_s)
+            check_agency(acts.order, trust, entered_s)
 
     legal, carrier, last = acts.order.legal, acts.order.carrier, acts.commands[-1][0]
     return Task(
@@ -223,9 +214,10 @@ def examine_acts(
             raise AuthorizationError(Check.EXTENSION)
         if pair is not None:
             end_s = found[-1].legal.not_after_s if found else order.legal.not_after_s
-            extended = _extension(
-                pair, order, trust, carrier_sha256=carrier_sha256, previous_sha256=previous_sha256, end_s=end_s
-            )
+            extended = extension.examine(
+                pair, order.legal, trust, legal_sha256=order.carrier.legal_sha256, carrier_sha256=carrier_sha256,
+                previous_sha256=previous_sha256, end_s=end_s,
+            )  # fmt: skip
             distinct(extended.legal_key, extended.carrier_key, officer_key)
             found.append(extended)
             previous_sha256 = jws.sha256_hex(pair[0])
@@ -266,83 +258,8 @@ def _order(legal_text: str, carrier_text: str, trust: Trust, call_back: str) -> 
     check_carrier(carrier)
     if bool(call_back) is not legal.authority.emergency:
         raise AuthorizationError(Check.CALL_BACK)
-    called = _call_back(call_back, legal, legal_text, legal_key, trust) if call_back else None
+    called = call_back_.examine(call_back, legal, carrier.legal_sha256, legal_key, trust) if call_back else None
     return Order(legal=legal, carrier=carrier, legal_key=legal_key, carrier_key=carrier_key, call_back=called)
-
-
-def call_back_role(kid: str, trust: Trust) -> Role:
-    """Whose role a call-back's key is looked up in: an officer's, else a carrier authorizer's."""
-    return Role.OFFICER if kid in trust.rings.get(Role.OFFICER, {}) else Role.CARRIER
-
-
-def _call_back(text: str, legal: LegalToken, legal_text: str, legal_key: Key, trust: Trust) -> tuple[CallBack, Key]:
-    """The call-back of an emergency order: by a second person, to the directory's number, and confirmed (SEC-30)."""
-    call_back, key = signed(text, CallBack, call_back_role(jws.split(text).header.kid, trust), trust)
-    distinct(legal_key, key)
-    if call_back.lab is not trust.lab:
-        raise AuthorizationError(Check.LAB_TOKEN)
-    if call_back.case != legal.case:
-        raise AuthorizationError(Check.SAME_CASE)
-    if call_back.legal_sha256 != jws.sha256_hex(legal_text):
-        raise AuthorizationError(Check.LEGAL_BINDING)
-    check_call_back(call_back)
-    if call_back.agency != legal.agency or call_back.answer != "confirmed":
-        raise AuthorizationError(Check.CALL_BACK)
-    if not legal.issued_s - CLOCK_SKEW_S <= call_back.called_s <= call_back.issued_s:
-        raise AuthorizationError(Check.CALL_BACK)
-    return call_back, key
-
-
-def _extension(
-    pair: tuple[str, str], order: Order, trust: Trust, *, carrier_sha256: str, previous_sha256: str, end_s: int
-) -> Extended:
-    """The two tokens of an extension, which continues the order from `end_s`."""
-    legal, legal_key = signed(pair[0], LegalExtension, Role.LEGAL, trust)
-    carrier, carrier_key = signed(pair[1], CarrierExtension, Role.CARRIER, trust)
-    distinct(legal_key, carrier_key)
-    if legal.lab is not trust.lab or carrier.lab is not trust.lab:
-        raise AuthorizationError(Check.LAB_TOKEN)
-    if not legal.case == carrier.case == order.legal.case:
-        raise AuthorizationError(Check.SAME_CASE)
-    if legal.legal_sha256 != order.carrier.legal_sha256 or carrier.extension_sha256 != jws.sha256_hex(pair[0]):
-        raise AuthorizationError(Check.LEGAL_BINDING)
-    if carrier.carrier_sha256 != carrier_sha256:
-        raise AuthorizationError(Check.CARRIER_BINDING)
-    check_legal_extension(legal)
-    check_carrier_extension(carrier)
-    if legal.previous_sha256 != previous_sha256 or legal.not_after_s <= end_s:
-        raise AuthorizationError(Check.EXTENSION)
-    whole = order.legal
-    trust.terms.check_extension(whole.authority, whole.term_days, whole.not_before_s, end_s, legal.not_after_s)
-    return Extended(
-        legal=legal, carrier=carrier, legal_key=legal_key, carrier_key=carrier_key, previous_end_s=end_s
-    )  # fmt: skip
-
-
-def signed(text: str, kind: type[T], role: Role, trust: Trust) -> tuple[T, Key]:
-    """The payload of a signed object of `kind`, and the key of `role` that signed it."""
-    parts = jws.split(text)
-    if parts.header.typ != TYP[kind]:
-        raise AuthorizationError(Check.TOKEN_TYPE)
-    key = trust.key(role, parts.header.kid)
-    trust.verify(parts, key)
-    if key.lab is not trust.lab:
-        raise AuthorizationError(Check.LAB_KEY)
-    return jws.decode(parts.payload, kind), key
-
-
-def distinct(*keys: Key) -> None:
-    """Each signature by another key and by another person."""
-    if len({key.public for key in keys}) != len(keys):
-        raise AuthorizationError(Check.DISTINCT_KEYS)
-    if len({key.person for key in keys}) != len(keys):
-        raise AuthorizationError(Check.DISTINCT_PERSONS)
-
-
-def single_role(trust: Trust, *keys: Key) -> None:
-    """Nobody who signs holds a second role, whether he uses it here or not (SEC-16)."""
-    if any(key.person in trust.of_two_roles for key in keys):
-        raise AuthorizationError(Check.DISTINCT_ROLES)
 
 
 def check_command(command: Command, legal: LegalToken, carrier_sha256: str, trust: Trust) -> None:
@@ -375,20 +292,19 @@ def check_order_dates(order: Order, entered_s: int) -> None:
         check_key_dates(key, call_back.issued_s, entered_s)
 
 
-def check_extension_dates(extended: Extended, entered_s: int) -> None:
-    """An extension counts only if it was entered before the end that it moves, by keys that were good."""
-    if entered_s >= extended.previous_end_s:
-        raise AuthorizationError(Check.EXTENSION)
-    if extended.legal.issued_s > extended.carrier.issued_s + CLOCK_SKEW_S:
-        raise AuthorizationError(Check.COMMAND_DATES)
-    check_key_dates(extended.legal_key, extended.legal.issued_s, entered_s)
-    check_key_dates(extended.carrier_key, extended.carrier.issued_s, entered_s)
-
-
 def check_senior_officer(trust: Trust, entered_s: int) -> None:
     """Somebody was appointed to see to it that interceptions are lawful, when one began (47 CFR 1.20003(b)(4))."""
     if trust.senior_officer(entered_s) is None:
         raise AuthorizationError(Check.SENIOR_OFFICER)
+
+
+def check_agency(order: Order, trust: Trust, entered_s: int) -> None:
+    """The agency is one whom the carrier knew for a day when the interception began; an emergency's was called at the
+    number that the directory had (SEC-30)."""
+    if trust.contact(order.legal.agency, entered_s) is None:
+        raise AuthorizationError(Check.AGENCY_CONTACT)
+    if order.call_back is not None:
+        call_back_.check_number(order.call_back[0], trust)
 
 
 def _standing(acts: Acts, entered_s: Sequence[int], request: TaskRequest, trust: Trust) -> Standing:
@@ -400,28 +316,13 @@ def _standing(acts: Acts, entered_s: Sequence[int], request: TaskRequest, trust:
     texts = [request.legal, request.carrier]
     if order.call_back is not None:
         call_back, key = order.call_back
-        signers.append((call_back_role(key.kid, trust), key.kid, call_back.issued_s, first_s))
+        signers.append((call_back_.role_of(key.kid, trust), key.kid, call_back.issued_s, first_s))
     extended = iter(zip(request.extensions, acts.extensions, strict=True))
     for (command, key), at_s in zip(acts.commands, entered_s, strict=True):
         signers.append((Role.OFFICER, key.kid, command.issued_s, at_s))
         if command.act is Act.EXTEND:
-            extension, tokens = next(extended)
-            texts += [extension.legal, extension.carrier]
+            filed, tokens = next(extended)
+            texts += [filed.legal, filed.carrier]
             signers.append((Role.LEGAL, tokens.legal_key.kid, tokens.legal.issued_s, at_s))
             signers.append((Role.CARRIER, tokens.carrier_key.kid, tokens.carrier.issued_s, at_s))
     return Standing(tokens=tuple(jws.sha256_hex(text) for text in texts), signers=tuple(signers))
-
-
-def check_key_dates(key: Key, issued_s: int, entered_s: int) -> None:
-    """The key was good when it signed, and no later act can be back-dated into its life: the ledger's time counts.
-
-    A key that lapses later does not stop a running case; a key that is taken out of its ring does.
-    """
-    if issued_s > entered_s + CLOCK_SKEW_S:
-        raise AuthorizationError(Check.COMMAND_DATES)
-    if not key.not_before_s <= issued_s < key.not_after_s or not key.not_before_s <= entered_s < key.not_after_s:
-        raise AuthorizationError(Check.KEY_DATES)
-    if key.held is not None:
-        for moment_s in (issued_s, entered_s):
-            if not any(from_s <= moment_s < to_s for from_s, to_s in key.held):
-                raise AuthorizationError(Check.PERSON_DATES)

@@ -115,5 +115,11 @@ class Check(enum.StrEnum):
     TERM = "term", "longer than this type of legal authorization can run"
     EXTENSION = "extension", "the extension does not continue this order"
     CALL_BACK = "call-back", "an emergency order without a second person's call-back to the directory number"
+    AGENCY_CONTACT = "agency-contact", "the agency's contact is unknown or younger than a day"
     SUSPENDED = "suspended", "the interception is suspended"
     SUSPENSION = "suspension", "only a running interception is suspended, only a suspended one resumed"
+    # Records of 47 CFR 1.20004 and the plan of 1.20003
+    CERTIFICATE = "certificate", "a field of the certification is empty, or the signer is not its overseeing person"
+    PLAN = "plan", "not a plan in force, not drawn from the live settings, or not adopted by those who may"
+    RETENTION = "retention", "the retention is not the one of the filed plan"
+    KEPT = "kept", "the records must be kept: their time has not passed, or a hold stands"

@@ -163,6 +163,15 @@ class Destroyed(Entry, frozen=True, kw_only=True, tag="destroyed"):
     entries: tuple[int, ...]
 
 
+class Held(Entry, frozen=True, kw_only=True, tag="held"):
+    """The records of a case must be kept whatever their retention, or (`hold` false) need not be any longer."""
+
+    case: str
+    hold: bool
+    hold_sha256: str  # of the signed text
+    person: str
+
+
 class Alarm(Entry, frozen=True, kw_only=True, tag="alarm"):
     """Something a person must look at. `alarm` is a name of core/alarm.py; `case` is empty if it concerns no order."""
 
@@ -197,9 +206,12 @@ class Stamped(Entry, frozen=True, kw_only=True, tag="stamped"):
 
 
 class CertificateDrafted(Entry, frozen=True, kw_only=True, tag="certificate-drafted"):
+    """Drafted by itself when the tap is armed, or an extension is in force; `xid` is empty without an order."""
+
     case: str
     certificate_sha256: str
     unauthorized: bool = False
+    xid: str = ""
 
 
 class CertificateSigned(Entry, frozen=True, kw_only=True, tag="certificate-signed"):
@@ -207,6 +219,7 @@ class CertificateSigned(Entry, frozen=True, kw_only=True, tag="certificate-signe
     certificate_sha256: str
     signature_sha256: str
     person: str
+    xid: str = ""
 
 
 class PlanAdopted(Entry, frozen=True, kw_only=True, tag="plan-adopted"):
@@ -282,7 +295,7 @@ class SampleDrawn(Entry, frozen=True, kw_only=True, tag="sample-drawn"):
 
 Record = (
     SiteMade | KeysLoaded | OrderFiled | CommandAccepted | Outcome | Expired | Revoked | Refused | Recovered | Padding
-    | RosterChanged | ExtensionFiled | CallBackFiled | Sealed | Destroyed | Alarm | WitnessesLost | WitnessesFound
+    | RosterChanged | ExtensionFiled | CallBackFiled | Sealed | Destroyed | Held | Alarm | WitnessesLost | WitnessesFound
     | Stamped | CertificateDrafted | CertificateSigned | PlanAdopted | AmendmentOpened | Reconciled | Incident
     | CodeIdentity | CaseRead | SampleDrawn
 )  # fmt: skip

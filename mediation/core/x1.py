@@ -268,15 +268,15 @@ class TaskTable:
             raise AuthorizationError(Check.TASK_UNKNOWN)
         if before is not None and task.sequence < before.sequence:
             raise AuthorizationError(Check.SUPERSEDED)
+        held = self._held.get(task.xid, -1)
+        if task.sequence < held or (task.sequence == held and not task.suspended):
+            raise AuthorizationError(Check.SUSPENDED)
         for text in dict.fromkeys(proof.checkpoint for proof in request.proofs):
             self.lease.proven(text, self._trust, now_ns)
         if not self.lease.valid(now_ns):
             raise AuthorizationError(Check.LEASE)
         if asked.dde_off:
             task = msgspec.structs.replace(task, dde=False)
-        held = self._held.get(task.xid, -1)
-        if task.sequence < held or (task.sequence == held and not task.suspended):
-            raise AuthorizationError(Check.SUSPENDED)
         self._changed(Change(before=before, after=task))
         self._tasks[task.xid] = self._kept(task)
         if task.suspended:

@@ -1,8 +1,8 @@
 """The egress filter: what the delivery function's user may send leaves only for destinations of live orders (SEC-12).
 
-A function of its own, with CAP_NET_ADMIN and nothing else. It is tasked over X1 as the others are, and admits each order
-itself (core/authorization.py), so that neither a compromised administrator nor a compromised mediator can widen it: the
-one has no signatures, the other no privilege. Of an order it keeps the destinations and the window.
+A function of its own, with CAP_NET_ADMIN and nothing else. It is tasked over X1 as the others are, and admits each
+order itself (core/authorization.py), so that neither a compromised administrator nor a compromised mediator can widen
+it: the one has no signatures, the other no privilege. Of an order it keeps the destinations and the window.
 
     table inet mediation_egress_SITE, hook output, for packets of the mediator's user alone (`meta skuid`):
         to a live order's address, protocol and port             accepted
@@ -220,7 +220,7 @@ class Egress:
             self.filter.allow(fresh)
             self.filter.linger(over)
         except ConfigurationError as error:
-            self._log.error("alarm_filter", reason=str(error))  # noqa: TRY400 - no traceback wanted
+            self._log.error("alarm_filter", reason=str(error))
             if change.after is not None:
                 raise AuthorizationError(Check.DESTINATION, "the egress filter cannot be set") from None
         for place in after - before:

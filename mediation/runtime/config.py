@@ -15,6 +15,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from mediation.core import term
+from mediation.core.case import Authority
 from mediation.core.errors import ConfigurationError
 
 FILE = "config.toml"
@@ -180,6 +182,32 @@ class Reconciliation(_Section, frozen=True, kw_only=True):
     rtpengine: tuple[Rtpengine, ...] = ()
 
 
+class Terms(_Section, frozen=True, kw_only=True):
+    """How long orders may run at most on this site: the statutes' limits (core/term.py), or less."""
+
+    title3_days: Annotated[int, Meta(ge=1, le=30)] = 30  # 18 USC 2518(5)
+    pen_register_days: Annotated[int, Meta(ge=1, le=60)] = 60  # 18 USC 3123(c)
+    trap_and_trace_days: Annotated[int, Meta(ge=1, le=60)] = 60
+    fisa_days: Annotated[int, Meta(ge=1, le=365)] = 365  # 50 USC 1805(d); the order states its own
+    emergency_hours: Annotated[int, Meta(ge=1, le=48)] = 48  # 18 USC 2518(7), 3125
+    emergency_fisa_hours: Annotated[int, Meta(ge=1, le=168)] = 168  # 50 USC 1805(e)
+
+    def limits(self) -> term.Terms:
+        emergency_s = self.emergency_hours * term.HOUR_S
+        return term.Terms(
+            shorter={
+                Authority.TITLE_III: self.title3_days * term.DAY_S,
+                Authority.PEN_REGISTER: self.pen_register_days * term.DAY_S,
+                Authority.TRAP_AND_TRACE: self.trap_and_trace_days * term.DAY_S,
+                Authority.FISA: self.fisa_days * term.DAY_S,
+                Authority.EMERGENCY_TITLE_III: emergency_s,
+                Authority.EMERGENCY_PEN_REGISTER: emergency_s,
+                Authority.EMERGENCY_TRAP_AND_TRACE: emergency_s,
+                Authority.EMERGENCY_FISA: self.emergency_fisa_hours * term.HOUR_S,
+            }
+        )
+
+
 class Lab(_Section, frozen=True, kw_only=True):
     """Only on a lab site: where the reference collection function listens."""
 
@@ -199,6 +227,7 @@ class _File(_Section, frozen=True, kw_only=True):
     access: Access = Access()
     delivery: Delivery = Delivery()
     egress: Egress = Egress()
+    terms: Terms = Terms()
     ledger: Ledger = Ledger()
     reconciliation: Reconciliation = Reconciliation()
     lab_agency: Lab = Lab()
@@ -218,6 +247,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     access: Access
     delivery: Delivery
     egress: Egress = Egress()
+    terms: Terms = Terms()
     ledger: Ledger = Ledger()
     reconciliation: Reconciliation = Reconciliation()
     lab_agency: Lab
@@ -297,6 +327,9 @@ def load(path: Path | str) -> Site:
         interception_points=file.interception_point, clock=file.clock, access=file.access,
         delivery=file.delivery, egress=file.egress, ledger=file.ledger, lab_agency=file.lab_agency,
         reconciliation=file.reconciliation,
+
+
+        delivery=file.delivery, egress=file.egress, terms=file.terms, ledger=file.ledger, lab_agency=file.lab_agency,
     )  # fmt: skip
 
 

@@ -61,10 +61,12 @@ def load_roster(folder: Path, site: str, *, lab: bool) -> Roster:
 def load_trust(site: Site, revoked: Iterable[str] = ()) -> Trust:
     """What this site's functions believe, for `authorization.admit`. Raises ConfigurationError."""
     ledger = read_verifier(site.keys_dir)
-    return Trust.of(
+    trust = Trust.of(
         load_roster(site.keys_dir, ledger.name, lab=site.lab), ledger, lab=site.lab, policy=read_policy(site),
         revoked=revoked,
     )  # fmt: skip
+    trust.terms = site.terms.limits()
+    return trust
 
 
 def read_policy(site: Site) -> policy.Policy | None:

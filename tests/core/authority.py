@@ -31,7 +31,6 @@ from mediation.core.trust import Key, Ring, Trust
 NOW_S = 1_800_000_000
 NOW_NS = NOW_S * 1_000_000_000
 ORIGIN = "test/ledger"
-DIRECTORY_NUMBER = "+1 212 555 0000"
 
 
 def private(seed: int) -> Ed25519PrivateKey:
@@ -55,7 +54,8 @@ SENIOR = Appointment(
     person="edda", name="Edda", role=Role.EXECUTIVE, function="chief executive", from_s=0, to_s=1 << 33,
     document_sha256="0d" * 32, senior=True,
 )  # fmt: skip
-CONTACT = Contact(agency="AGENCY", number="+12125550199", from_s=0)
+DIRECTORY_NUMBER = "+12125550199"
+CONTACT = Contact(agency="AGENCY", number=DIRECTORY_NUMBER, from_s=0)
 KIDS = {role: f"{role}-1" for role in Role}
 SIGNER = note.Signer(ORIGIN, private(9))
 WITNESS = cosignature.Signer.from_seed("test/witness", cosignature.ED25519_V1, bytes([8]) * 32)
@@ -75,10 +75,13 @@ def rings(*, lab: bool = False, **replaced: tuple[Key, ...]) -> list[Ring]:
     ]
 
 
-def trust(*, lab: bool = False, revoked: tuple[str, ...] = (), **replaced: tuple[Key, ...]) -> Trust:
+def trust(
+    *, lab: bool = False, revoked: tuple[str, ...] = (), contacts: tuple[Contact, ...] = (CONTACT,),
+    **replaced: tuple[Key, ...],
+) -> Trust:  # fmt: skip
     return Trust(
         rings(lab=lab, **replaced), SIGNER.verifier, lab=lab, revoked=revoked, appointments=(SENIOR,),
-        contacts=(CONTACT,), policy=policy.parse(POLICY),
+        contacts=contacts, policy=policy.parse(POLICY),
     )  # fmt: skip
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from mediation.core import jws, term
 from mediation.core.case import Act, Authority, Capability, Role
 from mediation.core.check import Check
@@ -119,6 +121,23 @@ rows(
         "after it was signed": lambda: called(called_s=NOW_S - 44),
     },
 )
+row(Check.CALL_BACK, "call-back to the number in the letter")(lambda: called(directory_number="+12125550666"))
+rows(
+    Check.AGENCY_CONTACT,
+    "contact",
+    {
+        "none": lambda: now(GOOD, a.trust(contacts=())),
+        "of another agency": lambda: now(
+            GOOD, a.trust(contacts=(msgspec.structs.replace(a.CONTACT, agency="OTHER"),))
+        ),
+        "a second too young": lambda: now(
+            GOOD, a.trust(contacts=(msgspec.structs.replace(a.CONTACT, from_s=NOW_S + 1),))
+        ),
+        "unknown when it was called": lambda: now(
+            EMERGENCY, a.trust(contacts=(msgspec.structs.replace(a.CONTACT, from_s=NOW_S - 47),))
+        ),
+    },
+)  # fmt: skip
 row(Check.SAME_CASE, "call-back of another case")(lambda: called(case="CASE-2"))
 row(Check.LEGAL_BINDING, "call-back for another order")(lambda: called(legal_sha256="00" * 32))
 row(Check.LAB_TOKEN, "lab call-back")(lambda: called(lab=True))

@@ -26,6 +26,7 @@ def trust(appointments: Iterable[Appoint] = (), *changes: tuple[object, ...]) ->
         if role is not Role.EXECUTIVE:
             key = a.ring_key(KIDS[role], PERSONS[role], KEYS[role])
             actions += [given.get(role, f.appointment(PERSONS[role], role)), Enroll(person=key.person, key=key)]
+    actions.append(a.CONTACT)
     held = Roster(a.ORIGIN, lab=False)
     held = held.extended([f.approved(f.change(held, *actions, issued_s=1), *f.EXECUTIVES)])
     for number, change in enumerate(changes):

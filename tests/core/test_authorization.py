@@ -173,9 +173,13 @@ def edges() -> Iterator[tuple[str, TaskRequest, Trust]]:
         window = {"not_before_s": NOW_S - 60, "not_after_s": NOW_S - 60 + limit.seconds}
         yield f"window of {authority}", a.good(authority=authority, **window, **stated), a.trust()
     for name, changes in {
-        "court": {"court": "x" * 200}, "case": {"case": "x" * 25}, "agency": {"agency": "x" * 63},
+        "court": {"court": "x" * 200}, "case": {"case": "x" * 25},
     }.items():  # fmt: skip
         yield name, a.good(**changes), a.trust()
+    known = msgspec.structs.replace(a.CONTACT, agency="x" * 63)
+    yield "agency", a.good(agency="x" * 63), a.trust(contacts=(known,))
+    young = msgspec.structs.replace(a.CONTACT, from_s=NOW_S)
+    yield "contact since the second of the activation", GOOD, a.trust(contacts=(young,))
     for port in (1, 65_535):
         destination = msgspec.structs.replace(LEGAL.destination, port=port)
         yield f"port {port}", a.good(destination=destination), a.trust()

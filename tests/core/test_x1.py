@@ -74,13 +74,13 @@ def test_an_older_state_of_the_same_order_is_refused() -> None:
     assert function.ask(x1.ActivateTask(request=MORE)) == "ok"  # told again after the administrator restarted
 
 
-def acts(*names: str) -> TaskRequest:
-    """An order whose acts after the activation are these."""
-    return with_commands({}, *({"act": Act(name), "sequence": n} for n, name in enumerate(names, 2)))
+def acts(*names: str, ledger: a.Ledger | None = None) -> TaskRequest:
+    """An order whose acts after the activation are these; in one ledger, if several are shown to one function."""
+    return with_commands({}, *({"act": Act(name), "sequence": n} for n, name in enumerate(names, 2)), ledger=ledger)
 
 
 def test_suspended_at_once_and_resumed_by_an_officer_alone() -> None:
-    function = Function()
+    function, ledger = Function(), a.Ledger()
     assert function.ask(x1.ActivateTask(request=GOOD)) == "ok"
     assert function.ask(x1.SuspendTask(xid=XID.hex(), sequence=2)) == "ok"
     change = function.changes[-1]
@@ -89,14 +89,14 @@ def test_suspended_at_once_and_resumed_by_an_officer_alone() -> None:
     assert len(function.table) == 1 and function.table.live(XID, NOW_NS) is None
     assert function.held == [(XID, 2)]
     # Nothing that the officer signed before lets it go on: not the order as it was, not another act of that number.
-    for request in (GOOD, acts("dde")):
+    for request in (GOOD, acts("dde", ledger=ledger)):
         for kind in (x1.ActivateTask, x1.ModifyTask):
             assert function.ask(kind(request=request)) == Check.SUSPENDED
-    assert function.ask(x1.ModifyTask(request=acts("suspend"))) == "ok"
+    assert function.ask(x1.ModifyTask(request=acts("suspend", ledger=ledger))) == "ok"
     assert function.table.live(XID, NOW_NS) is None
-    assert function.ask(x1.ModifyTask(request=acts("suspend", "resume"))) == "ok"
+    assert function.ask(x1.ModifyTask(request=acts("suspend", "resume", ledger=ledger))) == "ok"
     assert function.table.live(XID, NOW_NS) is not None
-    assert function.ask(x1.ModifyTask(request=acts("suspend"))) == Check.SUPERSEDED
+    assert function.ask(x1.ModifyTask(request=acts("suspend", ledger=ledger))) == Check.SUPERSEDED
 
 
 def test_a_suspension_without_its_act_holds_until_a_later_one() -> None:

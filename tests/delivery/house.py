@@ -48,8 +48,16 @@ class House:
         self.site = config.load(path)
 
     def order(
-        self, port: int, *, case: str = "CASE-1", dde: tuple[bool, ...] = (False,), seconds: int = 3600, host: str = "127.0.0.1",
-        content: Any = None, **changes: Any
+        self,
+        port: int,
+        *,
+        case: str = "CASE-1",
+        dde: tuple[bool, ...] = (False,),
+        seconds: int = 3600,
+        host: str = "127.0.0.1",
+        content: Any = None,
+        ledger: authority.Ledger | None = None,
+        **changes: Any,
     ) -> TaskRequest:
         """An order for a collection function on this machine; one command for each state of `dde`."""
         destination = Destination(
@@ -69,7 +77,7 @@ class House:
             )
             for number, on in enumerate(dde)
         ]  # fmt: skip
-        ledger = authority.Ledger()
+        ledger = ledger or authority.Ledger()
         return authority.request(legal, carrier, *commands, ledger=ledger, time_us=(self.now_s - 30) * 1_000_000)
 
 

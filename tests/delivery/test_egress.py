@@ -12,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from mediation.core import x1
 from mediation.core.case import Capability, ContentDestination
 from mediation.delivery.egress import places
 from mediation.runtime import sockets
+from tests.core import authority
 from tests.delivery.house import House, xid_of
 
 pytestmark = [
@@ -116,10 +116,11 @@ class Running:
 
 @asynccontextmanager
 async def egress(house: House, namespace: str) -> AsyncIterator[Running]:
-    name = f"@egress-{os.getpid()}-{time.monotonic_ns()}"
+    name = str(house.path / "n")  # abstract addresses end at the namespace
+    Path(name).unlink(missing_ok=True)
     path = house.path / "egress.log"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, path.open("ab") as log:
-        notify.bind("\0" + name[1:])
+        notify.bind(name)
         notify.settimeout(LIMIT_S)
         process = subprocess.Popen(
             ["ip", "netns", "exec", namespace, sys.executable, "-m", "mediation.cli.main", "function", "egress",
@@ -142,8 +143,9 @@ async def test_the_mediator_reaches_live_orders_destinations_and_nothing_else(tm
     house = House(tmp_path)
     good, other = f"tcp 192.0.2.1 {PORT}", f"tcp 192.0.2.1 {OTHER}"
     strange = ["udp 192.0.2.9 53", "tcp 192.0.2.9 443", "udp 192.0.2.1 41800", other]
-    order = house.order(PORT, host="192.0.2.1")
-    second = house.order(OTHER, host="192.0.2.1", case="CASE-2")
+    ledger = authority.Ledger()
+    order = house.order(PORT, host="192.0.2.1", ledger=ledger)
+    second = house.order(OTHER, host="192.0.2.1", case="CASE-2", ledger=ledger)
     named = house.order(PORT, host="agency.example", case="CASE-3")
     listening = subprocess.Popen(
         ["ip", "netns", "exec", namespace, sys.executable, "-c",

@@ -51,13 +51,13 @@ LAG_NS = 20_000_000_000
 def _groups() -> dict[str, list[str]]:
     """Rows that the same processes can be asked: same key rings, same time. A process knows of no revocation."""
     groups: dict[str, list[str]] = {}
-    seen: dict[tuple[bytes, bool, int], str] = {}
-    for name, (_, make) in ROWS.items():
+    seen: dict[tuple[bytes, bool, int, bool], str] = {}
+    for name, (check, make) in ROWS.items():
         _, trust, now_ns = make()
         if trust.revoked or _no_roster(trust):
             continue
         rings = msgspec.json.encode({role: list(keys.values()) for role, keys in trust.rings.items()})
-        groups.setdefault(seen.setdefault((rings, trust.lab, now_ns), name), []).append(name)
+        groups.setdefault(seen.setdefault((rings, trust.lab, now_ns, check is Check.EXPIRED), name), []).append(name)
     return groups
 
 

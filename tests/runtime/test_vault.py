@@ -184,7 +184,7 @@ def test_a_passphrase_opens_it_and_no_other(tmp_path: Path, monkeypatch: pytest.
     assert vault.unlock(real).purposes == vault.ALL
     monkeypatch.setattr(vault, "_open", {})
     monkeypatch.delenv(vault.PIN_FD)
-    monkeypatch.setattr(sys, "stdin", open(os.devnull))  # noqa: SIM115, PTH123 - no terminal
+    monkeypatch.setattr(sys, "stdin", open(os.devnull))  # noqa: SIM115 - no terminal
     with pytest.raises(ConfigurationError, match="terminal"):
         vault.unlock(real)
 
