@@ -38,10 +38,8 @@ logger = log.get("reconciler")
 
 
 def rules(site: Site) -> list[Rule]:
-    """What the configuration expects. Raises ValueError for an unknown kind."""
-    return [
-        Rule(**{**msgspec.structs.asdict(each), "what": What(each.what)}) for each in site.reconciliation.expected
-    ]
+    """What the configuration expects."""
+    return [Rule(**msgspec.structs.asdict(each)) for each in site.reconciliation.expected]
 
 
 def beyond(site: Site, sights: tuple[Sight, ...]) -> list[Sight]:

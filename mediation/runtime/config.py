@@ -18,6 +18,7 @@ from msgspec import Meta
 from mediation.core import term
 from mediation.core.case import Authority
 from mediation.core.errors import ConfigurationError
+from mediation.runtime.watch import Reconciliation
 
 FILE = "config.toml"
 LAB_COLLECTOR_PORT = 41800  # the port of historic call data channels (OpenCALEA's sample configuration)
@@ -133,53 +134,6 @@ class Ledger(_Section, frozen=True, kw_only=True):
     @property
     def grace_ns(self) -> int:
         return self.grace_hours * 3_600_000_000_000
-
-
-class Expected(_Section, frozen=True, kw_only=True):
-    """Something that reconciliation finds on this host and that is no tap of ours; every field that is given must fit.
-
-    `command` and `executable_sha256` need `reconciliation.processes`. `interface` "*": bound to all, or any.
-    """
-
-    what: str = "packet-socket"  # a name of core/incident.py
-    namespace: str = ""
-    interface: str = ""
-    uid: Annotated[int, Meta(ge=0)] | None = None
-    protocol: Annotated[int, Meta(ge=0, le=65535)] | None = None
-    command: Annotated[str, Meta(max_length=15)] = ""
-    executable_sha256: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
-    filter_sha256: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
-    detail: Annotated[str, Meta(max_length=200)] = ""
-
-
-class Kamailio(_Section, frozen=True, kw_only=True):
-    """A SIP switch that is asked whether it sends copies; `siptrace`: it is meant to, to our [[hep]]."""
-
-    name: Name
-    socket: str  # the datagram socket of its jsonrpcs module
-    siptrace: bool = False
-
-
-class Rtpengine(_Section, frozen=True, kw_only=True):
-    """A media relay that is asked whether calls are recorded or forwarded, over its ng control port."""
-
-    name: Name
-    address: str = "127.0.0.1"
-    port: Port = 2223
-    namespace: str = ""
-
-
-class Reconciliation(_Section, frozen=True, kw_only=True):
-    """The look from another side (mediation/reconciliation). On a real site it cannot be switched off."""
-
-    user: str = "nobody"
-    interval_s: Annotated[int, Meta(ge=5, le=30)] = 30  # with the confirming look within the minute of SEC-1
-    on_lab: bool = False  # a lab's host is shared with the rest of the world
-    namespaces: bool = False  # look into other network namespaces: CAP_SYS_ADMIN
-    processes: bool = False  # tell which process holds a socket: CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH
-    expected: tuple[Expected, ...] = ()
-    kamailio: tuple[Kamailio, ...] = ()
-    rtpengine: tuple[Rtpengine, ...] = ()
 
 
 class Terms(_Section, frozen=True, kw_only=True):
@@ -325,11 +279,8 @@ def load(path: Path | str) -> Site:
     return Site(
         path=root, name=file.name, lab=file.lab, dial_plan=file.dial_plan, iaps=file.iap, heps=file.hep,
         interception_points=file.interception_point, clock=file.clock, access=file.access,
-        delivery=file.delivery, egress=file.egress, ledger=file.ledger, lab_agency=file.lab_agency,
-        reconciliation=file.reconciliation,
-
-
         delivery=file.delivery, egress=file.egress, terms=file.terms, ledger=file.ledger, lab_agency=file.lab_agency,
+        reconciliation=file.reconciliation,
     )  # fmt: skip
 
 
