@@ -31,6 +31,7 @@ class Books:
         self.ledger = ledger
         self.store = store
         self._counters = counters
+        self.certified: set[str] = set()  # cases with a certification
         self.heads: Heads | None = None  # once they are open
         self._owed: list[tuple[str, Callable[[Entered], None] | None]] = []
         self._refusals = Limit(now_ns)
@@ -65,6 +66,9 @@ class Books:
                 raise
             self._owed += [(text, later) for text in texts]
             return []
+        self.certified.update(
+            each.case for each in records if isinstance(each, entry.CertificateDrafted) and not each.unauthorized
+        )
         self._owed.clear()
         for (_, tell), place in zip(owed, entered, strict=False):
             if tell is not None:

@@ -1,10 +1,10 @@
 """Incidents: what reconciliation found, preserved, certified as unauthorized, and drafted as reports to the agencies.
 
-Answers for the papers of each incident: the evidence (its SHA-256 stands in the ledger), the draft of the "unauthorized"
+Answers for the papers of each incident: the evidence (its SHA-256 is in the ledger), the draft of the "unauthorized"
 certification (47 CFR 1.20004(a): "with or without appropriate authorization"), and one letter to each agency with live
 cases, which names its own cases alone (1.20003(c)). Papers lie sealed below DIR/administrator/incidents; officers and
-auditors read them by a signed request, and every reading is entered. Nothing is sent from here: a report must not travel
-through what it suspects, so a person delivers it.
+auditors read them by a signed request, and every reading is entered. Nothing is sent from here: a report must not
+travel through what it suspects, so a person delivers it.
 
 Order of things: papers first, durable; then one append of all entries. A crash between leaves papers without an entry,
 and the next look finds the same thing again. Blocking. Trust in the files: a changed one does not open.

@@ -57,6 +57,7 @@ class Orders:
         self.followed: Callable[[], None] = lambda: None  # there is a newly witnessed head
         self.roster_changed: Callable[[], None] = lambda: None
         self.revoked: Callable[[str], None] = lambda _: None
+        self.may_activate: Callable[[], None] = lambda: None  # raises AuthorizationError
         self.counters: Counter[str] = Counter()
         self.held: set[str] = set()  # orders whose store is older than the ledger
         self._store = Store(site.store_path, vault.unlock(site))
@@ -76,6 +77,7 @@ class Orders:
             self._unwitnessed: dict[str, Stored] = {}  # orders with an act above the witnessed head
             self.requests_seen = seen.requests
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
+            self.certified = self._books.certified = seen.certified
             self.alarms = Alarms(self._books, self.counters, seen.alarms)
             self._books.heads = self.heads = open_heads(site, self.ledger, self.trust, told, now_ns // NS)
             self.heads.witnessed, self.heads.enter = self._witnessed, partial(self.note, stop=True)
@@ -108,6 +110,8 @@ class Orders:
             try:
                 order, records = filing.examine(filed, self.trust, self.site, now_ns)
                 filing.check_alone(order, self._orders, self.of_case(order.case), cases)
+                if order.commands:
+                    self.may_activate()
             except AuthorizationError as error:
                 results.append(self._books.refuse(error, filed.carrier, now_ns))
                 continue
@@ -238,8 +242,6 @@ class Orders:
         """Entries about the administrator itself; with `stop` a ledger that cannot be written does not raise."""
         self._books.note(records, stop=stop)
 
-    # --- what is asked of an order ---------------------------------------------------------------------------------
-
     def wanted(self, order: Stored) -> bool:
         """Whether the functions should have its task now: only by acts that a quorum of the witnesses has seen.
 
@@ -270,8 +272,6 @@ class Orders:
         """Everything that a function needs to decide for itself, with proofs under the witnessed head."""
         shown, _ = self.standing(order)
         return order.request(self.ledger.witnessed_proof, shown)
-
-    # --- inside ----------------------------------------------------------------------------------------------------
 
     def _witnessed(self, now_ns: int) -> None:
         """A newly witnessed head: what waited for it may be told to the functions."""
@@ -311,6 +311,8 @@ class Orders:
         order = self._orders.get(claimed.carrier_sha256)
         if order is None:
             raise AuthorizationError(Check.ORDER_UNKNOWN)
+        if claimed.act is Act.ACTIVATE:
+            self.may_activate()
         acted = acting.examine(text, order, self.trust, now_ns, held=order.carrier_sha256 in self.held, pair=pair)
         carrier, sequence, stop = order.carrier_sha256, acted.command.sequence, acted.stop
         filed = acted.extension

@@ -12,13 +12,14 @@ tap is evidence, and pulling it is theirs to decide.
 from __future__ import annotations
 
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, Final
 
 import trio
 
 from mediation.administration.incidents import Incidents
 from mediation.administration.orders import Orders
+from mediation.administration.store import Stored
 from mediation.administration.tasking import Tasking
 from mediation.core import entry, incident, x1
 from mediation.core.alarm import Alarm
@@ -53,7 +54,10 @@ def listen(site: Site) -> trio.SocketListener:
 class Reconciling:
     """Of one administrator; `now_ns` is the authority clock."""
 
-    def __init__(self, site: Site, orders: Orders, tasking: Tasking, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, site: Site, orders: Orders, tasking: Tasking, certified: Set[str], now_ns: Callable[[], int]
+    ) -> None:
+        """`certified`: the cases that have a certification, drafted or signed, as it grows."""
         self.incidents = Incidents(orders)
         self._site, self._orders, self._tasking, self._now_ns = site, orders, tasking, now_ns
         rules = [
@@ -64,6 +68,7 @@ class Reconciling:
             )
             for each in site.reconciliation.expected
         ]  # fmt: skip
+        self._certified = certified
         self._judge = Judge(rules, [(iap.interface, iap.namespace) for iap in site.iaps])
         self._heard_us = now_ns() // 1000
         self._silent = False
@@ -71,12 +76,7 @@ class Reconciling:
         self._entered_ns = 0
         self._differences = 0
         self._rounds = 0
-        self._changes = 0
         orders.counters.update(observations=0, differences=0)
-
-    def changed(self) -> None:
-        """An order changed: counts of tasks that differ now may be on their way."""
-        self._changes += 1
 
     async def run(self, listener: trio.SocketListener) -> None:
         """Until cancelled."""
@@ -133,24 +133,21 @@ class Reconciling:
                 logger.error("alarm_incident_not_kept", incident=finding.identity, reason=str(error))  # noqa: TRY400
             if not finding.what.interception:
                 self._orders.alarms.sound(Alarm.TAP_GONE, now_ns, detail=f"{finding.detail} {finding.identity}")
-        self._enter(verdict, len(live), now_ns)
+        self._enter(verdict, live, now_ns)
         return verdict.again
 
-    def _enter(self, verdict: Verdict, live: int, now_ns: int) -> None:
+    def _enter(self, verdict: Verdict, live: list[Stored], now_ns: int) -> None:
         """Reconciled: at once when the number of differences changes, else once an hour."""
         self._rounds += 1
         if verdict.differences == self._differences and now_ns - self._entered_ns < HOUR_NS:
             return
+        certified = self._certified & {order.case for order in live}
         record = entry.Reconciled(
-            time_us=now_ns // 1000, taps=verdict.taps, cases=live, certifications=self._certified(),
+            time_us=now_ns // 1000, taps=verdict.taps, cases=len(live), certifications=len(certified),
             differences=verdict.differences, rounds=self._rounds,
         )  # fmt: skip
         self._orders.note(record, stop=True)
         self._entered_ns, self._differences, self._rounds = now_ns, verdict.differences, 0
-
-    def _certified(self) -> int:
-        """Live orders with a certification, drafted or signed."""
-        return self._orders.certified()
 
     def _sight_lost(self, seen: Observation, now_ns: int) -> None:
         """What the reconciler could look at in its last observation and now cannot."""
@@ -184,4 +181,4 @@ class Reconciling:
             for tap in iap["taps"]
             if tap["name"] in by_name
         )
-        return Reported(taps=taps, tasks=tasks, armed=armed, changes=self._changes)
+        return Reported(taps=taps, tasks=tasks, armed=armed)

@@ -32,6 +32,7 @@ class Seen(msgspec.Struct):
     call_backs: dict[str, Entered] = {}
     suspended: dict[str, bool] = {}  # by the order's carrier token, as the last such act says
     alarms: set[tuple[str, str, str]] = set()
+    certified: set[str] = set()  # cases with a certification, drafted or signed
     founding: str = ""  # SHA-256 of the roster's first line, on a lab site
     changes: dict[int, str] = {}  # SHA-256 of the roster's lines by number
     requests: dict[str, int] = {}  # signed requests that were accepted, each with its second: none is accepted twice
@@ -54,6 +55,8 @@ class Seen(msgspec.Struct):
             case entry.CallBackFiled():
                 found = Entered(index=line.index, record=line.record, salt=line.salt)
                 self.call_backs[record.call_back_sha256] = found
+            case entry.CertificateDrafted() if not record.unauthorized:
+                self.certified.add(record.case)
             case entry.Alarm():
                 self.alarms.add((record.alarm, record.case, record.detail))
             case entry.Revoked():

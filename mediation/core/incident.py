@@ -45,7 +45,10 @@ class What(enum.StrEnum):
     MIRROR = "mirror", "a traffic control action that mirrors, redirects or samples packets"
     PROGRAM = "program", "a program at an interface (XDP, tc, tcx), which can copy packets"
     DUPLICATION = "duplication", "a netfilter rule that copies or hands out packets (dup, fwd, TEE, NFLOG, NFQUEUE)"
-    PROMISCUOUS = "promiscuous", "an interface in promiscuous mode that no packet socket, bridge or upper link asked for"
+    PROMISCUOUS = (
+        "promiscuous",
+        "an interface in promiscuous mode that no packet socket, bridge or upper link asked for",
+    )
     FLOODING = "flooding", "a bridge that learns no address and floods every frame to every port"
     TUNNEL = "mirror-tunnel", "an ERSPAN interface, made to carry mirrored frames"
     # in the switch
@@ -254,7 +257,7 @@ def letter(
         lines += [f"    {case}" for case in sorted(cases)]
     lines += [
         "",
-        "To be completed by hand: to whom anything was disclosed, when it was contained, who sent this and when, receipt.",
+        "To be completed by hand: to whom anything was disclosed, when it was contained, who sent this, when, receipt.",
         "",
     ]
     return "\n".join(lines if lab else lines[1:])

@@ -32,12 +32,11 @@ US = 1_000_000
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True):
     """What a function said of itself after the look. `tasks`: what it holds; `armed`: what the administration armed
-    there; `changes`: how often orders changed so far."""
+    there. A function with requests on their way is left out."""
 
     taps: tuple[Tap, ...] = ()
     tasks: dict[str, int] = {}
     armed: dict[str, int] = {}
-    changes: int = 0
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +51,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 class _Suspicion(msgspec.Struct):
     first_us: int
     clean_us: int
-    changes: int
     believed: bool = False
 
 
@@ -67,7 +65,7 @@ class Judge:
         self._away_us = 0  # since when the access function is away
 
     def observe(self, seen: Observation, reported: Reported | None, *, live: int) -> Verdict:
-        """What comes of one look. `reported` is None when the access function is away; `live` orders should be armed."""
+        """What comes of one look. `reported` is None when the access function is away; `live` orders should run."""
         now_us = seen.time_us
         if reported is not None:
             self._away_us = 0
@@ -77,11 +75,10 @@ class Judge:
         found = self._differences(seen, reported, live)
         believed: list[Finding] = []
         standing, again = 0, False
-        changes = reported.changes if reported is not None else 0
         for key, (what, sight, detail, may_wait) in found.items():
             suspicion = self._known.get(key)
-            if suspicion is None or (what is What.TASKS and suspicion.changes != changes):
-                self._known[key] = _Suspicion(now_us, self._clean_us, changes)
+            if suspicion is None:
+                self._known[key] = _Suspicion(now_us, self._clean_us)
                 again = True
             elif suspicion.believed:
                 standing += 1
@@ -133,7 +130,7 @@ class Judge:
         if reported is not None:
             for function, count in reported.tasks.items():
                 if count != reported.armed.get(function, count):
-                    add(What.TASKS, function, False)
+                    add(What.TASKS, f"{function} holds {count}, armed are {reported.armed[function]}", False)
         return found
 
     def _blind(self, seen: Observation, tap: Tap) -> bool:

@@ -73,12 +73,12 @@ class Looker:
     def _namespace(self, label: str, unseen: list[str]) -> Iterator[Sight]:
         """Raises OSError when the namespace as a whole cannot be looked at."""
         found = traffic.links()
-        names = {link.index: link.name for link in found} | {0: "*"}
+        names = {link.ifindex: link.name for link in found} | {0: "*"}
         memberships: Counter[int] = Counter()
         for one in packet.packet_sockets():
             memberships += one.promiscuous
             yield Sight(
-                what=What.PACKET_SOCKET, namespace=label, interface=names.get(one.index, f"index {one.index}"),
+                what=What.PACKET_SOCKET, namespace=label, interface=names.get(one.ifindex, f"index {one.ifindex}"),
                 protocol=one.protocol, uid=one.uid, inode=one.inode, filter_sha256=one.filter_sha256,
             )  # fmt: skip
         for raw in packet.raw_sockets():
@@ -89,10 +89,11 @@ class Looker:
                 )  # fmt: skip
         yield from traffic.of_links(found, label, memberships)
         yield from traffic.of_filters(found, label)
-        for what, part in (
-            ("tcx programs", lambda: traffic.of_programs(found, label)),
-            ("netfilter rules", lambda: netfilter.rules(label)),
-        ):
+        parts: dict[str, switch.Adapter] = {
+            "tcx programs": partial(traffic.of_programs, found, label),
+            "netfilter rules": partial(netfilter.rules, label),
+        }
+        for what, part in parts.items():
             try:
                 yield from part()
             except PermissionError:
@@ -126,5 +127,3 @@ def _with_holders(sights: list[Sight]) -> list[Sight]:
 
 def _order(sight: Sight) -> tuple[str, str, str, int, str]:
     return sight.what, sight.namespace, sight.interface, sight.inode, sight.detail
-
-

@@ -1,7 +1,7 @@
 """The network namespaces that can be looked into: the own one, the named ones, and those that processes live in.
 
-Entering another needs CAP_SYS_ADMIN (setns(2)), seeing which namespace a process lives in CAP_SYS_PTRACE (proc(5)). What
-is known to be there and may not be entered is named, so that nobody takes it for looked at. The calling thread is back
+Entering another needs CAP_SYS_ADMIN (setns(2)), seeing where a process lives CAP_SYS_PTRACE (proc(5)). What is known to
+be there and may not be entered is named, so that nobody takes it for looked at. The calling thread is back
 in its own namespace afterwards, or the process ends: a look in the wrong place would account for nothing.
 """
 

@@ -2,7 +2,7 @@
 
 Read from nf_tables (linux/netfilter/nf_tables.h), which needs CAP_NET_ADMIN; iptables of today writes there too, with
 its old targets by name. The legacy tables of ip_tables are not read: where their module is loaded, an observation says
-that they were not seen. Rules that rewrite addresses are not looked for: they divert, and the switch would not work without some.
+that they were not seen. Rules that rewrite addresses are not looked for: they divert, and no switch works without.
 """
 
 from __future__ import annotations

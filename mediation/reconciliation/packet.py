@@ -32,7 +32,7 @@ _MEMBERSHIP: Final = struct.Struct("=IIHH32s")
 
 class PacketSocket(NamedTuple):
     inode: int
-    index: int  # of the interface; 0: all of them
+    ifindex: int  # of the interface; 0: all of them
     protocol: int
     uid: int
     filter_sha256: str
@@ -64,7 +64,7 @@ def _diagnosed() -> Iterator[PacketSocket]:
         told = netlink.table(message.payload[_MESSAGE.size :])
         program = told.get(FILTER)
         yield PacketSocket(
-            inode=inode, index=netlink.u32(told.get(INFO)), protocol=protocol, uid=netlink.u32(told.get(UID)),
+            inode=inode, ifindex=netlink.u32(told.get(INFO)), protocol=protocol, uid=netlink.u32(told.get(UID)),
             filter_sha256=hashlib.sha256(program).hexdigest() if program else "",
             promiscuous=_memberships(told.get(MCLIST)),
         )  # fmt: skip

@@ -31,13 +31,13 @@ def holders(inodes: Collection[int]) -> dict[int, tuple[tuple[str, ...], tuple[s
         if not process.name.isdecimal():
             continue
         try:
-            descriptors = os.listdir(process / "fd")  # noqa: PTH208 - some 1,000 a look
+            descriptors = os.listdir(process / "fd")
         except OSError:
             continue  # ended, or not ours to see
         held: set[int] = set()
         for name in descriptors:
             try:
-                inode = wanted.get(os.readlink(process / "fd" / name))  # noqa: PTH115
+                inode = wanted.get(os.readlink(process / "fd" / name))
             except OSError:
                 continue
             if inode is not None:

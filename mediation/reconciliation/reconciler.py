@@ -85,7 +85,13 @@ class Reconciler:
                     stream = await sockets.connect(self._site.run_dir, SOCKET)
                 again = (await exchange(stream, observation)).again
                 self._say(told=True)
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, RemoteProtocolError):
+            except (
+                OSError,
+                trio.BrokenResourceError,
+                trio.ClosedResourceError,
+                trio.TooSlowError,
+                RemoteProtocolError,
+            ):
                 self._say(told=False)
                 if stream is not None:
                     await trio.aclose_forcefully(stream)
@@ -175,5 +181,3 @@ async def serve(site: Site, notifier: Notifier | None = None) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for _ in signals:
                 nursery.cancel_scope.cancel()
-
-

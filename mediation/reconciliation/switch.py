@@ -17,7 +17,6 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from mediation.core.errors import RemoteProtocolError

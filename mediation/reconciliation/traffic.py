@@ -42,7 +42,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Link(NamedTuple):
-    index: int
+    ifindex: int
     name: str
     kind: str
     master: int
@@ -64,7 +64,7 @@ def links() -> list[Link]:
         xdp = netlink.table(told.get(IFLA_XDP, memoryview(b"")))
         found.append(
             Link(
-                index=index, name=netlink.text(told.get(IFLA_IFNAME)), kind=kind,
+                ifindex=index, name=netlink.text(told.get(IFLA_IFNAME)), kind=kind,
                 master=netlink.u32(told.get(IFLA_MASTER)), lower=netlink.u32(told.get(IFLA_LINK)),
                 promiscuity=netlink.u32(told.get(IFLA_PROMISCUITY)),
                 programmed=bool(netlink.u8(xdp.get(IFLA_XDP_ATTACHED))),
@@ -86,14 +86,14 @@ def of_links(found: Iterable[Link], namespace: str, memberships: Counter[int]) -
             yield Sight(what=What.FLOODING, namespace=namespace, interface=link.name)
         if link.kind in TUNNEL_KINDS and not link.name.startswith(("erspan0", "ip6erspan0")):
             yield Sight(what=What.TUNNEL, namespace=namespace, interface=link.name, detail=link.kind)
-        accounted = memberships[link.index] + bool(link.master) + upper[link.index]
+        accounted = memberships[link.ifindex] + bool(link.master) + upper[link.ifindex]
         if link.promiscuity > accounted:
             yield Sight(what=What.PROMISCUOUS, namespace=namespace, interface=link.name)
 
 
 def of_filters(found: Iterable[Link], namespace: str) -> Iterator[Sight]:
     """tc filters whose actions copy, redirect or sample, and programs. Raises OSError."""
-    names = {link.index: link.name for link in found}
+    names = {link.ifindex: link.name for link in found}
     seen: Counter[tuple[str, What, str]] = Counter()
     for index, parent, block in _hooks():
         for message in netlink.dump(netlink.ROUTE, RTM_GETTFILTER, _TC.pack(0, 0, index, 0, parent, 0)):
@@ -135,7 +135,7 @@ def of_programs(found: Iterable[Link], namespace: str) -> Iterator[Sight]:
         for name, kind in TCX.items():
             if link.name != "lo" and name.startswith("netkit") and link.kind != "netkit":
                 continue
-            if _programs(link.index, kind):
+            if _programs(link.ifindex, kind):
                 yield Sight(what=What.PROGRAM, namespace=namespace, interface=link.name, detail=name)
 
 
