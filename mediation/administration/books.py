@@ -31,10 +31,13 @@ class Books:
         self.ledger = ledger
         self.store = store
         self._counters = counters
-        self.certified: set[str] = set()  # cases with a certification
         self.heads: Heads | None = None  # once they are open
         self._owed: list[tuple[str, Callable[[Entered], None] | None]] = []
         self._refusals = Limit(now_ns)
+        self.watch: Callable[[Entered, entry.Record], None] = lambda _, __: None  # told of each entry that was made
+
+    def count(self, name: str) -> None:
+        self._counters[name] += 1
 
     def show(self, now_us: int) -> None:
         """On a lab site, has what was appended witnessed at once."""
@@ -66,13 +69,13 @@ class Books:
                 raise
             self._owed += [(text, later) for text in texts]
             return []
-        self.certified.update(
-            each.case for each in records if isinstance(each, entry.CertificateDrafted) and not each.unauthorized
-        )
         self._owed.clear()
         for (_, tell), place in zip(owed, entered, strict=False):
             if tell is not None:
                 tell(place)
+            self.watch(place, entry.decode(place.record))
+        for record, place in zip(records, entered[len(owed) :], strict=True):
+            self.watch(place, record)
         if records:
             self.show(records[-1].time_us)
         return entered[len(owed) :]

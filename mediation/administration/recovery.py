@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from mediation.administration import tiles
+from mediation.administration import tiles, verify
 from mediation.administration.ledger import Entered
 from mediation.administration.store import PENDING, Store, Stored
 from mediation.core import entry, jws
@@ -32,10 +32,18 @@ class Seen(msgspec.Struct):
     call_backs: dict[str, Entered] = {}
     suspended: dict[str, bool] = {}  # by the order's carrier token, as the last such act says
     alarms: set[tuple[str, str, str]] = set()
-    certified: set[str] = set()  # cases with a certification, drafted or signed
     founding: str = ""  # SHA-256 of the roster's first line, on a lab site
     changes: dict[int, str] = {}  # SHA-256 of the roster's lines by number
     requests: dict[str, int] = {}  # signed requests that were accepted, each with its second: none is accepted twice
+
+    def followed_by(self, other: verify.OnRecord) -> verify.OnRecord:
+        """One reading of the ledger for two."""
+
+        def both(line: tiles.Line, record: entry.Record) -> None:
+            self.read(line, record)
+            other(line, record)
+
+        return both
 
     def read(self, line: tiles.Line, record: entry.Record) -> None:
         match record:
@@ -55,8 +63,6 @@ class Seen(msgspec.Struct):
             case entry.CallBackFiled():
                 found = Entered(index=line.index, record=line.record, salt=line.salt)
                 self.call_backs[record.call_back_sha256] = found
-            case entry.CertificateDrafted() if not record.unauthorized:
-                self.certified.add(record.case)
             case entry.Alarm():
                 self.alarms.add((record.alarm, record.case, record.detail))
             case entry.Revoked():
@@ -64,6 +70,8 @@ class Seen(msgspec.Struct):
                 self.revoked.add(record.token_sha256)
             case entry.Expired():
                 self.ended.setdefault(record.carrier_sha256, State.EXPIRED)
+            case entry.Sealed():
+                self.ended[record.carrier_sha256] = State.SEALED
             case entry.SiteMade():
                 self.founding = record.founding
             case entry.RosterChanged():
