@@ -102,7 +102,7 @@ class Administrator:
         self._code = CodeWatch(site, orders, clock.now_ns)
         self._reconciling: Reconciling | None = None
         if site.reconciles:
-            self._reconciling = Reconciling(site, orders, self._tasking, orders.certified, clock.now_ns)
+            self._reconciling = Reconciling(site, orders, self._tasking, clock.now_ns)
         self._limit = trio.CapacityLimiter(MAX_COMMANDS_AT_ONCE)
         self._due = trio.Event()
 

@@ -1,13 +1,13 @@
 """Incidents: what reconciliation found, preserved, certified as unauthorized, and drafted as reports to the agencies.
 
-Answers for the papers of each incident: the evidence (its SHA-256 is in the ledger), the draft of the "unauthorized"
-certification (47 CFR 1.20004(a): "with or without appropriate authorization"), and one letter to each agency with live
-cases, which names its own cases alone (1.20003(c)). Papers lie sealed below DIR/administrator/incidents; officers and
-auditors read them by a signed request, and every reading is entered. Nothing is sent from here: a report must not
-travel through what it suspects, so a person delivers it.
+Answers for the papers of each incident: the evidence (its SHA-256 is in the ledger) and one letter to each agency with
+live cases, which names its own cases alone (47 CFR 1.20003(c)); and for the draft of the "unauthorized" certification
+(1.20004(a): "with or without appropriate authorization"), which is kept with the others. Papers lie sealed below
+DIR/administrator/incidents; officers and auditors read them by a signed request, and every reading is entered. Nothing
+is sent from here: a report must not travel through what it suspects, so a person delivers it.
 
-Order of things: papers first, durable; then one append of all entries. A crash between leaves papers without an entry,
-and the next look finds the same thing again. Blocking. Trust in the files: a changed one does not open.
+Order of things: papers first, durable; then the entries; the certification last. A crash between leaves papers without
+an entry, and the next look finds the same thing again. Blocking. Trust in the files: a changed one does not open.
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from mediation.administration.orders import Orders
 from mediation.administration.store import Stored
-from mediation.core import certificate, entry, incident, jws
+from mediation.core import entry, incident, jws
 from mediation.core.alarm import Alarm
-from mediation.core.authorization import NS
 from mediation.core.case import LIVE, LegalToken
-from mediation.core.certificate import Responsible
 from mediation.core.check import Check
 from mediation.core.control import Paper
 from mediation.core.errors import AuthorizationError, ConfigurationError
@@ -38,25 +36,17 @@ from mediation.runtime.config import Site
 
 FOLDER: Final = Path("administrator") / "incidents"
 PURPOSE: Final = "records"
-EVIDENCE, CERTIFICATE = "evidence.json", "certificate.json"
+EVIDENCE = "evidence.json"
 IDENTITY: Final = re.compile(r"[0-9]{1,12}-[0-9a-f]{16}")
 MAX_INCIDENTS: Final = 10_000  # kept; beyond, entries alone are made, and counted
 MAX_SHOWN: Final = 1_000
 
 
-class Drafts(Protocol):
-    """What drafts the certification: `Certificates`, where it runs."""
-
-    def draft_unauthorized(
-        self, circuits: tuple[str, ...], *, incident: str, found_us: int, evidence_sha256: str, now_ns: int
-    ) -> str: ...
-
-
 class Incidents:
-    """Of one site. `drafts` is given where certifications are kept by another part."""
+    """Of one site."""
 
-    def __init__(self, orders: Orders, drafts: Drafts | None = None) -> None:
-        self._orders, self._drafts = orders, drafts
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
 
     def open(self, finding: Finding, seen: Observation, now_ns: int) -> int:
         """Keeps the papers and makes the entries of one finding; how many agencies it concerns. Raises LedgerError,
@@ -72,42 +62,18 @@ class Incidents:
                 evidence_sha256=digest,
             )  # fmt: skip
             papers[f"letter-{number}.txt"] = text.encode()
-        records: list[entry.Record] = [
-            entry.Incident(
-                time_us=now_us, incident=identity, what=finding.what.value, evidence_sha256=digest,
-                agencies=len(agencies),
-            )
-        ]  # fmt: skip
-        if finding.what.interception and self._drafts is None:
-            text = certificate.encode(self._certificate(finding, digest, now_ns))
-            papers[CERTIFICATE] = text.encode()
-            records.append(
-                entry.CertificateDrafted(
-                    time_us=now_us, case="", certificate_sha256=certificate.digest(text), unauthorized=True
-                )
-            )
         self._keep(identity, papers)
-        orders.note(*records, stop=True)
-        if finding.what.interception and self._drafts is not None:
-            self._drafts.draft_unauthorized(
-                (finding.place,), incident=identity, found_us=now_us, evidence_sha256=digest, now_ns=now_ns
-            )
+        record = entry.Incident(
+            time_us=now_us, incident=identity, what=finding.what.value, evidence_sha256=digest, agencies=len(agencies)
+        )
+        orders.note(record, stop=True)
         if finding.what.interception:
             orders.alarms.sound(Alarm.UNAUTHORIZED_TAP, now_ns, detail=f"{finding.what} {identity}")
+            orders.records.certificates.draft_unauthorized(
+                (finding.place,), incident=identity, found_us=now_us, evidence_sha256=digest, now_ns=now_ns
+            )
         orders.alarms.sound(Alarm.INCIDENT, now_ns, detail=identity)
         return len(agencies)
-
-    def _certificate(self, finding: Finding, evidence_sha256: str, now_ns: int) -> certificate.Certificate:
-        senior = self._orders.trust.senior_officer(now_ns // NS)
-        overseer = Responsible(
-            person=senior.person if senior else "", name=senior.name if senior else "",
-            function=senior.function if senior else "",
-        )  # fmt: skip
-        return certificate.unauthorized(
-            (finding.place,), site=self._orders.ledger.verifier.name, incident=finding.identity,
-            found_us=now_ns // 1000, evidence_sha256=evidence_sha256, overseer=overseer, nonce=os.urandom(16).hex(),
-            lab=self._orders.trust.lab,
-        )  # fmt: skip
 
     def _keep(self, identity: str, papers: dict[str, bytes]) -> None:
         folder = self._orders.site.path / FOLDER / identity

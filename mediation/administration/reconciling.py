@@ -12,7 +12,7 @@ tap is evidence, and pulling it is theirs to decide.
 from __future__ import annotations
 
 import pwd
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from typing import Any, Final
 
 import trio
@@ -54,10 +54,7 @@ def listen(site: Site) -> trio.SocketListener:
 class Reconciling:
     """Of one administrator; `now_ns` is the authority clock."""
 
-    def __init__(
-        self, site: Site, orders: Orders, tasking: Tasking, certified: Set[str], now_ns: Callable[[], int]
-    ) -> None:
-        """`certified`: the cases that have a certification, drafted or signed, as it grows."""
+    def __init__(self, site: Site, orders: Orders, tasking: Tasking, now_ns: Callable[[], int]) -> None:
         self.incidents = Incidents(orders)
         self._site, self._orders, self._tasking, self._now_ns = site, orders, tasking, now_ns
         rules = [
@@ -68,7 +65,6 @@ class Reconciling:
             )
             for each in site.reconciliation.expected
         ]  # fmt: skip
-        self._certified = certified
         self._judge = Judge(rules, [(iap.interface, iap.namespace) for iap in site.iaps])
         self._heard_us = now_ns() // 1000
         self._silent = False
@@ -141,7 +137,8 @@ class Reconciling:
         self._rounds += 1
         if verdict.differences == self._differences and now_ns - self._entered_ns < HOUR_NS:
             return
-        certified = self._certified & {order.case for order in live}
+        certificates = self._orders.records.certificates
+        certified = [order for order in live if certificates.of_order(order.xid)]
         record = entry.Reconciled(
             time_us=now_ns // 1000, taps=verdict.taps, cases=len(live), certifications=len(certified),
             differences=verdict.differences, rounds=self._rounds,
@@ -181,4 +178,7 @@ class Reconciling:
             for tap in iap["taps"]
             if tap["name"] in by_name
         )
-        return Reported(taps=taps, tasks=tasks, armed=armed)
+        certificates = self._orders.records.certificates
+        intercepted = [self._orders.get(carrier) for carrier in self._tasking.iap.armed]
+        without = [each for each in intercepted if each is not None and not certificates.of_order(each.xid)]
+        return Reported(taps=taps, tasks=tasks, armed=armed, uncertified=len(without))

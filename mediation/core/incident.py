@@ -56,6 +56,7 @@ class What(enum.StrEnum):
     RECORDING = "recording", "the media relay records, forwards or duplicates a call"
     # differences of another kind
     TAP_GONE = "tap-gone", "live cases whose tap is not there", False
+    UNCERTIFIED = "uncertified", "interceptions without a certification (47 CFR 1.20004(a))", False
     TASKS = "tasks", "a function has other tasks than the administration armed", True
     OVERFLOW = "overflow", "more was seen than an observation holds", True
 

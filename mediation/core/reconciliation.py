@@ -32,11 +32,12 @@ US = 1_000_000
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True):
     """What a function said of itself after the look. `tasks`: what it holds; `armed`: what the administration armed
-    there. A function with requests on their way is left out."""
+    there (a function with requests on their way is left out); `uncertified`: how many of them have no certification."""
 
     taps: tuple[Tap, ...] = ()
     tasks: dict[str, int] = {}
     armed: dict[str, int] = {}
+    uncertified: int = 0
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +128,8 @@ class Judge:
             for tap in taps:
                 if (tap.inode, tap.interface) not in there and not self._blind(seen, tap):
                     add(What.TAP_GONE, tap.name, False)
+        if reported is not None and reported.uncertified:
+            add(What.UNCERTIFIED, str(reported.uncertified), False)
         if reported is not None:
             for function, count in reported.tasks.items():
                 if count != reported.armed.get(function, count):

@@ -11,6 +11,8 @@ process's memory, no program loaded (runtime/denial.py).
 
 from __future__ import annotations
 
+import os
+import pwd
 import signal
 import time
 from typing import Final
@@ -19,7 +21,7 @@ import msgspec
 import trio
 
 from mediation.core import incident
-from mediation.core.errors import RemoteProtocolError
+from mediation.core.errors import ConfigurationError, RemoteProtocolError
 from mediation.core.incident import Noted, Observation, Rule, Sight, What
 from mediation.reconciliation.journal import CLEAN, SEEN, START, Journal, Line
 from mediation.reconciliation.look import Look, Looker
@@ -168,8 +170,21 @@ def privileges(site: Site) -> tuple[int, ...]:
     return tuple(kept)
 
 
+def _take(site: Site) -> None:
+    """Started as root (`mediation run`), the process takes its folder with it to the user that it becomes."""
+    if os.geteuid() != 0:
+        return
+    try:
+        user = pwd.getpwnam(site.reconciliation.user)
+        for path in (site.reconciler_dir, *site.reconciler_dir.iterdir()):
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    except (KeyError, OSError) as error:
+        raise ConfigurationError(f"reconciliation.user {site.reconciliation.user}: {error}") from error
+
+
 async def serve(site: Site, notifier: Notifier | None = None) -> None:
     """The reconciler's process, from its start to SIGTERM. Raises ConfigurationError or LedgerError."""
+    _take(site)
     confine.become(site.reconciliation.user, keeping=privileges(site))
     families = [denial.UNIX, denial.NETLINK]
     if site.reconciliation.rtpengine:
