@@ -25,6 +25,7 @@ from mediation.core.incident import Finding, Observation, Rule, Sight, Tap, What
 
 MAX_INTERVAL_S = 30  # with AWAY_S and two looks within SEC-1's minute
 AWAY_S = 20  # the access function's own start, opener included, on a loaded machine
+GAP_S = 10  # two absences with no look for so long between them may be two
 SILENT_INTERVALS = 2
 LATE_S = 5  # for the look itself, on a loaded machine
 US = 1_000_000
@@ -62,17 +63,17 @@ class Judge:
         self._expected = tuple(expected)
         self._points = Counter(points)
         self._known: dict[str, _Suspicion] = {}
-        self._clean_us = 0  # the last look
-        self._away_us = 0  # since when the access function is away
+        self._clean_us = 0  # when it looked last
+        self._away_us: int | None = None  # since when the access function is away
 
     def observe(self, seen: Observation, reported: Reported | None, *, live: int) -> Verdict:
         """What comes of one look. `reported` is None when the access function is away; `live` orders should run."""
         now_us = seen.time_us
         if reported is not None:
-            self._away_us = 0
-        elif not self._away_us:
+            self._away_us = None
+        elif self._away_us is None or now_us - self._clean_us > GAP_S * US:
             self._away_us = now_us
-        waits = reported is None and now_us - self._away_us < AWAY_S * US
+        waits = self._away_us is not None and now_us - self._away_us < AWAY_S * US
         found = self._differences(seen, reported, live)
         believed: list[Finding] = []
         standing, again = 0, False

@@ -84,6 +84,8 @@ class Running:
         """A function's process, in the host's numbers."""
         assert self._parent is not None
         (run,) = children(self._parent.pid)
+        if function == "run":
+            return run
         tables = Path(f"/proc/{run}/task").glob("*/children")
         for child in [int(word) for table in tables for word in table.read_text().split()]:
             if function.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
@@ -92,6 +94,23 @@ class Running:
 
     def kill(self, function: str) -> None:
         os.kill(self.pid(function), signal.SIGKILL)
+
+    def kill_all(self, pids: list[int]) -> None:
+        """The parent first, so that nothing is started again."""
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+    def armed(self) -> bool:
+        """Whether both functions have every order that is in force."""
+        text = self.command("status", "--site", str(self.path), "--json", check=False)
+        try:
+            told = json.loads(text.splitlines()[0])
+        except (ValueError, IndexError):
+            return False
+        return all(
+            (told["functions"].get(name) or {}).get("tasks") == told["orders"].get("active", 0)
+            for name in ("iap", "mediator")
+        )
 
     def records(self) -> list[entry.Record]:
         """All entries; the ledger may grow meanwhile, so the read is tried again when it does not hold together."""
