@@ -58,6 +58,7 @@ class Orders(Register):
         self.followed: Callable[[], None] = lambda: None  # there is a newly witnessed head
         self.roster_changed: Callable[[], None] = lambda: None
         self.revoked: Callable[[str], None] = lambda _: None
+        self.may_activate: Callable[[], None] = lambda: None  # raises AuthorizationError
         self.counters: Counter[str] = Counter()
         self._store = Store(site.store_path, vault.unlock(site))
         try:
@@ -96,6 +97,9 @@ class Orders(Register):
             try:
                 order, records = filing.examine(filed, self.trust, self.site, now_ns)
                 filing.check_alone(order, self._orders, self.of_case(order.case), cases)
+                self.records.plans.check_named(filed.carrier)
+                if order.commands:
+                    self.may_activate()
             except AuthorizationError as error:
                 results.append(self._books.refuse(error, filed.carrier, now_ns))
                 continue
@@ -245,6 +249,8 @@ class Orders(Register):
         order = self._orders.get(claimed.carrier_sha256)
         if order is None:
             raise AuthorizationError(Check.ORDER_UNKNOWN)
+        if claimed.act is Act.ACTIVATE:
+            self.may_activate()
         acted = acting.examine(text, order, self.trust, now_ns, held=order.carrier_sha256 in self.held, pair=pair)
         if pair is not None:
             self.records.plans.check_named(pair[1])

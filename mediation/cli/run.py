@@ -95,7 +95,7 @@ class Parent:
     async def stop(self) -> None:
         """SIGTERM to all, the tap first, then SIGKILL to what is left."""
         self._stopping = True
-        for name in ("iap", "administrator", "mediator", "egress"):
+        for name in ("iap", "reconciler", "administrator", "mediator", "egress"):
             if (process := self._children.get(name)) is not None and process.returncode is None:
                 process.terminate()
         with trio.move_on_after(STOP_LIMIT_S, shield=True):
@@ -110,7 +110,9 @@ class Parent:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._until_signal, nursery.cancel_scope)
             # The mediator and the tap first: the administrator arms them, and is ready when all live orders are armed.
-            for name in (*(("egress",) if self._site.filters_egress else ()), "mediator", "iap", "administrator"):
+            first = ("egress",) if self._site.filters_egress else ()
+            last = ("reconciler",) if self._site.reconciles else ()
+            for name in (*first, "mediator", "iap", "administrator", *last):
                 ready = await nursery.start(self._listen, name)
                 nursery.start_soon(self.keep, name)
                 with trio.move_on_after(START_LIMIT_S):

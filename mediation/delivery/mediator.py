@@ -49,7 +49,7 @@ from mediation.delivery.links import Links
 from mediation.delivery.retired import Retired
 from mediation.delivery.sender import link_report
 from mediation.delivery.tracker import Outgoing, Tracker
-from mediation.runtime import clock, keys, log, sockets, tls
+from mediation.runtime import clock, identity, keys, log, sockets, tls
 from mediation.runtime import vault as vaults
 from mediation.runtime.config import Site
 from mediation.runtime.remembered import Remembered, trust_report
@@ -70,6 +70,7 @@ class Mediator:
         """Reads everything that a confined process could not. Raises ConfigurationError."""
         self._site = site
         self._log = log.get("mediator")
+        self._identity = identity.Identity(site).report()
         self._wake = trio.Event()
         self._vault = vaults.unlock(site)
         self._planned_ns = 0  # when `_keep_time` looks again of its own accord
@@ -350,6 +351,7 @@ class Mediator:
             "roster": trust_report(self.table, self._remembered),
             "calls": self.tracker.calls,
             "clock_ahead_ns": self.authority_clock.ahead_ns(),
+            "identity": self._identity,
             "x1_malformed": self._x1.malformed,
             "stops_not_saved": self.retired.failures,
             "suspensions_not_saved": self.suspended.unrecorded,
