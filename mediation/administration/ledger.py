@@ -73,8 +73,9 @@ class Ledger:
         `box` is the vault's for records. `least` is the head that the store remembers, `known` what each witness last
         cosigned: the ledger must contain them. Raises LedgerError naming the first bad entry.
         """
-        self.folder, self._box, self._files, self._signer = folder, box, Folder(folder, box), signer
-        report = verify.examine(self._files, signer.verifier, on_record=on_record, recent=verify.RECENT, newest=newest)
+        self._box: Sealer | None = box
+        self.folder, self.files, self._signer = folder, Folder(folder, box), signer
+        report = verify.examine(self.files, signer.verifier, on_record=on_record, recent=verify.RECENT, newest=newest)
         for problem in report.problems:
             if not problem.what.endswith((bundles.UNCOVERED, verify.BEHIND)):
                 raise LedgerError(f"entry {problem.index}: {problem.what}")
@@ -117,11 +118,10 @@ class Ledger:
         if (folder / CHECKPOINT).exists():
             raise LedgerError("there is a ledger already")
         self = cls.__new__(cls)
-        self.folder, self._box, self._files, self._signer = folder, box, Folder(folder, box), signer
-        self._clean = True
-        self._tree = merkle.Tree(load=lambda n: self._files.read(tiles.tile(0, n)) or b"")
+        self.folder, self._box, self.files, self._signer = folder, box, Folder(folder, box), signer
+        self._tree = merkle.Tree(load=lambda n: self.files.read(tiles.tile(0, n)) or b"")
         self.checkpoint, self.interrupted, self.deferred = "", False, ()
-        self._run, self._last_entry = None, -1
+        self._run, self._last_entry, self._clean = None, -1, True
         self._read_published()
         self.append(records)
         return self
@@ -248,7 +248,7 @@ class Ledger:
         try:
             for n, gone in sorted(by_bundle.items()):
                 path = self.folder / tiles.records(n)
-                octets = self._files.read(tiles.records(n)) or b""
+                octets = self.files.read(tiles.records(n)) or b""
                 lines = [msgspec.json.decode(line, type=Line) for line in octets.splitlines()]
                 if gone - {line.index for line in lines if not line.seed}:
                     raise LocalProtocolError("ledger: there is no such record")
@@ -329,7 +329,7 @@ class Ledger:
         start = first // WIDTH * WIDTH
         old = b""
         if first > start:
-            old = self._files.read(tiles.tile("entries", start // WIDTH, first - start)) or b""
+            old = self.files.read(tiles.tile("entries", start // WIDTH, first - start)) or b""
             if len(old) != (first - start) * tiles.ENTRY_OCTETS:
                 raise LedgerError(f"entry {start}: a tile of level entries is missing or cut short")
         length = merkle.HASH_OCTETS.to_bytes(2, "big")
@@ -360,7 +360,7 @@ class Ledger:
     def _begin_again(self) -> None:
         """After a failed append: what the disk has is what there is, less the tail that no checkpoint covers."""
         if (self.folder / CHECKPOINT).exists():
-            self._take(verify.examine(self._files, self.verifier, recent=verify.RECENT, newest=verify.NEWEST))
+            self._take(verify.examine(self.files, self.verifier, recent=verify.RECENT, newest=verify.NEWEST))
         self._cut_tail()
 
     def _cut_tail(self) -> None:
@@ -369,7 +369,7 @@ class Ledger:
         last, width = divmod(size, WIDTH)
         path = folder / tiles.records(last)
         if path.exists():
-            kept = _before(size, self._files.read(tiles.records(last)) or b"")
+            kept = _before(size, self.files.read(tiles.records(last)) or b"")
             durable.replace(path, b"".join(tiles.sealed(line, self._box) for line in kept))
         for later in (folder / "records").rglob("*.jsonl"):
             if tiles.place(later.relative_to(folder / "records").as_posix())[0] > last:
