@@ -65,7 +65,8 @@ class Orders(Register):
             seen, history = recovery.Seen(), History()
             signer = read_ledger_key(site.path / "administrator" / LEDGER_KEY)
             least = self._store.head(signer.verifier.name)
-            self.ledger = Ledger(site.ledger_dir, signer, least=least, on_record=seen.followed_by(history.read))
+            box = vault.unlock(site).box("records")
+            self.ledger = Ledger(site.ledger_dir, signer, box, least=least, on_record=seen.followed_by(history.read))
             if read_verifier(site.keys_dir).public != signer.verifier.public:
                 raise ConfigurationError("keys/ledger.pub is not the key of this site's ledger")  # noqa: TRY301
             roster.recover(site, seen.changes)

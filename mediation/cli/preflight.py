@@ -19,7 +19,8 @@ import click
 from cryptography import x509
 
 from mediation.access import interface, socket_filter
-from mediation.administration import tiles, verify
+from mediation.administration import verify
+from mediation.administration.keys import ledger_files
 from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError, MediationError
 from mediation.core.roster import FOUNDERS
@@ -45,7 +46,7 @@ def _roster(site: config.Site) -> str:
 
 def _ledger(site: config.Site) -> str:
     report = verify.examine(
-        tiles.Folder(site.ledger_dir), keys.read_verifier(site.keys_dir), recent=verify.RECENT
+        ledger_files(site), keys.read_verifier(site.keys_dir), recent=verify.RECENT
     )  # fmt: skip
     report.raise_first()
     policy = keys.read_policy(site)

@@ -49,7 +49,7 @@ from mediation.delivery.links import Links
 from mediation.delivery.retired import Retired
 from mediation.delivery.sender import link_report
 from mediation.delivery.tracker import Outgoing, Tracker
-from mediation.runtime import clock, identity, keys, log, sockets, tls
+from mediation.runtime import clock, identity, keys, log, network, sockets, tls
 from mediation.runtime import vault as vaults
 from mediation.runtime.config import Site
 from mediation.runtime.remembered import Remembered, trust_report
@@ -84,6 +84,9 @@ class Mediator:
             site.run_dir, X1_SOCKET, owner=(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
         )
         self._x1 = X1Server(listener, self.handle, self._log)
+        network.keep_to(site.delivery.interface)
+        for point in site.interception_points if site.delivery.interface else ():
+            network.check(f"interception_point {point.name}", site.delivery.interface, point.listen)
         self.points = InterceptionPoints(site.interception_points, folder, self._drained, self._content)
         run_dir, spool_dir = self._confine()
         try:

@@ -123,9 +123,7 @@ def test_tcpdump_is_seen_by_the_filter_that_it_set(world: World) -> None:
 def test_a_copy_of_traffic_is_seen(world: World, commands: list[str], what: What, detail: str) -> None:
     world.veth("one", "two")
     for command in commands:
-        ended = subprocess.run(
-            world.words(*command.split()), capture_output=True, text=True, check=False, timeout=30
-        )
+        ended = subprocess.run(world.words(*command.split()), capture_output=True, text=True, check=False, timeout=30)
         if ended.returncode:
             pytest.skip(f"this kernel has no such thing: {command}: {ended.stderr.strip()[:200]}")
     sights, _ = look(world)

@@ -51,7 +51,7 @@ def test_a_phantom_tap_is_found_certified_and_reported_within_the_minute(world: 
 
 def test_the_reconciler_has_neither_root_nor_the_ledger_nor_a_packet_socket(world: World) -> None:
     with running(world, "CASE-A") as site:
-        status = open(f"/proc/{site.pid('reconciler')}/status").read()  # noqa: SIM115, PTH123
+        status = open(f"/proc/{site.pid('reconciler')}/status").read()  # noqa: SIM115
         facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         assert set(facts["Uid"].split()) == {"65534"}
         assert int(facts["CapEff"], 16) == 1 << 12 | 1 << 21 | 1 << 19 | 1 << 2  # NET_ADMIN and what the settings add
