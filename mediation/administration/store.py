@@ -312,6 +312,14 @@ class Store:
                 extensions=extensions, call_back=call_back, emergency=call_back is not None,
             )  # fmt: skip
 
+    def remove(self, xid: str) -> None:
+        """Every row of an order; done again it changes nothing. Its key is destroyed before: what the file system keeps
+        of the rows opens for nobody."""
+        for (carrier,) in list(self._db.execute("SELECT carrier_sha256 FROM orders WHERE xid = ?", (xid,))):
+            for table in ("commands", "revocations", "extensions", "call_backs", "orders"):
+                self._db.execute(f"DELETE FROM {table} WHERE carrier_sha256 = ?", (carrier,))  # noqa: S608 - our names
+            self.forget_key(carrier)
+
     def forget_key(self, carrier_sha256: str) -> None:
         """The order's key is destroyed: nothing more is sealed or opened under it here."""
         self._keys.pop(carrier_sha256, None)
