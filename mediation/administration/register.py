@@ -1,5 +1,5 @@
-"""The orders of a site as they are held in memory, and what is asked of each: whether its task should be armed, by which
-of its acts, and with which proofs.
+"""The orders of a site as they are held in memory, and what is asked of each: should its task be armed, by which of its
+acts, and with which proofs.
 
 Answers for nothing that changes an order on disk or in the ledger (`orders` does). The functions are shown only acts
 that a quorum of the witnesses has seen (design rule 7), but for what narrows. Times: `now_ns`, UTC nanoseconds.

@@ -127,7 +127,7 @@ class RealSite:
         settings = self.path / "config.toml"
         text = settings.read_text().replace("accept_undisciplined = false", "accept_undisciplined = true")
         settings.write_text(
-            f'{text}\n[ledger]\ntick_ms = 200\n\n[[iap]]\nname = "SWITCH-1"\ninterface = "{SPAN}"\n'
+            f'{text}\n[contact]\ntelephone = "+1 202 555 0100"\nmail = "li@carrier.example"\n\n[ledger]\ntick_ms = 200\n\n[[iap]]\nname = "SWITCH-1"\ninterface = "{SPAN}"\n'
             f'namespace = "{self.tapped}"\nside = "access"\n'
         )
 
@@ -218,10 +218,15 @@ class RealSite:
         files = [*sorted((self.path / "log").glob("*")), *sorted(self.folder.glob("*.errors"))]
         return "\n".join(f"{file.name}: {file.read_text()[-1500:]}" for file in files)
 
+    def adopt_plan(self) -> None:
+        """The policies of 47 CFR 1.20003 drawn from the live settings; the senior officer puts them in force."""
+        draft = self.file("plan.json")
+        self.at_site("plan", "draft", "--out", draft)
+        self.at_site("plan", "adopt", draft, *self.key("edda"))
+
     def file_order(self, case: str, subject: str, pin: str) -> None:
         """From the court's paper to the two tokens, filed: three commands of two persons, one of the site."""
         paper = self.file(f"{case}.pdf", b"%PDF the court's order")
-        rules = self.file("policies.pdf", b"%PDF policies and procedures")
         draft, legal, carrier = (self.file(f"{case}.{name}") for name in ("draft", "legal", "carrier"))
         self.at_site(
             "order", "draft", "--case", case, "--target", subject, "--authority", "pen-register", "--agency", "FBI-NY",
@@ -230,7 +235,7 @@ class RealSite:
             "--out", draft,
         )  # fmt: skip
         self.do("order", "sign", "legal", draft, *self.key("lena"), "--out", legal)
-        self.do("order", "sign", "carrier", legal, *self.key("carl"), "--policy", rules, "--out", carrier)
+        self.do("order", "sign", "carrier", legal, *self.key("carl"), "--policy", self.file("plan.json"), "--out", carrier)
         assert self.at_site("order", "submit", "--legal", legal, "--carrier", carrier).strip() == case
 
     def act(self, act: str, case: str) -> None:

@@ -100,6 +100,7 @@ def test_from_nothing_to_an_armed_order_and_on(site: RealSite) -> None:
     assert "FAILED" not in said and "cosigned by w1a, w1b, w2a, w2b" in said and "opened by passphrase" in said
     site.collect()
     site.run()
+    site.adopt_plan()
 
     # The order: two persons sign, a third acts, the witnesses see it, then and only then it is armed.
     site.file_order("CASE-1", f"tel:{ALICE[0]}", pin)
