@@ -328,7 +328,8 @@ class Orders(Register):
                 self._store.set_state(order.carrier_sha256, order.state)
             self._hold(order)
         self.counters["orders_held"] = len(self.held)
-        if self.ledger.size > known or self.ledger.interrupted:
+        # Padding is made between two acts, and nothing in the store goes with it.
+        if seen.size > known or self.ledger.interrupted:
             self._books.enter([entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)])
         self._store.set_head(self.ledger.head)
         self._books.show(now_ns // 1000)

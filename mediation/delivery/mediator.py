@@ -58,6 +58,7 @@ from mediation.runtime.systemd import Notifier
 from mediation.runtime.x1_server import X1Server
 
 X1_SOCKET: Final = "mediator.x1"
+CERTIFICATE, KEY, AUTHORITIES = "client.pem", "client.key", "agency-ca.pem"  # below delivery/
 CLOCK_FILE, RETIRED_FILE, SUSPENDED_FILE = "mediator.clock", "mediator.stopped", "mediator.suspended"
 TICK_S: Final = 1.0  # clock saved, stops saved that a full disk refused, garbage collected
 GRAIN_S: Final = 0.2  # the longest that the end of a window can be noticed late when the clock is set forward
@@ -75,9 +76,7 @@ class Mediator:
         self._vault = vaults.unlock(site)
         self._planned_ns = 0  # when `_keep_time` looks again of its own accord
         folder = site.delivery_dir
-        context = tls.context(
-            ssl.Purpose.SERVER_AUTH, folder / "client.pem", folder / "client.key", folder / "agency-ca.pem"
-        )
+        context = tls.context(ssl.Purpose.SERVER_AUTH, folder / CERTIFICATE, folder / KEY, folder / AUTHORITIES)
         trust = keys.load_trust(site)
         owner = os.stat(site.path)  # the administrator's user
         listener = sockets.listen(
