@@ -20,7 +20,7 @@ import trio
 from mediation.access import calls
 from mediation.cli.function import function_command
 from mediation.core.errors import ConfigurationError
-from mediation.runtime import config, vault
+from mediation.runtime import config, forgetting, vault
 
 START_LIMIT_S = 30.0  # a function that is not ready by then has failed
 STOP_LIMIT_S = 5.0  # after SIGTERM; then SIGKILL
@@ -53,6 +53,7 @@ class Parent:
         kept = []
         if name == "iap":
             environment[calls.FD] = str(self._calls)
+            environment |= forgetting.ENVIRONMENT
             kept.append(self._calls)
         try:
             with (self._site.log_dir / f"{name}.log").open("ab") as log_file:

@@ -49,6 +49,7 @@ class X1Server:
                         if isinstance(answer, x1.Refused):
                             self._log.warning("task_refused", check=answer.check)
                         await stream.send_all(x1.encode(answer))
+                    octets = line = b""  # no order's text waits here for the next one
             except RemoteProtocolError as error:
                 self.malformed += 1
                 self._log.warning("x1_malformed", reason=str(error))
