@@ -280,6 +280,16 @@ class Store:
             if carrier in carriers and carrier in self._keys
         ]
 
+    @property
+    def pending(self) -> bool:
+        """Whether anything stands here that the ledger may not have."""
+        tables = {"orders": "filed", "commands": "ledger_index", "extensions": "ledger_index", "call_backs": "ledger_index"}
+        return any(
+            found
+            for table, column in tables.items()
+            for (found,) in self._db.execute(f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} = ?)", (PENDING,))  # noqa: S608
+        )
+
     def orders(self) -> Iterator[Stored]:
         """All orders in the order of their filing, with their commands.
 
@@ -292,6 +302,11 @@ class Store:
         ):
             commands.setdefault(carrier, []).append((rest[0], rest[1], rest[2], rest[3], rest[4]))
         self.destroyed = 0
+        more = {
+            carrier
+            for table in ("extensions", "call_backs")
+            for (carrier,) in self._db.execute(f"SELECT carrier_sha256 FROM {table}")  # noqa: S608
+        }
         for carrier, legal_sha256, xid, case, legal, text, not_before, not_after, state, filed in self._db.execute(
             "SELECT carrier_sha256, legal_sha256, xid, case_id, legal, carrier, not_before_s, not_after_s, state, filed"
             " FROM orders ORDER BY filed"
@@ -301,7 +316,7 @@ class Store:
             except KeyDestroyedError:
                 self.destroyed += 1
                 continue
-            extensions, call_back = self._beside(carrier)
+            extensions, call_back = self._beside(carrier) if carrier in more else ([], None)
             yield Stored(
                 carrier_sha256=carrier, legal_sha256=legal_sha256, xid=xid, case=self._open(carrier, "case", case),
                 legal=self._open(carrier, "legal", legal), carrier=self._open(carrier, "carrier", text),
