@@ -34,6 +34,10 @@ class Books:
         self.heads: Heads | None = None  # once they are open
         self._owed: list[tuple[str, Callable[[Entered], None] | None]] = []
         self._refusals = Limit(now_ns)
+        self.watch: Callable[[Entered, entry.Record], None] = lambda _, __: None  # told of each entry that was made
+
+    def count(self, name: str) -> None:
+        self._counters[name] += 1
 
     def show(self, now_us: int) -> None:
         """On a lab site, has what was appended witnessed at once."""
@@ -69,6 +73,9 @@ class Books:
         for (_, tell), place in zip(owed, entered, strict=False):
             if tell is not None:
                 tell(place)
+            self.watch(place, entry.decode(place.record))
+        for record, place in zip(records, entered[len(owed) :], strict=True):
+            self.watch(place, record)
         if records:
             self.show(records[-1].time_us)
         return entered[len(owed) :]

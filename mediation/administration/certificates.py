@@ -13,15 +13,14 @@ forgotten, for nobody was told. Blocking. Trust in the file: none; a changed one
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import apsw
 import msgspec
 
-from mediation.administration.books import Books
-from mediation.administration.history import Drafted, History
-from mediation.administration.store import Stored
+from mediation.administration.history import Drafted
+from mediation.administration.keeping import Keeping
 from mediation.core import certificate, entry, jws
 from mediation.core.alarm import Alarm
 from mediation.core.authorization import NS
@@ -30,15 +29,14 @@ from mediation.core.certificate import DUE_S, OVERDUE_S, UNAUTHORIZED, Certifica
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.sealing import SealError
-from mediation.core.trust import Trust
 from mediation.runtime import log
 from mediation.runtime.order_keys import KeyDestroyedError
-from mediation.runtime.vault import Vault
 
 FILE = Path("administrator") / "certificates.sqlite"
 APPLICATION_ID = 0x6D636572
 VERSION = 1
 US = 1_000_000
+STAMPED_AT_ONCE = 16
 PREFIX = 16  # digits of a document's SHA-256 in an alarm
 
 SCHEMA = """
@@ -73,23 +71,19 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Certificates:
-    """Of one site. `order` gives the stored order of an XID; `trust` who holds which role now."""
+    """Of one site."""
 
-    def __init__(
-        self, folder: Path, vault: Vault, history: History, books: Books, site: str,
-        order: Callable[[str], Stored | None], trust: Callable[[], Trust],
-    ) -> None:  # fmt: skip
+    def __init__(self, keeping: Keeping) -> None:
         """Raises ConfigurationError."""
-        self._vault, self._history, self._books, self._site = vault, history, books, site
-        self._order, self._trust = order, trust
+        self._vault, self._history, self._books = keeping.vault, keeping.history, keeping.books
+        self._site, self._order, self._trust = keeping.origin, keeping.order, keeping.trust
         self._rows: dict[str, Row] = {}
         self._of: dict[str, list[str]] = {}
-        self._db = _open(folder / FILE)
+        self._db = _open(keeping.site.path / FILE)
         for sha256, owner, number, replaces, signature in self._db.execute(
             "SELECT sha256, owner, number, replaces, length(signature) FROM certificates ORDER BY owner, number"
         ):
             self._keep(Row(sha256=sha256, owner=owner, number=number, replaces=replaces, signed=bool(signature)))
-        self._missing: list[str] = []
 
     def close(self) -> None:
         self._db.close()
@@ -192,9 +186,9 @@ class Certificates:
         order = self._order(xid)
         if not rows or order is None:
             return  # not enabled yet: the certification itself will have all extensions
-        newest = certificate.decode(self._text(rows[-1])[0])
-        first, known = newest, len(newest.papers) - 1
-        previous = rows[-1].sha256
+        documents = [(certificate.decode(self._text(row)[0]), row.sha256) for row in rows]
+        first, previous = max(reversed(documents), key=lambda pair: len(pair[0].papers))  # the last of the longest
+        known = len(first.papers) - 1
         papers: tuple[Paper, ...] = tuple(paper for paper, _ in self._history.lives[xid].papers)
         for count in range(known + 1, len(papers) + 1):
             document = certificate.amend(first, order.legal, papers[:count], previous)
@@ -253,6 +247,18 @@ class Certificates:
 
     def unsigned(self) -> list[Row]:
         return [row for row in self._rows.values() if not row.signed and not self._replaced(row.sha256)]
+
+    def unstamped(self) -> list[str]:
+        """Signatures that no time stamp is entered for, STAMPED_AT_ONCE at most."""
+        found = []
+        for row in self._rows.values():
+            drafted = self._history.drafted.get(row.sha256)
+            signed = drafted.signed if drafted is not None else None
+            if signed is not None and signed.signature_sha256 not in self._history.stamps:
+                found.append(self._text(row)[1])
+            if len(found) >= STAMPED_AT_ONCE:
+                break
+        return found
 
     def lag_s(self, row: Row, now_ns: int) -> int:
         """How long ago what it certifies began: the enabling, or an extension."""

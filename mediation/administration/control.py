@@ -20,9 +20,9 @@ from mediation.administration.asking import Told
 from mediation.administration.gate import UNKNOWN_UID, Caller
 from mediation.administration.heads import open_witnesses
 from mediation.administration.inquiries import Inquiries, Prepared
+from mediation.administration.lock import lock
 from mediation.administration.orders import Orders
-from mediation.administration.stamps import open_stamps
-from mediation.administration.store import lock
+from mediation.administration.stamps import Stamps, open_stamps
 from mediation.administration.tasking import Tasking
 from mediation.core import control, entry, x1
 from mediation.core.authorization import NS
@@ -40,6 +40,7 @@ TICK_S = 1.0  # the longest sleep: a wall clock that was set forward is noticed 
 ARM_LIMIT_S = 10.0  # how long a command waits for the functions' answers
 READY_LIMIT_S = 10.0  # how long the start waits for functions that are away
 LOCK_LIMIT_S = 5.0
+STAMP_EVERY_S = 60.0  # signed certifications that have no time stamp yet are looked for so often
 RECEIVE_OCTETS = 65_536
 MAX_COMMANDS_AT_ONCE = 32
 
@@ -57,6 +58,7 @@ async def serve(site: Site, notifier: Notifier | None = None) -> None:
         clock = open_clock(site)
         orders = Orders(site, clock.now_ns(), told=await remembered(site, clock.now_ns()))
         try:
+            orders.records.plans.check_retention()
             await Administrator(site, orders, clock).run(notifier)
         finally:
             orders.close()
@@ -117,6 +119,7 @@ class Administrator:
                 if self._stamps is not None:
                     self._stamps.counters = self._orders.counters
                     nursery.start_soon(self._stamps.run, self._latest, self._orders.note, self._clock.now_ns)
+                    nursery.start_soon(self._stamp_certifications, self._stamps)
                 nursery.start_soon(trio.serve_listeners, self._serve, [listener])
                 await self._armed(READY_LIMIT_S)
                 if notifier is not None:
@@ -152,6 +155,19 @@ class Administrator:
             self._due = trio.Event()
             with trio.move_on_after(max(wait_s, 0.0)):
                 await self._due.wait()
+
+    async def _stamp_certifications(self, stamps: Stamps) -> None:
+        """For ever: has each signed certification stamped (RFC 3161); an authority that is away is asked again."""
+        while True:
+            for signature in self._orders.records.certificates.unstamped():
+                try:
+                    done = await stamps.stamp_document(signature.encode(), self._clock.now_ns() // NS)
+                except OSError as error:
+                    self._orders.counters["stamps_not_written"] += 1
+                    logger.error("alarm_stamp_not_written", error=error.strerror)  # noqa: TRY400
+                    break
+                self._orders.note(*(each.record for each in done if each.record is not None), stop=True)
+            await trio.sleep(STAMP_EVERY_S)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """One command's connection."""

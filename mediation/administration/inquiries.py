@@ -27,6 +27,8 @@ from mediation.core.control import (
     Answer,
     CaseList,
     Cases,
+    CertificateList,
+    Certificates,
     CommitSeed,
     Done,
     Export,
@@ -107,6 +109,8 @@ class Inquiries:
                     raise AuthorizationError(Check.CASE_IDENTITY)
                 self._enter(opened, "show", case, now_ns)
                 return self._cases(opened, case, now_ns)
+            case Certificates() as wanted:
+                return self._certificates(opened, wanted, now_ns)
             case Export():
                 return self._export(opened, opened.inquiry, now_ns)
             case CommitSeed(seed_sha256=seed):
@@ -151,6 +155,19 @@ class Inquiries:
         if opened.role in EVERY_CASE:
             views += self._honey.views(now_ns // NS, case)
         return CaseList(cases=tuple(views))
+
+    def _certificates(self, opened: Opened, wanted: Certificates, now_ns: int) -> CertificateList:
+        """Those of a case, to whom it is theirs to see; of another they are answered as of one that does not exist. The
+        senior officer answers for all of them; what was found without an order is no one's but the officers'."""
+        if not CASE_IDENTITY.fullmatch(wanted.case):
+            raise AuthorizationError(Check.CASE_IDENTITY)
+        senior = self._orders.trust.senior_officer(now_ns // NS)
+        every = opened.role in EVERY_CASE or (senior is not None and senior.person == opened.person)
+        found = self._orders.of_case(wanted.case)
+        self._enter(opened, "certificate", wanted.case, now_ns)
+        if not every and not (found and all(self._may_see(opened, order) for order in found)):
+            return CertificateList(certificates=())
+        return self._orders.records.read(wanted, opened, now_ns)
 
     def _may_see(self, opened: Opened, order: Stored) -> bool:
         """Officers and auditors see all orders, the others those whose token this person's keys signed."""

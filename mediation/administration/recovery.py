@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from mediation.administration import tiles
+from mediation.administration import tiles, verify
 from mediation.administration.ledger import Entered
 from mediation.administration.store import PENDING, Store, Stored
 from mediation.core import entry, jws
@@ -35,6 +35,15 @@ class Seen(msgspec.Struct):
     founding: str = ""  # SHA-256 of the roster's first line, on a lab site
     changes: dict[int, str] = {}  # SHA-256 of the roster's lines by number
     requests: dict[str, int] = {}  # signed requests that were accepted, each with its second: none is accepted twice
+
+    def followed_by(self, other: verify.OnRecord) -> verify.OnRecord:
+        """One reading of the ledger for two."""
+
+        def both(line: tiles.Line, record: entry.Record) -> None:
+            self.read(line, record)
+            other(line, record)
+
+        return both
 
     def read(self, line: tiles.Line, record: entry.Record) -> None:
         match record:
@@ -61,6 +70,8 @@ class Seen(msgspec.Struct):
                 self.revoked.add(record.token_sha256)
             case entry.Expired():
                 self.ended.setdefault(record.carrier_sha256, State.EXPIRED)
+            case entry.Sealed():
+                self.ended[record.carrier_sha256] = State.SEALED
             case entry.SiteMade():
                 self.founding = record.founding
             case entry.RosterChanged():

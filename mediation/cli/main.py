@@ -21,6 +21,8 @@ COMMANDS = {
     "roster": "mediation.cli.roster:group",
     "order": "mediation.cli.order:group",
     "case": "mediation.cli.case:group",
+    "certificate": "mediation.cli.certificate:command",
+    "plan": "mediation.cli.plan:group",
     "ledger": "mediation.cli.ledger:group",
     "witness": "mediation.cli.witness:group",
     "vault": "mediation.cli.vault:group",

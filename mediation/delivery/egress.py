@@ -81,7 +81,7 @@ def places(task: Task) -> frozenset[Place]:
 class Filter:
     """The kernel's table. Blocking calls of some 10 ms, made when a destination comes or goes, not for each order."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, spool_owner: int) -> None:
         """Makes the table or takes it over. Raises ConfigurationError."""
         nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
         if nft is None:
@@ -92,8 +92,10 @@ class Filter:
             uid = pwd.getpwnam(site.delivery.user).pw_uid
         except KeyError:
             raise ConfigurationError(f"delivery.user: no user {site.delivery.user}") from None
-        if (owner := site.spool_dir.stat().st_uid) not in (uid, os.geteuid(), site.path.stat().st_uid):
-            raise ConfigurationError(f"delivery.user: the mediator runs as uid {owner}, not as {site.delivery.user}")
+        if spool_owner != uid:
+            raise ConfigurationError(
+                f"delivery.user: the mediator runs as uid {spool_owner}, not as {site.delivery.user}"
+            )
         found = self._elements()
         points = "".join(
             f"    {'ip6' if ':' in point.listen else 'ip'} saddr {ipaddress.ip_address(point.listen)}"
@@ -180,8 +182,9 @@ class Egress:
         )
         self._high_water = clock.HighWater(site.run_dir / CLOCK_FILE)
         self._clock = clock.AuthorityClock(self._high_water)
+        spool_owner = _spool_owner(site)
         confine.become(site.egress.user, keeping=confine.CAP_NET_ADMIN)
-        self.filter = Filter(site)
+        self.filter = Filter(site, spool_owner)
         self.table = x1.TaskTable(trust, self._changed, kept=_kept)
         self._x1 = X1Server(listener, self._handle, self._log)
         self._said = self.filter.refused()
@@ -244,6 +247,18 @@ class Egress:
             "alarms": self.alarms,
             "x1_malformed": self._x1.malformed,
         }
+
+
+def _spool_owner(site: Site) -> int:
+    """Whom the mediator runs as, by its spool. Before its first start that is root's or the site owner's: then whom the
+    configuration names. Asked before this process gives up the right to look. Raises ConfigurationError."""
+    owner = site.spool_dir.stat().st_uid
+    if owner not in (os.geteuid(), site.path.stat().st_uid):
+        return owner
+    try:
+        return pwd.getpwnam(site.delivery.user).pw_uid
+    except KeyError:
+        raise ConfigurationError(f"delivery.user: no user {site.delivery.user}") from None
 
 
 def _kept(task: Task) -> Task:

@@ -161,6 +161,21 @@ class Terms(_Section, frozen=True, kw_only=True):
         )
 
 
+class Retention(_Section, frozen=True, kw_only=True):
+    """How long records are kept after an order has ended and is certified (47 CFR 1.20004(b)). The number must be that
+    of the plan in force (`mediation plan`), or nothing runs."""
+
+    days: Annotated[int, Meta(ge=30, le=36_500)] = 365
+    automatic: bool = True  # false: two persons have each order's records destroyed (mediation order destroy)
+
+
+class Contact(_Section, frozen=True, kw_only=True):
+    """How law enforcement reaches the senior officer seven days a week, 24 hours a day (47 CFR 1.20003(b)(4)(ii))."""
+
+    telephone: Annotated[str, Meta(max_length=64)] = ""
+    mail: Annotated[str, Meta(max_length=128)] = ""
+
+
 class Lab(_Section, frozen=True, kw_only=True):
     """Only on a lab site: where the reference collection function listens."""
 
@@ -182,6 +197,8 @@ class _File(_Section, frozen=True, kw_only=True):
     egress: Egress = Egress()
     terms: Terms = Terms()
     ledger: Ledger = Ledger()
+    retention: Retention = Retention()
+    contact: Contact = Contact()
     lab_agency: Lab = Lab()
 
 
@@ -201,6 +218,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     egress: Egress = Egress()
     terms: Terms = Terms()
     ledger: Ledger = Ledger()
+    retention: Retention = Retention()
+    contact: Contact = Contact()
     lab_agency: Lab
 
     @property
@@ -267,7 +286,8 @@ def load(path: Path | str) -> Site:
     return Site(
         path=root, name=file.name, lab=file.lab, dial_plan=file.dial_plan, iaps=file.iap, heps=file.hep,
         interception_points=file.interception_point, clock=file.clock, access=file.access,
-        delivery=file.delivery, egress=file.egress, terms=file.terms, ledger=file.ledger, lab_agency=file.lab_agency,
+        delivery=file.delivery, egress=file.egress, terms=file.terms, ledger=file.ledger, retention=file.retention,
+        contact=file.contact, lab_agency=file.lab_agency,
     )  # fmt: skip
 
 
