@@ -1,13 +1,10 @@
 """The certifications of a site: drafted when a tap is armed, kept sealed, signed by the person who oversees.
 
-Answers for one certification for each interception (47 CFR 1.20004(a)) without anybody asking for it, for an amendment
-at each extension (a)(4), for the alarms when one is not signed after 24 and 72 hours (a)(3), and for storing the exact
-octets and the signature under the order's own key, so that they are destroyed with it. It holds no authority, and no
-interception waits for it. `core.certificate` says who may sign and what is complete.
-
-Crash between any two steps: a draft is stored first and entered after; the next start enters what was stored and
-drafts what is missing, from the same facts and so to the same octets. A signature that was stored and not entered is
-forgotten, for nobody was told. Blocking. Trust in the file: none; a changed one does not open.
+Answers for one certification for each interception (47 CFR 1.20004(a)) without anybody asking for it, an amendment at
+each extension (a)(4), alarms when one is not signed after 24 and 72 hours (a)(3), and storing exact octets and
+signature under the order's own key, to be destroyed with it. It holds no authority, and no interception waits for it.
+`core.certificate` says who may sign and what is complete. Crash: a draft is stored first and entered after; the next
+start enters what was stored and drafts what is missing, to the same octets. Blocking. The file is not trusted.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class Register:
         if order.state not in ENDED:
             self._timetable.add(order)
 
-    def _forget(self, order: Stored) -> None:
+    def forget(self, order: Stored) -> None:
         """Its records are destroyed."""
         self._orders.pop(order.carrier_sha256, None)
         self._unwitnessed.pop(order.carrier_sha256, None)
