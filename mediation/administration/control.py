@@ -21,10 +21,10 @@ from mediation.administration.code import CodeWatch
 from mediation.administration.gate import UNKNOWN_UID, Caller
 from mediation.administration.heads import open_witnesses
 from mediation.administration.inquiries import Inquiries, Prepared
+from mediation.administration.lock import lock
 from mediation.administration.orders import Orders
 from mediation.administration.reconciling import Reconciling
 from mediation.administration.stamps import Stamps, open_stamps
-from mediation.administration.store import lock
 from mediation.administration.tasking import Tasking
 from mediation.core import control, entry, x1
 from mediation.core.authorization import NS

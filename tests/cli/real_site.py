@@ -235,7 +235,9 @@ class RealSite:
             "--out", draft,
         )  # fmt: skip
         self.do("order", "sign", "legal", draft, *self.key("lena"), "--out", legal)
-        self.do("order", "sign", "carrier", legal, *self.key("carl"), "--policy", self.file("plan.json"), "--out", carrier)
+        self.do(
+            "order", "sign", "carrier", legal, *self.key("carl"), "--policy", self.file("plan.json"), "--out", carrier
+        )
         assert self.at_site("order", "submit", "--legal", legal, "--carrier", carrier).strip() == case
 
     def act(self, act: str, case: str) -> None:
@@ -300,4 +302,3 @@ def certificate(path: Path, key: Path, name: str, *addresses: str) -> None:
 
 def flat(pairs: Iterable[tuple[str, str]]) -> list[str]:
     return [word for pair in pairs for word in pair]
-
