@@ -3,10 +3,8 @@
 Answers for one certification for each interception (47 CFR 1.20004(a)) without anybody asking for it, an amendment at
 each extension (a)(4), alarms when one is not signed after 24 and 72 hours (a)(3), and storing exact octets and
 signature under the order's own key, to be destroyed with it. It holds no authority, and no interception waits for it.
-`core.certificate` says who may sign and what is complete.
-
-Crash: a draft is stored first and entered after; the next start enters what was stored and drafts what is missing, to
-the same octets. A signature that was not entered is forgotten. Blocking. Trust in the file: none.
+`core.certificate` says who may sign and what is complete. Crash: a draft is stored first and entered after; the next
+start enters what was stored and drafts what is missing, to the same octets. Blocking. The file is not trusted.
 """
 
 from __future__ import annotations

@@ -67,6 +67,11 @@ class Register:
         """Whether an act of it waits for the witnesses."""
         return order.carrier_sha256 in self._unwitnessed and order.state not in ENDED
 
+    @property
+    def any_waiting(self) -> bool:
+        """The same, of any order."""
+        return any(order.state not in ENDED for order in self._unwitnessed.values())
+
     def request(self, order: Stored) -> TaskRequest:
         """Everything that a function needs to decide for itself, with proofs under the witnessed head."""
         shown, _ = self.standing(order)

@@ -16,7 +16,7 @@ import pytest
 import trio
 from pypdf import PdfReader
 
-from mediation.administration import documents, lab, tiles, verify
+from mediation.administration import documents, lab, verify
 from mediation.administration.certificates import Kept
 from mediation.core import certificate, entry, jws, request
 from mediation.core.case import Role
@@ -344,9 +344,8 @@ def test_by_the_commands_and_entered_as_read(tmp_path: Path) -> None:
     done = command("certificate", *at, "--sign")
     assert done.returncode == 0 and "lab-officer at" in done.stdout, done.stderr
     again = command("certificate", *at, "--sign")
-    assert (again.returncode, again.stderr) == (
-        1, f"mediation: certificate: {Check.CERTIFICATE.sentence}: nothing is unsigned\n",
-    ) or again.stderr.startswith("mediation: certificate: ")  # fmt: skip
+    assert again.returncode == 1 and again.stderr.startswith("mediation: certificate: ")
+    assert "nothing is unsigned" in again.stderr
     prints = []
     for name in ("a.pdf", "b.pdf"):
         assert command("certificate", *at, "--pdf", str(tmp_path / name)).returncode == 0
@@ -354,7 +353,7 @@ def test_by_the_commands_and_entered_as_read(tmp_path: Path) -> None:
     assert prints[0] == prints[1]
     found: list[entry.CaseRead] = []
     verify.examine(
-        tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir),
+        s.ledger_files(site), read_verifier(site.keys_dir),
         on_record=lambda _, record: found.append(record) if isinstance(record, entry.CaseRead) else None,
     )  # fmt: skip
     reads = [each for each in found if each.what == "certificate"]
