@@ -49,10 +49,16 @@ class World:
         return done.stdout
 
     @contextmanager
-    def running(self, *command: str, ready: str = "", env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    def running(
+        self, *command: str, ready: str = "", env: dict[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[str]]:
         """A program inside, from the line that says it is ready to the end of the context."""
         process = subprocess.Popen(
-            self.words(*command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
+            self.words(*command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(env or {})},
         )
         try:
             if ready:
