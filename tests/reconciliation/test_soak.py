@@ -1,5 +1,5 @@
-"""No false alarm at a busy site: restarts, order changes and signalling for a while (SEC-1); nothing outlives it: every function killed
-with taps active (SEC-3), looked at by the reconciler's own eyes.
+"""No false alarm at a busy site, through restarts, order changes and signalling (SEC-1); and nothing that outlives it:
+every function killed with taps active (SEC-3), looked at by the reconciler's own eyes.
 """
 
 from __future__ import annotations
