@@ -21,16 +21,16 @@ from mediation.administration.code import CodeWatch
 from mediation.administration.gate import UNKNOWN_UID, Caller
 from mediation.administration.heads import open_witnesses
 from mediation.administration.inquiries import Inquiries, Prepared
+from mediation.administration.lock import lock
 from mediation.administration.orders import Orders
 from mediation.administration.reconciling import Reconciling
 from mediation.administration.stamps import Stamps, open_stamps
-from mediation.administration.store import lock
 from mediation.administration.tasking import Tasking
 from mediation.core import control, entry, x1
 from mediation.core.authorization import NS
 from mediation.core.errors import ConfigurationError, MediationError, RemoteProtocolError
 from mediation.core.roster import digest
-from mediation.runtime import log, sockets
+from mediation.runtime import log, network, sockets
 from mediation.runtime.clock import AuthorityClock, HighWater
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_policy, read_verifier
@@ -56,6 +56,7 @@ def open_clock(site: Site) -> AuthorityClock:
 
 async def serve(site: Site, notifier: Notifier | None = None) -> None:
     """Runs until SIGTERM or SIGINT. Raises ConfigurationError or LedgerError when it may not start."""
+    network.keep_to(site.management.interface)
     with await _lock(site):
         clock = open_clock(site)
         orders = Orders(site, clock.now_ns(), told=await remembered(site, clock.now_ns()))

@@ -65,7 +65,7 @@ def make(
         if (form := wrapping.Lab() if is_lab else wrap) is not None:
             vault.make(site, form).wipe()
         made = entry.SiteMade(time_us=time.time_ns() // 1000, origin=origin, lab=is_lab, founding=founding, plan=plan)
-        ledger = Ledger.create(site.ledger_dir, signer, [entry.encode(made)])
+        ledger = Ledger.create(site.ledger_dir, signer, None, [entry.encode(made)])
         store = Store(site.store_path, None, create=True)
         store.set_head(ledger.head)
         store.close()

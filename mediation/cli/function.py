@@ -17,7 +17,7 @@ import click
 import trio
 
 from mediation.core.errors import ConfigurationError
-from mediation.runtime import config, denial, log, systemd
+from mediation.runtime import config, denial, forgetting, log, systemd
 from mediation.runtime.systemd import Notifier
 
 OPENER = "opener"  # a socket in run/, owned by the access function's user
@@ -68,6 +68,8 @@ def _asking() -> socket.socket:
 @click.option("--site", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 def command(name: str, site: Path) -> None:
     """Runs one function in the foreground."""
+    if name == "iap":
+        forgetting.begin_anew()
     loaded = config.load(site)
     log.configure(name)
     # Before anything of a peer, a file or an order is read; the access process has a list of its own (confine.seal).
