@@ -88,8 +88,7 @@ class Certificates:
     # --- drafting ----------------------------------------------------------------------------------------------------
 
     def recover(self, now_ns: int) -> None:
-        """After a start: enters what was stored and not entered, forgets signatures that were not, drafts what is
-        missing."""
+        """After a start: enters what was stored and not entered, forgets such signatures, drafts what is missing."""
         with self._db:
             for row in list(self._rows.values()):
                 drafted = self._history.drafted.get(row.sha256)
@@ -272,9 +271,7 @@ class Certificates:
             drafted = self._history.drafted.get(row.sha256)
             case = drafted.record.case if drafted is not None else ""
             logger.error("alarm", alarm=name.value, case=case)
-            found.append(
-                entry.Alarm(time_us=now_ns // 1000, alarm=name.value, case=case, detail=row.sha256[:PREFIX])
-            )  # fmt: skip
+            found.append(entry.Alarm(time_us=now_ns // 1000, alarm=name.value, case=case, detail=row.sha256[:PREFIX]))
         return found
 
     def report(self, now_ns: int) -> dict[str, int]:

@@ -15,20 +15,22 @@ from typing import Any
 
 import trio
 
-from mediation.administration import desk
+from mediation.administration import desk, reconciling
 from mediation.administration.asking import Told
+from mediation.administration.code import CodeWatch
 from mediation.administration.gate import UNKNOWN_UID, Caller
 from mediation.administration.heads import open_witnesses
 from mediation.administration.inquiries import Inquiries, Prepared
 from mediation.administration.lock import lock
 from mediation.administration.orders import Orders
+from mediation.administration.reconciling import Reconciling
 from mediation.administration.stamps import Stamps, open_stamps
 from mediation.administration.tasking import Tasking
 from mediation.core import control, entry, x1
 from mediation.core.authorization import NS
 from mediation.core.errors import ConfigurationError, MediationError, RemoteProtocolError
 from mediation.core.roster import digest
-from mediation.runtime import log, sockets
+from mediation.runtime import log, network, sockets
 from mediation.runtime.clock import AuthorityClock, HighWater
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_policy, read_verifier
@@ -54,6 +56,7 @@ def open_clock(site: Site) -> AuthorityClock:
 
 async def serve(site: Site, notifier: Notifier | None = None) -> None:
     """Runs until SIGTERM or SIGINT. Raises ConfigurationError or LedgerError when it may not start."""
+    network.keep_to(site.management.interface)
     with await _lock(site):
         clock = open_clock(site)
         orders = Orders(site, clock.now_ns(), told=await remembered(site, clock.now_ns()))
@@ -97,6 +100,10 @@ class Administrator:
         self._inquiries = Inquiries(orders, clock.now_ns())
         self._tasking = Tasking(orders, site.run_dir, clock.now_ns)
         self._stamps = open_stamps(site)
+        self._code = CodeWatch(site, orders, clock.now_ns)
+        self._reconciling: Reconciling | None = None
+        if site.reconciles:
+            self._reconciling = Reconciling(site, orders, self._tasking, clock.now_ns)
         self._limit = trio.CapacityLimiter(MAX_COMMANDS_AT_ONCE)
         self._due = trio.Event()
 
@@ -104,6 +111,7 @@ class Administrator:
         held = self._orders.trust.roster
         rings = {"roster": held.head, "founding": digest(held.lines[0]) if held.lines else ""}
         self._orders.note(entry.KeysLoaded(time_us=self._clock.now_ns() // 1000, rings=rings))
+        self._code.started()
         logger.info("administrator_started", ledger_size=self._orders.ledger.size, **self._orders.counters)
         if self._orders.held:
             logger.error("orders_held", count=len(self._orders.held), why="the store is older than the ledger")
@@ -114,6 +122,9 @@ class Administrator:
                 for function in self._tasking.functions:
                     nursery.start_soon(function.run)
                 nursery.start_soon(self._keep_time)
+                nursery.start_soon(self._code.run)
+                if self._reconciling is not None:
+                    nursery.start_soon(self._reconciling.run, reconciling.listen(self._site))
                 nursery.start_soon(self._orders.heads.run, self._clock.now_ns)
                 nursery.start_soon(self._orders.heads.look_at_old_padding, self._clock.now_ns)
                 if self._stamps is not None:

@@ -14,9 +14,10 @@ from typing import assert_never
 
 import msgspec
 
-from mediation.administration import desk, export, tiles, verify
+from mediation.administration import desk, export, incidents, verify
 from mediation.administration.gate import Caller, Gate
 from mediation.administration.honey import ALARM, Honey
+from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import Entered
 from mediation.administration.orders import Orders
 from mediation.administration.store import Stored
@@ -33,6 +34,8 @@ from mediation.core.control import (
     Done,
     Export,
     Failed,
+    Incidents,
+    Papers,
     Plant,
     Prove,
     Proved,
@@ -129,6 +132,9 @@ class Inquiries:
                 self._enter(opened, "honey", "", now_ns)
                 self._honey.plant(plant, secrets.token_hex(32), lab=self._orders.site.lab)
                 return Done()
+            case Incidents(incident=incident):
+                self._enter(opened, "incident", "", now_ns)
+                return Papers(papers=tuple(incidents.Incidents(self._orders).read(incident)))
             case Prove(index=index):
                 return self._prove(opened, index, now_ns)
         assert_never(opened.inquiry)
@@ -143,7 +149,7 @@ class Inquiries:
     def _prove(self, opened: Opened, index: int, now_ns: int) -> Answer:
         """The proof of one record from the tree in memory; only the file that holds the record is read."""
         ledger = self._orders.ledger
-        found = verify.line(tiles.Folder(self._orders.site.ledger_dir), index, ledger.size)
+        found = verify.line(ledger_files(self._orders.site), index, ledger.size)
         record = entry.decode(found.record)
         self._enter(opened, "ledger", getattr(record, "case", ""), now_ns)
         return Proved(proof=ledger.proof(Entered(index=index, record=found.record, salt=found.salt)))

@@ -8,7 +8,9 @@ by each function.
 Crash between any two steps: texts are stored first (pending), then entered, then confirmed. At the start, what the
 ledger has is completed from the ledger's own record; what it has not is forgotten, for nobody was told. Stops are
 taken from the ledger whatever the store says. An order of which the ledger knows an act that the store has not is
-held back: its store was replaced by an older one. Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
+held back: its store was replaced by an older one.
+
+Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
 """
 
 from __future__ import annotations
@@ -56,13 +58,15 @@ class Orders(Register):
         self.followed: Callable[[], None] = lambda: None  # there is a newly witnessed head
         self.roster_changed: Callable[[], None] = lambda: None
         self.revoked: Callable[[str], None] = lambda _: None
+        self.may_activate: Callable[[], None] = lambda: None  # raises AuthorizationError
         self.counters: Counter[str] = Counter()
         self._store = Store(site.store_path, vault.unlock(site))
         try:
             seen, history = recovery.Seen(), History()
             signer = read_ledger_key(site.path / "administrator" / LEDGER_KEY)
             least = self._store.head(signer.verifier.name)
-            self.ledger = Ledger(site.ledger_dir, signer, least=least, on_record=seen.followed_by(history.read))
+            box = vault.unlock(site).box("records")
+            self.ledger = Ledger(site.ledger_dir, signer, box, least=least, on_record=seen.followed_by(history.read))
             if read_verifier(site.keys_dir).public != signer.verifier.public:
                 raise ConfigurationError("keys/ledger.pub is not the key of this site's ledger")  # noqa: TRY301
             roster.recover(site, seen.changes)
@@ -72,8 +76,8 @@ class Orders(Register):
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
             self.alarms = Alarms(self._books, self.counters, seen.alarms)
             self._books.heads = self.heads = open_heads(site, self.ledger, self.trust, told, now_ns // NS)
-            self.records = open_records(self, vault.unlock(site), history, self._books)
             self.heads.witnessed, self.heads.enter = self._witnessed, partial(self.note, stop=True)
+            self.records = open_records(self, vault.unlock(site), history, self._books)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
             self._store.close()
@@ -93,8 +97,10 @@ class Orders(Register):
         for filed in filings:
             try:
                 order, records = filing.examine(filed, self.trust, self.site, now_ns)
-                self.records.plans.check_named(filed.carrier)
                 filing.check_alone(order, self._orders, self.of_case(order.case), cases)
+                self.records.plans.check_named(filed.carrier)
+                if order.commands:
+                    self.may_activate()
             except AuthorizationError as error:
                 results.append(self._books.refuse(error, filed.carrier, now_ns))
                 continue
@@ -244,6 +250,8 @@ class Orders(Register):
         order = self._orders.get(claimed.carrier_sha256)
         if order is None:
             raise AuthorizationError(Check.ORDER_UNKNOWN)
+        if claimed.act is Act.ACTIVATE:
+            self.may_activate()
         acted = acting.examine(text, order, self.trust, now_ns, held=order.carrier_sha256 in self.held, pair=pair)
         if pair is not None:
             self.records.plans.check_named(pair[1])
@@ -320,7 +328,8 @@ class Orders(Register):
                 self._store.set_state(order.carrier_sha256, order.state)
             self._hold(order)
         self.counters["orders_held"] = len(self.held)
-        if self.ledger.size > known or self.ledger.interrupted:
+        # Padding is made between two acts, and nothing in the store goes with it.
+        if seen.size > known or self.ledger.interrupted:
             self._books.enter([entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)])
         self._store.set_head(self.ledger.head)
         self._books.show(now_ns // 1000)

@@ -45,7 +45,11 @@ class Seen(msgspec.Struct):
 
         return both
 
+    size: int = 0  # of the ledger up to its last entry that is no padding
+
     def read(self, line: tiles.Line, record: entry.Record) -> None:
+        if not isinstance(record, entry.Padding):
+            self.size = line.index + 1
         match record:
             case entry.OrderFiled():
                 self.filed[record.carrier_sha256] = line.index

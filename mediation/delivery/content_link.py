@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import errno
 import hmac
-import random
+import secrets
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ import trio
 from mediation.core.case import ContentDestination, Destination
 from mediation.core.errors import MediationError, RemoteProtocolError
 from mediation.delivery._content import Queue
-from mediation.runtime import log
+from mediation.runtime import log, network
 from mediation.runtime.tls import Channel
 
 QUEUE_OCTETS: Final = 32 << 20  # in all: five seconds of 20,000 packets a second
@@ -34,6 +34,7 @@ CHUNK_OCTETS: Final = 16 << 10  # one TLS record (RFC 8446 section 5.1)
 TURN_CHUNKS: Final = 8  # then everything else has its turn
 CONNECT_LIMIT_S: Final = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+JITTER = secrets.SystemRandom()
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT = 10, 0  # linux/in.h; the socket module has neither
 SEND_BUFFER_OCTETS: Final = 1 << 20  # of a UDP socket
 RECOVERED_S: Final = 2.0  # so long without a refusal, and a UDP destination is there again
@@ -175,7 +176,7 @@ class ContentLink:
                 finally:
                     self._down()
                 pause = FIRST_PAUSE_S if self.counters.connections > connections else min(pause * 2, LONGEST_PAUSE_S)
-                await trio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  no secret
+                await trio.sleep(pause * JITTER.uniform(0.5, 1.0))
 
     def _down(self) -> None:
         """What waits is lost: it would be stale when the link is up again."""
@@ -234,6 +235,7 @@ class ContentLink:
         udp = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
         try:
             udp.setblocking(False)
+            network.bind(udp)
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_OCTETS)
             if family == socket.AF_INET:
                 # A full-sized packet does not fit with 12 octets before it: fragments, rather than nothing.

@@ -57,6 +57,7 @@ class X1Server:
                     finally:
                         if answers:
                             await stream.send_all(b"".join(answers))
+                    octets = line = b""  # no order's text waits here for the next one
             except RemoteProtocolError as error:
                 self.malformed += 1
                 self._log.warning("x1_malformed", reason=str(error))

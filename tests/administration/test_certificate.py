@@ -363,3 +363,11 @@ async def test_by_the_functions(tmp_path: Path) -> None:
         assert "lab-officer at" in signing.stdout, signing.stderr
         assert (await mediation("case", "deactivate", "CASE-1", "--site", str(stage.site.path))).returncode == 0
         assert "2125550100" not in stage.said()
+
+
+def test_a_signature_over_other_octets_is_not_of_this_text(armed: s.Desk) -> None:
+    (one,) = kept(armed)
+    other = signed(armed, one.text, presenting_officer="somebody else")
+    with pytest.raises(AuthorizationError) as refusal:
+        certificate.examine(other, one.text, armed.orders.trust, armed.now_ns)
+    assert refusal.value.check == Check.CERTIFICATE

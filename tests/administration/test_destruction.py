@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from pypdf import PdfReader
 
-from mediation.administration import documents, drafting, lab, tiles, verify
+from mediation.administration import documents, drafting, lab, verify
+from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import Ledger
 from mediation.administration.store import Store
 from mediation.core import certificate, entry, jws, retention
@@ -109,16 +110,16 @@ def _check_gone(desk: s.Desk, xid: str, places: list[int]) -> None:
     for path in (path for path in desk.site.path.rglob("*") if path.is_file() and "lab" not in path.parts):
         octets = path.read_bytes()
         assert b"CASE-1" not in octets and b"2125550100" not in octets, path
-    report = verify.examine(tiles.Folder(desk.site.ledger_dir), read_verifier(desk.site.keys_dir))
+    report = verify.examine(ledger_files(desk.site), read_verifier(desk.site.keys_dir))
     assert report.problems == () and report.destroyed >= 6
     with pytest.raises(verify.LedgerError, match="destroyed; certificate"):
-        verify.line(tiles.Folder(desk.site.ledger_dir), places[0], report.head.size)
+        verify.line(ledger_files(desk.site), places[0], report.head.size)
     text = (desk.site.path / "destruction" / f"{xid}.json").read_text()
     found = json.loads(text)
     assert set(places) <= set(found["entries"]) and found["retention_days"] == 365 and found["approvers"] == []
     records: list[entry.Destroyed] = []
     verify.examine(
-        tiles.Folder(desk.site.ledger_dir), read_verifier(desk.site.keys_dir),
+        ledger_files(desk.site), read_verifier(desk.site.keys_dir),
         on_record=lambda _, record: records.append(record) if isinstance(record, entry.Destroyed) else None,
     )  # fmt: skip
     assert {record.certificate_sha256 for record in records} == {retention.digest(text)}
@@ -132,7 +133,7 @@ def test_a_record_that_was_taken_away_without_a_certificate_is_told(desk: s.Desk
     ended(desk)
     place = desk.order().commands[0][1].index
     desk.orders.ledger.destroy([place], "ab" * 32)
-    report = verify.examine(tiles.Folder(desk.site.ledger_dir), read_verifier(desk.site.keys_dir))
+    report = verify.examine(ledger_files(desk.site), read_verifier(desk.site.keys_dir))
     assert "no certificate of destruction" in report.problems[0].what
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mediation.administration import tiles, verify
+from mediation.administration.keys import ledger_files
 from mediation.administration.orders import Orders
 from mediation.administration.refusals import REFUSALS_AT_ONCE
 from mediation.core import entry
@@ -143,7 +144,7 @@ def test_refusals_cannot_fill_the_ledger(desk: s.Desk) -> None:
         if isinstance(record, entry.Refused):
             suppressed.append(record.suppressed)
 
-    verify.examine(tiles.Folder(desk.site.ledger_dir), read_verifier(desk.site.keys_dir), on_record=read)
+    verify.examine(ledger_files(desk.site), read_verifier(desk.site.keys_dir), on_record=read)
     assert sum(suppressed) == 50 - REFUSALS_AT_ONCE and len(suppressed) == REFUSALS_AT_ONCE + 1
 
 

@@ -22,8 +22,9 @@ from trio.testing import MockClock
 
 from mediation.access.handover import Handover
 from mediation.access.iap import AccessFunction
-from mediation.administration import drafting, tiles, verify
+from mediation.administration import drafting, verify
 from mediation.administration.control import Administrator
+from mediation.administration.keys import ledger_files
 from mediation.administration.orders import Orders
 from mediation.administration.store import Stored
 from mediation.core import entry
@@ -120,7 +121,7 @@ class Week:
     def records(self) -> list[entry.Record]:
         found: list[entry.Record] = []
         report = verify.examine(
-            tiles.Folder(self.site.ledger_dir),
+            ledger_files(self.site),
             read_verifier(self.site.keys_dir),
             on_record=lambda _, record: found.append(record),
         )
