@@ -9,7 +9,8 @@ it: the one has no signatures, the other no privilege. Of an order it keeps the 
         answers on a third party's connection to our listener    accepted
         all else                                                 counted, dropped, and an alarm within a second
 
-What an order generated before its end is still the court's: its destination stays LINGER_S longer (links.py). The table
+What an order generated before its end is still the court's: its destination stays LINGER_S longer (links.py); that of
+an order whose token was withdrawn REVOKED_LINGER_S, when the mediator has ended its link as well (SEC-24). The table
 outlives this process (a kill of it opens nothing and closes nothing); a new one takes over what it finds, and what is
 not armed again within TAKEN_OVER_S goes.
 
@@ -37,6 +38,7 @@ from mediation.core import x1
 from mediation.core.case import Destination, Task
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
+from mediation.delivery.links import REVOKED_LINGER_S
 from mediation.runtime import clock, confine, keys, log, sockets
 from mediation.runtime.config import Site
 from mediation.runtime.systemd import Notifier
@@ -81,8 +83,9 @@ def places(task: Task) -> frozenset[Place]:
 class Filter:
     """The kernel's table. Blocking calls of some 10 ms, made when a destination comes or goes, not for each order."""
 
-    def __init__(self, site: Site) -> None:
-        """Makes the table or takes it over. Raises ConfigurationError."""
+    def __init__(self, site: Site, owners: tuple[int, int]) -> None:
+        """Makes the table or takes it over; `owners` are those of the site and of its spool, which this process may
+        not reach any more. Raises ConfigurationError."""
         nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
         if nft is None:
             raise ConfigurationError("egress: no nft (Debian package nftables)")
@@ -92,7 +95,7 @@ class Filter:
             uid = pwd.getpwnam(site.delivery.user).pw_uid
         except KeyError:
             raise ConfigurationError(f"delivery.user: no user {site.delivery.user}") from None
-        if (owner := site.spool_dir.stat().st_uid) not in (uid, os.geteuid(), site.path.stat().st_uid):
+        if (owner := owners[1]) not in (uid, os.geteuid(), owners[0]):
             raise ConfigurationError(f"delivery.user: the mediator runs as uid {owner}, not as {site.delivery.user}")
         found = self._elements()
         points = "".join(
@@ -120,9 +123,9 @@ class Filter:
         """Raises ConfigurationError."""
         self._run("".join(self._add(place) for place in fresh))
 
-    def linger(self, over: frozenset[Place]) -> None:
+    def linger(self, over: frozenset[Place], seconds: int = LINGER_S) -> None:
         """Raises ConfigurationError."""
-        self._run("".join(self._add(place, LINGER_S) for place in over))
+        self._run("".join(self._add(place, seconds) for place in over))
 
     def refused(self) -> int:
         """Packets that were dropped since the table was made. Raises ConfigurationError."""
@@ -180,8 +183,9 @@ class Egress:
         )
         self._high_water = clock.HighWater(site.run_dir / CLOCK_FILE)
         self._clock = clock.AuthorityClock(self._high_water)
+        owners = owner.st_uid, site.spool_dir.stat().st_uid
         confine.become(site.egress.user, keeping=confine.CAP_NET_ADMIN)
-        self.filter = Filter(site)
+        self.filter = Filter(site, owners)
         self.table = x1.TaskTable(trust, self._changed, kept=_kept)
         self._x1 = X1Server(listener, self._handle, self._log)
         self._said = self.filter.refused()
@@ -218,7 +222,7 @@ class Egress:
         over = frozenset(place for place in before - after if self._users[place] == 1)
         try:
             self.filter.allow(fresh)
-            self.filter.linger(over)
+            self.filter.linger(over, REVOKED_LINGER_S if change.revoked else LINGER_S)
         except ConfigurationError as error:
             self._log.error("alarm_filter", reason=str(error))
             if change.after is not None:

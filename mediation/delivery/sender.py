@@ -67,6 +67,7 @@ class LinkCounters(msgspec.Struct):
     delivered: int = 0  # messages acknowledged
     reported_lost: int = 0  # numbers of acknowledged loss reports
     stalls: int = 0
+    cut_off: int = 0  # a token was withdrawn and the rest could not be delivered in time: it stays in the spool
 
 
 class Refused(MediationError):
@@ -101,6 +102,7 @@ class Link:
         self._more = trio.Event()
         self._heard = 0.0
         self._finishing = False
+        self._scope = trio.CancelScope()
 
     # -- the way of an event ------------------------------------------------------------------------------------------
 
@@ -131,9 +133,11 @@ class Link:
         reader = self._reader
         return reader is not None and not self._pending and reader.position == self.spool.position
 
-    def finish(self, finishing: bool = True) -> None:
-        """No live order needs the link: it ends when what was generated under the orders is delivered."""
+    def finish(self, finishing: bool = True, *, limit_s: float = math.inf) -> None:
+        """No live order needs the link: it ends when what was generated under the orders is delivered, or after
+        `limit_s`; the rest stays in the spool."""
         self._finishing = finishing
+        self._scope.deadline = trio.current_time() + limit_s if finishing else math.inf
         self._more.set()
 
     def _frames(self, events: Sequence[link.Event]) -> bytes:
@@ -155,7 +159,15 @@ class Link:
     # -- connections --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Keeps the link up until it is cancelled, or finished and empty."""
+        """Keeps the link up until it is cancelled, finished and empty, or finished and out of time."""
+        with self._scope:
+            await self._keep_up()
+        if self._scope.cancelled_caught:
+            self.counters.cut_off += 1
+            self._log.warning("link_cut_off", queued=self.spool.queued)
+        self.state = LinkState.CLOSED
+
+    async def _keep_up(self) -> None:
         pause = FIRST_PAUSE_S
         while not (self._finishing and self.spool.queued == 0):
             began = trio.current_time()
@@ -172,7 +184,6 @@ class Link:
             pause = FIRST_PAUSE_S if healthy else min(pause * 2, LONGEST_PAUSE_S)
             # Jitter: links to a far side that comes back do not knock at once.
             await trio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  no secret
-        self.state = LinkState.CLOSED
 
     def _ended(self, error: BaseException, *, greeted: bool) -> None:
         """Counts and tells why a session ended."""
