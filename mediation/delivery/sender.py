@@ -92,7 +92,7 @@ class Link:
         self.acknowledged_at_ns: int | None = None
         self.on_caught_up: Callable[[], None] = lambda: None
         self._tls = tls
-        self._log = log.get("mediator").bind(link=link_id)
+        self._log = log.get("mediator").bind(link=link_id.rpartition("/")[2])  # a hash: a log names no agency
         self._channel: Channel | None = None
         self._connection: link.Connection | None = None
         self._reader: Reader | None = None

@@ -1,4 +1,4 @@
-"""The egress function as the administrator sees it: told before the mediator, and what it drops is an alarm (SEC-12)."""
+"""The egress function as the administrator sees it: told before the mediator; what it drops is an alarm (SEC-12)."""
 
 from __future__ import annotations
 
