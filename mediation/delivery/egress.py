@@ -9,7 +9,8 @@ it: the one has no signatures, the other no privilege. Of an order it keeps the 
         answers on a third party's connection to our listener    accepted
         all else                                                 counted, dropped, and an alarm within a second
 
-What an order generated before its end is still the court's: its destination stays LINGER_S longer (links.py). The table
+What an order generated before its end is still the court's: its destination stays LINGER_S longer (links.py); that of
+an order whose token was withdrawn REVOKED_LINGER_S, when the mediator has ended its link as well (SEC-24). The table
 outlives this process (a kill of it opens nothing and closes nothing); a new one takes over what it finds, and what is
 not armed again within TAKEN_OVER_S goes.
 
@@ -37,6 +38,7 @@ from mediation.core import x1
 from mediation.core.case import Destination, Task
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
+from mediation.delivery.links import REVOKED_LINGER_S
 from mediation.runtime import clock, confine, keys, log, sockets
 from mediation.runtime.config import Site
 from mediation.runtime.systemd import Notifier
@@ -135,9 +137,9 @@ class Filter:
         """Raises ConfigurationError."""
         self._run("".join(self._add(place) for place in fresh))
 
-    def linger(self, over: frozenset[Place]) -> None:
+    def linger(self, over: frozenset[Place], seconds: int = LINGER_S) -> None:
         """Raises ConfigurationError."""
-        self._run("".join(self._add(place, LINGER_S) for place in over))
+        self._run("".join(self._add(place, seconds) for place in over))
 
     def refused(self) -> int:
         """Packets that were dropped since the table was made. Raises ConfigurationError."""
@@ -234,7 +236,7 @@ class Egress:
         over = frozenset(place for place in before - after if self._users[place] == 1)
         try:
             self.filter.allow(fresh)
-            self.filter.linger(over)
+            self.filter.linger(over, REVOKED_LINGER_S if change.revoked else LINGER_S)
         except ConfigurationError as error:
             self._log.error("alarm_filter", reason=str(error))
             if change.after is not None:
