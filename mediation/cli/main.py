@@ -27,6 +27,7 @@ COMMANDS = {
     "witness": "mediation.cli.witness:group",
     "vault": "mediation.cli.vault:group",
     "audit": "mediation.cli.audit:group",
+    "release": "mediation.cli.release:group",
     "preflight": "mediation.cli.preflight:command",
     "run": "mediation.cli.run:command",
     "function": "mediation.cli.function:command",
