@@ -168,7 +168,7 @@ class Lines:
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What a request did to the table: the task before and after; None where there was or is none. `lapsed`: it ended
-    with the lease, and may come back. `withdrawn`: a token, a key or a role that it stood by was withdrawn. What is
+    with the lease, and may come back. `revoked`: a token, a key or a role that it stood by was withdrawn. What is
     suspended stands in the table and is not live: `suspended` says so on either side."""
 
     before: Task | None

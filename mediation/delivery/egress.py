@@ -82,8 +82,8 @@ def places(task: Task) -> frozenset[Place]:
 
 
 def mediator_uid(site: Site) -> int:
-    """The delivery function's user, whose spool it is; who it is cannot be seen where the unit hides the spool (then it
-    seems to be root's). Raises ConfigurationError when another user's packets would be judged."""
+    """The delivery function's user, whose spool it is; before its first start under `run` that is still root's or the
+    site owner's. Raises ConfigurationError when it is another's: the filter would hold somebody else."""
     try:
         uid = pwd.getpwnam(site.delivery.user).pw_uid
     except KeyError:
@@ -92,7 +92,7 @@ def mediator_uid(site: Site) -> int:
         owner = site.spool_dir.stat().st_uid
     except OSError as error:
         raise ConfigurationError(f"spool/: {error.strerror}") from error
-    if owner not in (uid, 0, site.path.stat().st_uid):
+    if owner != uid and not (os.geteuid() == 0 and owner in (0, site.path.stat().st_uid)):
         raise ConfigurationError(f"delivery.user: the mediator runs as uid {owner}, not as {site.delivery.user}")
     return uid
 

@@ -58,6 +58,7 @@ def namespace() -> Iterator[str]:
     name = f"vault{os.getpid()}"
     for words in (["netns", "add", name], ["-n", name, "link", "set", "lo", "up"],
                   ["-n", name, "link", "add", "out", "type", "veth", "peer", "name", "far"],
+                  ["-n", name, "link", "set", "out", "addrgenmode", "none"],  # the kernel itself is to say nothing
                   ["-n", name, "link", "set", "out", "up"], ["-n", name, "link", "set", "far", "up"],
                   ["-n", name, "addr", "add", "192.0.2.1/24", "dev", "out"]):  # fmt: skip
         if subprocess.run(["ip", *words], check=False, capture_output=True).returncode:
