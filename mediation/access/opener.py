@@ -17,12 +17,11 @@ import struct
 from mediation.access import _linux, handover, interface
 from mediation.access.socket_filter import FILTER_COUNTERS, SocketFilter
 from mediation.core.errors import ConfigurationError
-from mediation.runtime import log
+from mediation.runtime import log, network
 from mediation.runtime.config import Hep, Iap, Site
 
 ETH_P_ALL = 0x0003  # linux/if_ether.h
 
-SO_BINDTODEVICE = 25  # asm-generic/socket.h
 SO_RCVBUFFORCE = 33
 
 PACKET_RX_RING = 5  # linux/if_packet.h
@@ -88,12 +87,13 @@ def open_feed(hep: Hep) -> socket.socket:
     """A UDP socket that takes datagrams to `listen` from its interface alone. Raises ConfigurationError."""
     with interface.inside(hep.namespace):
         interface.bring_up(hep.interface)
+        network.check(f"hep {hep.name}", hep.interface, hep.listen)
         feed = socket.socket(
             socket.AF_INET6 if ":" in hep.listen else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
         )
         step = "interface"
         try:
-            feed.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, hep.interface.encode() + b"\0")
+            feed.setsockopt(socket.SOL_SOCKET, network.SO_BINDTODEVICE, hep.interface.encode() + b"\0")
             step = "buffer"
             feed.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, HEP_BUFFER_OCTETS)
             feed.setsockopt(socket.SOL_SOCKET, interface.SO_TIMESTAMPNS, 1)

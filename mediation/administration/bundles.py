@@ -57,7 +57,7 @@ class Reader:
         """The entries [256 n, 256 n + 256) of the tree: hashes, commitments and records against each other."""
         first = n * WIDTH
         width = min(WIDTH, self.head.size - first)
-        lines = self._lines(n)
+        lines = self._lines(n) if self.files.opened else None
         if n < self.shallow and lines is None and self._padding is not None and (root := self._span_root(n)):
             self.tree.append_span(root)
             self.deferred.append(n)
@@ -76,7 +76,8 @@ class Reader:
                 self.problem(index, "the commitment does not have the hash that stands in the tree")
             if len(hashed) == HASH_OCTETS and self.tree.size == index:
                 self.tree.append(hashed)
-            self._leaf(index, (lines or {}).get(index), commitment)
+            if self.files.opened:
+                self._leaf(index, (lines or {}).get(index), commitment)
 
     def _span_root(self, n: int) -> bytes | None:
         """The hash over a complete bundle, from the tile above; what stands there is held to the signed root later."""

@@ -1,27 +1,23 @@
 """The certifications of a site: drafted when a tap is armed, kept sealed, signed by the person who oversees.
 
-Answers for one certification for each interception (47 CFR 1.20004(a)) without anybody asking for it, for an amendment
-at each extension (a)(4), for the alarms when one is not signed after 24 and 72 hours (a)(3), and for storing the exact
-octets and the signature under the order's own key, so that they are destroyed with it. It holds no authority, and no
-interception waits for it. `core.certificate` says who may sign and what is complete.
-
-Crash between any two steps: a draft is stored first and entered after; the next start enters what was stored and
-drafts what is missing, from the same facts and so to the same octets. A signature that was stored and not entered is
-forgotten, for nobody was told. Blocking. Trust in the file: none; a changed one does not open.
+Answers for one certification for each interception (47 CFR 1.20004(a)) without anybody asking for it, an amendment at
+each extension (a)(4), alarms when one is not signed after 24 and 72 hours (a)(3), and storing exact octets and
+signature under the order's own key, to be destroyed with it. It holds no authority, and no interception waits for it.
+`core.certificate` says who may sign and what is complete. Crash: a draft is stored first and entered after; the next
+start enters what was stored and drafts what is missing, to the same octets. Blocking. The file is not trusted.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import apsw
 import msgspec
 
-from mediation.administration.books import Books
-from mediation.administration.history import Drafted, History
-from mediation.administration.store import Stored
+from mediation.administration.history import Drafted
+from mediation.administration.keeping import Keeping
 from mediation.core import certificate, entry, jws
 from mediation.core.alarm import Alarm
 from mediation.core.authorization import NS
@@ -30,15 +26,14 @@ from mediation.core.certificate import DUE_S, OVERDUE_S, UNAUTHORIZED, Certifica
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.sealing import SealError
-from mediation.core.trust import Trust
 from mediation.runtime import log
 from mediation.runtime.order_keys import KeyDestroyedError
-from mediation.runtime.vault import Vault
 
 FILE = Path("administrator") / "certificates.sqlite"
 APPLICATION_ID = 0x6D636572
 VERSION = 1
 US = 1_000_000
+STAMPED_AT_ONCE = 16
 PREFIX = 16  # digits of a document's SHA-256 in an alarm
 
 SCHEMA = """
@@ -73,23 +68,19 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Certificates:
-    """Of one site. `order` gives the stored order of an XID; `trust` who holds which role now."""
+    """Of one site."""
 
-    def __init__(
-        self, folder: Path, vault: Vault, history: History, books: Books, site: str,
-        order: Callable[[str], Stored | None], trust: Callable[[], Trust],
-    ) -> None:  # fmt: skip
+    def __init__(self, keeping: Keeping) -> None:
         """Raises ConfigurationError."""
-        self._vault, self._history, self._books, self._site = vault, history, books, site
-        self._order, self._trust = order, trust
+        self._vault, self._history, self._books = keeping.vault, keeping.history, keeping.books
+        self._site, self._order, self._trust = keeping.origin, keeping.order, keeping.trust
         self._rows: dict[str, Row] = {}
         self._of: dict[str, list[str]] = {}
-        self._db = _open(folder / FILE)
+        self._db = _open(keeping.site.path / FILE)
         for sha256, owner, number, replaces, signature in self._db.execute(
             "SELECT sha256, owner, number, replaces, length(signature) FROM certificates ORDER BY owner, number"
         ):
             self._keep(Row(sha256=sha256, owner=owner, number=number, replaces=replaces, signed=bool(signature)))
-        self._missing: list[str] = []
 
     def close(self) -> None:
         self._db.close()
@@ -97,8 +88,7 @@ class Certificates:
     # --- drafting ----------------------------------------------------------------------------------------------------
 
     def recover(self, now_ns: int) -> None:
-        """After a start: enters what was stored and not entered, forgets signatures that were not, drafts what is
-        missing."""
+        """After a start: enters what was stored and not entered, forgets such signatures, drafts what is missing."""
         with self._db:
             for row in list(self._rows.values()):
                 drafted = self._history.drafted.get(row.sha256)
@@ -192,9 +182,9 @@ class Certificates:
         order = self._order(xid)
         if not rows or order is None:
             return  # not enabled yet: the certification itself will have all extensions
-        newest = certificate.decode(self._text(rows[-1])[0])
-        first, known = newest, len(newest.papers) - 1
-        previous = rows[-1].sha256
+        documents = [(certificate.decode(self._text(row)[0]), row.sha256) for row in rows]
+        first, previous = max(reversed(documents), key=lambda pair: len(pair[0].papers))  # the last of the longest
+        known = len(first.papers) - 1
         papers: tuple[Paper, ...] = tuple(paper for paper, _ in self._history.lives[xid].papers)
         for count in range(known + 1, len(papers) + 1):
             document = certificate.amend(first, order.legal, papers[:count], previous)
@@ -254,6 +244,18 @@ class Certificates:
     def unsigned(self) -> list[Row]:
         return [row for row in self._rows.values() if not row.signed and not self._replaced(row.sha256)]
 
+    def unstamped(self) -> list[str]:
+        """Signatures that no time stamp is entered for, STAMPED_AT_ONCE at most."""
+        found = []
+        for row in self._rows.values():
+            drafted = self._history.drafted.get(row.sha256)
+            signed = drafted.signed if drafted is not None else None
+            if signed is not None and signed.signature_sha256 not in self._history.stamps:
+                found.append(self._text(row)[1])
+            if len(found) >= STAMPED_AT_ONCE:
+                break
+        return found
+
     def lag_s(self, row: Row, now_ns: int) -> int:
         """How long ago what it certifies began: the enabling, or an extension."""
         return max(now_ns // NS - self._since_us(row) // US, 0)
@@ -269,9 +271,7 @@ class Certificates:
             drafted = self._history.drafted.get(row.sha256)
             case = drafted.record.case if drafted is not None else ""
             logger.error("alarm", alarm=name.value, case=case)
-            found.append(
-                entry.Alarm(time_us=now_ns // 1000, alarm=name.value, case=case, detail=row.sha256[:PREFIX])
-            )  # fmt: skip
+            found.append(entry.Alarm(time_us=now_ns // 1000, alarm=name.value, case=case, detail=row.sha256[:PREFIX]))
         return found
 
     def report(self, now_ns: int) -> dict[str, int]:

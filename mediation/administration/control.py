@@ -15,20 +15,22 @@ from typing import Any
 
 import trio
 
-from mediation.administration import desk
+from mediation.administration import desk, reconciling
 from mediation.administration.asking import Told
+from mediation.administration.code import CodeWatch
 from mediation.administration.gate import UNKNOWN_UID, Caller
 from mediation.administration.heads import open_witnesses
 from mediation.administration.inquiries import Inquiries, Prepared
+from mediation.administration.lock import lock
 from mediation.administration.orders import Orders
-from mediation.administration.stamps import open_stamps
-from mediation.administration.store import lock
+from mediation.administration.reconciling import Reconciling
+from mediation.administration.stamps import Stamps, open_stamps
 from mediation.administration.tasking import Tasking
 from mediation.core import control, entry, x1
 from mediation.core.authorization import NS
 from mediation.core.errors import ConfigurationError, MediationError, RemoteProtocolError
 from mediation.core.roster import digest
-from mediation.runtime import log, sockets
+from mediation.runtime import log, network, sockets
 from mediation.runtime.clock import AuthorityClock, HighWater
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_policy, read_verifier
@@ -40,6 +42,7 @@ TICK_S = 1.0  # the longest sleep: a wall clock that was set forward is noticed 
 ARM_LIMIT_S = 10.0  # how long a command waits for the functions' answers
 READY_LIMIT_S = 10.0  # how long the start waits for functions that are away
 LOCK_LIMIT_S = 5.0
+STAMP_EVERY_S = 60.0  # signed certifications that have no time stamp yet are looked for so often
 RECEIVE_OCTETS = 65_536
 MAX_COMMANDS_AT_ONCE = 32
 
@@ -53,10 +56,12 @@ def open_clock(site: Site) -> AuthorityClock:
 
 async def serve(site: Site, notifier: Notifier | None = None) -> None:
     """Runs until SIGTERM or SIGINT. Raises ConfigurationError or LedgerError when it may not start."""
+    network.keep_to(site.management.interface)
     with await _lock(site):
         clock = open_clock(site)
         orders = Orders(site, clock.now_ns(), told=await remembered(site, clock.now_ns()))
         try:
+            orders.records.plans.check_retention()
             await Administrator(site, orders, clock).run(notifier)
         finally:
             orders.close()
@@ -95,6 +100,10 @@ class Administrator:
         self._inquiries = Inquiries(orders, clock.now_ns())
         self._tasking = Tasking(orders, site.run_dir, clock.now_ns)
         self._stamps = open_stamps(site)
+        self._code = CodeWatch(site, orders, clock.now_ns)
+        self._reconciling: Reconciling | None = None
+        if site.reconciles:
+            self._reconciling = Reconciling(site, orders, self._tasking, clock.now_ns)
         self._limit = trio.CapacityLimiter(MAX_COMMANDS_AT_ONCE)
         self._due = trio.Event()
 
@@ -102,6 +111,7 @@ class Administrator:
         held = self._orders.trust.roster
         rings = {"roster": held.head, "founding": digest(held.lines[0]) if held.lines else ""}
         self._orders.note(entry.KeysLoaded(time_us=self._clock.now_ns() // 1000, rings=rings))
+        self._code.started()
         logger.info("administrator_started", ledger_size=self._orders.ledger.size, **self._orders.counters)
         if self._orders.held:
             logger.error("orders_held", count=len(self._orders.held), why="the store is older than the ledger")
@@ -112,11 +122,15 @@ class Administrator:
                 for function in self._tasking.functions:
                     nursery.start_soon(function.run)
                 nursery.start_soon(self._keep_time)
+                nursery.start_soon(self._code.run)
+                if self._reconciling is not None:
+                    nursery.start_soon(self._reconciling.run, reconciling.listen(self._site))
                 nursery.start_soon(self._orders.heads.run, self._clock.now_ns)
                 nursery.start_soon(self._orders.heads.look_at_old_padding, self._clock.now_ns)
                 if self._stamps is not None:
                     self._stamps.counters = self._orders.counters
                     nursery.start_soon(self._stamps.run, self._latest, self._orders.note, self._clock.now_ns)
+                    nursery.start_soon(self._stamp_certifications, self._stamps)
                 nursery.start_soon(trio.serve_listeners, self._serve, [listener])
                 await self._armed(READY_LIMIT_S)
                 if notifier is not None:
@@ -152,6 +166,19 @@ class Administrator:
             self._due = trio.Event()
             with trio.move_on_after(max(wait_s, 0.0)):
                 await self._due.wait()
+
+    async def _stamp_certifications(self, stamps: Stamps) -> None:
+        """For ever: has each signed certification stamped (RFC 3161); an authority that is away is asked again."""
+        while True:
+            for signature in self._orders.records.certificates.unstamped():
+                try:
+                    done = await stamps.stamp_document(signature.encode(), self._clock.now_ns() // NS)
+                except OSError as error:
+                    self._orders.counters["stamps_not_written"] += 1
+                    logger.error("alarm_stamp_not_written", error=error.strerror)  # noqa: TRY400
+                    break
+                self._orders.note(*(each.record for each in done if each.record is not None), stop=True)
+            await trio.sleep(STAMP_EVERY_S)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """One command's connection."""

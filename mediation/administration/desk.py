@@ -14,11 +14,16 @@ from mediation.administration.store import Stored
 from mediation.core import jws
 from mediation.core.case import Command, LegalToken
 from mediation.core.control import (
+    AdoptPlan,
     Answer,
     CaseView,
+    Certify,
     ChangeRoster,
+    Destroy,
     Extend,
     Failed,
+    FilePlan,
+    Hold,
     Perform,
     Report,
     Request,
@@ -26,13 +31,14 @@ from mediation.core.control import (
     Results,
     Revoke,
     Settle,
+    ShowPlan,
     Signed,
     Status,
     Submit,
 )
-from mediation.core.errors import LedgerError
+from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 
-OPEN = (Settle, Status)  # what needs no signature: it shows no case and changes nothing
+OPEN = (Settle, ShowPlan, Status)  # what needs no signature: it shows no case and changes nothing
 
 
 def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
@@ -50,12 +56,20 @@ def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
                 return Results(results=tuple(orders.revoke(request.revocations, now_ns)))
             case ChangeRoster():
                 return Results(results=(orders.change_roster(request.approvals, now_ns),))
+            case Certify() | AdoptPlan() | FilePlan() | Hold() | Destroy():
+                return Results(results=(orders.records.act(request, now_ns),))
+            case ShowPlan():
+                return orders.records.show_plan(request, now_ns)
             case Settle():
                 return Results()
             case Status():
                 return report(orders, {})
             case Signed():
                 return Failed(detail="control: not a request for this desk")
+    except AuthorizationError as error:
+        return Failed(detail=str(error), check=str(error.check))
+    except ConfigurationError as error:
+        return Failed(detail=str(error))
     except LedgerError as error:
         return Failed(detail=f"ledger: {error}")
 
@@ -88,7 +102,7 @@ def report(orders: Orders, functions: dict[str, dict[str, Any] | None]) -> Repor
             "root": orders.ledger.head.root.hex(), **orders.heads.report(),
         },
         functions=functions,
-        counters={**orders.counters, **orders.heads.counters},
+        counters={**orders.counters, **orders.heads.counters, **orders.records.report()},
     )  # fmt: skip
 
 

@@ -12,11 +12,12 @@ what was entered and not done. Blocking; a destroyed order costs a few milliseco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Sequence
 
-from mediation.administration.books import Books
 from mediation.administration.certificates import Certificates
-from mediation.administration.history import History, Life
+from mediation.administration.history import Life
+from mediation.administration.keeping import Keeping
 from mediation.administration.plans import Plans
 from mediation.administration.store import Stored
 from mediation.core import entry, jws, retention
@@ -25,28 +26,25 @@ from mediation.core.case import ENDED, LIFE, Event, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.retention import UNENABLED_S, DestructionCertificate
-from mediation.core.trust import Trust
 from mediation.runtime import durable, log
 from mediation.runtime.config import Site
-from mediation.runtime.vault import Vault
 
 FOLDER = "destruction"
 INDEXES_AT_ONCE = 512  # in one entry: far below the longest record
+_XID = re.compile(r"[0-9a-f]{32}")
 AT_ONCE = 16  # orders in one turn: a stop does not wait behind a year's worth of them (ours)
 
 logger = log.get("administrator")
 
 
 class Destruction:
-    """Of one site. `orders` gives all that are held, `forget` drops one of them from memory."""
+    """Of one site."""
 
-    def __init__(
-        self, site: Site, vault: Vault, history: History, books: Books, certificates: Certificates, plans: Plans,
-        trust: Callable[[], Trust], orders: Callable[[], Iterable[Stored]], forget: Callable[[Stored], None],
-    ) -> None:  # fmt: skip
-        self._site, self._vault, self._history, self._books = site, vault, history, books
-        self._certificates, self._plans, self._trust = certificates, plans, trust
-        self._orders, self._forget = orders, forget
+    def __init__(self, keeping: Keeping, certificates: Certificates, plans: Plans) -> None:
+        self._site, self._vault = keeping.site, keeping.vault
+        self._history, self._books, self._trust = keeping.history, keeping.books, keeping.trust
+        self._orders, self._forget = keeping.orders, keeping.forget
+        self._certificates, self._plans = certificates, plans
 
     def recover(self) -> None:
         """Carries out what was entered and not done. Raises LedgerError, OSError."""
@@ -58,6 +56,9 @@ class Destruction:
         for xid, life in lives.items():
             if life.destroyed & left:
                 self._carry_out(xid, life)
+        for order in list(self._orders()):
+            if order.xid in lives:
+                self._forget(order)
 
     # --- holds -------------------------------------------------------------------------------------------------------
 
@@ -197,3 +198,13 @@ class Destruction:
         self._history.places.pop(xid, None)
         for case, places in list(self._history.case_places.items()):
             self._history.case_places[case] = [index for index in places if index not in life.destroyed]
+
+
+def read(site: Site, xid: str) -> str:
+    """The text of a certificate of destruction. Raises ConfigurationError."""
+    if not _XID.fullmatch(xid):
+        raise ConfigurationError("an XID is 32 hexadecimal digits")
+    try:
+        return (site.path / FOLDER / f"{xid}.json").read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{FOLDER}/{xid}.json: {error}") from error

@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from mediation.administration import tiles, verify
+from mediation.administration.keys import ledger_files
 from mediation.core import entry, note
 from mediation.core.control import Export
 from mediation.core.errors import LedgerError
@@ -47,7 +48,7 @@ class _Manifest(msgspec.Struct):
 
 def make(site: Site, wanted: Export) -> bytes:
     """The tar of a site. Raises LedgerError unless the ledger verifies."""
-    return of(tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir), wanted, _beside(site.path))
+    return of(ledger_files(site), read_verifier(site.keys_dir), wanted, _beside(site.path))
 
 
 def of(

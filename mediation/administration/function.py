@@ -201,8 +201,14 @@ class Function:
                 await self._wake.wait()
 
     def _waiting(self) -> bool:
-        waiting = (self._stops, self._holds, self._arms, self._reports, self._revocations)
-        return any(waiting) or self._roster or self._head_due
+        if self._stops or self._holds or self._reports or self._revocations or self._roster:
+            return True
+        if self._head_due and self._head_under_way():
+            return False  # it, and what is proven under it, waits for the answer to the head before
+        return bool(self._arms) or self._head_due
+
+    def _head_under_way(self) -> bool:
+        return any(sent.act == "head" for sent in self._sent)
 
     def _next(self) -> x1.Request | None:
         """The next request to send, noted as sent: the roster, which can end many tasks at once, then stops."""
@@ -223,12 +229,14 @@ class Function:
         if self._revocations:
             self._note(Sent(act="revocation"))
             return x1.RevokeToken(revocation=self._revocations.popleft())
-        if self._head_due:
-            self._head_due = False
-            return self._head()
         if self._reports:
             self._note(Sent(act="report", report=self._reports.popleft()))
             return x1.ReportStatus()
+        if self._head_due:
+            if self._head_under_way():
+                return None
+            self._head_due = False
+            return self._head()
         orders = self._tasking.orders
         while self._arms:
             carrier = next(iter(self._arms))

@@ -164,7 +164,7 @@ class Heads:
 
     async def look_at_old_padding(self, now_ns: Callable[[], int]) -> None:
         """Looks once at the padding that the opening deferred; done within OLD_PADDING_S."""
-        files, deferred = tiles.Folder(self.ledger.folder), self.ledger.deferred
+        files, deferred = self.ledger.files, self.ledger.deferred
         turns = [deferred[at : at + BUNDLES_AT_ONCE] for at in range(0, len(deferred), BUNDLES_AT_ONCE)]
         began = trio.current_time()
         for number, turn in enumerate(turns, 1):

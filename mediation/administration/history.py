@@ -59,7 +59,8 @@ class History:
         self.amendments: dict[str, int] = {}  # open ones: due, by cause
         self.armed: list[str] = []  # XIDs since the last look
         self.extended: list[str] = []
-        self.roster_changes = 0
+        self.stamps: dict[str, list[entry.Stamped]] = {}  # RFC 3161, by the SHA-256 of what was stamped
+        self.lab_plan = ""  # SHA-256 of the file of the plan that a lab begins with
         self._tokens: dict[str, str] = {}  # XIDs by the SHA-256 of their legal tokens
 
     def read(self, line: tiles.Line, record: entry.Record) -> None:
@@ -70,7 +71,7 @@ class History:
         """An entry that was made just now."""
         self._take(place.index, record)
 
-    def _take(self, index: int, record: entry.Record) -> None:  # noqa: C901, PLR0912  (one case for each kind)
+    def _take(self, index: int, record: entry.Record) -> None:
         match record:
             case entry.OrderFiled():
                 self.lives[record.xid] = Life(case=record.case, carrier_sha256=record.carrier_sha256, filed=index)
@@ -125,8 +126,10 @@ class History:
                     self.raised -= {each for each in self.raised if each[0].startswith("amendment-")}
             case entry.AmendmentOpened():
                 self.amendments[record.cause] = record.due_s
-            case entry.RosterChanged():
-                self.roster_changes += 1
+            case entry.Stamped():
+                self.stamps.setdefault(record.subject_sha256, []).append(record)
+            case entry.SiteMade():
+                self.lab_plan = record.plan
             case _:
                 pass
 

@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
+from mediation.runtime import network
 
 MAX_HEADER_OCTETS = 16_384
 RECEIVE_OCTETS = 1 << 16
@@ -102,7 +103,7 @@ class Client:
             await trio.aclose_forcefully(stream)
 
     async def _open(self) -> None:
-        stream: Stream = await trio.open_tcp_stream(self._host, self._port)
+        stream: Stream = trio.SocketStream(await network.connect(self._host, self._port))
         if self._tls is not None:
             assert isinstance(stream, trio.SocketStream)
             stream = trio.SSLStream(stream, self._tls, server_hostname=self._host, https_compatible=True)

@@ -14,9 +14,10 @@ from typing import assert_never
 
 import msgspec
 
-from mediation.administration import desk, export, tiles, verify
+from mediation.administration import desk, export, incidents, verify
 from mediation.administration.gate import Caller, Gate
 from mediation.administration.honey import ALARM, Honey
+from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import Entered
 from mediation.administration.orders import Orders
 from mediation.administration.store import Stored
@@ -27,10 +28,14 @@ from mediation.core.control import (
     Answer,
     CaseList,
     Cases,
+    CertificateList,
+    Certificates,
     CommitSeed,
     Done,
     Export,
     Failed,
+    Incidents,
+    Papers,
     Plant,
     Prove,
     Proved,
@@ -107,6 +112,8 @@ class Inquiries:
                     raise AuthorizationError(Check.CASE_IDENTITY)
                 self._enter(opened, "show", case, now_ns)
                 return self._cases(opened, case, now_ns)
+            case Certificates() as wanted:
+                return self._certificates(opened, wanted, now_ns)
             case Export():
                 return self._export(opened, opened.inquiry, now_ns)
             case CommitSeed(seed_sha256=seed):
@@ -125,6 +132,9 @@ class Inquiries:
                 self._enter(opened, "honey", "", now_ns)
                 self._honey.plant(plant, secrets.token_hex(32), lab=self._orders.site.lab)
                 return Done()
+            case Incidents(incident=incident):
+                self._enter(opened, "incident", "", now_ns)
+                return Papers(papers=tuple(incidents.Incidents(self._orders).read(incident)))
             case Prove(index=index):
                 return self._prove(opened, index, now_ns)
         assert_never(opened.inquiry)
@@ -139,7 +149,7 @@ class Inquiries:
     def _prove(self, opened: Opened, index: int, now_ns: int) -> Answer:
         """The proof of one record from the tree in memory; only the file that holds the record is read."""
         ledger = self._orders.ledger
-        found = verify.line(tiles.Folder(self._orders.site.ledger_dir), index, ledger.size)
+        found = verify.line(ledger_files(self._orders.site), index, ledger.size)
         record = entry.decode(found.record)
         self._enter(opened, "ledger", getattr(record, "case", ""), now_ns)
         return Proved(proof=ledger.proof(Entered(index=index, record=found.record, salt=found.salt)))
@@ -151,6 +161,19 @@ class Inquiries:
         if opened.role in EVERY_CASE:
             views += self._honey.views(now_ns // NS, case)
         return CaseList(cases=tuple(views))
+
+    def _certificates(self, opened: Opened, wanted: Certificates, now_ns: int) -> CertificateList:
+        """Those of a case, to whom it is theirs to see; of another they are answered as of one that does not exist. The
+        senior officer answers for all of them; what was found without an order is no one's but the officers'."""
+        if not CASE_IDENTITY.fullmatch(wanted.case):
+            raise AuthorizationError(Check.CASE_IDENTITY)
+        senior = self._orders.trust.senior_officer(now_ns // NS)
+        every = opened.role in EVERY_CASE or (senior is not None and senior.person == opened.person)
+        found = self._orders.of_case(wanted.case)
+        self._enter(opened, "certificate", wanted.case, now_ns)
+        if not every and not (found and all(self._may_see(opened, order) for order in found)):
+            return CertificateList(certificates=())
+        return self._orders.records.read(wanted, opened, now_ns)
 
     def _may_see(self, opened: Opened, order: Stored) -> bool:
         """Officers and auditors see all orders, the others those whose token this person's keys signed."""

@@ -10,13 +10,16 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from mediation.administration import tiles
 from mediation.core import note
 from mediation.core.errors import ConfigurationError
+from mediation.runtime import vault
+from mediation.runtime.config import Site
 from mediation.signing.file import PersonKey, new_person, read_person, write_person, write_private
 
 __all__ = [
-    "LEDGER_KEY", "PersonKey", "new_ledger_key", "new_person", "read_ledger_key", "read_person", "write_person",
-    "write_private",
+    "LEDGER_KEY", "PersonKey", "ledger_files", "new_ledger_key", "new_person", "read_ledger_key", "read_person",
+    "write_person", "write_private",
 ]  # fmt: skip
 
 LEDGER_KEY = "ledger.key"
@@ -37,3 +40,8 @@ def read_ledger_key(path: Path) -> note.Signer:
         raise ConfigurationError(f"{path.name}: {error.strerror}") from error
     except ValueError:
         raise ConfigurationError(f"{path.name}: not a ledger's private key") from None
+
+
+def ledger_files(site: Site) -> tiles.Folder:
+    """A site's ledger with its records opened by this process's vault. Raises ConfigurationError without one."""
+    return tiles.Folder(site.ledger_dir, vault.unlock(site).box("records"))

@@ -39,6 +39,7 @@ from mediation.administration.tiles import (
 from mediation.core import entry, merkle, note
 from mediation.core.case import Proof
 from mediation.core.errors import LedgerError, LocalProtocolError, RemoteProtocolError
+from mediation.core.sealing import Sealer
 from mediation.runtime import durable
 
 GROWTH = 8  # each step between the sizes that a published head may have grown by (ours)
@@ -64,19 +65,17 @@ class Ledger:
     """Open for appending. `size` and `checkpoint` are of the last durable head."""
 
     def __init__(
-        self, folder: Path, signer: note.Signer, *, least: note.Checkpoint | None = None,
+        self, folder: Path, signer: note.Signer, box: Sealer, *, least: note.Checkpoint | None = None,
         known: Sequence[note.Checkpoint] = (), on_record: verify.OnRecord | None = None, newest: int = verify.NEWEST,
     ) -> None:  # fmt: skip
         """Opens and verifies all of it, but for padding older than the `newest` leaves: `deferred` names those bundles.
 
-        `least` is the head that the store remembers, `known` what each witness last cosigned: the ledger must contain
-        them. Raises LedgerError naming the first bad entry.
+        `box` is the vault's for records. `least` is the head that the store remembers, `known` what each witness last
+        cosigned: the ledger must contain them. Raises LedgerError naming the first bad entry.
         """
-        self.folder = folder
-        self._signer = signer
-        report = verify.examine(
-            Folder(folder), signer.verifier, on_record=on_record, recent=verify.RECENT, newest=newest
-        )
+        self._box: Sealer | None = box
+        self.folder, self.files, self._signer = folder, Folder(folder, box), signer
+        report = verify.examine(self.files, signer.verifier, on_record=on_record, recent=verify.RECENT, newest=newest)
         for problem in report.problems:
             if not problem.what.endswith((bundles.UNCOVERED, verify.BEHIND)):
                 raise LedgerError(f"entry {problem.index}: {problem.what}")
@@ -113,16 +112,16 @@ class Ledger:
             raise LedgerError(str(error)) from None
 
     @classmethod
-    def create(cls, folder: Path, signer: note.Signer, records: Sequence[str]) -> Ledger:
-        """A new ledger with its first entries. Raises LedgerError when one stands there already."""
+    def create(cls, folder: Path, signer: note.Signer, box: Sealer | None, records: Sequence[str]) -> Ledger:
+        """A new ledger with its first entries; the very first needs no vault. Raises LedgerError when there is one."""
         durable.make_folder(folder)
         if (folder / CHECKPOINT).exists():
             raise LedgerError("there is a ledger already")
         self = cls.__new__(cls)
-        self.folder, self._signer, self._clean = folder, signer, True
-        self._tree = merkle.Tree(load=lambda n: Folder(folder).read(tiles.tile(0, n)) or b"")
+        self.folder, self._box, self.files, self._signer = folder, box, Folder(folder, box), signer
+        self._tree = merkle.Tree(load=lambda n: self.files.read(tiles.tile(0, n)) or b"")
         self.checkpoint, self.interrupted, self.deferred = "", False, ()
-        self._run, self._last_entry = None, -1
+        self._run, self._last_entry, self._clean = None, -1, True
         self._read_published()
         self.append(records)
         return self
@@ -249,7 +248,8 @@ class Ledger:
         try:
             for n, gone in sorted(by_bundle.items()):
                 path = self.folder / tiles.records(n)
-                lines = [msgspec.json.decode(line, type=Line) for line in path.read_bytes().splitlines()]
+                octets = self.files.read(tiles.records(n)) or b""
+                lines = [msgspec.json.decode(line, type=Line) for line in octets.splitlines()]
                 if gone - {line.index for line in lines if not line.seed}:
                     raise LocalProtocolError("ledger: there is no such record")
                 kept = (
@@ -258,7 +258,7 @@ class Ledger:
                     else line
                     for line in lines
                 )
-                durable.replace(path, b"".join(msgspec.json.encode(line) + b"\n" for line in kept))
+                durable.replace(path, b"".join(tiles.sealed(line, self._box) for line in kept))
         except OSError as error:
             raise LedgerError(f"cannot be written: {error.strerror}") from error
 
@@ -318,7 +318,7 @@ class Ledger:
     def _write_lines(self, lines: Sequence[Line]) -> None:
         by_bundle: dict[int, list[bytes]] = {}
         for line in lines:
-            by_bundle.setdefault(line.index // WIDTH, []).append(msgspec.json.encode(line) + b"\n")
+            by_bundle.setdefault(line.index // WIDTH, []).append(tiles.sealed(line, self._box))
         for n, texts in by_bundle.items():
             path = self.folder / tiles.records(n)
             durable.make_folder(path.parent)
@@ -329,7 +329,7 @@ class Ledger:
         start = first // WIDTH * WIDTH
         old = b""
         if first > start:
-            old = Folder(self.folder).read(tiles.tile("entries", start // WIDTH, first - start)) or b""
+            old = self.files.read(tiles.tile("entries", start // WIDTH, first - start)) or b""
             if len(old) != (first - start) * tiles.ENTRY_OCTETS:
                 raise LedgerError(f"entry {start}: a tile of level entries is missing or cut short")
         length = merkle.HASH_OCTETS.to_bytes(2, "big")
@@ -360,7 +360,7 @@ class Ledger:
     def _begin_again(self) -> None:
         """After a failed append: what the disk has is what there is, less the tail that no checkpoint covers."""
         if (self.folder / CHECKPOINT).exists():
-            self._take(verify.examine(Folder(self.folder), self.verifier, recent=verify.RECENT, newest=verify.NEWEST))
+            self._take(verify.examine(self.files, self.verifier, recent=verify.RECENT, newest=verify.NEWEST))
         self._cut_tail()
 
     def _cut_tail(self) -> None:
@@ -369,7 +369,8 @@ class Ledger:
         last, width = divmod(size, WIDTH)
         path = folder / tiles.records(last)
         if path.exists():
-            durable.replace(path, b"".join(_before(size, path.read_bytes())))
+            kept = _before(size, self.files.read(tiles.records(last)) or b"")
+            durable.replace(path, b"".join(tiles.sealed(line, self._box) for line in kept))
         for later in (folder / "records").rglob("*.jsonl"):
             if tiles.place(later.relative_to(folder / "records").as_posix())[0] > last:
                 durable.remove(later)
@@ -387,12 +388,13 @@ class Ledger:
             durable.append(history, current + b"\n")
 
 
-def _before(size: int, octets: bytes) -> Iterator[bytes]:
+def _before(size: int, octets: bytes) -> Iterator[Line]:
     """The lines of a records file that stand before `size`, up to the first that cannot be read."""
-    for text in octets.splitlines(keepends=True):
+    for text in octets.splitlines():
         try:
-            if msgspec.json.decode(text, type=Line).index >= size:
-                return
+            line = msgspec.json.decode(text, type=Line)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return
-        yield text
+        if line.index >= size:
+            return
+        yield line

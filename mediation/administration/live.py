@@ -5,7 +5,8 @@ Reads only. What it returns gives no authority by itself: whoever uses it calls 
 
 from __future__ import annotations
 
-from mediation.administration import recovery, tiles, verify
+from mediation.administration import recovery, verify
+from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import Entered
 from mediation.administration.store import Store
 from mediation.core import merkle, note
@@ -27,9 +28,7 @@ def load_live(site: Site) -> list[TaskRequest]:
     finally:
         store.close()
     seen = recovery.Seen()
-    report = verify.examine(
-        tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir), on_record=seen.read, recent=verify.RECENT
-    )
+    report = verify.examine(ledger_files(site), read_verifier(site.keys_dir), on_record=seen.read, recent=verify.RECENT)
     report.raise_first()
     found: list[TaskRequest] = []
     if not report.witnessed:

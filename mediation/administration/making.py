@@ -11,19 +11,21 @@ import secrets
 import time
 from pathlib import Path
 
-from mediation.administration import lab, lab_witness, roster
+from mediation.administration import lab, lab_witness, plans, roster
 from mediation.administration.keys import LEDGER_KEY, new_ledger_key
 from mediation.administration.ledger import Ledger
 from mediation.administration.store import Store
 from mediation.core import entry
 from mediation.core.errors import ConfigurationError
-from mediation.core.roster import digest
+from mediation.core.roster import Roster, digest
 from mediation.runtime import config, vault, wrapping
 from mediation.runtime.keys import LEDGER, POLICY
 
 PUBLIC, PRIVATE = 0o755, 0o700
+RECONCILER_KEY, RECONCILER_PUBLIC = "log.key", "reconciler.pub"  # as reconciliation/journal.py reads them
 FOLDERS = {
     "keys": PUBLIC, "run": PUBLIC, "log": PUBLIC, "spool": PRIVATE, "delivery": PRIVATE, "administrator": PRIVATE,
+    "reconciler": PRIVATE,
 }  # fmt: skip
 
 
@@ -49,21 +51,31 @@ def make(
         signer = new_ledger_key(site.path / "administrator" / LEDGER_KEY, origin)
         (site.keys_dir / LEDGER).write_text(f"{signer.verifier}\n")
         (site.keys_dir / LEDGER).chmod(0o644)
-        founding = ""
+        _reconciler_key(site, origin)
+        founding = plan = ""
         if is_lab:
             line = lab.make(site, origin)
             roster.append(site.keys_dir, line)
             founding = digest(line)
+            held = Roster.replay([line], founding, origin, lab=True)
+            plan = plans.make_lab(site, origin, held.senior_officer(int(time.time())))
             policy = site.keys_dir / POLICY
             policy.write_text(lab_witness.make(site.lab_dir, signer.verifier))
             policy.chmod(0o644)
         if (form := wrapping.Lab() if is_lab else wrap) is not None:
             vault.make(site, form).wipe()
-        made = entry.SiteMade(time_us=time.time_ns() // 1000, origin=origin, lab=is_lab, founding=founding)
-        ledger = Ledger.create(site.ledger_dir, signer, [entry.encode(made)])
+        made = entry.SiteMade(time_us=time.time_ns() // 1000, origin=origin, lab=is_lab, founding=founding, plan=plan)
+        ledger = Ledger.create(site.ledger_dir, signer, None, [entry.encode(made)])
         store = Store(site.store_path, None, create=True)
         store.set_head(ledger.head)
         store.close()
     except OSError as error:
         raise ConfigurationError(f"{path.name}: {error.strerror}") from error
     return site
+
+
+def _reconciler_key(site: config.Site, origin: str) -> None:
+    """The key of the reconciler's own log: its user's alone, and pinned below keys/ for the auditor."""
+    signer = new_ledger_key(site.reconciler_dir / RECONCILER_KEY, f"{origin}/reconciler")
+    (site.keys_dir / RECONCILER_PUBLIC).write_text(f"{signer.verifier}\n")
+    (site.keys_dir / RECONCILER_PUBLIC).chmod(0o644)

@@ -16,7 +16,7 @@ Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from mediation.administration import acting, filing, recovery, roster
@@ -25,13 +25,15 @@ from mediation.administration.alarms import Alarms
 from mediation.administration.asking import Told
 from mediation.administration.books import Books
 from mediation.administration.heads import open_heads
+from mediation.administration.history import History
 from mediation.administration.keys import LEDGER_KEY, read_ledger_key
 from mediation.administration.ledger import Entered, Ledger
+from mediation.administration.records import open_records
+from mediation.administration.register import Register
 from mediation.administration.store import Store, Stored
-from mediation.administration.timetable import Timetable
 from mediation.core import entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, Revocation, State, TaskRequest
+from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, Revocation, State
 from mediation.core.check import Check
 from mediation.core.control import Extending, Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
@@ -40,11 +42,9 @@ from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust, read_verifier
 
 
-class Orders:
-    """Open for one site; the caller holds the site's lock.
-
-    `changed` is called with each order whose task must be armed, changed or stopped, after it is durable.
-    """
+class Orders(Register):
+    """Open for one site; the caller holds the site's lock. `changed` is called with each order whose task must be
+    armed, changed or stopped, after it is durable."""
 
     def __init__(
         self, site: Site, now_ns: int, changed: Callable[[Stored], None] = lambda _: None, *,
@@ -52,50 +52,40 @@ class Orders:
     ) -> None:  # fmt: skip
         """Opens and verifies everything; `told` is what each witness remembers of the ledger. Raises ConfigurationError
         or LedgerError."""
+        super().__init__()
         self.site = site
         self.changed = changed
         self.followed: Callable[[], None] = lambda: None  # there is a newly witnessed head
         self.roster_changed: Callable[[], None] = lambda: None
         self.revoked: Callable[[str], None] = lambda _: None
+        self.may_activate: Callable[[], None] = lambda: None  # raises AuthorizationError
         self.counters: Counter[str] = Counter()
-        self.held: set[str] = set()  # orders whose store is older than the ledger
         self._store = Store(site.store_path, vault.unlock(site))
         try:
-            seen = recovery.Seen()
+            seen, history = recovery.Seen(), History()
             signer = read_ledger_key(site.path / "administrator" / LEDGER_KEY)
             least = self._store.head(signer.verifier.name)
-            self.ledger = Ledger(site.ledger_dir, signer, least=least, on_record=seen.read)
+            box = vault.unlock(site).box("records")
+            self.ledger = Ledger(site.ledger_dir, signer, box, least=least, on_record=seen.followed_by(history.read))
             if read_verifier(site.keys_dir).public != signer.verifier.public:
                 raise ConfigurationError("keys/ledger.pub is not the key of this site's ledger")  # noqa: TRY301
             roster.recover(site, seen.changes)
             self.trust = load_trust(site, self._store.revoked() | seen.revoked)
             roster.check_entered(self.trust.roster, seen.changes, seen.founding)
-            self._orders: dict[str, Stored] = {}
-            self._cases: dict[str, list[Stored]] = {}
-            self._timetable = Timetable()
-            self._unwitnessed: dict[str, Stored] = {}  # orders with an act above the witnessed head
             self.requests_seen = seen.requests
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
             self.alarms = Alarms(self._books, self.counters, seen.alarms)
             self._books.heads = self.heads = open_heads(site, self.ledger, self.trust, told, now_ns // NS)
             self.heads.witnessed, self.heads.enter = self._witnessed, partial(self.note, stop=True)
+            self.records = open_records(self, vault.unlock(site), history, self._books)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
             self._store.close()
             raise
 
     def close(self) -> None:
+        self.records.close()
         self._store.close()
-
-    def __iter__(self) -> Iterator[Stored]:
-        return iter(list(self._orders.values()))
-
-    def get(self, carrier_sha256: str) -> Stored | None:
-        return self._orders.get(carrier_sha256)
-
-    def of_case(self, case: str) -> list[Stored]:
-        """The orders of one case, oldest first."""
-        return list(self._cases.get(case, ()))
 
     # --- what changes an order -------------------------------------------------------------------------------------
 
@@ -108,6 +98,9 @@ class Orders:
             try:
                 order, records = filing.examine(filed, self.trust, self.site, now_ns)
                 filing.check_alone(order, self._orders, self.of_case(order.case), cases)
+                self.records.plans.check_named(filed.carrier)
+                if order.commands:
+                    self.may_activate()
             except AuthorizationError as error:
                 results.append(self._books.refuse(error, filed.carrier, now_ns))
                 continue
@@ -118,9 +111,7 @@ class Orders:
             return results
         with self._store.transaction():
             for order, _ in accepted:
-                self._store.add_order(order)
-                for sequence, (text, _entered) in enumerate(order.commands, 1):
-                    self._store.add_command(order.carrier_sha256, sequence, text)
+                filing.keep(self._store, order)
         try:
             entered = iter(self._books.enter([record for _, records in accepted for record in records]))
         except LedgerError:
@@ -128,14 +119,7 @@ class Orders:
             raise
         with self._books.saving(stop=False):
             for order, _ in accepted:
-                order.filed = next(entered).index
-                if order.call_back is not None:
-                    order.call_back = (order.call_back[0], next(entered))
-                    self._store.called_back(order.carrier_sha256, order.call_back[1])
-                order.commands = [(text, next(entered)) for text, _ in order.commands]
-                self._store.filed(order.carrier_sha256, order.filed)
-                for sequence, (_, place) in enumerate(order.commands, 1):
-                    self._store.entered(order.carrier_sha256, sequence, place)
+                filing.confirm(self._store, order, entered)
                 self._await_witnesses(order, now_ns)
                 self._store.set_state(order.carrier_sha256, order.state)
         for order, _ in accepted:
@@ -206,6 +190,7 @@ class Orders:
                 self.changed(order)
         for order in looked:
             self.alarms.announce(order, self.of_case(order.case), now_ns)
+        self.records.keep(now_ns)
 
     def _begun(self, order: Stored, now_ns: int) -> None:
         """An order runs from now on: the emergency order of its case, in whose place it comes, is over."""
@@ -238,39 +223,6 @@ class Orders:
         """Entries about the administrator itself; with `stop` a ledger that cannot be written does not raise."""
         self._books.note(records, stop=stop)
 
-    # --- what is asked of an order ---------------------------------------------------------------------------------
-
-    def wanted(self, order: Stored) -> bool:
-        """Whether the functions should have its task now: only by acts that a quorum of the witnesses has seen.
-
-        A suspended task they keep. One that was suspended is not shown without the act that did it.
-        """
-        if order.carrier_sha256 in self.held or (order.state not in RUNNING and order.state is not State.SUSPENDED):
-            return False
-        shown, _ = self.standing(order)
-        return shown > 0 and (shown == len(order.commands) or shown >= order.suspended_at)
-
-    def standing(self, order: Stored) -> tuple[int, bool]:
-        """How many of its acts the functions can be shown, and whether a later one has switched digits off.
-
-        What narrows need not wait for the witnesses, and must not be undone by showing the acts before it.
-        """
-        shown = 0
-        while shown < len(order.commands) and self.heads.covers(order.commands[shown][1].index):
-            shown += 1
-        if shown == len(order.commands):
-            return shown, False
-        return shown, not jws.decode(jws.split(order.commands[-1][0]).payload, Command).dde
-
-    def waiting(self, order: Stored) -> bool:
-        """Whether an act of it waits for the witnesses."""
-        return order.carrier_sha256 in self._unwitnessed and order.state not in ENDED
-
-    def request(self, order: Stored) -> TaskRequest:
-        """Everything that a function needs to decide for itself, with proofs under the witnessed head."""
-        shown, _ = self.standing(order)
-        return order.request(self.ledger.witnessed_proof, shown)
-
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _witnessed(self, now_ns: int) -> None:
@@ -293,25 +245,16 @@ class Orders:
             self.changed(order)
         self.advance(now_ns)
 
-    def _await_witnesses(self, order: Stored, now_ns: int) -> None:
-        """Moves an order on whose activation a quorum has seen; notes one with an act that none has seen yet."""
-        if order.state in ENDED:
-            return
-        shown, _ = self.standing(order)
-        if shown < len(order.commands):
-            self._unwitnessed[order.carrier_sha256] = order
-        if shown and order.state is State.LOGGED:
-            order.state = LIFE[order.state, Event.WITNESS]
-        if order.state is State.WITNESSED:
-            begun = now_ns >= order.not_before_s * NS
-            order.state = LIFE[order.state, Event.BEGIN if begun else Event.AWAIT]
-
     def _perform_one(self, text: str, now_ns: int, pair: tuple[str, str] | None = None) -> Stored:
         claimed = jws.decode(jws.split(text).payload, Command)  # only to find the order: nothing is believed yet
         order = self._orders.get(claimed.carrier_sha256)
         if order is None:
             raise AuthorizationError(Check.ORDER_UNKNOWN)
+        if claimed.act is Act.ACTIVATE:
+            self.may_activate()
         acted = acting.examine(text, order, self.trust, now_ns, held=order.carrier_sha256 in self.held, pair=pair)
+        if pair is not None:
+            self.records.plans.check_named(pair[1])
         carrier, sequence, stop = order.carrier_sha256, acted.command.sequence, acted.stop
         filed = acted.extension
         with self._books.saving(stop=stop):
@@ -374,12 +317,6 @@ class Orders:
             return self._books.refuse(error, text, now_ns)
         return Result(case=order.case, xid=order.xid)
 
-    def _hold(self, order: Stored) -> None:
-        self._orders[order.carrier_sha256] = order
-        self._cases.setdefault(order.case, []).append(order)
-        if order.state not in ENDED:
-            self._timetable.add(order)
-
     def _recover(self, seen: recovery.Seen, known: int, now_ns: int) -> None:
         """Brings the store to what the ledger says, and both to now."""
         for order, held in recovery.recover(self._store, seen):
@@ -391,8 +328,10 @@ class Orders:
                 self._store.set_state(order.carrier_sha256, order.state)
             self._hold(order)
         self.counters["orders_held"] = len(self.held)
-        if self.ledger.size > known or self.ledger.interrupted:
+        # Padding is made between two acts, and nothing in the store goes with it.
+        if seen.size > known or self.ledger.interrupted:
             self._books.enter([entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)])
         self._store.set_head(self.ledger.head)
         self._books.show(now_ns // 1000)
+        self.records.recover(now_ns)
         self.advance(now_ns)

@@ -9,23 +9,21 @@ hash a carrier token must name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from mediation.administration import lab
-from mediation.administration.books import Books
-from mediation.administration.history import History
-from mediation.core import entry, plan
+from mediation.administration.keeping import Keeping
+from mediation.core import entry, jws, plan
 from mediation.core.alarm import Alarm
 from mediation.core.authorization import NS
 from mediation.core.check import Check
 from mediation.core.control import AdoptPlan, FilePlan, PlanView
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.plan import Adopted
+from mediation.core.roster import Appointment
 from mediation.core.term import DAY_S
-from mediation.core.trust import Trust
 from mediation.runtime import durable, log
 from mediation.runtime.config import Site
 
@@ -36,11 +34,17 @@ MAX_VERSIONS = 10_000
 logger = log.get("administrator")
 
 
+class _Named(msgspec.Struct, frozen=True):
+    """Of a token that was examined already: the plan that it names."""
+
+    policy_sha256: str
+
+
 def path_of(site: Site, version: int) -> Path:
     return site.path / FOLDER / f"{version}.json"
 
 
-def make_lab(site: Site, origin: str, officer: plan.Appointment) -> str:
+def make_lab(site: Site, origin: str, officer: Appointment | None) -> str:
     """The plan that a lab site begins with; returns the SHA-256 of its file. Raises OSError."""
     text = plan.draft(1, site=origin, carrier=site.name, retention_days=site.retention.days, lab=True)
     appendix = plan.annex(officer, contact(site), site=origin, lab=True)
@@ -68,13 +72,23 @@ def read(site: Site, version: int) -> Adopted | None:
         raise ConfigurationError(f"{FOLDER}/{path.name}: not a plan: {type(error).__name__}") from error
 
 
-class Plans:
-    """Of one site. `trust` gives who holds which role now."""
+def newest_sha256(site: Site) -> str:
+    """SHA-256 of the newest plan's text, as a carrier token names it. Raises ConfigurationError when there is none."""
+    versions = [int(path.stem) for path in (site.path / FOLDER).glob("*.json") if path.stem.isdecimal()]
+    found = read(site, max(versions, default=0))
+    if found is None:
+        raise ConfigurationError(f"{FOLDER}/: no plan")
+    return plan.digest(found.plan)
 
-    def __init__(self, site: Site, origin: str, history: History, books: Books, trust: Callable[[], Trust]) -> None:
+
+class Plans:
+    """Of one site."""
+
+    def __init__(self, keeping: Keeping) -> None:
         """Raises ConfigurationError for texts that are not those of the ledger."""
-        self._site, self._origin, self._history, self._books, self._trust = site, origin, history, books, trust
-        if history.lab_plan and not history.plans:
+        self._site, self._origin = keeping.site, keeping.origin
+        self._history, self._books, self._trust = keeping.history, keeping.books, keeping.trust
+        if self._history.lab_plan and not self._history.plans:
             self._begin_lab()
         self.adopted: Adopted | None = None
         self.filed: Adopted | None = None
@@ -122,14 +136,15 @@ class Plans:
                 f"config.toml says {self._site.retention.days} days, the plan {self.adopted.body.retention_days}",
             )
 
-    def check_named(self, policy_sha256: str) -> None:
-        """That a carrier token names the plan in force, or an earlier one that was. On a lab site any will do.
+    def check_named(self, carrier: str) -> None:
+        """That a carrier token, or a carrier's extension, names a plan that is or was in force here (1.20003(b)).
 
-        Raises AuthorizationError `plan`.
+        On a lab site, whose plan nobody adopted, any will do. Raises AuthorizationError `plan`.
         """
         if self._site.lab:
             return
-        if policy_sha256 not in {each.plan_sha256 for each in self._history.plans}:
+        token = jws.decode(jws.split(carrier).payload, _Named)
+        if token.policy_sha256 not in {each.plan_sha256 for each in self._history.plans}:
             raise AuthorizationError(Check.PLAN, "policy_sha256 is of no plan that was adopted here")
 
     def view(self, now_ns: int, *, draft: bool, retention_days: int | None) -> PlanView:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from mediation.administration import tiles
+from mediation.administration import tiles, verify
 from mediation.administration.ledger import Entered
 from mediation.administration.store import PENDING, Store, Stored
 from mediation.core import entry, jws
@@ -36,7 +36,20 @@ class Seen(msgspec.Struct):
     changes: dict[int, str] = {}  # SHA-256 of the roster's lines by number
     requests: dict[str, int] = {}  # signed requests that were accepted, each with its second: none is accepted twice
 
+    def followed_by(self, other: verify.OnRecord) -> verify.OnRecord:
+        """One reading of the ledger for two."""
+
+        def both(line: tiles.Line, record: entry.Record) -> None:
+            self.read(line, record)
+            other(line, record)
+
+        return both
+
+    size: int = 0  # of the ledger up to its last entry that is no padding
+
     def read(self, line: tiles.Line, record: entry.Record) -> None:
+        if not isinstance(record, entry.Padding):
+            self.size = line.index + 1
         match record:
             case entry.OrderFiled():
                 self.filed[record.carrier_sha256] = line.index
@@ -61,6 +74,8 @@ class Seen(msgspec.Struct):
                 self.revoked.add(record.token_sha256)
             case entry.Expired():
                 self.ended.setdefault(record.carrier_sha256, State.EXPIRED)
+            case entry.Sealed():
+                self.ended[record.carrier_sha256] = State.SEALED
             case entry.SiteMade():
                 self.founding = record.founding
             case entry.RosterChanged():
@@ -73,6 +88,18 @@ class Seen(msgspec.Struct):
 
 def recover(store: Store, seen: Seen) -> Iterator[tuple[Stored, bool]]:
     """All orders of the store as the ledger has them, oldest first, each with whether it is held back."""
+    if store.pending:
+        _complete(store, seen)
+    for order in list(store.orders()):
+        state = state_of(order, seen)
+        if state is not order.state:
+            order.state = state
+            store.set_state(order.carrier_sha256, state)
+        yield order, state not in ENDED and len(order.commands) < seen.acts[order.carrier_sha256]
+
+
+def _complete(store: Store, seen: Seen) -> None:
+    """Gives what was on its way its place in the ledger, or forgets it."""
     with store.transaction():
         for order in list(store.orders()):
             if order.filed == PENDING and (filed := seen.filed.get(order.carrier_sha256)) is not None:
@@ -86,12 +113,6 @@ def recover(store: Store, seen: Seen) -> Iterator[tuple[Stored, bool]]:
                 if called is not None:
                     store.called_back(order.carrier_sha256, called)
         store.drop_pending()
-    for order in list(store.orders()):
-        state = state_of(order, seen)
-        if state is not order.state:
-            order.state = state
-            store.set_state(order.carrier_sha256, state)
-        yield order, state not in ENDED and len(order.commands) < seen.acts[order.carrier_sha256]
 
 
 def _extend(store: Store, order: Stored, text: str, seen: Seen) -> None:

@@ -3,7 +3,8 @@
     checkpoint                     the signed tree head (C2SP tlog-checkpoint)
     tile/L/N, tile/L/N.p/W         hashes, 256 a tile, partial ones by their width
     tile/entries/N[.p/W]           what the leaves are made of: the records' commitments, each after its length u16
-    records/N.jsonl                the records with their salts, of 256 leaves a file: not part of the public tree
+    records/N.jsonl                the records with their salts, of 256 leaves a file: not part of the public tree. Each
+                                   line is a JSON string: the line sealed by the vault, in base64 (SEC-19)
     history.jsonl                  the checkpoints that were signed, one JSON string a line; of those that added padding
                                    alone, one an hour
     published                      the last checkpoint that the witnesses were asked about
@@ -14,11 +15,16 @@ Padding leaves have no line each: one line with a seed stands for the run of the
 until the next line, over files that then need not exist. The salt of the leaf at `index` is HMAC-SHA-256(seed, index
 as u64): in the tree a padding leaf cannot be told from any other.
 
+On the disk no line can be told from any other either: it is filled up to a size class before it is sealed, its index
+is inside, and destruction seals all of a file anew. Only entry 0 lies in clear: it says what keys/ledger.pub says. In
+an export the lines that were chosen stand opened, as `Line` has them. What is left to see is how many lines there are.
+
 Answers for names and for cutting files apart; `ledger` writes them, `verify` judges them.
 """
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import io
 import tarfile
@@ -28,8 +34,9 @@ from typing import Protocol
 import msgspec
 
 from mediation.core import entry
-from mediation.core.errors import LedgerError
+from mediation.core.errors import LedgerError, LocalProtocolError
 from mediation.core.merkle import HASH_OCTETS
+from mediation.core.sealing import Sealer, SealError
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT  # C2SP tlog-tiles: full tiles are 256 wide
@@ -40,6 +47,9 @@ CHECKPOINT, HISTORY = "checkpoint", "history.jsonl"
 PUBLISHED, WITNESSED, WITNESSED_HISTORY = "published", "witnessed", "witnessed.jsonl"
 SEED_OCTETS = 32
 HMAC_BLOCK_OCTETS = 64  # of SHA-256, RFC 2104 §2
+LEAST_LINE_OCTETS = 1024  # what a line is filled up to, or to a power of two above it. Ours
+ASSOCIATED = b"mediation ledger record"
+UNREADABLE = b"\xff"  # stands for a line that cannot be opened
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -54,6 +64,33 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     record: str = ""
     seed: str = ""
     destroyed: str = ""
+
+
+def sealed(line: Line, box: Sealer | None) -> bytes:
+    """What stands in a records file for `line`, with its end. Raises LocalProtocolError without a vault."""
+    octets = msgspec.json.encode(line)
+    if line.index == 0:
+        return octets + b"\n"
+    if box is None:
+        raise LocalProtocolError("ledger: there is no vault to seal its records")
+    size = max(LEAST_LINE_OCTETS, 1 << (len(octets) - 1).bit_length())
+    return b'"' + binascii.b2a_base64(box.seal(octets.ljust(size), ASSOCIATED), newline=False) + b'"\n'
+
+
+def opened(octets: bytes, box: Sealer) -> bytes:
+    """A records file as `Line` has it. A line that is not what was sealed, or that lies in clear where it must not, is
+    UNREADABLE."""
+    found = []
+    for place, text in enumerate(octets.splitlines()):
+        try:
+            if text[:1] == b'"' and text[-1:] == b'"':
+                found.append(box.open(binascii.a2b_base64(text[1:-1], strict_mode=True), ASSOCIATED).rstrip(b" "))
+            else:
+                first = not place and msgspec.json.decode(text, type=Line).index == 0
+                found.append(text if first else UNREADABLE)
+        except (SealError, ValueError):
+            found.append(UNREADABLE)
+    return b"".join(text + b"\n" for text in found)
 
 
 class Padding:
@@ -113,18 +150,27 @@ def place(name: str) -> tuple[int, int]:
 class Files(Protocol):
     """A ledger's files, wherever they are."""
 
+    @property
+    def opened(self) -> bool:
+        """Whether records can be read; what they say is not looked at otherwise."""
+
     def read(self, name: str) -> bytes | None:
-        """The octets, or None when there is no such file. Raises LedgerError for one that is too large."""
+        """The octets, records opened; None when there is no such file. Raises LedgerError for one that is too large."""
 
     def names(self, folder: str) -> list[str]:
         """The names directly in `folder`, sorted; empty when it does not exist."""
 
 
 class Folder:
-    """A ledger on the disk."""
+    """A ledger on the disk. Without `box`, the vault's for records, they stay sealed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, box: Sealer | None = None) -> None:
         self.path = path
+        self._box = box
+
+    @property
+    def opened(self) -> bool:
+        return self._box is not None
 
     def read(self, name: str) -> bytes | None:
         limit = MAX_HISTORY_OCTETS if name in (HISTORY, WITNESSED_HISTORY) else MAX_FILE_OCTETS
@@ -135,7 +181,8 @@ class Folder:
             return None
         except OSError as error:
             raise LedgerError(f"{name}: {error.strerror}") from error
-        return _bounded(name, octets, limit)
+        octets = _bounded(name, octets, limit)
+        return opened(octets, self._box) if self._box is not None and name.startswith("records/") else octets
 
     def names(self, folder: str) -> list[str]:
         try:
@@ -153,6 +200,7 @@ class Archive:
     """A ledger in a tar file that `export` made; nothing is ever unpacked to the disk."""
 
     MAX_ARCHIVE_OCTETS = 4 << 30
+    opened = True  # what was chosen is
 
     def __init__(self, path: Path) -> None:
         self._files: dict[str, bytes] = {}

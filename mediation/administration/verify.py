@@ -66,6 +66,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     deferred: tuple[int, ...] = ()
     run: tiles.Line | None = None
     last_entry: int = -1  # index of the last leaf that is no padding
+    opened: bool = True  # whether the records were looked at, which takes the vault: else tree, tiles and heads were
 
     def raise_first(self) -> None:
         """Raises LedgerError naming the first bad entry, if there is one."""
@@ -137,7 +138,7 @@ def _examine(
         checkpoint=text, head=head, tree=tree, kinds=dict(sorted(reader.kinds.items())), first_us=reader.first_us,
         last_us=reader.last_us, signed_heads=signed_heads, problems=tuple(sorted(problems)[:MAX_PROBLEMS]),
         witnessed=witnessed, destroyed=len(reader.destroyed), deferred=tuple(reader.deferred), run=reader.run,
-        last_entry=reader.last_entry,
+        last_entry=reader.last_entry, opened=files.opened,
     )  # fmt: skip
     return report, reader.records
 
@@ -188,6 +189,8 @@ def line(files: Files, index: int, size: int) -> tiles.Line:
     """The record of entry `index` as its file has it, held against its commitment. Raises LedgerError."""
     if index >= size:
         raise LedgerError(f"entry {index}: there is none; the ledger has {size}")
+    if not files.opened:
+        raise LedgerError(f"entry {index}: its record is sealed, and the vault is not open here")
     n, offset = divmod(index, WIDTH)
     try:
         texts = (files.read(tiles.records(n)) or b"").splitlines()

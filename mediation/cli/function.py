@@ -64,7 +64,7 @@ def _asking() -> socket.socket:
 
 
 @click.command(hidden=True)
-@click.argument("name", type=click.Choice(["administrator", "egress", "opener", "iap", "mediator"]))
+@click.argument("name", type=click.Choice(["administrator", "egress", "opener", "iap", "mediator", "reconciler"]))
 @click.option("--site", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 def command(name: str, site: Path) -> None:
     """Runs one function in the foreground."""
@@ -83,6 +83,8 @@ def command(name: str, site: Path) -> None:
         trio.run(import_module("mediation.delivery.egress").serve, loaded, Notifier())
     elif name == "administrator":
         trio.run(import_module("mediation.administration.control").serve, loaded, Notifier())
+    elif name == "reconciler":  # hardens itself: what it is allowed depends on what it may look at
+        trio.run(import_module("mediation.reconciliation.reconciler").serve, loaded, Notifier())
     elif name == "mediator":
         trio.run(import_module("mediation.delivery.mediator").serve, loaded, Notifier())
     elif name == "opener":

@@ -13,6 +13,7 @@ import msgspec
 
 from mediation.administration import stamp_check, tiles, verify
 from mediation.administration.export import withheld
+from mediation.administration.keys import ledger_files
 from mediation.administration.stamps import ROOTS, read_roots
 from mediation.administration.store import Store
 from mediation.cli.options import (
@@ -62,8 +63,9 @@ def verify_(
         _check_proof(proof, verifier)
         return
     files: tiles.Files
+    closed = ""
     if site is not None:
-        files = tiles.Folder(site.ledger_dir)
+        files, closed = _open(site)
     else:
         assert archive is not None
         files = tiles.Archive(archive)
@@ -75,6 +77,12 @@ def verify_(
     if site is not None:
         _compare_with_store(site, report)
     head = report.head
+    if closed:
+        click.echo(f"verified: tree, tiles and heads of {head.size} entries of {head.origin}")
+        click.echo(f"NOT OPENED: the records are sealed, and what they say was not looked at: {closed}")
+        click.echo(f"root {head.root.hex()}")
+        click.echo(verify.sentence(report.witnessed, read_policy(site) if site is not None else None))
+        return
     click.echo(f"verified: {head.size} entries of {head.origin}, each as it was entered and in its order")
     if report.first_us is not None and report.last_us is not None:
         span = f"{rfc3339(report.first_us // 1_000_000)} to {rfc3339(report.last_us // 1_000_000)}"
@@ -134,11 +142,19 @@ def stamps(folder: Path, roots: Path | None) -> None:
     """Checks every RFC 3161 time stamp: its token, and that the ledger contains the head that was stamped."""
     site = config.load(folder)
     believed = read_roots(roots or site.keys_dir / ROOTS)
-    found = stamp_check.check(site.path, tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir), believed)
+    found = stamp_check.check(site.path, ledger_files(site), read_verifier(site.keys_dir), believed)
     for each in found:
         what = f"the ledger's first {each.size} entries" if each.size else "a document"
         click.echo(f"verified: entry {each.index}: {what}, stamped {rfc3339(each.time_s)} by {each.authority}")
     click.echo(f"{len(found)} time stamps")
+
+
+def _open(site: config.Site) -> tuple[tiles.Folder, str]:
+    """The ledger's files with their records opened, or sealed and why."""
+    try:
+        return ledger_files(site), ""
+    except ConfigurationError as error:
+        return tiles.Folder(site.ledger_dir), str(error)
 
 
 def _verifier(path: Path) -> note.Verifier:

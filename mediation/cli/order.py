@@ -19,7 +19,7 @@ import msgspec
 
 from mediation.administration import client, drafting
 from mediation.administration.keys import new_person, write_person
-from mediation.cli import order_extension
+from mediation.cli import order_extension, retention
 from mediation.cli.options import (
     FILE,
     NEW_FILE,
@@ -210,5 +210,7 @@ def withdraw(site: Site, case: str, token: str, person: Signer, reason: str) -> 
     accepted(client.one(site, Revoke(revocations=(text,))))
 
 
-for _command in (order_extension.extend, order_extension.approve, order_extension.call_back):
+for _command in (
+    order_extension.extend, order_extension.approve, order_extension.call_back, retention.hold, retention.destroy,
+):  # fmt: skip
     group.add_command(_command)

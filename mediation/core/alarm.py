@@ -49,6 +49,9 @@ class Alarm(enum.StrEnum):
     INCIDENT = "incident", "a compromise or an unlawful interception is to be reported (47 CFR 1.20003(c))"
     CODE_CHANGED = "code-changed", "the daemon's code, configuration or adapters changed while it ran"
     HONEY_CASE = "honey-case", "somebody read a case that nobody ordered"
+    RECONCILER_SILENT = "reconciler-silent", "the reconciler has reported nothing for two intervals: nobody looks"
+    RECONCILER_BLIND = "reconciler-blind", "the reconciler cannot look at something that it could look at before"
+    TAP_GONE = "tap-gone", "cases are live and their tap is not there"
     REQUESTS_REFUSED = "requests-refused", "too many requests at the control socket were refused"
 
 

@@ -126,7 +126,7 @@ def rfc3339(time_us: int) -> str:
 
 
 def responsible(person: str, appointments: Iterable[Appointment], at_s: int) -> Responsible:
-    """A person by the roster's words. Raises AuthorizationError `certificate` when it does not know him at that time."""
+    """A person by the roster's words. Raises AuthorizationError `certificate` when it did not know him then."""
     for held in reversed(tuple(appointments)):
         if held.person == person and held.from_s <= at_s < held.to_s:
             return Responsible(person=person, name=held.name, function=held.function)

@@ -7,13 +7,18 @@ case data is asked for in an envelope that a person signed, with a reason (SEC-1
       Cases       where orders stand; of one case or of all               CaseList
       Prove       the proof that one entry stands in the ledger           Proved
       Export      the ledger and what belongs to it, for an auditor       Part, as many as it takes
+      Certificates  the certifications of a case                    CertificateList
       CommitSeed  an auditor's seed, by its hash, before the audit        Done
       Plant       an auditor's honey case                                 Done
+      Incidents   the drafts of reports and of certifications made of incidents, of one or of all    Papers
     Submit    file orders, each with or without its activation      Results, one for each
     Perform   an officer's acts on orders that were filed           Results, one for each
     Extend    an extension with the officer's act                   Results, one for each
     Revoke    a token's withdrawal                                  Results, one for each
     ChangeRoster  a change of persons, roles, keys or contacts      Results, one
+    Certify   the overseeing person's signatures                    Results, one
+    ShowPlan, AdoptPlan, FilePlan  the policies and procedures      PlanView; Results, one
+    Hold, Destroy  the end of an order's records                    Results, one
     Settle    wait until the functions have answered everything     Results, empty
     Status    live state, without any target identity               Report
 """
@@ -115,10 +120,60 @@ class Plant(_Message, frozen=True, kw_only=True):
     not_after_s: int
 
 
+class Incidents(_Message, frozen=True, kw_only=True):
+    incident: str | None = None
+
+
+class Certificates(_Message, frozen=True, kw_only=True):
+    """The certifications of a case. `take_over`: the senior officer becomes the overseeing person."""
+
+    case: str
+    take_over: bool = False
+
+
 class Signed(_Message, frozen=True, kw_only=True):
     """`envelope`: a compact JWS of typ "mediation-request" around the exact text of an inquiry."""
 
     envelope: str
+
+
+class Certify(_Message, frozen=True, kw_only=True):
+    """Signatures of the overseeing person over certifications as they were drafted (core/certificate.py)."""
+
+    signatures: tuple[str, ...]
+
+
+class ShowPlan(_Message, frozen=True, kw_only=True):
+    """The policies and procedures in force, or a draft of the next ones; `retention_days` 0: as configured."""
+
+    draft: bool = False
+    retention_days: int = 0
+
+
+class AdoptPlan(_Message, frozen=True, kw_only=True):
+    """The exact texts of a draft, and the approvals that put it in force (core/plan.py)."""
+
+    plan: str
+    appendix: str
+    approvals: tuple[str, ...]
+
+
+class FilePlan(_Message, frozen=True, kw_only=True):
+    """That the plan in force was filed with the Commission, signed."""
+
+    filing: str
+
+
+class Hold(_Message, frozen=True, kw_only=True):
+    """A duty to preserve a case's records begins or ends, signed (core/retention.py)."""
+
+    hold: str
+
+
+class Destroy(_Message, frozen=True, kw_only=True):
+    """Two persons have one sealed order's records destroyed."""
+
+    approvals: tuple[str, ...]
 
 
 class Settle(_Message, frozen=True, kw_only=True):
@@ -173,6 +228,39 @@ class CaseList(_Message, frozen=True, kw_only=True):
     cases: tuple[CaseView, ...]
 
 
+class CertificateView(msgspec.Struct, frozen=True, kw_only=True):
+    """A certification: its exact text, the signature over it ("" while there is none) and where both stand in the
+    ledger (-1: not yet). `stamps`: RFC 3161 authorities with the time (us) of the ledger's entry of each."""
+
+    sha256: str
+    text: str
+    signature: str
+    replaced: bool
+    drafted: int
+    signed: int
+    signed_us: int
+    person: str
+    stamps: tuple[tuple[str, int], ...] = ()
+
+
+class CertificateList(_Message, frozen=True, kw_only=True):
+    certificates: tuple[CertificateView, ...]
+
+
+class PlanView(_Message, frozen=True, kw_only=True):
+    """A plan and its appendix, exact texts. `amendments`: what is to be filed, each with its day (UTC seconds)."""
+
+    plan: str
+    appendix: str
+    version: int
+    previous_sha256: str
+    adopted: bool
+    filed_version: int
+    filed_s: int
+    confirmation: str
+    amendments: dict[str, int]
+
+
 class Report(_Message, frozen=True, kw_only=True):
     """Orders by state, the ledger's head, and what each function reports of itself (None: it is away)."""
 
@@ -184,6 +272,18 @@ class Report(_Message, frozen=True, kw_only=True):
 
 class Proved(_Message, frozen=True, kw_only=True):
     proof: Proof
+
+
+class Paper(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that an incident left: a letter to one agency, the evidence, or a certification's draft."""
+
+    incident: str
+    name: str
+    text: str
+
+
+class Papers(_Message, frozen=True, kw_only=True):
+    papers: tuple[Paper, ...]
 
 
 class Done(_Message, frozen=True, kw_only=True):
@@ -204,9 +304,12 @@ class Failed(_Message, frozen=True, kw_only=True):
     check: str = ""
 
 
-Request = Submit | Perform | Extend | Revoke | ChangeRoster | Signed | Settle | Status
-Inquiry = Cases | Prove | Export | CommitSeed | Plant
-Answer = Results | CaseList | Report | Proved | Done | Part | Failed
+Request = (
+    Submit | Perform | Extend | Revoke | ChangeRoster | Certify | ShowPlan | AdoptPlan | FilePlan | Hold | Destroy
+    | Signed | Settle | Status
+)  # fmt: skip
+Inquiry = Cases | Certificates | Prove | Export | CommitSeed | Plant | Incidents
+Answer = Results | CaseList | CertificateList | PlanView | Report | Proved | Done | Part | Failed | Papers
 
 _inquiries: msgspec.json.Decoder[Inquiry] = msgspec.json.Decoder(Inquiry)
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
@@ -229,7 +332,12 @@ def decode_request(line: bytes) -> Request:
             size = len(filings)
         case Extend(extensions=extensions):
             size = len(extensions)
-        case Perform(commands=texts) | Revoke(revocations=texts) | ChangeRoster(approvals=texts):
+        case (
+            Perform(commands=texts)
+            | Revoke(revocations=texts)
+            | ChangeRoster(approvals=texts)
+            | Certify(signatures=texts)
+        ):
             size = len(texts)
         case _:
             size = 0

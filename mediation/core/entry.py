@@ -27,11 +27,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class SiteMade(Entry, frozen=True, kw_only=True, tag="site-made"):
-    """`founding`: SHA-256 of the roster's first line on a lab site; a real one is founded later, by RosterChanged 0."""
+    """`founding`: SHA-256 of the roster's first line on a lab site; a real one is founded later, by RosterChanged 0.
+    `plan`: SHA-256 of the plan that a lab begins with (plan/1.json)."""
 
     origin: str
     lab: bool
     founding: str = ""
+    plan: str = ""
 
 
 class KeysLoaded(Entry, frozen=True, kw_only=True, tag="keys-loaded"):
@@ -295,9 +297,9 @@ class SampleDrawn(Entry, frozen=True, kw_only=True, tag="sample-drawn"):
 
 Record = (
     SiteMade | KeysLoaded | OrderFiled | CommandAccepted | Outcome | Expired | Revoked | Refused | Recovered | Padding
-    | RosterChanged | ExtensionFiled | CallBackFiled | Sealed | Destroyed | Held | Alarm | WitnessesLost | WitnessesFound
-    | Stamped | CertificateDrafted | CertificateSigned | PlanAdopted | AmendmentOpened | Reconciled | Incident
-    | CodeIdentity | CaseRead | SampleDrawn
+    | RosterChanged | ExtensionFiled | CallBackFiled | Sealed | Destroyed | Held | Alarm | WitnessesLost
+    | WitnessesFound | Stamped | CertificateDrafted | CertificateSigned | PlanAdopted | AmendmentOpened | Reconciled
+    | Incident | CodeIdentity | CaseRead | SampleDrawn
 )  # fmt: skip
 
 KINDS = frozenset(str(kind.__struct_config__.tag) for kind in Entry.__subclasses__())

@@ -262,7 +262,7 @@ def _signed(parts: jws.Parts, trust: Trust, roles: tuple[Role, ...]) -> Key:
     return key
 
 
-def _check(nonce: str, lab: bool, trust: Trust) -> None:  # noqa: FBT001
+def _check(nonce: str, lab: bool, trust: Trust) -> None:
     if lab is not trust.lab:
         raise AuthorizationError(Check.LAB_TOKEN)
     if not NONCE.fullmatch(nonce):

@@ -40,10 +40,12 @@ IDENTITY = re.compile(r"(?:\d[ ().-]{0,2}){7,}|tel:|sips?:|@", re.IGNORECASE)
 # Who may ask what. The engineer needs no key: what he may see, the status, shows no case.
 READERS: Mapping[type, frozenset[Role]] = {
     control.Cases: frozenset({Role.OFFICER, Role.AUDITOR, Role.LEGAL, Role.CARRIER}),
+    control.Certificates: frozenset({Role.OFFICER, Role.AUDITOR, Role.LEGAL, Role.CARRIER, Role.EXECUTIVE}),
     control.Prove: frozenset({Role.OFFICER, Role.AUDITOR}),
     control.Export: frozenset({Role.OFFICER, Role.AUDITOR}),
     control.CommitSeed: frozenset({Role.AUDITOR}),
     control.Plant: frozenset({Role.AUDITOR}),
+    control.Incidents: frozenset({Role.OFFICER, Role.AUDITOR}),
 }
 EVERY_CASE = frozenset({Role.OFFICER, Role.AUDITOR})  # the others see the orders that they themselves signed
 

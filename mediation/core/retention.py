@@ -141,7 +141,7 @@ def _signer(parts: jws.Parts, trust: Trust, roles: tuple[Role, ...]) -> Key:
     return key
 
 
-def _check(case: str, nonce: str, lab: bool, trust: Trust) -> None:  # noqa: FBT001
+def _check(case: str, nonce: str, lab: bool, trust: Trust) -> None:
     if lab is not trust.lab:
         raise AuthorizationError(Check.LAB_TOKEN)
     if not CASE_IDENTITY.fullmatch(case):

@@ -25,7 +25,7 @@ import trio
 from mediation.core.case import ContentDestination, Destination
 from mediation.core.errors import MediationError, RemoteProtocolError
 from mediation.delivery._content import Queue
-from mediation.runtime import log
+from mediation.runtime import log, network
 from mediation.runtime.tls import Channel
 
 QUEUE_OCTETS: Final = 32 << 20  # in all: five seconds of 20,000 packets a second
@@ -235,6 +235,7 @@ class ContentLink:
         udp = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
         try:
             udp.setblocking(False)
+            network.bind(udp)
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_OCTETS)
             if family == socket.AF_INET:
                 # A full-sized packet does not fit with 12 octets before it: fragments, rather than nothing.

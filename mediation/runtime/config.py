@@ -18,6 +18,7 @@ from msgspec import Meta
 from mediation.core import term
 from mediation.core.case import Authority
 from mediation.core.errors import ConfigurationError
+from mediation.runtime.watch import Reconciliation
 
 FILE = "config.toml"
 LAB_COLLECTOR_PORT = 41800  # the port of historic call data channels (OpenCALEA's sample configuration)
@@ -109,10 +110,17 @@ class Delivery(_Section, frozen=True, kw_only=True):
     """The mediator."""
 
     user: str = "nobody"
+    interface: str = ""  # what third parties' listeners stand at and links to agencies leave by (runtime/network.py)
     digit_timeout_ms: Annotated[int, Meta(ge=100, le=4000)] = 1500  # inter-digit; must leave room below 8 s
     spool_mib: Annotated[int, Meta(ge=1, le=1 << 20)] = 64  # per agency, the bound
     surveillance_status: bool = True  # SurveillanceStatus is by agreement only (FCC Third R&O)
     realtime_priority: Annotated[int, Meta(ge=0, le=50)] = 0
+
+
+class Management(_Section, frozen=True, kw_only=True):
+    """The administrator's plane. It listens on Unix sockets alone."""
+
+    interface: str = ""  # what witnesses and time-stamping authorities are asked by; empty: the host's routes
 
 
 class Egress(_Section, frozen=True, kw_only=True):
@@ -161,6 +169,21 @@ class Terms(_Section, frozen=True, kw_only=True):
         )
 
 
+class Retention(_Section, frozen=True, kw_only=True):
+    """How long records are kept after an order has ended and is certified (47 CFR 1.20004(b)). The number must be that
+    of the plan in force (`mediation plan`), or nothing runs."""
+
+    days: Annotated[int, Meta(ge=30, le=36_500)] = 365
+    automatic: bool = True  # false: two persons have each order's records destroyed (mediation order destroy)
+
+
+class Contact(_Section, frozen=True, kw_only=True):
+    """How law enforcement reaches the senior officer seven days a week, 24 hours a day (47 CFR 1.20003(b)(4)(ii))."""
+
+    telephone: Annotated[str, Meta(max_length=64)] = ""
+    mail: Annotated[str, Meta(max_length=128)] = ""
+
+
 class Lab(_Section, frozen=True, kw_only=True):
     """Only on a lab site: where the reference collection function listens."""
 
@@ -179,9 +202,13 @@ class _File(_Section, frozen=True, kw_only=True):
     clock: Clock = Clock()
     access: Access = Access()
     delivery: Delivery = Delivery()
+    management: Management = Management()
     egress: Egress = Egress()
     terms: Terms = Terms()
     ledger: Ledger = Ledger()
+    reconciliation: Reconciliation = Reconciliation()
+    retention: Retention = Retention()
+    contact: Contact = Contact()
     lab_agency: Lab = Lab()
 
 
@@ -198,9 +225,13 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     access: Access
     delivery: Delivery
+    management: Management = Management()
     egress: Egress = Egress()
     terms: Terms = Terms()
     ledger: Ledger = Ledger()
+    reconciliation: Reconciliation = Reconciliation()
+    retention: Retention = Retention()
+    contact: Contact = Contact()
     lab_agency: Lab
 
     @property
@@ -218,6 +249,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     def filters_egress(self) -> bool:
         """Whether the egress function belongs to this site."""
         return not self.lab if self.egress.enforce is None else self.egress.enforce
+
+    @property
+    def reconciles(self) -> bool:
+        """Whether the reconciler belongs to this site."""
+        return not self.lab or self.reconciliation.on_lab
 
     @property
     def run_dir(self) -> Path:
@@ -248,6 +284,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         return self.path / "delivery"
 
     @property
+    def reconciler_dir(self) -> Path:
+        return self.path / "reconciler"
+
+    @property
     def log_dir(self) -> Path:
         return self.path / "log"
 
@@ -267,7 +307,9 @@ def load(path: Path | str) -> Site:
     return Site(
         path=root, name=file.name, lab=file.lab, dial_plan=file.dial_plan, iaps=file.iap, heps=file.hep,
         interception_points=file.interception_point, clock=file.clock, access=file.access,
-        delivery=file.delivery, egress=file.egress, terms=file.terms, ledger=file.ledger, lab_agency=file.lab_agency,
+        reconciliation=file.reconciliation, delivery=file.delivery, management=file.management, egress=file.egress,
+        terms=file.terms, ledger=file.ledger, retention=file.retention,
+        contact=file.contact, lab_agency=file.lab_agency,
     )  # fmt: skip
 
 
@@ -295,11 +337,25 @@ def _check_points(file: _File) -> None:
             raise ConfigurationError(f"{FILE}: iap {iap.name}: a tunnel's port cannot be a signalling port")
     for listener in listeners:
         try:
-            unspecified = ipaddress.ip_address(listener.listen).is_unspecified
+            listens = ipaddress.ip_address(listener.listen)
         except ValueError as error:
             raise ConfigurationError(f"{FILE}: {listener.name}: listen: not an address") from error
-        if unspecified:
+        mapped = listens.ipv4_mapped if isinstance(listens, ipaddress.IPv6Address) else None
+        if listens.is_unspecified or listens.is_multicast or mapped is not None:
             raise ConfigurationError(f"{FILE}: {listener.name}: listen: one address, not all")
+    _check_planes(file)
+
+
+def _check_planes(file: _File) -> None:
+    """Delivery, management and the switch's feeds have interfaces of their own (SEC-21). Raises ConfigurationError."""
+    delivery, management = file.delivery.interface, file.management.interface
+    if delivery and delivery == management and not file.lab:
+        raise ConfigurationError(f"{FILE}: management.interface: not the one of delivery")
+    if file.interception_point and not delivery and not file.lab:
+        raise ConfigurationError(f"{FILE}: delivery.interface: needed where a third party's point is listened for")
+    for hep in file.hep:
+        if not file.lab and not hep.namespace and hep.interface in (delivery, management):
+            raise ConfigurationError(f"{FILE}: hep {hep.name}: interface: not the one of delivery or management")
 
 
 _TEMPLATE = """\

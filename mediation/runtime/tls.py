@@ -21,6 +21,7 @@ from typing import Final
 import trio
 
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
+from mediation.runtime import network
 
 RECEIVE_OCTETS: Final = 1 << 16
 USER_TIMEOUT_MS: Final = 30_000  # unacknowledged data of that age ends a connection (RFC 5482)
@@ -64,20 +65,7 @@ class Channel:
     @classmethod
     async def connect(cls, host: str, port: int, made: ssl.SSLContext) -> Channel:
         """Raises OSError (ssl.SSLError is one): not reached, not trusted, or not TLS 1.3."""
-        failure: OSError = OSError("no address")
-        for family, kind, protocol, _, address in await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            raw = trio.socket.socket(family, kind, protocol)
-            try:
-                await raw.connect(address)
-            except OSError as error:
-                raw.close()
-                failure = error
-                continue
-            except BaseException:
-                raw.close()
-                raise
-            return await cls.secure(raw, made, server=False, host=host)
-        raise failure
+        return await cls.secure(await network.connect(host, port), made, server=False, host=host)
 
     @classmethod
     async def secure(

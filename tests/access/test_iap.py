@@ -12,8 +12,8 @@ import msgspec
 import pytest
 import trio
 
-from mediation.core import x1, x2
-from mediation.core.case import Authority, Capability, ContentDestination
+from mediation.core import authorization, jws, x1, x2
+from mediation.core.case import Act, Authority, Capability, ContentDestination, TaskRequest
 from mediation.runtime import sockets
 from tests.access.conftest import Wire, ip
 from tests.access.process import (
@@ -288,3 +288,48 @@ async def test_a_link_that_goes_down_and_comes_back(folder: Path, wire: Wire, mo
         with trio.fail_after(5):
             while "ring_errors" not in access.log.read_text():  # said at the next tick
                 await trio.sleep(0.01)
+
+
+async def test_an_extended_order_keeps_its_call_and_a_suspended_one_takes_no_more(
+    folder: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(folder, wire, monkeypatch) as access:
+        end_s = int(time.time()) + 8  # time enough to extend it, on a machine that does much else
+        order = access.order(not_after_s=end_s)
+        assert await access.ask(x1.ActivateTask(id=1, request=order)) == x1.Ok(id=1)
+        wire.send(invite())
+        await access.pdus(1)
+        court = authority.sign_legal_extension(order.legal, not_after_s=end_s + 3600)
+        carrier = authority.sign_carrier_extension(order.carrier, court)
+        extend = authority.sign_command(
+            order.carrier, act=Act.EXTEND, sequence=2, extension_sha256=jws.sha256_hex(carrier)
+        )  # fmt: skip
+        ledger, pairs = authority.Ledger(), ((court, carrier),)
+
+        def entered(*commands: str) -> TaskRequest:
+            return authority.request(
+                order.legal, order.carrier, *order.commands, *commands, extensions=pairs, ledger=ledger
+            )  # fmt: skip
+
+        bare = authority.request(order.legal, order.carrier, *order.commands, extend)
+        assert isinstance(await access.ask(x1.ModifyTask(id=2, request=bare)), x1.Refused)
+        assert await access.ask(x1.ModifyTask(id=3, request=entered(extend))) == x1.Ok(id=3)
+        while time.time() < end_s + 0.1:
+            await trio.sleep(0.05)
+        wire.send(answer())  # of the call that was up when the first window ended
+        (ok,) = await access.pdus(1)
+        assert ok.payload.startswith(b"SIP/2.0 200 OK") and (await access.report())["tasks"] == 1
+        assert await access.ask(x1.SuspendTask(id=4, xid=authorization.xid(order.carrier).hex(), sequence=3)) == x1.Ok(
+            id=4
+        )
+        wire.send(rtp(101), answer(), invite(call_id="while suspended"))
+        await access.drained()
+        acts = [
+            authority.sign_command(order.carrier, act=act, sequence=number)
+            for number, act in ((3, Act.SUSPEND), (4, Act.RESUME))
+        ]
+        assert await access.ask(x1.ModifyTask(id=5, request=entered(extend, *acts))) == x1.Ok(id=5)
+        wire.send(invite(call_id="after"))
+        (after,) = await access.pdus(1)
+        assert b"Call-ID: after" in after.payload
+        assert (await access.report())["tasks"] == 1

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from mediation.administration import drafting, lab, making, tiles, verify
+from mediation.administration import drafting, lab, making, verify
+from mediation.administration.keys import ledger_files
 from mediation.administration.orders import Orders
 from mediation.administration.store import Stored
 from mediation.core import authorization, jws
@@ -140,7 +141,7 @@ def kinds(site: Site) -> list[str]:
     """The kinds of all entries, by what stands on the disk."""
     found: list[str] = []
     report = verify.examine(
-        tiles.Folder(site.ledger_dir),
+        ledger_files(site),
         read_verifier(site.keys_dir),
         on_record=lambda _, record: found.append(str(record.__struct_config__.tag)),
     )

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from mediation.core import entry, merkle
+from tests import ledger_lines
 
 
 def lines_of(folder: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (folder / "records/000.jsonl").read_text().splitlines()]
+    return ledger_lines.read(folder)
 
 
 def write_lines(folder: Path, lines: list[dict[str, object]]) -> None:
-    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
-    (folder / "records/000.jsonl").write_text(text)
+    ledger_lines.write(folder, lines)
 
 
 def edit_record(folder: Path, index: int) -> None:

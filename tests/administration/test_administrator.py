@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from mediation.administration import tiles, verify
+from mediation.administration.keys import ledger_files
 from mediation.core import control, entry
 from mediation.core.case import Act
 from mediation.core.control import Perform, Report, Results, Revoke, Status, Submit
@@ -39,7 +40,7 @@ def outcomes(stage: Stage) -> list[tuple[str, str, str, int, str]]:
         if isinstance(record, entry.Outcome):
             found.append((record.case, record.function, record.act, record.sequence, record.refused))
 
-    folder = tiles.Folder(stage.site.ledger_dir)
+    folder = ledger_files(stage.site)
     verify.examine(folder, read_verifier(stage.site.keys_dir), on_record=read).raise_first()
     return found
 

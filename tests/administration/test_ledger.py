@@ -16,8 +16,10 @@ from mediation.core import entry, merkle, note
 from mediation.core.control import Export
 from mediation.core.errors import LedgerError, LocalProtocolError
 from mediation.runtime import durable
+from tests import ledger_lines
 from tests.administration.tampering import CHANGES
 from tests.core.authority import NOW_S, private
+from tests.ledger_lines import BOX
 
 SIGNER = note.Signer("test/ledger", private(9))
 
@@ -34,7 +36,7 @@ def record(n: int) -> str:
 
 def make(folder: Path, singles: int = 10, batch: int = 0) -> Ledger:
     """A ledger of `singles` entries under a checkpoint each, and then `batch` under one."""
-    ledger = Ledger.create(folder, SIGNER, [record(0)])
+    ledger = Ledger.create(folder, SIGNER, BOX, [record(0)])
     for n in range(1, singles):
         ledger.append([record(n)])
     if batch:
@@ -43,7 +45,7 @@ def make(folder: Path, singles: int = 10, batch: int = 0) -> Ledger:
 
 
 def examine(folder: Path, **more: str) -> verify.Report:
-    return verify.examine(tiles.Folder(folder), SIGNER.verifier, **more)  # type: ignore[arg-type]
+    return verify.examine(tiles.Folder(folder, BOX), SIGNER.verifier, **more)  # type: ignore[arg-type]
 
 
 def first_bad(folder: Path) -> int:
@@ -62,7 +64,7 @@ def test_what_was_entered_verifies(tmp_path: Path, singles: int, batch: int) -> 
     assert report.head.size == singles + batch == ledger.size
     assert report.kinds == {"expired": singles + batch}
     assert (report.first_us, report.last_us) == (NOW_S * 10**6, NOW_S * 10**6 + singles + batch - 1)
-    again = Ledger(tmp_path / "ledger", SIGNER, least=ledger.head)
+    again = Ledger(tmp_path / "ledger", SIGNER, BOX, least=ledger.head)
     entered = again.append([record(0)])
     assert examine(tmp_path / "ledger").problems == ()
     proof = again.proof(entered[0])
@@ -124,11 +126,11 @@ def test_any_change_is_named_by_its_index(tmp_path: Path, change: Callable[[Path
     change(tmp_path, index)
     assert first_bad(tmp_path) == index
     with pytest.raises(LedgerError, match=f"entry {index}:"):
-        Ledger(tmp_path, SIGNER)
+        Ledger(tmp_path, SIGNER, BOX)
     with pytest.raises(LedgerError, match=f"entry {index}:"):
-        export.of(tiles.Folder(tmp_path), SIGNER.verifier, Export())
+        export.of(tiles.Folder(tmp_path, BOX), SIGNER.verifier, Export())
     with pytest.raises(LedgerError, match=f"entry {index}:"):
-        verify.prove(tiles.Folder(tmp_path), SIGNER.verifier, 0)
+        verify.prove(tiles.Folder(tmp_path, BOX), SIGNER.verifier, 0)
 
 
 @pytest.mark.parametrize("name", ["records/000.jsonl", "tile/0/000", "tile/entries/000", "tile/1/000.p/1"])
@@ -154,7 +156,7 @@ def test_a_checkpoint_that_was_put_back(tmp_path: Path, age: int) -> None:
     (tmp_path / "checkpoint").write_text(history[-1 - age])
     assert first_bad(tmp_path) == 10 - age
     with pytest.raises(LedgerError):
-        Ledger(tmp_path, SIGNER, least=ledger.head)
+        Ledger(tmp_path, SIGNER, BOX, least=ledger.head)
 
 
 def test_everything_put_back_is_found_by_whoever_remembers(tmp_path: Path) -> None:
@@ -166,7 +168,7 @@ def test_everything_put_back_is_found_by_whoever_remembers(tmp_path: Path) -> No
     assert examine(tmp_path / "old").problems == ()
     assert examine(tmp_path / "old", known=kept).problems[0].index == 10
     with pytest.raises(LedgerError, match="rolled back"):
-        Ledger(tmp_path / "old", SIGNER, least=ledger.head)
+        Ledger(tmp_path / "old", SIGNER, BOX, least=ledger.head)
     assert examine(tmp_path / "ledger", known=examine(tmp_path / "old").checkpoint).problems == ()
 
 
@@ -174,7 +176,7 @@ def test_another_history_of_the_same_length(tmp_path: Path) -> None:
     ours = make(tmp_path / "ours")
     make(tmp_path / "theirs")
     with pytest.raises(LedgerError, match="not the one"):
-        Ledger(tmp_path / "theirs", SIGNER, least=ours.head)
+        Ledger(tmp_path / "theirs", SIGNER, BOX, least=ours.head)
     assert examine(tmp_path / "theirs", known=ours.checkpoint).problems
 
 
@@ -206,8 +208,8 @@ def test_an_edited_history(tmp_path: Path) -> None:
 
 def test_added_records(tmp_path: Path) -> None:
     make(tmp_path)
-    with (tmp_path / "records/000.jsonl").open("a") as file:
-        file.write(json.dumps({"index": 10, "salt": "00" * 32, "record": record(10)}) + "\n")
+    added = {"index": 10, "salt": "00" * 32, "record": record(10)}
+    ledger_lines.write(tmp_path, [*ledger_lines.read(tmp_path), added])
     assert first_bad(tmp_path) == 10
 
 
@@ -227,7 +229,7 @@ def test_an_append_that_fails_at_any_step(
     """Whatever step fails: the writer goes on, a new opening goes on, and what was acknowledged is there."""
     for step in range(1, 40):
         folder = tmp_path / str(step)
-        ledger = Ledger.create(folder, SIGNER, [record(n) for n in range(size)])
+        ledger = Ledger.create(folder, SIGNER, BOX, [record(n) for n in range(size)])
         left = step
 
         def failing(real: Callable[..., None]) -> Callable[..., None]:
@@ -254,7 +256,7 @@ def test_an_append_that_fails_at_any_step(
         assert head.size == acknowledged
         crashed = tmp_path / f"{step}-crashed"
         shutil.copytree(folder, crashed)
-        for each in (ledger, Ledger(crashed, SIGNER, least=head)):
+        for each in (ledger, Ledger(crashed, SIGNER, BOX, least=head)):
             assert each.size >= acknowledged
             assert each.append([record(7)])[0].index >= acknowledged
         for place in (folder, crashed):
@@ -284,9 +286,9 @@ def test_a_record_is_bounded(tmp_path: Path) -> None:
 
 def test_an_export_is_the_same_octets_and_verifies(tmp_path: Path) -> None:
     make(tmp_path / "ledger", 10, 300)
-    first = export.of(tiles.Folder(tmp_path / "ledger"), SIGNER.verifier, Export())
+    first = export.of(tiles.Folder(tmp_path / "ledger", BOX), SIGNER.verifier, Export())
     shutil.copytree(tmp_path / "ledger", tmp_path / "copy", copy_function=shutil.copyfile)
-    assert export.of(tiles.Folder(tmp_path / "copy"), SIGNER.verifier, Export()) == first
+    assert export.of(tiles.Folder(tmp_path / "copy", BOX), SIGNER.verifier, Export()) == first
     (tmp_path / "export.tar").write_bytes(first)
     report = verify.examine(tiles.Archive(tmp_path / "export.tar"), SIGNER.verifier)
     assert (report.problems, report.head.size) == ((), 310)
@@ -306,10 +308,10 @@ def test_an_archive_that_is_none(tmp_path: Path, octets: bytes) -> None:
 def test_a_proof_of_one_entry(tmp_path: Path) -> None:
     make(tmp_path, 10, 300)
     for index in (0, 9, 255, 256, 309):
-        proof = verify.prove(tiles.Folder(tmp_path), SIGNER.verifier, index)
+        proof = verify.prove(tiles.Folder(tmp_path, BOX), SIGNER.verifier, index)
         head = note.open_checkpoint(proof.checkpoint, SIGNER.verifier)
         leaf = merkle.leaf_hash(entry.commitment(bytes.fromhex(proof.salt), proof.record))
         assert merkle.root_from_inclusion(leaf, index, 310, [bytes.fromhex(n) for n in proof.path]) == head.root
         assert json.loads(proof.record)["case"] == f"CASE-{index}"
     with pytest.raises(LedgerError, match="entry 310"):
-        verify.prove(tiles.Folder(tmp_path), SIGNER.verifier, 310)
+        verify.prove(tiles.Folder(tmp_path, BOX), SIGNER.verifier, 310)

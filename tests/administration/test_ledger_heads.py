@@ -17,8 +17,10 @@ from mediation.administration.ledger import Ledger
 from mediation.core import entry, merkle, note
 from mediation.core.errors import LedgerError, LocalProtocolError
 from mediation.runtime import durable
+from tests import ledger_lines
 from tests.administration.test_ledger import SIGNER, examine, make, no_pause, record
 from tests.core.authority import NOW_S
+from tests.ledger_lines import BOX
 
 __all__ = ["no_pause"]
 
@@ -50,7 +52,7 @@ def test_a_published_head_has_grown_by_the_batch_times_a_power_of_eight(tmp_path
 def test_a_published_head_is_durable_before_it_leaves(tmp_path: Path) -> None:
     ledger = make(tmp_path, 3)
     text = ledger.publish(4, NOW_US)
-    again = Ledger(tmp_path, SIGNER)
+    again = Ledger(tmp_path, SIGNER, BOX)
     assert again.published == opened(text).size
     again.append([record(3)])
     assert opened(again.publish(4, NOW_US)).size == opened(text).size + 4
@@ -64,7 +66,7 @@ def test_an_idle_ledger_writes_no_line_for_its_padding(tmp_path: Path) -> None:
     lines = [path.read_text().splitlines() for path in sorted((tmp_path / "records").iterdir())]
     assert [len(each) for each in lines] == [2]
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 2  # the first entry, and one of that hour
-    again = Ledger(tmp_path, SIGNER)
+    again = Ledger(tmp_path, SIGNER, BOX)
     again.publish(4, NOW_US + HOUR_US)  # goes on with the same run
     assert [path.name for path in (tmp_path / "records").iterdir()] == ["000.jsonl"]
     entered = again.append([record(1)])
@@ -82,7 +84,7 @@ def test_an_idle_ledger_writes_no_line_for_its_padding(tmp_path: Path) -> None:
 def test_padding_is_committed_to_like_any_other_record(tmp_path: Path) -> None:
     """RFC 2104 by another implementation, and nothing in the public tree repeats."""
     make(tmp_path, 1).publish(4, NOW_US)
-    line = json.loads((tmp_path / "records/000.jsonl").read_text().splitlines()[1])
+    line = ledger_lines.read(tmp_path)[1]
     octets = (tmp_path / "tile/entries/000.p/4").read_bytes()
     for index in (1, 2, 3):
         salt = hmac.new(bytes.fromhex(line["seed"]), index.to_bytes(8, "big"), hashlib.sha256).digest()
@@ -95,20 +97,19 @@ def test_a_changed_run_is_found(tmp_path: Path, change: str) -> None:
     ledger = make(tmp_path, 2)
     ledger.publish(8, NOW_US)
     ledger.append([record(9)])
-    path = tmp_path / "records/000.jsonl"
-    lines = path.read_text().splitlines()
-    padding = json.loads(lines[2])
+    lines = ledger_lines.read(tmp_path)
+    padding = lines[2]
     if change == "seed":
-        lines[2] = json.dumps({**padding, "seed": "00" * 32})
+        lines[2] = {**padding, "seed": "00" * 32}
     elif change == "record":
-        lines[2] = json.dumps({**padding, "record": padding["record"].replace("1", "2")})
+        lines[2] = {**padding, "record": padding["record"].replace("1", "2")}
     elif change == "gone":
         del lines[2]
     elif change == "a record in between":
-        lines.insert(3, json.dumps({**json.loads(lines[3]), "index": 5}))
+        lines.insert(3, {**lines[3], "index": 5})
     else:
-        lines.insert(3, json.dumps({**padding, "index": 5, "seed": "00" * 32}))
-    path.write_text("\n".join(lines) + "\n")
+        lines.insert(3, {**padding, "index": 5, "seed": "00" * 32})
+    ledger_lines.write(tmp_path, lines)
     assert examine(tmp_path).problems[0].index == (5 if change in ("a record in between", "two runs") else 2)
 
 
@@ -134,7 +135,7 @@ def test_a_publication_that_fails_or_crashes_leaves_a_good_ledger(
     assert calls >= min(nth, 6)
     monkeypatch.undo()
     monkeypatch.setattr(verify, "PAUSE_S", 0)
-    other = Ledger(tmp_path, SIGNER)  # as after a crash
+    other = Ledger(tmp_path, SIGNER, BOX)  # as after a crash
     assert other.size >= 3
     ledger.append([record(3)])
     ledger.publish(4, NOW_US)
@@ -153,7 +154,7 @@ def test_a_witnessed_head_is_kept_and_proves(tmp_path: Path) -> None:
     text = ledger.publish(4, NOW_US) + "— witness AAAAAAAA\n"
     assert ledger.accept_cosigned(text, NOW_US)
     later = ledger.append([record(3)])[0]
-    for each in (ledger, Ledger(tmp_path, SIGNER)):
+    for each in (ledger, Ledger(tmp_path, SIGNER, BOX)):
         assert each.witnessed.text == text and each.witnessed.size == 4
         assert each.witnessed_proof(entered).checkpoint == text
         with pytest.raises(LocalProtocolError):
@@ -198,10 +199,10 @@ def test_a_ledger_older_than_what_left_it_does_not_open(tmp_path: Path, name: st
     smaller = make(tmp_path / "b", 2)
     (tmp_path / "b" / name).write_text((tmp_path / "keep").read_text())
     with pytest.raises(LedgerError, match="replaced by an older one"):
-        Ledger(tmp_path / "b", SIGNER)
+        Ledger(tmp_path / "b", SIGNER, BOX)
     smaller.append([record(8), record(9), record(10)])
     with pytest.raises(LedgerError, match="not the one that was shown to the witnesses"):
-        Ledger(tmp_path / "b", SIGNER)
+        Ledger(tmp_path / "b", SIGNER, BOX)
 
 
 @pytest.mark.parametrize("what", ["smaller", "other"])
@@ -211,8 +212,8 @@ def test_a_ledger_that_a_witness_knows_better_does_not_open(tmp_path: Path, what
     head = ledger.head if what == "smaller" else note.Checkpoint(origin=SIGNER.verifier.name, size=3, root=bytes(32))
     snapshot = make(tmp_path / "b", 3)
     with pytest.raises(LedgerError, match="rolled back" if what == "smaller" else "rewritten"):
-        Ledger(tmp_path / "b", SIGNER, least=snapshot.head, known=[head])
-    assert Ledger(tmp_path / "a", SIGNER, known=[ledger.head]).size == 4
+        Ledger(tmp_path / "b", SIGNER, BOX, least=snapshot.head, known=[head])
+    assert Ledger(tmp_path / "a", SIGNER, BOX, known=[ledger.head]).size == 4
 
 
 # --- destruction ------------------------------------------------------------------------------------------------------
@@ -228,13 +229,13 @@ def test_a_destroyed_record_leaves_a_ledger_that_verifies(tmp_path: Path) -> Non
     destroyed(ledger, 1, 3)
     for _ in range(2):  # done again it changes nothing
         ledger.destroy([1, 3], CERTIFICATE)
-    text = (tmp_path / "records/000.jsonl").read_text()
+    text = ledger_lines.opened(tmp_path).decode()
     assert "CASE-1" not in text and "CASE-3" not in text and "CASE-2" in text
     report = examine(tmp_path)
     assert report.problems == () and report.destroyed == 2
     assert report.kinds == {"destroyed": 1, "expired": 4}
     seen: list[int] = []
-    again = Ledger(tmp_path, SIGNER, on_record=lambda line, _: seen.append(line.index))
+    again = Ledger(tmp_path, SIGNER, BOX, on_record=lambda line, _: seen.append(line.index))
     assert seen == [0, 2, 4, 5, 6]
     again.append([record(7)])
     assert examine(tmp_path).problems == ()
@@ -252,12 +253,11 @@ def test_a_record_that_was_taken_away_is_no_destroyed_one(tmp_path: Path, how: s
     ledger.append([record(5)])
     ledger.destroy([4], CERTIFICATE)
     if how == "deleted":
-        path = tmp_path / "records/000.jsonl"
-        path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if '"index":4' not in line))
+        ledger_lines.write(tmp_path, [line for line in ledger_lines.read(tmp_path) if line["index"] != 4])
     report = examine(tmp_path)
     assert report.problems[0].index == 4
     with pytest.raises(LedgerError, match="entry 4"):
-        Ledger(tmp_path, SIGNER)
+        Ledger(tmp_path, SIGNER, BOX)
 
 
 def test_only_what_is_there_is_destroyed(tmp_path: Path) -> None:
@@ -284,10 +284,10 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_old_padding_is_looked_at_later(long_run: Path) -> None:
-    ledger = Ledger(long_run, SIGNER, newest=1 << 10)
+    ledger = Ledger(long_run, SIGNER, BOX, newest=1 << 10)
     assert len(ledger.deferred) == 1024 - 4 - 2  # not those with entries, not the newest
-    assert ledger.head == Ledger(long_run, SIGNER).head
-    files = tiles.Folder(long_run)
+    assert ledger.head == Ledger(long_run, SIGNER, BOX).head
+    files = tiles.Folder(long_run, BOX)
     assert bundles.padding_problem(files, ledger.tree, ledger.deferred[0]) is None
     assert bundles.padding_problem(files, ledger.tree, 700) is None
     for index in (0, 2, 300, 1 << 17, 200_000):  # proofs over what was not read
@@ -309,10 +309,10 @@ def test_a_tile_of_old_padding_that_was_edited_is_found(long_run: Path, tmp_path
     try:
         if level == "1":
             with pytest.raises(LedgerError, match="not the one that was signed"):
-                Ledger(long_run, SIGNER, newest=1 << 10)
+                Ledger(long_run, SIGNER, BOX, newest=1 << 10)
         else:
-            ledger = Ledger(long_run, SIGNER, newest=1 << 10)
-            problem = bundles.padding_problem(tiles.Folder(long_run), ledger.tree, n)
+            ledger = Ledger(long_run, SIGNER, BOX, newest=1 << 10)
+            problem = bundles.padding_problem(tiles.Folder(long_run, BOX), ledger.tree, n)
             assert problem is not None and problem.index == n * 256
     finally:
         path.write_bytes(octets)
@@ -325,15 +325,16 @@ def test_a_record_taken_out_of_old_padding_is_found(long_run: Path) -> None:
     octets = path.read_bytes()
     path.unlink()
     with pytest.raises(LedgerError, match="the record is missing"):  # the run that goes on is another one
-        Ledger(long_run, SIGNER, newest=1 << 10)
-    moved.write_text(json.dumps({**json.loads(octets.splitlines()[1]), "index": (n + 1) * 256}) + "\n")
+        Ledger(long_run, SIGNER, BOX, newest=1 << 10)
+    run = json.loads(tiles.opened(octets, BOX).splitlines()[1])
+    ledger_lines.write(long_run, [{**run, "index": (n + 1) * 256}], tiles.records(n + 1))
     try:
-        ledger = Ledger(long_run, SIGNER, newest=1 << 10)
+        ledger = Ledger(long_run, SIGNER, BOX, newest=1 << 10)
         assert n in ledger.deferred
-        problem = bundles.padding_problem(tiles.Folder(long_run), ledger.tree, n)
+        problem = bundles.padding_problem(tiles.Folder(long_run, BOX), ledger.tree, n)
         assert problem == bundles.Problem(index=1 << 17, what=bundles.MISSING)
         with pytest.raises(LedgerError, match=f"entry {1 << 17}"):
-            Ledger(long_run, SIGNER, newest=1 << 18)
+            Ledger(long_run, SIGNER, BOX, newest=1 << 18)
     finally:
         path.write_bytes(octets)
         moved.unlink()

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from mediation.administration import tiles, verify
+from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import Ledger
 from mediation.administration.store import Store
 from mediation.core import authorization, entry
@@ -32,7 +33,7 @@ def alarms(site: Site) -> list[tuple[str, str]]:
         if isinstance(record, entry.Alarm):
             found.append((record.alarm, record.case))
 
-    verify.examine(tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir), on_record=read)
+    verify.examine(ledger_files(site), read_verifier(site.keys_dir), on_record=read)
     return found
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.administration import tiles, verify
+from mediation.administration import verify
+from mediation.administration.keys import ledger_files
 from mediation.administration.store import Store, Stored
 from mediation.core import authorization
 from mediation.core.case import ENDED, LIFE, LIVE, Act, Event, Role, State
@@ -42,7 +43,7 @@ def test_nothing_is_told_before_it_is_durable(site: Site) -> None:
     heard: list[int] = []
 
     def changed(order: Stored) -> None:
-        report = verify.examine(tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir))
+        report = verify.examine(ledger_files(site), read_verifier(site.keys_dir))
         assert report.problems == ()
         store = Store(site.store_path, vault.unlock(site), readonly=True)
         stored = next(each for each in store.orders() if each.carrier_sha256 == order.carrier_sha256)

@@ -14,9 +14,10 @@ import pytest
 import trio
 
 from mediation.administration import desk as front
-from mediation.administration import lab_witness, orders, tiles, verify
+from mediation.administration import lab_witness, orders, verify
 from mediation.administration.asking import Conversation, Outcome, Place, Told
 from mediation.administration.heads import LOST_AFTER, refuse_other
+from mediation.administration.keys import ledger_files
 from mediation.administration.lab_witness import LabWitness
 from mediation.administration.tasking import Tasking
 from mediation.administration.witnesses import Witnesses
@@ -65,7 +66,7 @@ class House(s.Desk):
 
     def entries(self) -> list[entry.Record]:
         found: list[entry.Record] = []
-        files = tiles.Folder(self.site.ledger_dir)
+        files = ledger_files(self.site)
         verify.examine(files, self.orders.ledger.verifier, on_record=lambda _, r: found.append(r)).raise_first()
         return found
 

@@ -16,8 +16,8 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.administration import making, stamp_check, tiles
-from mediation.administration.keys import LEDGER_KEY, read_ledger_key
+from mediation.administration import making, stamp_check
+from mediation.administration.keys import LEDGER_KEY, ledger_files, read_ledger_key
 from mediation.administration.orders import Orders
 from mediation.administration.stamps import MAX_TOKEN_OCTETS, RETRY_S, ROOTS, Stamps, open_stamps, read_roots, verify
 from mediation.core import entry
@@ -187,7 +187,7 @@ async def stamped_site(tmp_path: Path, root: x509.Certificate) -> tuple[config.S
 
 async def test_the_stamps_of_a_site_are_checked_offline(tmp_path: Path, root: x509.Certificate) -> None:
     site, orders = await stamped_site(tmp_path, root)
-    files = tiles.Folder(site.ledger_dir)
+    files = ledger_files(site)
     ledger = orders.ledger.verifier
 
     def problem() -> str:
@@ -231,7 +231,7 @@ async def test_a_stamped_head_that_the_ledger_does_not_contain(tmp_path: Path, r
     shutil.copytree(tmp_path / "elsewhere" / "stamps", site.path / "stamps" / "more")
     orders.note(record)
     with pytest.raises(LedgerError, match="does not contain the head of 1 entries"):
-        stamp_check.check(site.path, tiles.Folder(site.ledger_dir), ledger.verifier, [root])
+        stamp_check.check(site.path, ledger_files(site), ledger.verifier, [root])
     orders.close()
 
 

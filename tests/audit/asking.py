@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from mediation.administration import lab, tiles, verify
+from mediation.administration import lab, verify
 from mediation.administration.gate import Caller
 from mediation.administration.inquiries import Inquiries, Prepared
-from mediation.administration.keys import PersonKey, new_person
+from mediation.administration.keys import PersonKey, ledger_files, new_person
 from mediation.core import control, entry, jws, request
 from mediation.core.case import Role
 from mediation.core.control import Failed, Inquiry, Signed
@@ -62,7 +62,7 @@ class Counter:
 
     def records(self, kind: type[entry.Record]) -> list[Any]:
         found: list[entry.Record] = []
-        folder = tiles.Folder(self.site.ledger_dir)
+        folder = ledger_files(self.site)
         verify.examine(
             folder, read_verifier(self.site.keys_dir), on_record=lambda _, record: found.append(record)
         ).raise_first()

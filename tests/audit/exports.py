@@ -20,6 +20,7 @@ from mediation.core.control import Export
 from mediation.core.roster import Enroll, Roster
 from tests.core import founding
 from tests.core.authority import NOW_S, private
+from tests.ledger_lines import BOX
 
 ORIGIN = "mediation/0123456789abcdef"
 SIGNER = note.Signer(ORIGIN, private(9))
@@ -114,7 +115,7 @@ class Made:
 
     def __post_init__(self) -> None:
         steps = self.steps(self.lines)
-        self.ledger = Ledger.create(self.folder, SIGNER, [entry.encode(each) for each in steps[0]])
+        self.ledger = Ledger.create(self.folder, SIGNER, BOX, [entry.encode(each) for each in steps[0]])
         self.cosign(steps[0])
         for step in steps[1:]:
             self.ledger.append([entry.encode(each) for each in step])
@@ -135,7 +136,7 @@ class Made:
             ("keys/roster.jsonl", roster),
             ("keys/founding", f"{core_roster.digest(self.lines[0])}\n".encode()),
         ]
-        octets = export.of(tiles.Folder(self.folder), SIGNER.verifier, wanted or Export(), beside)
+        octets = export.of(tiles.Folder(self.folder, BOX), SIGNER.verifier, wanted or Export(), beside)
         path = self.folder.parent / "export.tar"
         path.write_bytes(octets)
         archive = tiles.Archive(path)
@@ -173,7 +174,7 @@ def indexes(folder: Path, kind: str) -> list[int]:
         if record.__struct_config__.tag == kind:
             found.append(line.index)
 
-    verify.examine(tiles.Folder(folder), SIGNER.verifier, on_record=keep)
+    verify.examine(tiles.Folder(folder, BOX), SIGNER.verifier, on_record=keep)
     return found
 
 

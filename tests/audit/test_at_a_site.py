@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import trio
 
-from mediation.administration import tiles, verify
+from mediation.administration import verify
 from mediation.administration.gate import FAILED_ON_CONNECTION
+from mediation.administration.keys import ledger_files
 from mediation.core import control, entry
 from mediation.core.control import Signed, Submit
 from mediation.runtime import sockets
@@ -34,7 +35,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 def records(site: Site, kind: type[entry.Record]) -> list[Any]:
     found: list[entry.Record] = []
-    folder = tiles.Folder(site.ledger_dir)
+    folder = ledger_files(site)
     verify.examine(folder, read_verifier(site.keys_dir), on_record=lambda _, each: found.append(each)).raise_first()
     return [each for each in found if isinstance(each, kind)]
 

@@ -18,6 +18,7 @@ from tests.audit import exports as x
 from tests.audit.alone import run
 from tests.audit.exports import KEY, Files, judge
 from tests.core.authority import private
+from tests.ledger_lines import BOX
 
 # --- genuine ----------------------------------------------------------------------------------------------------------
 
@@ -199,13 +200,13 @@ def test_signed_again_without_the_witnesses(tmp_path: Path, made: x.Made) -> Non
     """Whoever holds the ledger's key makes another ledger; the witnesses' word he cannot make."""
     lines = made.lines
     other = Ledger.create(
-        tmp_path / "other", x.SIGNER, [entry.encode(each) for step in x.story(lines) for each in step]
+        tmp_path / "other", x.SIGNER, BOX, [entry.encode(each) for step in x.story(lines) for each in step]
     )
     other.publish(8, x.T0_US)
     forged = made.files()
     for name in [name for name in forged if not name.startswith(("keys/", "ledger.pub", "manifest"))]:
         del forged[name]
-    folder = tiles.Folder(tmp_path / "other")
+    folder = tiles.Folder(tmp_path / "other", BOX)
     forged |= {name: folder.read(name) or b"" for name in folder.all()}
     found = judge(forged)
     assert found.result == ANOMALIES

@@ -60,7 +60,9 @@ rows(
     Check.SENIOR_OFFICER,
     "no senior officer",
     {
-        "ever": lambda: now(GOOD, Trust(a.rings(), a.SIGNER.verifier, lab=False, policy=policy.parse(a.POLICY))),
+        "ever": lambda: now(
+            GOOD, Trust(a.rings(), a.SIGNER.verifier, lab=False, contacts=(a.CONTACT,), policy=policy.parse(a.POLICY))
+        ),
         "any more": lambda: now(GOOD, trust([], (End(person="edda", role=Role.EXECUTIVE, at_s=NOW_S),))),
     },
 )

@@ -41,9 +41,13 @@ RECEIVERS_AND_PROVISIONING = {
     Check.SUPERSEDED, Check.TASK_UNKNOWN, Check.SUSPENDED,  # tests/core/test_x1.py
     Check.CLOCK,  # of the access function
     Check.LEASE, Check.PROOF_CONSISTENCY,  # tests/core/test_lease.py
+    Check.CODE_IDENTITY,  # tests/reconciliation/test_identity.py
     Check.WITNESSES_AWAY,  # tests/administration/test_outage.py
     Check.NOT_PROVIDED, Check.ALREADY_FILED, Check.CASE_LIVE, Check.ORDER_UNKNOWN, Check.UNMATCHABLE,
     Check.UNENCODABLE, Check.IAP_UNKNOWN, Check.REVOCATION,  # tests/administration/test_orders.py
+    Check.CERTIFICATE,  # tests/administration/test_certificate.py
+    Check.PLAN, Check.RETENTION,  # tests/administration/test_plan.py
+    Check.KEPT,  # tests/administration/test_destruction.py
     Check.REQUEST, Check.REQUEST_DATES, Check.REPLAYED, Check.REASON, Check.TOO_MANY,  # tests/audit/test_requests.py
 }  # fmt: skip
 

@@ -46,6 +46,7 @@ class House:
         (path / "keys" / keys.LEDGER).write_text(str(authority.SIGNER.verifier))
         vault.furnish(path)
         self.site = config.load(path)
+        self.ledger = authority.Ledger()  # one for the site: its heads follow from one another
 
     def order(
         self,
@@ -77,7 +78,7 @@ class House:
             )
             for number, on in enumerate(dde)
         ]  # fmt: skip
-        ledger = ledger or authority.Ledger()
+        ledger = ledger if ledger is not None else self.ledger
         return authority.request(legal, carrier, *commands, ledger=ledger, time_us=(self.now_s - 30) * 1_000_000)
 
 

@@ -17,6 +17,7 @@ import msgspec
 from mediation.administration import tiles
 from mediation.core import entry, merkle, note
 from mediation.core.case import Act
+from tests import ledger_lines
 from tests.core.authority import NOW_S, ORIGIN, private
 
 KINDS: tuple[type[entry.Entry], ...] = get_args(entry.Record)
@@ -82,12 +83,11 @@ def fields_of(record: str) -> list[str]:
 
 
 def read(folder: Path) -> Lines:
-    return [json.loads(line) for line in (folder / "records/000.jsonl").read_text().splitlines()]
+    return ledger_lines.read(folder)
 
 
 def write(folder: Path, lines: Lines) -> None:
-    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
-    (folder / "records/000.jsonl").write_text(text)
+    ledger_lines.write(folder, lines)
 
 
 def on_lines(change: Callable[[Lines, int], Lines | None]) -> Callable[[Path, int], None]:
@@ -96,6 +96,20 @@ def on_lines(change: Callable[[Lines, int], Lines | None]) -> Callable[[Path, in
         write(folder, change(lines, index) or lines)
 
     return attack
+
+
+def on_sealed(change: Callable[[list[bytes], int], list[bytes]]) -> Callable[[Path, int], None]:
+    """An edit of the lines as they lie on the disk, by somebody who has not the vault."""
+
+    def attack(folder: Path, index: int) -> None:
+        path = folder / ledger_lines.FILE
+        path.write_bytes(b"".join(line + b"\n" for line in change(path.read_bytes().splitlines(), index)))
+
+    return attack
+
+
+def _clear(line: bytes) -> bytes:
+    return ledger_lines.tiles.opened(line, ledger_lines.BOX).strip()
 
 
 def _put(lines: Lines, index: int, **changes: Any) -> None:
@@ -197,6 +211,13 @@ FILES: dict[str, Callable[[Path, int], None]] = {
     "called padding": on_lines(
         lambda lines, i: [*lines[:i], {**lines[-1], "index": i, "salt": ""}, *lines[i + 1 :]]
     ),
+    "sealed octets": on_sealed(lambda lines, i: [*lines[:i], lines[i][:40] + lines[i][44:40:-1] + lines[i][44:],
+                                                 *lines[i + 1 :]]),
+    "sealed lines swapped": on_sealed(lambda lines, i: [*lines[:i], lines[i + 1], lines[i], *lines[i + 2 :]]),
+    "a sealed line twice": on_sealed(lambda lines, i: [*lines[: i + 1], lines[i], *lines[i + 1 :]]),
+    "a sealed line gone": on_sealed(lambda lines, i: [*lines[:i], *lines[i + 1 :]]),
+    "a sealed line cut short": on_sealed(lambda lines, i: [*lines[:i], lines[i][:100] + b'"', *lines[i + 1 :]]),
+    "the true line in clear": on_sealed(lambda lines, i: [*lines[:i], _clear(lines[i]), *lines[i + 1 :]]),
     "records gone": lambda folder, _: (folder / "records/000.jsonl").unlink(),
     "a hash": on_tile("0", lambda octets, i: _flip(octets, i * HASH)),
     "a commitment": on_tile("entries", lambda octets, i: _flip(octets, i * ENTRY + 2)),

@@ -21,15 +21,16 @@ import msgspec
 import pytest
 import trio
 
-from mediation.core import x1
-from mediation.core.case import TaskRequest
+from mediation.core import authorization, x1
+from mediation.core.case import Act, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.trust import Trust
 from mediation.runtime import sockets
 from tests import vault
 from tests.core import authority, founding
-from tests.core.mutation import GOOD
+from tests.core.authority import LEGAL
+from tests.core.mutation import GOOD, replace, with_commands
 from tests.core.mutations import ROWS
 from tests.delivery.support import Certificates
 
@@ -54,11 +55,20 @@ def _groups() -> dict[str, list[str]]:
     seen: dict[tuple[bytes, bool, int, bool], str] = {}
     for name, (check, make) in ROWS.items():
         _, trust, now_ns = make()
-        if trust.revoked or _no_roster(trust):
+        # The founding on the disk has executives of its own, who sign no order either.
+        if _of_the_site(trust) or trust.revoked or _no_roster(trust) or "executive" in name:
             continue
         rings = msgspec.json.encode({role: list(keys.values()) for role, keys in trust.rings.items()})
         groups.setdefault(seen.setdefault((rings, trust.lab, now_ns, check is Check.EXPIRED), name), []).append(name)
     return groups
+
+
+def _of_the_site(trust: Trust) -> bool:
+    """Whether the row is of another site's contacts, terms or policy, which these processes do not have."""
+    usual = authority.trust()
+    if trust.policy is None or trust.terms != usual.terms:
+        return True
+    return not trust.roster.lines and trust.roster.contacts != usual.roster.contacts
 
 
 def _no_roster(trust: Trust) -> bool:
@@ -115,8 +125,12 @@ async def connect(folder: Path, name: str) -> trio.SocketStream:
 
 
 async def ask(stream: trio.SocketStream, request: TaskRequest) -> x1.Answer:
+    return await say(stream, x1.ActivateTask(id=1, request=request))
+
+
+async def say(stream: trio.SocketStream, message: x1.Request) -> x1.Answer:
     lines = x1.Lines()
-    await stream.send_all(x1.encode(x1.ActivateTask(id=1, request=request)))
+    await stream.send_all(x1.encode(message))
     with trio.fail_after(5):
         while True:
             octets = await stream.receive_some(65_536)
@@ -153,3 +167,48 @@ async def test_refused_by_each_process_itself(tmp_path: Path, group: str) -> Non
                 nursery.start_soon(partial(refuses, tmp_path, name, group, control=honest))
     for name in ("iap", "mediator"):
         assert "2125550100" not in (tmp_path / "log" / f"{name}.log").read_text()
+
+
+async def only_stops(folder: Path, name: str) -> None:
+    """What a hostile administrator can do with an order that runs: interrupt and end it. Nothing else, and what it
+    has interrupted goes on only by an officer's later act."""
+    ledger = authority.Ledger()
+    texts = with_commands(
+        {}, {"act": Act.SUSPEND, "sequence": 2}, {"act": Act.RESUME, "sequence": 3}, ledger=ledger
+    )  # fmt: skip
+    first = replace(texts, commands=texts.commands[:1], proofs=texts.proofs[:1])
+    xid = authorization.xid(texts.carrier).hex()
+    async with await connect(folder, name) as stream:
+
+        async def change(request: TaskRequest) -> str:
+            answer = await say(stream, x1.ModifyTask(request=request))
+            return answer.check if isinstance(answer, x1.Refused) else "ok"
+
+        assert isinstance(await ask(stream, first), x1.Ok)
+        elsewhere = msgspec.structs.replace(LEGAL, destination=msgspec.structs.replace(LEGAL.destination, port=41_900))
+        assert await change(replace(first, legal=authority.sign_legal(elsewhere))) == Check.LEGAL_BINDING
+        longer = authority.extended(ledger=ledger)
+        half = longer.extensions[0]
+        for missing in ("legal", "carrier"):
+            without = msgspec.structs.replace(half, **{missing: ""})
+            assert await change(replace(longer, extensions=(without,))) != "ok"
+        assert await change(replace(longer, extensions=())) == Check.EXTENSION
+        # Without the officer's word it can suspend; without it, it cannot resume.
+        assert isinstance(await say(stream, x1.SuspendTask(xid=xid, sequence=0)), x1.Ok)
+        assert await change(first) == Check.SUSPENDED
+        answer = await ask(stream, first)
+        assert isinstance(answer, x1.Refused) and answer.check == Check.SUSPENDED
+        assert await change(texts) == "ok"
+        assert isinstance(await say(stream, x1.DeactivateTask(xid=xid)), x1.Ok)
+        assert await change(texts) == Check.DEACTIVATED
+
+
+@pytest.mark.root
+async def test_a_hostile_administrator_can_only_stop(tmp_path: Path) -> None:
+    trust = authority.trust()
+    write_site(tmp_path, trust)
+    begin_ns = authority.NOW_NS - LAG_NS
+    with function("iap", tmp_path, begin_ns), function("mediator", tmp_path, begin_ns):
+        async with trio.open_nursery() as nursery:
+            for name in ("iap", "mediator"):
+                nursery.start_soon(only_stops, tmp_path, name)

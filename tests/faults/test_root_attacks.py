@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from mediation.administration import lab_witness, tiles, verify
@@ -26,8 +25,10 @@ from mediation.administration.witnesses import Witnesses
 from mediation.core import entry, note, policy
 from mediation.core.errors import LedgerError
 from mediation.runtime import durable
+from tests import ledger_lines
 from tests.core.authority import NOW_S, SIGNER
 from tests.faults.root_attacks import FILES, HISTORIES, KINDS, NOW_US, edited, fields_of, sample
+from tests.ledger_lines import BOX
 
 RECORDS = [entry.encode(sample(kind)) for kind in KINDS if kind is not entry.Destroyed]
 DESTROYED = entry.encode(
@@ -56,7 +57,7 @@ class Host:
         self._lab = folder / "witness"
         self._lab.mkdir()
         self._policy = policy.parse(lab_witness.make(self._lab, SIGNER.verifier), lab=True)
-        ledger = Ledger.create(self.folder, SIGNER, [FIRST])
+        ledger = Ledger.create(self.folder, SIGNER, BOX, [FIRST])
         self.snapshot = folder / "snapshot"
         ledger.append(HISTORY[1:])
         self.show(ledger)
@@ -83,14 +84,14 @@ class Host:
     @staticmethod
     def verifier(folder: Path, known: str | None = None) -> bool:
         try:
-            return bool(verify.examine(tiles.Folder(folder), SIGNER.verifier, known=known).problems)
+            return bool(verify.examine(tiles.Folder(folder, BOX), SIGNER.verifier, known=known).problems)
         except LedgerError:
             return True
 
     def start(self, folder: Path, *, compare: bool) -> str:
         """What the start says; "" when it opens."""
         try:
-            ledger = Ledger(folder, SIGNER)
+            ledger = Ledger(folder, SIGNER, BOX)
             if compare:
                 refuse_other(self._witnesses().states_at_once(now_s=NOW_S), ledger)
         except LedgerError as error:
@@ -98,7 +99,7 @@ class Host:
         return ""
 
     def witness(self, folder: Path) -> bool:
-        return not self.show(Ledger(folder, SIGNER))
+        return not self.show(Ledger(folder, SIGNER, BOX))
 
 
 @pytest.fixture(scope="module")
@@ -145,24 +146,17 @@ def test_without_the_key_every_edit_is_found_in_the_files(host: Host, tmp_path: 
 
 def _field(name: str) -> Callable[[Path, int], None]:
     def attack(folder: Path, index: int) -> None:
-        path = folder / "records/000.jsonl"
-        lines = path.read_text().splitlines(keepends=True)
-        line = tiles.Line(index, *_salt_and_record(lines[index], name))
-        lines[index] = msgspec.json.encode(line).decode() + "\n"
-        path.write_text("".join(lines))
+        lines = ledger_lines.read(folder)
+        lines[index] = {**lines[index], "record": edited(lines[index]["record"], name)}
+        ledger_lines.write(folder, lines)
 
     return attack
-
-
-def _salt_and_record(text: str, name: str) -> tuple[str, str]:
-    line = msgspec.json.decode(text, type=tiles.Line)
-    return line.salt, edited(line.record, name)
 
 
 def rewritten(host: Host, folder: Path, records: list[str]) -> Path:
     """What a thief of the key makes: a ledger without a flaw, of another history; nothing cosigned is left."""
     shutil.rmtree(folder, ignore_errors=True)
-    ledger = Ledger.create(folder, SIGNER, records[:1])
+    ledger = Ledger.create(folder, SIGNER, BOX, records[:1])
     if records[1:]:
         ledger.append(records[1:])
     return folder
@@ -195,7 +189,7 @@ def test_a_snapshot_is_found_by_the_start_and_by_the_witness(host: Host, tmp_pat
     assert "put back" in host.start(folder, compare=True)
     assert host.witness(folder)
     assert host.verifier(folder, host.kept)
-    Ledger(folder, SIGNER).append([FIRST] * 100)
+    Ledger(folder, SIGNER, BOX).append([FIRST] * 100)
     assert "rewritten" in host.start(folder, compare=True)
     assert host.witness(folder)
     tried += 2

@@ -1,0 +1,150 @@
+"""`mediation plan …`: the policies and procedures of 47 CFR 1.20003 and 1.20005, drawn from the live settings.
+
+draft    the next plan and its appendix, as files to read
+adopt    puts a draft in force: signed by the senior officer, or by two executives
+filed    records that the plan in force was filed with the Commission, with its confirmation number
+show     the plan in force: texts, hashes, what is still to be filed; or both documents as PDF
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from mediation.administration import client, documents, drafting, lab
+from mediation.cli.options import FILE, NEW_FILE, KeyPlace, Time, accepted, rfc3339, signer, site_option
+from mediation.core import jws, plan
+from mediation.core.case import Role
+from mediation.core.control import AdoptPlan, FilePlan, PlanView, ShowPlan
+from mediation.core.errors import ConfigurationError
+from mediation.core.particulars import SHA256
+from mediation.runtime import config
+from mediation.runtime.config import Site
+from mediation.signing.signer import Signer
+
+APPENDIX = ".appendix"
+
+
+@click.group()
+def group() -> None:
+    """The plan of policies and procedures: draft, adopt, filed, show."""
+
+
+def _ask(site: Site, request: ShowPlan) -> PlanView:
+    answer = client.one(site, request)
+    assert isinstance(answer, PlanView)
+    return answer
+
+
+@group.command()
+@site_option
+@click.option("--retention-days", type=click.IntRange(1), help="How long records are kept; as configured by default.")
+@click.option("--out", required=True, type=NEW_FILE, help="The plan; its appendix is written beside it.")
+def draft(folder: Path, retention_days: int | None, out: Path) -> None:
+    """Draws up the next plan and its appendix from the live settings."""
+    view = _ask(config.load(folder), ShowPlan(draft=True, retention_days=retention_days or 0))
+    _write(out, view.plan.encode())
+    _write(_beside(out), view.appendix.encode())
+    click.echo(f"version {view.version}  plan {plan.digest(view.plan)}  appendix {plan.digest(view.appendix)}")
+
+
+@group.command()
+@site_option
+@click.argument("file", type=FILE)
+@click.option("--key", "keys", multiple=True, type=KeyPlace(), help="Of the senior officer, or of two executives.")
+@click.option("--approval", "approvals", multiple=True, type=FILE, help="What the other person wrote with --out.")
+@click.option("--out", type=NEW_FILE, help="Only sign, into this file, for the person who adopts.")
+def adopt(folder: Path, file: Path, keys: tuple[str, ...], approvals: tuple[Path, ...], out: Path | None) -> None:
+    """Puts the draft in FILE in force, with the appendix beside it."""
+    site = config.load(folder)
+    text, appendix = _read(file), _read(_beside(file))
+    earlier = [_read(path).strip() for path in approvals]
+    if earlier:
+        payload = jws.split(earlier[0]).payload  # the same octets: two approvals are of one text
+    else:
+        payload = msgspec.json.encode(
+            plan.Adoption(
+                type="adoption", version=plan.decode(text).version, plan_sha256=plan.digest(text),
+                appendix_sha256=plan.digest(appendix), previous_sha256=_previous(site), issued_s=drafting.now_s(),
+                nonce=drafting.nonce(), lab=site.lab,
+            )
+        )  # fmt: skip
+    signed = [jws.sign_octets(payload, plan.ADOPTION_TYP, each.kid, each.key()) for each in _persons(site, keys)]
+    if out is not None:
+        _write(out, ("\n".join(signed) + "\n").encode())
+        return
+    accepted(client.one(site, AdoptPlan(plan=text, appendix=appendix, approvals=(*earlier, *signed))))
+    click.echo(f"version {plan.decode(text).version} is in force: {plan.digest(text)}")
+
+
+@group.command()
+@site_option
+@click.option("--confirmation", required=True, help="The number that the Commission's filing system gave.")
+@click.option("--when", type=Time(), default="now", show_default=True)
+@click.option("--key", type=KeyPlace(), help="Of an officer or an executive; on a lab site the lab's by default.")
+def filed(folder: Path, confirmation: str, when: int, key: str | None) -> None:
+    """Records the filing of the plan in force: the ninety days of its amendments end."""
+    site = config.load(folder)
+    view = _ask(site, ShowPlan())
+    filing = plan.PlanFiling(
+        type="plan-filing", version=view.version, plan_sha256=plan.digest(view.plan),
+        appendix_sha256=plan.digest(view.appendix), filed_s=when, confirmation=confirmation,
+        issued_s=drafting.now_s(), nonce=drafting.nonce(), lab=site.lab,
+    )  # fmt: skip
+    person = signer(site, Role.OFFICER, key)
+    text = jws.sign(filing, plan.FILING_TYP, person.kid, person.key())
+    accepted(client.one(site, FilePlan(filing=text)))
+
+
+@group.command()
+@site_option
+@click.option("--out", type=NEW_FILE, help="Write the exact text: what `order sign carrier --policy` attests.")
+@click.option("--pdf", type=NEW_FILE, help="Draw the plan, and its appendix beside it; the same octets each time.")
+def show(folder: Path, out: Path | None, pdf: Path | None) -> None:
+    """Shows the plan in force, and what is still to be filed."""
+    site = config.load(folder)
+    view = _ask(site, ShowPlan())
+    if out is not None:
+        _write(out, view.plan.encode())
+    if pdf is not None:
+        _write(pdf, documents.policies(view))
+        _write(_beside(pdf), documents.appendix(view))
+    if out is None and pdf is None:
+        click.echo(f"version {view.version}  plan {plan.digest(view.plan)}  appendix {plan.digest(view.appendix)}")
+        click.echo(f"records are kept {plan.decode(view.plan).retention_days} days")
+        if view.confirmation:
+            click.echo(f"filed: version {view.filed_version}, {rfc3339(view.filed_s)}, {view.confirmation}")
+        for cause, due_s in sorted(view.amendments.items()):
+            click.echo(f"to be filed: {cause}, by {rfc3339(due_s)}")
+
+
+def _previous(site: Site) -> str:
+    found = _ask(site, ShowPlan(draft=True)).previous_sha256
+    assert not found or SHA256.fullmatch(found)
+    return found
+
+
+def _persons(site: Site, keys: tuple[str, ...]) -> list[Signer]:
+    if not keys:
+        return [lab.executives(site)[0]]
+    return [signer(site, Role.EXECUTIVE, key) for key in keys]
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}{APPENDIX}{path.suffix}")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path.name}: {error}") from error
+
+
+def _write(path: Path, octets: bytes) -> None:
+    try:
+        path.write_bytes(octets)
+    except OSError as error:
+        raise ConfigurationError(f"{path.name}: {error.strerror}") from error

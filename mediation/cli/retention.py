@@ -1,0 +1,81 @@
+"""`mediation order hold` and `mediation order destroy`: the end of an order's records (47 CFR 1.20004(b))."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from mediation.administration import client, drafting
+from mediation.cli.options import (
+    FILE,
+    NEW_FILE,
+    KeyPlace,
+    accepted,
+    key_option,
+    read_token,
+    signer,
+    site_option,
+    write_new,
+)
+from mediation.core import jws, retention
+from mediation.core.case import Role
+from mediation.core.check import Check
+from mediation.core.control import CaseList, Cases, Destroy, Hold
+from mediation.core.errors import AuthorizationError
+from mediation.runtime import config
+
+
+@click.command()
+@click.argument("case")
+@site_option
+@click.option("--lift", is_flag=True, help="The duty to preserve is over.")
+@click.option("--reason", required=True, help="Why; it stays in the signed text.")
+@key_option
+def hold(case: str, folder: Path, lift: bool, reason: str, key: str | None) -> None:
+    """Has the records of CASE kept whatever their retention: signed by a legal reviewer or an executive."""
+    site = config.load(folder)
+    person = signer(site, Role.LEGAL, key)
+    wanted = retention.Hold(
+        type="hold", case=case, hold=not lift, reason=reason, issued_s=drafting.now_s(), nonce=drafting.nonce(),
+        lab=site.lab,
+    )  # fmt: skip
+    text = jws.sign(wanted, retention.HOLD_TYP, person.kid, person.key())
+    accepted(client.one(site, Hold(hold=text)))
+
+
+@click.command()
+@click.argument("case")
+@site_option
+@click.option("--key", "keys", multiple=True, required=True, type=KeyPlace(), help="Of each person: two destroy.")
+@click.option("--approval", type=FILE, help="What the first person wrote with --out.")
+@click.option("--out", type=NEW_FILE, help="Only sign, into this file, for the second person.")
+@click.option("--reason", default="retention", show_default=True)
+def destroy(
+    *, case: str, folder: Path, keys: tuple[str, ...], approval: Path | None, out: Path | None, reason: str
+) -> None:
+    """Has the records of the oldest sealed order of CASE destroyed, by two persons, when their time has passed."""
+    site = config.load(folder)
+    persons = [signer(site, Role.OFFICER, key) for key in keys]
+    earlier: list[str] = []
+    if approval is not None:
+        earlier = [read_token(approval)]
+        payload = jws.split(earlier[0]).payload
+    else:
+        answer = client.inquire(site, Cases(case=case), persons[0], reason)
+        assert isinstance(answer, CaseList)
+        sealed = [view for view in answer.cases if view.state == "sealed"]
+        if not sealed:
+            raise AuthorizationError(Check.KEPT, "no order of this case is sealed")
+        payload = msgspec.json.encode(
+            retention.Destruction(
+                type="destruction", case=case, xid=sealed[0].xid, issued_s=drafting.now_s(), nonce=drafting.nonce(),
+                lab=site.lab,
+            )
+        )  # fmt: skip
+    texts = [jws.sign_octets(payload, retention.DESTRUCTION_TYP, each.kid, each.key()) for each in persons]
+    if out is not None:
+        write_new(out, texts[0] + "\n")
+        return
+    accepted(client.one(site, Destroy(approvals=(*earlier, *texts))))
