@@ -34,6 +34,7 @@ APPLICATION_ID = 0x6D636572
 VERSION = 1
 US = 1_000_000
 STAMPED_AT_ONCE = 16
+AT_ONCE = 256  # drafts in one turn, 0.4 ms each: a stop does not wait behind thousands of them (ours)
 PREFIX = 16  # digits of a document's SHA-256 in an alarm
 
 SCHEMA = """
@@ -99,19 +100,21 @@ class Certificates:
         self._enter([self._opened(row) for row in waiting], now_ns)
         lives = self._history.lives.items()
         self._history.armed = [xid for xid, life in lives if life.armed >= 0 and not life.destroyed]
-        self._history.extended = [xid for xid, life in lives if life.papers and not life.destroyed]
-        self.draft(now_ns)
+        self._history.extended.clear()
+        while self._history.armed:
+            self.draft(now_ns)
 
     def draft(self, now_ns: int) -> None:
         """Drafts what the ledger's newest entries ask for: the first arming of an order, and each extension."""
-        armed, self._history.armed = self._history.armed, []
+        armed, self._history.armed = self._history.armed[:AT_ONCE], self._history.armed[AT_ONCE:]
         extended, self._history.extended = self._history.extended, []
         made: list[tuple[str, Certificate, str]] = []
         for xid in armed:
             if not self._of.get(xid) and (first := self._first(xid)) is not None:
                 made.append((xid, first, ""))
         self._store(made, now_ns)
-        made = [(xid, each, "") for xid in dict.fromkeys(extended) for each in self._amendments(xid)]
+        both = [xid for xid in dict.fromkeys((*extended, *armed)) if self._history.lives[xid].papers]
+        made = [(xid, each, "") for xid in both for each in self._amendments(xid)]
         self._store(made, now_ns)
 
     def draft_unauthorized(
@@ -181,12 +184,11 @@ class Certificates:
         rows = [self._rows[sha256] for sha256 in self._of.get(xid, [])]
         order = self._order(xid)
         if not rows or order is None:
-            return  # not enabled yet: the certification itself will have all extensions
+            return  # not enabled yet: it follows the certification
         documents = [(certificate.decode(self._text(row)[0]), row.sha256) for row in rows]
         first, previous = max(reversed(documents), key=lambda pair: len(pair[0].papers))  # the last of the longest
-        known = len(first.papers) - 1
         papers: tuple[Paper, ...] = tuple(paper for paper, _ in self._history.lives[xid].papers)
-        for count in range(known + 1, len(papers) + 1):
+        for count in range(len(first.papers), len(papers) + 1):
             document = certificate.amend(first, order.legal, papers[:count], previous)
             previous = certificate.digest(certificate.encode(document))
             yield document

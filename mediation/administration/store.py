@@ -33,6 +33,7 @@ APPLICATION_ID = 0x6D656469
 VERSION = 3  # 2: sealed; 3: extensions and call-backs
 BUSY_MS = 5_000
 STATE_OCTETS = 32
+CACHE_KIB, WAL_PAGES = 65_536, 8_192  # 10,000 orders without reading a page again; 32 MB between two tidyings
 PENDING = -1  # in place of a ledger index: written here first, not yet entered there
 
 SCHEMA = """
@@ -147,6 +148,8 @@ class Store:
                     self._db.pragma("user_version", VERSION)
             if not readonly:
                 self._db.pragma("synchronous", "full")
+                self._db.pragma("cache_size", -CACHE_KIB)
+                self._db.pragma("wal_autocheckpoint", WAL_PAGES)
                 self._db.pragma("foreign_keys", True)
             if (self._db.pragma("application_id"), self._db.pragma("user_version")) != (APPLICATION_ID, VERSION):
                 raise ConfigurationError(f"{path.name}: not a store of this release")

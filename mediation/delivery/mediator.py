@@ -107,6 +107,7 @@ class Mediator:
         for xid in self.retired:
             self.journal.ended(xid)
         self._begun: bytes | None = None  # the order that the X1 request in hand has armed
+        self._starts: list[Outgoing] = []  # what newly armed orders say first: handed on before anything else is
         self.early = Early(self.journal.orders(), time.monotonic_ns())
         self.tracker = Tracker(
             site.dial_plan,
@@ -157,6 +158,7 @@ class Mediator:
     def close(self) -> None:
         """Blocks for a last commit of each spool."""
         self.points.close()
+        self._begin_all()
         self.links.deliver(self.closings.end())
         self.links.close()
         self.journal.close()
@@ -181,10 +183,17 @@ class Mediator:
     def _deliver(self, outgoing: list[Outgoing]) -> None:
         """Messages to their links, then content to where they said it goes."""
         now_ns = time.time_ns()
+        self._begin_all()
         self._hand_on(self.closings.sort(outgoing, self.tracker.take_bound(), now_ns))
         if len(self.closings):
             self._close(now_ns)
         self.journal.write()  # what was said is remembered to have been said, not the other way round
+
+    def _begin_all(self) -> None:
+        """Many orders that are armed one after the other make one append to each link."""
+        if self._starts:
+            starts, self._starts = self._starts, []
+            self.links.deliver(starts)
 
     def _hand_on(self, gone: Gone) -> None:
         self.links.deliver(gone.messages)
@@ -278,6 +287,7 @@ class Mediator:
 
     def _silence(self, task: Task, after: Task | None, now_ns: int) -> None:
         """A task ends, or is suspended: what it made until now goes, and nothing after it."""
+        self._begin_all()
         self.content.end(task)  # before anything is said of it
         if self.authority_clock.now_ns() >= task.not_after_ns:
             now_ns = task.not_after_ns  # over by its own time, whatever the wall clock says
@@ -305,12 +315,13 @@ class Mediator:
             self.links.leave(task)
             raise AuthorizationError(Check.UNENCODABLE, str(error)) from error
         self.content.begin(task)
-        self.links.deliver(outgoing)
+        self._starts += outgoing
         inputs = self.journal.armed(task.xid, task.not_after_ns)
         if fresh:
             self.tracker.restore(task, inputs)
             self._begun = task.xid
-        self._deliver([])
+        if inputs:
+            self._deliver([])
         if self.content.down(task):
             self._content_link(frozenset({task.xid}), False)
 
@@ -338,7 +349,8 @@ class Mediator:
             self._remembered.keep(self.table.trust)
         if self._begun is not None:
             begun, self._begun = self._begun, None
-            self._drained(self.early.release(begun))
+            if early := self.early.release(begun):
+                self._drained(early)
         self._wake.set()
         return answer
 

@@ -6,9 +6,11 @@ accounts for nothing. May not: decide what is expected; it sees, and `core/recon
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -29,18 +31,31 @@ class Look(NamedTuple):
     unseen: tuple[str, ...]
 
 
+def answers(site: Site) -> Path:
+    """Where switch elements may answer to: the unit's RuntimeDirectory=, else a folder below run/."""
+    given = os.environ.get("RUNTIME_DIRECTORY", "")
+    return Path(given) if given else site.run_dir / "reconciler"
+
+
 class Looker:
     """For one site's reconciler."""
 
     def __init__(self, site: Site) -> None:
         self._settings = site.reconciliation
         self._elements: list[tuple[str, str, switch.Adapter]] = [
-            (f"kamailio {each.name}", "", partial(switch.kamailio, each.name, each.socket, expected=each.siptrace))
+            (
+                f"kamailio {each.name}",
+                "",
+                partial(switch.kamailio, each.name, each.socket, answers(site), expected=each.siptrace),
+            )
             for each in self._settings.kamailio
         ]
         for relay in self._settings.rtpengine:
             adapter = switch.Rtpengine(relay.name, relay.address, relay.port)
             self._elements.append((f"rtpengine {relay.name}", relay.namespace, adapter.sights))
+            if relay.recordings:
+                files = partial(switch.recordings, relay.name, relay.recordings)
+                self._elements.append((f"rtpengine {relay.name} recordings", relay.namespace, files))
 
     def look(self) -> Look:
         """Never raises."""

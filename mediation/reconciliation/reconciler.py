@@ -24,7 +24,7 @@ from mediation.core import incident
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
 from mediation.core.incident import Noted, Observation, Rule, Sight, What
 from mediation.reconciliation.journal import CLEAN, SEEN, START, Journal, Line
-from mediation.reconciliation.look import Look, Looker
+from mediation.reconciliation.look import Look, Looker, answers
 from mediation.runtime import confine, denial, identity, log, sockets
 from mediation.runtime.config import Site
 from mediation.runtime.systemd import Notifier
@@ -176,7 +176,9 @@ def _take(site: Site) -> None:
         return
     try:
         user = pwd.getpwnam(site.reconciliation.user)
-        for path in (site.reconciler_dir, *site.reconciler_dir.iterdir()):
+        answers(site).mkdir(mode=0o711, exist_ok=True)
+        answers(site).chmod(0o711)
+        for path in (answers(site), site.reconciler_dir, *site.reconciler_dir.iterdir()):
             os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
     except (KeyError, OSError) as error:
         raise ConfigurationError(f"reconciliation.user {site.reconciliation.user}: {error}") from error

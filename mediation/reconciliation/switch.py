@@ -17,6 +17,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from mediation.core.errors import RemoteProtocolError
@@ -26,12 +27,13 @@ LIMIT_S: Final = 3.0  # for one answer
 MAX_OCTETS: Final = 65_535  # one datagram
 MAX_CALLS: Final = 256  # of a relay that are asked for in one look; with more, looks take turns
 MAX_DEPTH: Final = 16
+MAX_FOLDERS: Final = 4_096  # of a recording directory
 
 CAN: Final[Mapping[str, tuple[str, ...]]] = {
     "kamailio": ("whether siptrace copies messages at all (globally, or by its flag)",),
     "rtpengine": (
-        "whether a call is recorded, in any of its recording methods",
-        "whether a call's media has more takers than its two parties (subscriptions, forwarding)",
+        "whether a call's media has more takers than its two parties (subscriptions)",
+        "whether files lie in its recording directory, where the site names it",
     ),
 }
 CANNOT: Final[Mapping[str, tuple[str, ...]]] = {
@@ -41,17 +43,18 @@ CANNOT: Final[Mapping[str, tuple[str, ...]]] = {
         "a changed Kamailio that lies",
     ),
     "rtpengine": (
-        "more than its control port tells: --recording-dir on a share, or a kernel rule beside its own",
+        "recording and forwarding by its control port, which does not tell of them (10.5): only by their files",
+        "a recording directory that the site does not name, or a kernel rule beside its own",
         "calls that began and ended between two looks, or beyond the first 4,096",
         "a changed rtpengine that lies",
     ),
 }
 
 
-def kamailio(name: str, path: str, *, expected: bool) -> Iterator[Sight]:
-    """The fork of one Kamailio; nothing when siptrace is off or is as the site says. Raises OSError,
-    RemoteProtocolError."""
-    answer = _rpc(path, "siptrace.status", "check")
+def kamailio(name: str, path: str, folder: Path, *, expected: bool) -> Iterator[Sight]:
+    """The fork of one Kamailio; nothing when siptrace is off or is as the site says. Its answer comes to a socket in
+    `folder`, which its user must be able to enter. Raises OSError, RemoteProtocolError."""
+    answer = _rpc(path, folder, "siptrace.status", "check")
     said = answer.get("result")
     if said is None:
         complaint = answer.get("error")
@@ -62,18 +65,21 @@ def kamailio(name: str, path: str, *, expected: bool) -> Iterator[Sight]:
         yield Sight(what=What.FORK, detail=f"kamailio {name} siptrace")
 
 
-def _rpc(path: str, method: str, *params: object) -> dict[str, Any]:
+def _rpc(path: str, folder: Path, method: str, *params: object) -> dict[str, Any]:
     number = secrets.randbits(31)
+    own = folder / f"answer-{number}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
         asked.settimeout(LIMIT_S)
-        # It answers to a name: one of our own folder, or, where that may not be written, an abstract one of ours.
-        asked.bind(f"\0mediation-reconciler-{os.getpid()}-{number}")
-        asked.connect(path)
-        asked.send(json.dumps({"jsonrpc": "2.0", "method": method, "params": list(params), "id": number}).encode())
+        asked.bind(str(own))  # it answers to a file's name, never to an abstract one
         try:
+            own.chmod(0o666)  # another user's process writes to it
+            asked.connect(path)  # from nobody else
+            asked.send(json.dumps({"jsonrpc": "2.0", "method": method, "params": list(params), "id": number}).encode())
             answer = json.loads(asked.recv(MAX_OCTETS))
         except (ValueError, RecursionError):
             raise RemoteProtocolError("kamailio: not JSON-RPC") from None
+        finally:
+            own.unlink(missing_ok=True)
     if not isinstance(answer, dict) or answer.get("id") != number:
         raise RemoteProtocolError("kamailio: not the answer to our request")
     return answer
@@ -127,9 +133,7 @@ class Rtpengine:
 
 
 def _copies(told: dict[str, Any]) -> Iterator[str]:
-    """What of a queried call copies its media."""
-    if told.get("recording"):
-        yield "recording"
+    """What of a queried call copies its media: a subscription that is none of an offer and its answer."""
     tags = told.get("tags")
     if not isinstance(tags, dict):
         return
@@ -139,11 +143,19 @@ def _copies(told: dict[str, Any]) -> Iterator[str]:
         takers = tag.get("subscribers")
         if isinstance(takers, list) and any(isinstance(one, dict) and one.get("type") == "pub/sub" for one in takers):
             yield "subscription"
-        medias = tag.get("medias")
-        for media in medias if isinstance(medias, list) else ():
-            flags = media.get("flags") if isinstance(media, dict) else None
-            if isinstance(flags, list) and {"recording", "forwarding"} & set(map(str, flags)):
-                yield "forwarding"
+
+
+def recordings(name: str, folder: str) -> Iterator[Sight]:
+    """Whether a relay's recording directory has files, those being written included. Raises OSError when it cannot be
+    read."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for _, _, files in itertools.islice(os.walk(folder, onerror=refuse), MAX_FOLDERS):
+        if files:
+            yield Sight(what=What.RECORDING, detail=f"rtpengine {name} recordings")
+            return
 
 
 def encode(value: object) -> bytes:

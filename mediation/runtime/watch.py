@@ -53,6 +53,7 @@ class Rtpengine(_Section, frozen=True, kw_only=True):
     address: str = "127.0.0.1"
     port: Port = 2223
     namespace: str = ""
+    recordings: str = ""  # its --recording-dir, which the reconciler must be able to list; empty: it has none
 
 
 class Reconciliation(_Section, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ import pytest
 import trio
 from pypdf import PdfReader
 
-from mediation.administration import documents, lab, tiles, verify
+from mediation.administration import documents, lab, verify
 from mediation.administration.certificates import Kept
 from mediation.core import certificate, entry, jws, request
 from mediation.core.case import Role
@@ -222,6 +222,25 @@ def test_an_extension_is_appended_as_an_amendment(armed: s.Desk) -> None:
     assert len(kept(armed)) == 2
 
 
+def test_an_extension_before_the_first_arming_follows_the_certification(desk: s.Desk) -> None:
+    desk.submit(s.filing(desk.site))
+    order = desk.order()
+    desk.orders.note(
+        entry.ExtensionFiled(
+            time_us=desk.now_ns // 1000, case="CASE-1", carrier_sha256=order.carrier_sha256,
+            legal_extension_sha256="1a" * 32, carrier_extension_sha256="1b" * 32, document_sha256="1c" * 32,
+            legal_person="lab-legal-reviewer", carrier_person="lab-carrier-authorizer",
+            not_after_s=order.not_after_s + 3600,
+        )
+    )  # fmt: skip
+    desk.later(1)
+    assert kept(desk) == []
+    arm(desk)
+    assert [certificate.decode(each.text).kind for each in kept(desk)] == ["interception", "amendment"]
+    desk.restart()
+    assert len(kept(desk)) == 2
+
+
 def test_what_was_found_without_an_order(desk: s.Desk) -> None:
     records = desk.orders.records.certificates
     found = records.draft_unauthorized(
@@ -325,9 +344,8 @@ def test_by_the_commands_and_entered_as_read(tmp_path: Path) -> None:
     done = command("certificate", *at, "--sign")
     assert done.returncode == 0 and "lab-officer at" in done.stdout, done.stderr
     again = command("certificate", *at, "--sign")
-    assert (again.returncode, again.stderr) == (
-        1, f"mediation: certificate: {Check.CERTIFICATE.sentence}: nothing is unsigned\n",
-    ) or again.stderr.startswith("mediation: certificate: ")  # fmt: skip
+    assert again.returncode == 1 and again.stderr.startswith("mediation: certificate: ")
+    assert "nothing is unsigned" in again.stderr
     prints = []
     for name in ("a.pdf", "b.pdf"):
         assert command("certificate", *at, "--pdf", str(tmp_path / name)).returncode == 0
@@ -335,7 +353,7 @@ def test_by_the_commands_and_entered_as_read(tmp_path: Path) -> None:
     assert prints[0] == prints[1]
     found: list[entry.CaseRead] = []
     verify.examine(
-        tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir),
+        s.ledger_files(site), read_verifier(site.keys_dir),
         on_record=lambda _, record: found.append(record) if isinstance(record, entry.CaseRead) else None,
     )  # fmt: skip
     reads = [each for each in found if each.what == "certificate"]

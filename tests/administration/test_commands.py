@@ -79,7 +79,7 @@ def test_three_persons_on_a_real_site(tmp_path: Path) -> None:
     draft, legal, carrier = (str(tmp_path / name) for name in ("draft.json", "legal.jws", "carrier.jws"))
     facts = (
         "--site", site, "--case", "26-M-17", "--target", "tel:+12125550100", "--authority", "title3", "--agency",
-        "FBI-NY", "--host", "192.0.2.7", "--port", "41800", "--certificate-sha256", "AB" * 32, "--court", "SDNY",
+        "AGENCY", "--host", "192.0.2.7", "--port", "41800", "--certificate-sha256", "AB" * 32, "--court", "SDNY",
         "--judge", "J. Doe", "--officer", "SA P. Roe", "--document", str(paper), "--start", "now", "--end", "+30d",
     )  # fmt: skip
     done("order", "draft", *facts, "--out", draft)

@@ -1,4 +1,4 @@
-"""SEC-4: what the daemon runs is in the ledger at the start and hourly; a changed file is named and activations wait."""
+"""SEC-4: what the daemon runs is in the ledger at the start, and hourly; changed files are named, activations wait."""
 
 from __future__ import annotations
 

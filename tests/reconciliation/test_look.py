@@ -117,8 +117,8 @@ def test_tcpdump_is_seen_by_the_filter_that_it_set(world: World) -> None:
           "nft add rule ip t c queue num 3"], What.DUPLICATION, "nft t c queue"),
         (["iptables -t mangle -A PREROUTING -j TEE --gateway 192.0.2.9"], What.DUPLICATION, ""),
     ],
-    ids=["matchall", "clsact-ingress", "clsact-egress", "ingress-u32", "classful", "shared-block", "promisc", "hub", "erspan",
-         "nft-dup", "nft-netdev-dup", "nft-log-group", "nft-queue", "iptables-tee"],
+    ids=["matchall", "clsact-ingress", "clsact-egress", "ingress-u32", "classful", "shared-block", "promisc", "hub",
+         "erspan", "nft-dup", "nft-netdev-dup", "nft-log-group", "nft-queue", "iptables-tee"],
 )  # fmt: skip
 def test_a_copy_of_traffic_is_seen(world: World, commands: list[str], what: What, detail: str) -> None:
     world.veth("one", "two")

@@ -1,5 +1,5 @@
-"""No false alarm at a busy site, and nothing that outlives it: restarts, order changes and signalling for a while (SEC-1),
-then every function killed with taps active (SEC-3), looked at by the reconciler's own eyes.
+"""No false alarm at a busy site, through restarts, order changes and signalling (SEC-1); and nothing that outlives it:
+every function killed with taps active (SEC-3), looked at by the reconciler's own eyes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def test_a_busy_site_raises_nothing(world: World) -> None:
                 site.order(case, 200 + number)
                 site.kill("iap")
                 site.order(f"{case}-B", 300 + number)
-                site.command("order", "deactivate", "--site", str(site.path), "--case", case)
+                site.command("case", "deactivate", case, "--site", str(site.path))
                 site.until_observed(1)
                 site.kill(("mediator", "reconciler", "administrator", "iap")[number])
                 deadline = time.monotonic() + LIMIT_S
