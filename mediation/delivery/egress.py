@@ -231,7 +231,9 @@ class Egress:
         """Brings the table in line with one change. Raises AuthorizationError to refuse it."""
         xid = (change.after or change.before).xid  # type: ignore[union-attr]
         before = self._places.get(xid, frozenset())
-        after = places(change.after) if change.after is not None else frozenset()
+        after: frozenset[Place] = frozenset()
+        if change.after is not None:  # suspended in its place: where it goes was not kept (`_kept`), and is as it was
+            after = before if change.after.destination == NOBODY else places(change.after)
         fresh = frozenset(place for place in after - before if not self._users.get(place))
         over = frozenset(place for place in before - after if self._users[place] == 1)
         try:
