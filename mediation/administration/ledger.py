@@ -325,7 +325,8 @@ class Ledger:
             durable.append(path, b"".join(texts))
 
     def _write_tiles(self, first: int, commitments: Sequence[bytes]) -> None:
-        """All tiles that the entries from `first` on have changed, full or partial."""
+        """All tiles that the entries from `first` on have changed, full or partial, each folder synchronised once."""
+        found: list[tuple[Path, bytes]] = []
         start = first // WIDTH * WIDTH
         old = b""
         if first > start:
@@ -336,20 +337,18 @@ class Ledger:
         entries = old + b"".join(length + commitment for commitment in commitments)
         for at in range(0, len(entries), WIDTH * tiles.ENTRY_OCTETS):
             n = (start + at // tiles.ENTRY_OCTETS) // WIDTH
-            self._write_tile("entries", n, entries[at : at + WIDTH * tiles.ENTRY_OCTETS], tiles.ENTRY_OCTETS)
+            octets = entries[at : at + WIDTH * tiles.ENTRY_OCTETS]
+            found.append((self.folder / tiles.tile("entries", n, len(octets) // tiles.ENTRY_OCTETS), octets))
         level, before, after = 0, first, self.size
         while after > before:
             for n in range(before // WIDTH, -(-after // WIDTH)):
                 row = range(n * WIDTH, min((n + 1) * WIDTH, after))
                 octets = b"".join(self._tree.read(level * tiles.HEIGHT, index) for index in row)
-                self._write_tile(level, n, octets, merkle.HASH_OCTETS)
+                found.append((self.folder / tiles.tile(level, n, len(row)), octets))
             level, before, after = level + 1, before >> tiles.HEIGHT, after >> tiles.HEIGHT
-
-    def _write_tile(self, level: int | str, n: int, octets: bytes, octets_each: int) -> None:
-        width = len(octets) // octets_each
-        path = self.folder / tiles.tile(level, n, width)
-        durable.make_folder(path.parent)
-        durable.replace(path, octets)
+        for path, _ in found:
+            durable.make_folder(path.parent)
+        durable.replace_all(found)
 
     def _drop_partials(self, first: int) -> None:
         """Partial tiles that a full one has replaced, now that the checkpoint for it is durable."""
@@ -378,8 +377,8 @@ class Ledger:
             at = size if level == "entries" else size >> (int(level) * tiles.HEIGHT)
             last, width = divmod(at, WIDTH)
             for path in (path for path in (folder / "tile" / level).rglob("*") if path.is_file()):
-                n, wide = tiles.place(path.relative_to(folder / "tile" / level).as_posix())
-                if n > last or (n == last and wide > width):
+                n, wide = tiles.place(path.relative_to(folder / "tile" / level).as_posix().removesuffix(".new"))
+                if n > last or (n == last and wide > width) or path.suffix == ".new":
                     path.unlink()
         history = folder / HISTORY
         lines = history.read_bytes().splitlines() if history.exists() else []

@@ -11,6 +11,7 @@ These functions block; the caller decides in which thread.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 WRITE_OCTETS = 1 << 18  # pre-writing in pieces keeps memory small
@@ -59,15 +60,38 @@ def replace(path: Path, octets: bytes) -> None:
 
     openat(path.new, O_CREAT|O_TRUNC) pwrite64 fsync close rename(path.new, path) openat(folder) fsync close
     """
-    new = path.with_name(path.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, MODE)
+    replace_all([(path, octets)])
+
+
+def replace_all(files: Sequence[tuple[Path, bytes]]) -> None:
+    """Each file as `replace` does it, each folder made durable once for all of them. Not one act: after a failure or a
+    crash some hold what they held before. Raises OSError.
+
+    (openat(path.new, O_CREAT|O_TRUNC) pwrite64 fsync close) … rename(path.new, path) … (openat(folder) fsync close) …
+    """
+    for path, octets in files:
+        _write_beside(path, octets)
+    for path, _ in files:
+        _put_in_place(path)
+    for folder in dict.fromkeys(path.parent for path, _ in files):
+        sync_folder(folder)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
+
+
+def _put_in_place(path: Path) -> None:
+    _beside(path).rename(path)
+
+
+def _write_beside(path: Path, octets: bytes) -> None:
+    descriptor = os.open(_beside(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, MODE)
     try:
         write(descriptor, octets, 0)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    new.rename(path)
-    sync_folder(path.parent)
 
 
 def append(path: Path, octets: bytes) -> None:

@@ -227,7 +227,7 @@ def test_an_append_that_fails_at_any_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, more: int, persisted: bool
 ) -> None:
     """Whatever step fails: the writer goes on, a new opening goes on, and what was acknowledged is there."""
-    for step in range(1, 40):
+    for step in range(1, 60):
         folder = tmp_path / str(step)
         ledger = Ledger.create(folder, SIGNER, BOX, [record(n) for n in range(size)])
         left = step
@@ -245,8 +245,8 @@ def test_an_append_that_fails_at_any_step(
             return call
 
         with monkeypatch.context() as patch:
-            patch.setattr(durable, "append", failing(durable.append))
-            patch.setattr(durable, "replace", failing(durable.replace))
+            for name in ("append", "_write_beside", "_put_in_place", "sync_folder"):
+                patch.setattr(durable, name, failing(getattr(durable, name)))
             try:
                 ledger.append([record(n) for n in range(more)])
                 acknowledged = size + more

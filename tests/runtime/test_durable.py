@@ -76,6 +76,18 @@ def test_a_replacement_whose_name_is_not_synced_is_told_as_failed_but_is_whole(t
     assert (tmp_path / "file").read_bytes() == b"two"
 
 
+def test_replace_all_makes_each_folder_durable_once_and_after_all_names(tmp_path: Path, calls: Calls) -> None:
+    (tmp_path / "a").mkdir()
+    calls.made.clear()
+    durable.replace_all([(tmp_path / "one", b"1"), (tmp_path / "two", b"2"), (tmp_path / "a" / "three", b"3")])
+    written = [
+        f"{call}({name}.new)" for name in ("one", "two", "three") for call in ("open", "pwrite", "fsync", "close")
+    ]
+    renamed = [f"rename({name}.new)" for name in ("one", "two", "three")]
+    assert calls.made == [*written, *renamed, *FOLDER, "open(a)", "fsync(a)", "close(a)"]
+    assert [(tmp_path / name).read_bytes() for name in ("one", "two", "a/three")] == [b"1", b"2", b"3"]
+
+
 def test_append(tmp_path: Path, calls: Calls) -> None:
     durable.append(tmp_path / "file", b"one\n")
     assert calls.made == ["open(file)", "write(file)", "fsync(file)", "close(file)", *FOLDER]
