@@ -17,6 +17,7 @@ from mediation.core.transfer import DialogId
 from mediation.core.x2 import Pdu
 
 MAX_ALIASES: Final = 16  # further keys of one call: the legs of its agents, REFERs to its conference. Ours
+COUNTERS: Final = ("legs_refused", *(f"legs_joined_{evidence.value}" for evidence in Evidence))
 
 
 class Calls:
@@ -24,7 +25,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.correlator = Correlator()
-        self.counters = {"legs_refused": 0, **{f"legs_joined_{evidence.value}": 0 for evidence in Evidence}}
+        self.counters = dict.fromkeys(COUNTERS, 0)
         self._calls: OrderedDict[Hashable, Call] = OrderedDict()
         self._lingering: OrderedDict[Hashable, Call] = OrderedDict()  # of them, those that are released
         self._aliases: dict[Hashable, Call] = {}
