@@ -245,8 +245,14 @@ cdef class Reader:
         return self
 
     def __exit__(self, *error):
+        # For a task more the thread need not look; it would take the lock, and each of ten thousand wait for a round.
+        cdef bint moved = self.reader.table.flow_change_count != 0  # media flows were taken away, or are to pass
+        cdef int i
+        for i in range(OUTLETS):
+            moved = moved or self.reader.outlets[i].sent < self.reader.outlets[i].out.length
         pthread_mutex_unlock(&self.reader.lock)
-        self.wake()  # a change may have taken media flows away
+        if moved:
+            self.wake()
 
     def run(self) -> None:
         """The thread's body; returns after `stop`."""

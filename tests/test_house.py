@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "administration": {"administration", "core", "runtime", "signing"},
     "signing": {"signing", "core"},  # on a person's own machine: nothing of the daemon
     "collection": {"collection", "core", "runtime"},
+    "reconciliation": {"reconciliation", "core", "runtime"},
     "witness": {"witness", "core", "runtime"},
     "audit": {"audit"},  # a second implementation: it shares no line with the first
     "cli": {
@@ -38,6 +39,7 @@ MAY_IMPORT = {
         "delivery",
         "administration",
         "collection",
+        "reconciliation",
         "signing",
         "witness",
         "audit",

@@ -32,7 +32,7 @@ from mediation.access.calls import open_calls
 from mediation.access.tasking import StoppedTasks, Tasking
 from mediation.core import x1
 from mediation.core.errors import ConfigurationError
-from mediation.runtime import clock, confine, keys, log, sockets
+from mediation.runtime import clock, confine, identity, keys, log, sockets
 from mediation.runtime.config import Site
 from mediation.runtime.remembered import Remembered, trust_report
 from mediation.runtime.suspended import SuspendedTasks
@@ -65,6 +65,8 @@ class AccessFunction:
         self._taps = handed.taps
         self._handed = handed
         self._packet_sockets = descriptors[0 : 2 * len(handed.taps) : 2]
+        self._inodes = [os.fstat(descriptor).st_ino for descriptor in self._packet_sockets]  # for reconciliation
+        self._identity = identity.Identity(site).report()  # files cannot be read once it is sealed
         self._filter_counters = descriptors[1 : 2 * len(handed.taps) : 2]
         self._feed_sockets = descriptors[len(descriptors) - len(handed.feeds) :]
         first = 2 * len(handed.taps)
@@ -221,11 +223,14 @@ class AccessFunction:
                 {
                     "name": tap.name,
                     "interface": tap.interface,
+                    "inode": inode,
                     "stamps": tap.stamps,
                     "frames": counted,
                     "filter": self._filter_report(counters),
                 }
-                for tap, counted, counters in zip(self._taps, frames, self._filter_counters, strict=True)
+                for tap, inode, counted, counters in zip(
+                    self._taps, self._inodes, frames, self._filter_counters, strict=True
+                )
             ],
             "feeds": [
                 {"name": hep.name, "interface": hep.interface, "packets": counted}
@@ -238,6 +243,7 @@ class AccessFunction:
             },
             "matcher": matcher,
             "calls": calls,
+            "identity": self._identity,
             "x1_malformed": self._x1.malformed,
             "unrecorded_stops": self.tasking.unrecorded_stops,
             "roster": trust_report(self.tasking.table, self._remembered),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import apsw
+import msgspec
 
 from mediation.administration.heads import Heads
 from mediation.administration.ledger import Entered, Ledger
@@ -34,6 +35,7 @@ class Books:
         self.heads: Heads | None = None  # once they are open
         self._owed: list[tuple[str, Callable[[Entered], None] | None]] = []
         self._refusals = Limit(now_ns)
+        self._latest_us = 0  # of the entries made here
         self.watch: Callable[[Entered, entry.Record], None] = lambda _, __: None  # told of each entry that was made
 
     def count(self, name: str) -> None:
@@ -57,9 +59,10 @@ class Books:
         """Appends to the ledger. With `stop`, a ledger that cannot be written does not raise: the entry is owed, and
         `later` is told where it stands at last.
 
-        Raises LedgerError.
+        An entry is dated no earlier than the one before it: what was gathered before it is entered (outcomes) would
+        else look as if the clock had run backwards. Raises LedgerError.
         """
-        texts = [entry.encode(record) for record in records]
+        texts = [entry.encode(self._dated(record)) for record in records]
         owed = list(self._owed)
         try:
             entered = self.ledger.append([*(text for text, _ in owed), *texts])
@@ -79,6 +82,10 @@ class Books:
         if records:
             self.show(records[-1].time_us)
         return entered[len(owed) :]
+
+    def _dated(self, record: entry.Record) -> entry.Record:
+        self._latest_us = max(self._latest_us, record.time_us)
+        return record if record.time_us == self._latest_us else msgspec.structs.replace(record, time_us=self._latest_us)
 
     @contextmanager
     def saving(self, *, stop: bool) -> Iterator[None]:

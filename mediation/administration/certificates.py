@@ -1,13 +1,10 @@
 """The certifications of a site: drafted when a tap is armed, kept sealed, signed by the person who oversees.
 
-Answers for one certification for each interception (47 CFR 1.20004(a)) without anybody asking for it, for an amendment
-at each extension (a)(4), for the alarms when one is not signed after 24 and 72 hours (a)(3), and for storing the exact
-octets and the signature under the order's own key, so that they are destroyed with it. It holds no authority, and no
-interception waits for it. `core.certificate` says who may sign and what is complete.
-
-Crash between any two steps: a draft is stored first and entered after; the next start enters what was stored and
-drafts what is missing, from the same facts and so to the same octets. A signature that was stored and not entered is
-forgotten, for nobody was told. Blocking. Trust in the file: none; a changed one does not open.
+Answers for one certification for each interception (47 CFR 1.20004(a)) without anybody asking for it, an amendment at
+each extension (a)(4), alarms when one is not signed after 24 and 72 hours (a)(3), and storing exact octets and
+signature under the order's own key, to be destroyed with it. It holds no authority, and no interception waits for it.
+`core.certificate` says who may sign and what is complete. Crash: a draft is stored first and entered after; the next
+start enters what was stored and drafts what is missing, to the same octets. Blocking. The file is not trusted.
 """
 
 from __future__ import annotations
@@ -91,8 +88,7 @@ class Certificates:
     # --- drafting ----------------------------------------------------------------------------------------------------
 
     def recover(self, now_ns: int) -> None:
-        """After a start: enters what was stored and not entered, forgets signatures that were not, drafts what is
-        missing."""
+        """After a start: enters what was stored and not entered, forgets such signatures, drafts what is missing."""
         with self._db:
             for row in list(self._rows.values()):
                 drafted = self._history.drafted.get(row.sha256)
@@ -275,9 +271,7 @@ class Certificates:
             drafted = self._history.drafted.get(row.sha256)
             case = drafted.record.case if drafted is not None else ""
             logger.error("alarm", alarm=name.value, case=case)
-            found.append(
-                entry.Alarm(time_us=now_ns // 1000, alarm=name.value, case=case, detail=row.sha256[:PREFIX])
-            )  # fmt: skip
+            found.append(entry.Alarm(time_us=now_ns // 1000, alarm=name.value, case=case, detail=row.sha256[:PREFIX]))
         return found
 
     def report(self, now_ns: int) -> dict[str, int]:

@@ -14,8 +14,8 @@ import trio
 from mediation.administration import control, drafting
 from mediation.administration.gate import Caller
 from mediation.administration.inquiries import Inquiries, Prepared
+from mediation.administration.lock import lock
 from mediation.administration.orders import Orders
-from mediation.administration.store import lock
 from mediation.core import jws, request, x1
 from mediation.core.check import Check
 from mediation.core.control import (

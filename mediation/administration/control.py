@@ -15,15 +15,17 @@ from typing import Any
 
 import trio
 
-from mediation.administration import desk
+from mediation.administration import desk, reconciling
 from mediation.administration.asking import Told
+from mediation.administration.code import CodeWatch
 from mediation.administration.function import Function
 from mediation.administration.gate import UNKNOWN_UID, Caller
 from mediation.administration.heads import open_witnesses
 from mediation.administration.inquiries import Inquiries, Prepared
+from mediation.administration.lock import lock
 from mediation.administration.orders import Orders
+from mediation.administration.reconciling import Reconciling
 from mediation.administration.stamps import Stamps, open_stamps
-from mediation.administration.store import lock
 from mediation.administration.tasking import Tasking
 from mediation.core import control, entry, x1
 from mediation.core.alarm import Alarm
@@ -101,6 +103,10 @@ class Administrator:
         self._inquiries = Inquiries(orders, clock.now_ns())
         self._tasking = Tasking(orders, site.run_dir, clock.now_ns)
         self._stamps = open_stamps(site)
+        self._code = CodeWatch(site, orders, clock.now_ns)
+        self._reconciling: Reconciling | None = None
+        if site.reconciles:
+            self._reconciling = Reconciling(site, orders, self._tasking, clock.now_ns)
         self._limit = trio.CapacityLimiter(MAX_COMMANDS_AT_ONCE)
         self._due = trio.Event()
 
@@ -108,6 +114,7 @@ class Administrator:
         held = self._orders.trust.roster
         rings = {"roster": held.head, "founding": digest(held.lines[0]) if held.lines else ""}
         self._orders.note(entry.KeysLoaded(time_us=self._clock.now_ns() // 1000, rings=rings))
+        self._code.started()
         logger.info("administrator_started", ledger_size=self._orders.ledger.size, **self._orders.counters)
         if self._orders.held:
             logger.error("orders_held", count=len(self._orders.held), why="the store is older than the ledger")
@@ -120,6 +127,9 @@ class Administrator:
                 nursery.start_soon(self._keep_time)
                 if self._tasking.egress is not None:
                     nursery.start_soon(self._watch_egress, self._tasking.egress)
+                nursery.start_soon(self._code.run)
+                if self._reconciling is not None:
+                    nursery.start_soon(self._reconciling.run, reconciling.listen(self._site))
                 nursery.start_soon(self._orders.heads.run, self._clock.now_ns)
                 nursery.start_soon(self._orders.heads.look_at_old_padding, self._clock.now_ns)
                 if self._stamps is not None:

@@ -57,7 +57,7 @@ def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
             case ChangeRoster():
                 return Results(results=(orders.change_roster(request.approvals, now_ns),))
             case Certify() | AdoptPlan() | FilePlan() | Hold() | Destroy():
-                return Results(results=(orders.keep_record(request, now_ns),))
+                return Results(results=(orders.records.act(request, now_ns),))
             case ShowPlan():
                 return orders.records.show_plan(request, now_ns)
             case Settle():

@@ -6,11 +6,12 @@ do not allow. It holds no authority and writes nothing: `orders` enters and stor
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 
 from mediation.administration import acting, provision
 from mediation.administration.acting import PENDING_ENTRY, accepted
-from mediation.administration.store import PENDING, Stored
+from mediation.administration.ledger import Entered
+from mediation.administration.store import PENDING, Store, Stored
 from mediation.core import authorization, entry, jws
 from mediation.core.authorization import NS
 from mediation.core.case import ENDED, Act, Command, State
@@ -19,6 +20,25 @@ from mediation.core.control import Filing
 from mediation.core.errors import AuthorizationError
 from mediation.core.trust import Key, Trust
 from mediation.runtime.config import Site
+
+
+def keep(store: Store, order: Stored) -> None:
+    """The texts of an order that was examined, before they are entered."""
+    store.add_order(order)
+    for sequence, (text, _) in enumerate(order.commands, 1):
+        store.add_command(order.carrier_sha256, sequence, text)
+
+
+def confirm(store: Store, order: Stored, entered: Iterator[Entered]) -> None:
+    """The entries of an order that was examined, taken in their turn: it and its acts stand in the ledger."""
+    order.filed = next(entered).index
+    if order.call_back is not None:
+        order.call_back = (order.call_back[0], next(entered))
+        store.called_back(order.carrier_sha256, order.call_back[1])
+    order.commands = [(text, next(entered)) for text, _ in order.commands]
+    store.filed(order.carrier_sha256, order.filed)
+    for sequence, (_, place) in enumerate(order.commands, 1):
+        store.entered(order.carrier_sha256, sequence, place)
 
 
 def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stored, list[entry.Record]]:

@@ -14,7 +14,7 @@ from typing import assert_never
 
 import msgspec
 
-from mediation.administration import desk, export, verify
+from mediation.administration import desk, export, incidents, verify
 from mediation.administration.gate import Caller, Gate
 from mediation.administration.honey import ALARM, Honey
 from mediation.administration.keys import ledger_files
@@ -34,6 +34,8 @@ from mediation.core.control import (
     Done,
     Export,
     Failed,
+    Incidents,
+    Papers,
     Plant,
     Prove,
     Proved,
@@ -130,6 +132,9 @@ class Inquiries:
                 self._enter(opened, "honey", "", now_ns)
                 self._honey.plant(plant, secrets.token_hex(32), lab=self._orders.site.lab)
                 return Done()
+            case Incidents(incident=incident):
+                self._enter(opened, "incident", "", now_ns)
+                return Papers(papers=tuple(incidents.Incidents(self._orders).read(incident)))
             case Prove(index=index):
                 return self._prove(opened, index, now_ns)
         assert_never(opened.inquiry)

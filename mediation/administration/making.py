@@ -22,8 +22,10 @@ from mediation.runtime import config, vault, wrapping
 from mediation.runtime.keys import LEDGER, POLICY
 
 PUBLIC, PRIVATE = 0o755, 0o700
+RECONCILER_KEY, RECONCILER_PUBLIC = "log.key", "reconciler.pub"  # as reconciliation/journal.py reads them
 FOLDERS = {
     "keys": PUBLIC, "run": PUBLIC, "log": PUBLIC, "spool": PRIVATE, "delivery": PRIVATE, "administrator": PRIVATE,
+    "reconciler": PRIVATE,
 }  # fmt: skip
 
 
@@ -49,6 +51,7 @@ def make(
         signer = new_ledger_key(site.path / "administrator" / LEDGER_KEY, origin)
         (site.keys_dir / LEDGER).write_text(f"{signer.verifier}\n")
         (site.keys_dir / LEDGER).chmod(0o644)
+        _reconciler_key(site, origin)
         founding = plan = ""
         if is_lab:
             line = lab.make(site, origin)
@@ -69,3 +72,10 @@ def make(
     except OSError as error:
         raise ConfigurationError(f"{path.name}: {error.strerror}") from error
     return site
+
+
+def _reconciler_key(site: config.Site, origin: str) -> None:
+    """The key of the reconciler's own log: its user's alone, and pinned below keys/ for the auditor."""
+    signer = new_ledger_key(site.reconciler_dir / RECONCILER_KEY, f"{origin}/reconciler")
+    (site.keys_dir / RECONCILER_PUBLIC).write_text(f"{signer.verifier}\n")
+    (site.keys_dir / RECONCILER_PUBLIC).chmod(0o644)

@@ -26,26 +26,14 @@ from mediation.administration.asking import Told
 from mediation.administration.books import Books
 from mediation.administration.heads import open_heads
 from mediation.administration.history import History
-from mediation.administration.keeping import Keeping
 from mediation.administration.keys import LEDGER_KEY, read_ledger_key
 from mediation.administration.ledger import Entered, Ledger
-from mediation.administration.records import Act as RecordAct
-from mediation.administration.records import Records
+from mediation.administration.records import open_records
 from mediation.administration.register import Register
 from mediation.administration.store import Store, Stored
 from mediation.core import entry, jws
 from mediation.core.authorization import NS
-from mediation.core.case import (
-    ENDED,
-    LIFE,
-    RUNNING,
-    Act,
-    CarrierExtension,
-    Command,
-    Event,
-    Revocation,
-    State,
-)
+from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, Revocation, State
 from mediation.core.check import Check
 from mediation.core.control import Extending, Filing, Result
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
@@ -55,10 +43,8 @@ from mediation.runtime.keys import load_trust, read_verifier
 
 
 class Orders(Register):
-    """Open for one site; the caller holds the site's lock.
-
-    `changed` is called with each order whose task must be armed, changed or stopped, after it is durable.
-    """
+    """Open for one site; the caller holds the site's lock. `changed` is called with each order whose task must be
+    armed, changed or stopped, after it is durable."""
 
     def __init__(
         self, site: Site, now_ns: int, changed: Callable[[Stored], None] = lambda _: None, *,
@@ -72,13 +58,13 @@ class Orders(Register):
         self.followed: Callable[[], None] = lambda: None  # there is a newly witnessed head
         self.roster_changed: Callable[[], None] = lambda: None
         self.revoked: Callable[[str], None] = lambda _: None
+        self.may_activate: Callable[[], None] = lambda: None  # raises AuthorizationError
         self.counters: Counter[str] = Counter()
         self._store = Store(site.store_path, vault.unlock(site))
         try:
-            seen = recovery.Seen()
+            seen, history = recovery.Seen(), History()
             signer = read_ledger_key(site.path / "administrator" / LEDGER_KEY)
             least = self._store.head(signer.verifier.name)
-            history = History()
             box = vault.unlock(site).box("records")
             self.ledger = Ledger(site.ledger_dir, signer, box, least=least, on_record=seen.followed_by(history.read))
             if read_verifier(site.keys_dir).public != signer.verifier.public:
@@ -91,19 +77,8 @@ class Orders(Register):
             self.alarms = Alarms(self._books, self.counters, seen.alarms)
             self._books.heads = self.heads = open_heads(site, self.ledger, self.trust, told, now_ns // NS)
             self.heads.witnessed, self.heads.enter = self._witnessed, partial(self.note, stop=True)
-            self.records = Records(
-                Keeping(
-                    site=site, vault=vault.unlock(site), history=history, books=self._books, trust=lambda: self.trust,
-                    orders=self.__iter__, order=lambda xid: self.get(history.lives[xid].carrier_sha256),
-                    forget=self._forget,
-                )
-            )  # fmt: skip
-            try:
-                self._recover(seen, least.size if least is not None else 0, now_ns)
-                self.records.recover(now_ns)
-            except BaseException:
-                self.records.close()
-                raise
+            self.records = open_records(self, vault.unlock(site), history, self._books)
+            self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:
             self._store.close()
             raise
@@ -124,6 +99,8 @@ class Orders(Register):
                 order, records = filing.examine(filed, self.trust, self.site, now_ns)
                 filing.check_alone(order, self._orders, self.of_case(order.case), cases)
                 self.records.plans.check_named(filed.carrier)
+                if order.commands:
+                    self.may_activate()
             except AuthorizationError as error:
                 results.append(self._books.refuse(error, filed.carrier, now_ns))
                 continue
@@ -134,9 +111,7 @@ class Orders(Register):
             return results
         with self._store.transaction():
             for order, _ in accepted:
-                self._store.add_order(order)
-                for sequence, (text, _entered) in enumerate(order.commands, 1):
-                    self._store.add_command(order.carrier_sha256, sequence, text)
+                filing.keep(self._store, order)
         try:
             entered = iter(self._books.enter([record for _, records in accepted for record in records]))
         except LedgerError:
@@ -144,14 +119,7 @@ class Orders(Register):
             raise
         with self._books.saving(stop=False):
             for order, _ in accepted:
-                order.filed = next(entered).index
-                if order.call_back is not None:
-                    order.call_back = (order.call_back[0], next(entered))
-                    self._store.called_back(order.carrier_sha256, order.call_back[1])
-                order.commands = [(text, next(entered)) for text, _ in order.commands]
-                self._store.filed(order.carrier_sha256, order.filed)
-                for sequence, (_, place) in enumerate(order.commands, 1):
-                    self._store.entered(order.carrier_sha256, sequence, place)
+                filing.confirm(self._store, order, entered)
                 self._await_witnesses(order, now_ns)
                 self._store.set_state(order.carrier_sha256, order.state)
         for order, _ in accepted:
@@ -199,13 +167,6 @@ class Orders(Register):
         for order in fallen:
             self.changed(order)
         return Result()
-
-    def keep_record(self, request: RecordAct, now_ns: int) -> Result:
-        """What persons signed about certifications, the plan, holds or destruction."""
-        try:
-            return self.records.act(request, now_ns)
-        except AuthorizationError as error:
-            return self._books.refuse(error, str(request), now_ns)
 
     def advance(self, now_ns: int) -> None:
         """Begins and ends the windows that are due, and announces ends."""
@@ -257,7 +218,6 @@ class Orders(Register):
     def outcomes(self, records: Sequence[entry.Outcome]) -> None:
         """What the functions answered: the second entry of "log before act"."""
         self._books.note(records, stop=True)
-        self.records.draft(records[-1].time_us * 1000 if records else 0)
 
     def note(self, *records: entry.Record, stop: bool = False) -> None:
         """Entries about the administrator itself; with `stop` a ledger that cannot be written does not raise."""
@@ -290,9 +250,11 @@ class Orders(Register):
         order = self._orders.get(claimed.carrier_sha256)
         if order is None:
             raise AuthorizationError(Check.ORDER_UNKNOWN)
+        if claimed.act is Act.ACTIVATE:
+            self.may_activate()
         acted = acting.examine(text, order, self.trust, now_ns, held=order.carrier_sha256 in self.held, pair=pair)
         if pair is not None:
-            self.records.plans.check_named(pair[1], CarrierExtension)
+            self.records.plans.check_named(pair[1])
         carrier, sequence, stop = order.carrier_sha256, acted.command.sequence, acted.stop
         filed = acted.extension
         with self._books.saving(stop=stop):
@@ -366,8 +328,10 @@ class Orders(Register):
                 self._store.set_state(order.carrier_sha256, order.state)
             self._hold(order)
         self.counters["orders_held"] = len(self.held)
-        if self.ledger.size > known or self.ledger.interrupted:
+        # Padding is made between two acts, and nothing in the store goes with it.
+        if seen.size > known or self.ledger.interrupted:
             self._books.enter([entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)])
         self._store.set_head(self.ledger.head)
         self._books.show(now_ns // 1000)
+        self.records.recover(now_ns)
         self.advance(now_ns)

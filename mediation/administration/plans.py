@@ -18,7 +18,6 @@ from mediation.administration.keeping import Keeping
 from mediation.core import entry, jws, plan
 from mediation.core.alarm import Alarm
 from mediation.core.authorization import NS
-from mediation.core.case import CarrierExtension, CarrierToken
 from mediation.core.check import Check
 from mediation.core.control import AdoptPlan, FilePlan, PlanView
 from mediation.core.errors import AuthorizationError, ConfigurationError
@@ -33,6 +32,12 @@ LAB_CONFIRMATION = "LAB"  # of the plan that a lab site begins with: nobody file
 MAX_VERSIONS = 10_000
 
 logger = log.get("administrator")
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """Of a token that was examined already: the plan that it names."""
+
+    policy_sha256: str
 
 
 def path_of(site: Site, version: int) -> Path:
@@ -65,6 +70,15 @@ def read(site: Site, version: int) -> Adopted | None:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{FOLDER}/{path.name}: not a plan: {type(error).__name__}") from error
+
+
+def newest_sha256(site: Site) -> str:
+    """SHA-256 of the newest plan's text, as a carrier token names it. Raises ConfigurationError when there is none."""
+    versions = [int(path.stem) for path in (site.path / FOLDER).glob("*.json") if path.stem.isdecimal()]
+    found = read(site, max(versions, default=0))
+    if found is None:
+        raise ConfigurationError(f"{FOLDER}/: no plan")
+    return plan.digest(found.plan)
 
 
 class Plans:
@@ -122,13 +136,14 @@ class Plans:
                 f"config.toml says {self._site.retention.days} days, the plan {self.adopted.body.retention_days}",
             )
 
-    def check_named(self, carrier: str, kind: type[CarrierToken | CarrierExtension] = CarrierToken) -> None:
-        """That a carrier token or extension names a plan that is or was in force here (1.20003(b)). On a lab site,
-        whose plan nobody adopted, any will do. Raises AuthorizationError `plan`.
+    def check_named(self, carrier: str) -> None:
+        """That a carrier token, or a carrier's extension, names a plan that is or was in force here (1.20003(b)).
+
+        On a lab site, whose plan nobody adopted, any will do. Raises AuthorizationError `plan`.
         """
         if self._site.lab:
             return
-        token = jws.decode(jws.split(carrier).payload, kind)
+        token = jws.decode(jws.split(carrier).payload, _Named)
         if token.policy_sha256 not in {each.plan_sha256 for each in self._history.plans}:
             raise AuthorizationError(Check.PLAN, "policy_sha256 is of no plan that was adopted here")
 

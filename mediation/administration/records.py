@@ -7,14 +7,18 @@ about. No interception starts, changes or stops by anything in here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import apsw
 
+from mediation.administration.books import Books
 from mediation.administration.certificates import Certificates, Kept
 from mediation.administration.destruction import Destruction
+from mediation.administration.history import History
 from mediation.administration.keeping import Keeping
 from mediation.administration.plans import Plans
+from mediation.administration.store import Stored
 from mediation.core import entry
 from mediation.core.authorization import NS
 from mediation.core.case import Role
@@ -36,7 +40,10 @@ from mediation.core.control import (
 )
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.request import Opened
+from mediation.core.trust import Trust
 from mediation.runtime import log
+from mediation.runtime.config import Site
+from mediation.runtime.vault import Vault
 
 EVERY_S = 60  # how often the clocks of certifications, amendments and retention are looked at (ours)
 
@@ -69,26 +76,32 @@ class Records:
         self._open = True
         self.keep(now_ns)
 
-    def draft(self, now_ns: int) -> None:
-        """After answers of the functions, and after extensions: nobody waits for it."""
-        if not self._open or not (self._history.armed or self._history.extended):
-            return
-        self._guarded(lambda: self.certificates.draft(now_ns))
-
     def keep(self, now_ns: int, *, now: bool = False) -> None:
-        """Looks at all clocks when a minute has passed, or `now`."""
+        """Drafts what was armed or extended; looks at all clocks when a minute has passed, or `now`."""
         self._now_ns = max(self._now_ns, now_ns)
-        if not self._open or (now_ns // NS < self._next_s and not now):
+        if not self._open:
+            return
+        if self._history.armed or self._history.extended:
+            self._guarded(lambda: self.certificates.draft(now_ns))
+        if now_ns // NS < self._next_s and not now:
             return
         self._next_s = now_ns // NS + EVERY_S
-        self._guarded(lambda: self.certificates.draft(now_ns))
         self._guarded(lambda: self._raise_alarms(now_ns))
         self._guarded(lambda: self.plans.watch(now_ns))
         self._guarded(lambda: self.destruction.seal(now_ns))
         self._guarded(lambda: self.destruction.keep(now_ns))
 
     def act(self, request: Act, now_ns: int) -> Result:
-        """Something that persons signed. Raises AuthorizationError, LedgerError, ConfigurationError."""
+        """Something that persons signed; a refusal is entered. Raises LedgerError, ConfigurationError."""
+        try:
+            return Result(case=self._act(request, now_ns))
+        except AuthorizationError as error:
+            return self._books.refuse(error, str(request), now_ns)
+        finally:
+            self.keep(now_ns, now=True)
+
+    def _act(self, request: Act, now_ns: int) -> str:
+        """Returns the case that it was about, if one."""
         case = ""
         match request:
             case Certify():
@@ -102,8 +115,7 @@ class Records:
                 case = self.destruction.hold(request.hold, now_ns)
             case Destroy():
                 case = self.destruction.order(request.approvals, now_ns)
-        self.keep(now_ns, now=True)
-        return Result(case=case)
+        return case
 
     def read(self, wanted: AskCertificates, opened: Opened, now_ns: int) -> CertificateList:
         """The certifications of a case; the caller has entered the reading. Raises AuthorizationError."""
@@ -145,3 +157,27 @@ class Records:
         except (AuthorizationError, ConfigurationError, LedgerError, apsw.Error) as error:
             self._books.count("records_not_kept")
             logger.error("records_not_kept", why=type(error).__name__, detail=str(error)[:200])  # noqa: TRY400
+
+
+class Orders(Protocol):
+    """What is asked of the orders."""
+
+    site: Site
+    trust: Trust
+
+    def __iter__(self) -> Iterator[Stored]: ...
+
+    def get(self, carrier_sha256: str) -> Stored | None: ...
+
+    def forget(self, order: Stored) -> None: ...
+
+
+def open_records(orders: Orders, vault: Vault, history: History, books: Books) -> Records:
+    """The records beside these orders. Raises ConfigurationError."""
+    return Records(
+        Keeping(
+            site=orders.site, vault=vault, history=history, books=books, trust=lambda: orders.trust,
+            orders=orders.__iter__, order=lambda xid: orders.get(history.lives[xid].carrier_sha256),
+            forget=orders.forget,
+        )
+    )  # fmt: skip

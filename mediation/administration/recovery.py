@@ -45,7 +45,11 @@ class Seen(msgspec.Struct):
 
         return both
 
+    size: int = 0  # of the ledger up to its last entry that is no padding
+
     def read(self, line: tiles.Line, record: entry.Record) -> None:
+        if not isinstance(record, entry.Padding):
+            self.size = line.index + 1
         match record:
             case entry.OrderFiled():
                 self.filed[record.carrier_sha256] = line.index
@@ -84,6 +88,18 @@ class Seen(msgspec.Struct):
 
 def recover(store: Store, seen: Seen) -> Iterator[tuple[Stored, bool]]:
     """All orders of the store as the ledger has them, oldest first, each with whether it is held back."""
+    if store.pending:
+        _complete(store, seen)
+    for order in list(store.orders()):
+        state = state_of(order, seen)
+        if state is not order.state:
+            order.state = state
+            store.set_state(order.carrier_sha256, state)
+        yield order, state not in ENDED and len(order.commands) < seen.acts[order.carrier_sha256]
+
+
+def _complete(store: Store, seen: Seen) -> None:
+    """Gives what was on its way its place in the ledger, or forgets it."""
     with store.transaction():
         for order in list(store.orders()):
             if order.filed == PENDING and (filed := seen.filed.get(order.carrier_sha256)) is not None:
@@ -97,12 +113,6 @@ def recover(store: Store, seen: Seen) -> Iterator[tuple[Stored, bool]]:
                 if called is not None:
                     store.called_back(order.carrier_sha256, called)
         store.drop_pending()
-    for order in list(store.orders()):
-        state = state_of(order, seen)
-        if state is not order.state:
-            order.state = state
-            store.set_state(order.carrier_sha256, state)
-        yield order, state not in ENDED and len(order.commands) < seen.acts[order.carrier_sha256]
 
 
 def _extend(store: Store, order: Stored, text: str, seen: Seen) -> None:

@@ -1,5 +1,5 @@
-"""The orders of a site as they are held in memory, and what is asked of each: whether its task should be armed, by which
-of its acts, and with which proofs.
+"""The orders of a site as they are held in memory, and what is asked of each: should its task be armed, by which of its
+acts, and with which proofs.
 
 Answers for nothing that changes an order on disk or in the ledger (`orders` does). The functions are shown only acts
 that a quorum of the witnesses has seen (design rule 7), but for what narrows. Times: `now_ns`, UTC nanoseconds.
@@ -67,6 +67,11 @@ class Register:
         """Whether an act of it waits for the witnesses."""
         return order.carrier_sha256 in self._unwitnessed and order.state not in ENDED
 
+    @property
+    def any_waiting(self) -> bool:
+        """The same, of any order."""
+        return any(order.state not in ENDED for order in self._unwitnessed.values())
+
     def request(self, order: Stored) -> TaskRequest:
         """Everything that a function needs to decide for itself, with proofs under the witnessed head."""
         shown, _ = self.standing(order)
@@ -91,7 +96,7 @@ class Register:
         if order.state not in ENDED:
             self._timetable.add(order)
 
-    def _forget(self, order: Stored) -> None:
+    def forget(self, order: Stored) -> None:
         """Its records are destroyed."""
         self._orders.pop(order.carrier_sha256, None)
         self._unwitnessed.pop(order.carrier_sha256, None)

@@ -13,10 +13,9 @@ holds the site's lock; readers may come at any time.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Container, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -59,6 +58,12 @@ CREATE TABLE call_backs (
     record BLOB NOT NULL, salt BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root TEXT NOT NULL) STRICT;
+"""
+
+ANY_PENDING = """
+SELECT EXISTS (SELECT 1 FROM orders WHERE filed = ?1) OR EXISTS (SELECT 1 FROM commands WHERE ledger_index = ?1)
+    OR EXISTS (SELECT 1 FROM extensions WHERE ledger_index = ?1)
+    OR EXISTS (SELECT 1 FROM call_backs WHERE ledger_index = ?1)
 """
 
 
@@ -113,28 +118,6 @@ class Stored(msgspec.Struct, kw_only=True):
             call_back=self.call_back[0] if self.call_back is not None else "",
             call_back_proof=prove(self.call_back[1]) if self.call_back is not None else None,
         )
-
-
-def lock(folder: Path) -> AbstractContextManager[None]:
-    """Holds the site: one administrator, or one command in its place. Raises BlockingIOError while it is held."""
-    try:
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigurationError(f"{folder.name}/lock: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return _held(descriptor)
-
-
-@contextmanager
-def _held(descriptor: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 class Store:
@@ -280,6 +263,11 @@ class Store:
             if carrier in carriers and carrier in self._keys
         ]
 
+    @property
+    def pending(self) -> bool:
+        """Whether anything stands here that the ledger may not have."""
+        return any(found for (found,) in self._db.execute(ANY_PENDING, (PENDING,)))
+
     def orders(self) -> Iterator[Stored]:
         """All orders in the order of their filing, with their commands.
 
@@ -292,6 +280,8 @@ class Store:
         ):
             commands.setdefault(carrier, []).append((rest[0], rest[1], rest[2], rest[3], rest[4]))
         self.destroyed = 0
+        beside = "SELECT carrier_sha256 FROM extensions UNION SELECT carrier_sha256 FROM call_backs"
+        more = {carrier for (carrier,) in self._db.execute(beside)}
         for carrier, legal_sha256, xid, case, legal, text, not_before, not_after, state, filed in self._db.execute(
             "SELECT carrier_sha256, legal_sha256, xid, case_id, legal, carrier, not_before_s, not_after_s, state, filed"
             " FROM orders ORDER BY filed"
@@ -301,7 +291,7 @@ class Store:
             except KeyDestroyedError:
                 self.destroyed += 1
                 continue
-            extensions, call_back = self._beside(carrier)
+            extensions, call_back = self._beside(carrier) if carrier in more else ([], None)
             yield Stored(
                 carrier_sha256=carrier, legal_sha256=legal_sha256, xid=xid, case=self._open(carrier, "case", case),
                 legal=self._open(carrier, "legal", legal), carrier=self._open(carrier, "carrier", text),

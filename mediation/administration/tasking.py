@@ -1,8 +1,8 @@
 """Keeps the tasks of each function as the orders want them: X1 from the administrator's side (core/x1.py).
 
 Answers for telling every function what to arm, change and stop, again after either side has restarted, and for the
-ledger's second entry with what it answered. It gives nothing authority: each request is admitted here before it is
-sent, and by the receiver before it is believed.
+ledger's second entry with what it answered. It gives nothing authority: each order was judged here before it was
+entered and must still stand when it is sent, and is judged whole by the receiver before it is believed.
 
 Order of things: the egress filter is opened before the mediator is armed, and the mediator is armed before the access
 function, so that nothing arrives that has no taker; stops go to all at once and before everything that waits. Nothing
@@ -17,15 +17,18 @@ from pathlib import Path
 
 import trio
 
+from mediation.administration import roster
 from mediation.administration.function import Function, Sent
 from mediation.administration.orders import Orders
 from mediation.administration.store import Stored
-from mediation.core import authorization, entry, x1
+from mediation.core import entry, x1
+from mediation.core.authorization import NS
 from mediation.core.case import ENDED, State, TaskRequest
 from mediation.core.check import Check
+from mediation.core.errors import AuthorizationError
 from mediation.runtime import log
 
-OUTCOMES_AT_ONCE = 512  # answers under one checkpoint
+OUTCOMES_AT_ONCE = 2_048  # answers under one checkpoint
 ADMITTED_KEPT = 512  # requests; what is on its way to one function and not yet to the other
 EGRESS_LIMIT_S = 3.0  # then the mediator is armed all the same: its packets wait for the filter, not the other way
 DONE, AWAY = "done", "away"
@@ -56,12 +59,17 @@ class Tasking:
     def admitted(self, order: Stored) -> TaskRequest:
         """The request for an order, found good by this process; kept a while, since two functions are told of it.
 
-        Raises AuthorizationError.
+        All its texts were judged in full before the ledger had them, and the ledger says so; what can have changed
+        since is asked again: the window, and whether its signers and tokens still stand. Each function judges the whole
+        of it for itself. Raises AuthorizationError.
         """
         request = self._admitted.get(order.carrier_sha256)
         if request is None or len(request.commands) != self.orders.standing(order)[0]:
+            now_s = self.now_ns() // NS
+            if not order.not_before_s <= now_s < order.not_after_s:
+                raise AuthorizationError(Check.EXPIRED if now_s >= order.not_after_s else Check.NOT_YET_VALID)
+            roster.check_stands(order, self.orders.trust)
             request = self.orders.request(order)
-            authorization.admit(request, self.orders.trust, self.now_ns())
             self._admitted.pop(order.carrier_sha256, None)
             if len(self._admitted) >= ADMITTED_KEPT:
                 del self._admitted[next(iter(self._admitted))]
@@ -163,7 +171,7 @@ class Tasking:
         if self.orders.heads.lost:
             return False  # nobody can say how long that takes
         if carrier_sha256 is None:
-            return any(self.orders.waiting(order) for order in self.orders)
+            return self.orders.any_waiting
         order = self.orders.get(carrier_sha256)
         return order is not None and self.orders.waiting(order)
 

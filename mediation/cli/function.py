@@ -17,7 +17,7 @@ import click
 import trio
 
 from mediation.core.errors import ConfigurationError
-from mediation.runtime import config, denial, log, systemd
+from mediation.runtime import config, denial, forgetting, log, systemd
 from mediation.runtime.systemd import Notifier
 
 OPENER = "opener"  # a socket in run/, owned by the access function's user
@@ -64,10 +64,12 @@ def _asking() -> socket.socket:
 
 
 @click.command(hidden=True)
-@click.argument("name", type=click.Choice(["administrator", "egress", "opener", "iap", "mediator"]))
+@click.argument("name", type=click.Choice(["administrator", "egress", "opener", "iap", "mediator", "reconciler"]))
 @click.option("--site", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 def command(name: str, site: Path) -> None:
     """Runs one function in the foreground."""
+    if name == "iap":
+        forgetting.begin_anew()
     loaded = config.load(site)
     log.configure(name)
     # Before anything of a peer, a file or an order is read; the access process has a list of its own (confine.seal).
@@ -81,6 +83,8 @@ def command(name: str, site: Path) -> None:
         trio.run(import_module("mediation.delivery.egress").serve, loaded, Notifier())
     elif name == "administrator":
         trio.run(import_module("mediation.administration.control").serve, loaded, Notifier())
+    elif name == "reconciler":  # hardens itself: what it is allowed depends on what it may look at
+        trio.run(import_module("mediation.reconciliation.reconciler").serve, loaded, Notifier())
     elif name == "mediator":
         trio.run(import_module("mediation.delivery.mediator").serve, loaded, Notifier())
     elif name == "opener":

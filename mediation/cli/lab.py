@@ -11,7 +11,7 @@ from typing import Literal
 
 import click
 
-from mediation.administration import client, drafting, lab
+from mediation.administration import client, drafting, lab, plans
 from mediation.cli import order as order_commands
 from mediation.cli.options import Time, accepted, site_option
 from mediation.core import jws, particulars, term
@@ -19,7 +19,6 @@ from mediation.core.case import Act, Authority, Capability, LegalToken, Role
 from mediation.core.control import Filing, Submit
 from mediation.runtime import config
 
-POLICY = b"LAB policy: for tests and demonstrations only"
 DOCUMENT = b"LAB document: no court made this order"
 
 
@@ -78,7 +77,7 @@ def order(
         issued_s=drafting.now_s(), nonce=drafting.nonce(), lab=True,
     )  # fmt: skip
     legal = drafting.legal(draft, lab.person(site, Role.LEGAL))
-    carrier = drafting.carrier(legal, hashlib.sha256(POLICY).hexdigest(), lab.person(site, Role.CARRIER), iaps)
+    carrier = drafting.carrier(legal, plans.newest_sha256(site), lab.person(site, Role.CARRIER), iaps)
     officer = lab.person(site, Role.OFFICER)
     command = drafting.command(
         Act.ACTIVATE, case, jws.sha256_hex(carrier), 1, officer, dde=dde == "on", lab=True

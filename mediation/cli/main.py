@@ -27,6 +27,7 @@ COMMANDS = {
     "witness": "mediation.cli.witness:group",
     "vault": "mediation.cli.vault:group",
     "audit": "mediation.cli.audit:group",
+    "reconcile": "mediation.cli.reconcile:group",
     "preflight": "mediation.cli.preflight:command",
     "run": "mediation.cli.run:command",
     "function": "mediation.cli.function:command",
@@ -73,6 +74,20 @@ def main() -> None:
     except MediationError as error:
         click.echo(f"mediation: {error}", err=True)
         sys.exit(1)
+    except BaseExceptionGroup as together:
+        # trio's nurseries, and `except*` itself, wrap even a single refusal.
+        _, others = together.split(MediationError)
+        if others is not None:
+            raise
+        click.echo(f"mediation: {first(together)}", err=True)
+        sys.exit(1)
+
+
+def first(error: BaseException) -> BaseException:
+    """The first of those that an exception group holds, however deep."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 if __name__ == "__main__":

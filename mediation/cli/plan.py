@@ -120,11 +120,6 @@ def show(folder: Path, out: Path | None, pdf: Path | None) -> None:
             click.echo(f"to be filed: {cause}, by {rfc3339(due_s)}")
 
 
-def policy_sha256(site: Site) -> str:
-    """SHA-256 of the plan in force, for a carrier token. Raises MediationError."""
-    return plan.digest(_ask(site, ShowPlan()).plan)
-
-
 def _previous(site: Site) -> str:
     found = _ask(site, ShowPlan(draft=True)).previous_sha256
     assert not found or SHA256.fullmatch(found)

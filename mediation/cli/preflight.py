@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import datetime
 import os
+import pwd
+import shutil
 import socket
 import ssl
 import time
@@ -24,8 +26,8 @@ from mediation.administration.keys import ledger_files
 from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError, MediationError
 from mediation.core.roster import FOUNDERS
-from mediation.delivery import interception_point
-from mediation.runtime import clock, config, keys, tls
+from mediation.delivery import egress, interception_point, mediator
+from mediation.runtime import clock, config, keys, tls, wrapping
 
 CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF = 12, 13, 39  # linux/capability.h
 
@@ -107,10 +109,45 @@ def _points(site: config.Site) -> str:
     folder = site.delivery_dir
     names = interception_point.CERTIFICATE, interception_point.KEY, interception_point.AUTHORITIES
     tls.context(ssl.Purpose.CLIENT_AUTH, *(folder / name for name in names))
-    certificate = x509.load_pem_x509_certificate((folder / names[0]).read_bytes())
-    if not certificate.not_valid_before_utc <= datetime.datetime.now(datetime.UTC) < certificate.not_valid_after_utc:
-        raise ConfigurationError(f"delivery/{names[0]}: not valid now")
+    _valid(folder / names[0])
     return ", ".join(f"{point.name} on {point.listen} port {point.port}" for point in site.interception_points)
+
+
+def _vault(site: config.Site) -> str:
+    """How it is opened; that it can be is what `mediation vault check` asks, with the passphrase or token."""
+    wrapped = wrapping.read(site.keys_dir)
+    return f"opened by {type(wrapped.wrap).__name__.lower()}"
+
+
+def _delivery(site: config.Site) -> str:
+    """What the mediator shows to the agencies, and who issues theirs; without them it does not start (SEC-28)."""
+    names = mediator.CERTIFICATE, mediator.KEY, mediator.AUTHORITIES
+    tls.context(ssl.Purpose.SERVER_AUTH, *(site.delivery_dir / name for name in names))
+    until = _valid(site.delivery_dir / mediator.CERTIFICATE)
+    return f"{mediator.CERTIFICATE} valid until {until:%Y-%m-%d}"
+
+
+def _valid(path: Path) -> datetime.datetime:
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    if not certificate.not_valid_before_utc <= datetime.datetime.now(datetime.UTC) < certificate.not_valid_after_utc:
+        raise ConfigurationError(f"delivery/{path.name}: not valid now")
+    return certificate.not_valid_after_utc
+
+
+def _egress(site: config.Site) -> str:
+    if not site.filters_egress:
+        return "not enforced: the mediator may reach any address" if not site.lab else "not enforced (LAB)"
+    if shutil.which("nft", path=egress.PATH) is None:
+        raise ConfigurationError("no nft (Debian package nftables)")
+    users = {name: getattr(site, name).user for name in ("access", "delivery", "egress")}
+    for name, user in users.items():
+        try:
+            pwd.getpwnam(user)
+        except KeyError:
+            raise ConfigurationError(f"{name}.user: no user {user}") from None
+    if users["delivery"] in {users["access"], users["egress"], "nobody"}:
+        return f"of {users['delivery']}, who is not the delivery function's alone: [delivery] user"
+    return f"of {users['delivery']}"
 
 
 def _spool(site: config.Site) -> str:
@@ -131,6 +168,9 @@ CHECKS: tuple[tuple[str, Callable[[config.Site], str]], ...] = (
     ("kernel filter", _filter),
     ("interfaces", _interfaces),
     ("X2 from others", _points),
+    ("vault", _vault),
+    ("delivery", _delivery),
+    ("egress filter", _egress),
     ("spool", _spool),
 )
 

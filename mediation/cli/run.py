@@ -20,7 +20,7 @@ import trio
 from mediation.access import calls
 from mediation.cli.function import function_command
 from mediation.core.errors import ConfigurationError
-from mediation.runtime import config, vault
+from mediation.runtime import config, forgetting, vault
 
 START_LIMIT_S = 30.0  # a function that is not ready by then has failed
 STOP_LIMIT_S = 5.0  # after SIGTERM; then SIGKILL
@@ -53,6 +53,7 @@ class Parent:
         kept = []
         if name == "iap":
             environment[calls.FD] = str(self._calls)
+            environment |= forgetting.ENVIRONMENT
             kept.append(self._calls)
         try:
             with (self._site.log_dir / f"{name}.log").open("ab") as log_file:
@@ -95,7 +96,7 @@ class Parent:
     async def stop(self) -> None:
         """SIGTERM to all, the tap first, then SIGKILL to what is left."""
         self._stopping = True
-        for name in ("iap", "administrator", "mediator", "egress"):
+        for name in ("iap", "reconciler", "administrator", "mediator", "egress"):
             if (process := self._children.get(name)) is not None and process.returncode is None:
                 process.terminate()
         with trio.move_on_after(STOP_LIMIT_S, shield=True):
@@ -109,10 +110,15 @@ class Parent:
         """Until a signal. Raises ConfigurationError when a function does not become ready at the start."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._until_signal, nursery.cancel_scope)
-            # The mediator and the tap first: the administrator arms them, and is ready when all live orders are armed.
-            for name in (*(("egress",) if self._site.filters_egress else ()), "mediator", "iap", "administrator"):
-                ready = await nursery.start(self._listen, name)
+            # All at once: the administrator reads its books while the others come up, connects to them when they are
+            # there, and is ready when all live orders are armed.
+            listening: dict[str, trio.Event] = {}
+            first = ("egress",) if self._site.filters_egress else ()
+            last = ("reconciler",) if self._site.reconciles else ()
+            for name in (*first, "mediator", "iap", "administrator", *last):
+                listening[name] = await nursery.start(self._listen, name)
                 nursery.start_soon(self.keep, name)
+            for name, ready in listening.items():
                 with trio.move_on_after(START_LIMIT_S):
                     await ready.wait()
                 if not ready.is_set():

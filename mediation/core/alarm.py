@@ -50,6 +50,9 @@ class Alarm(enum.StrEnum):
     CODE_CHANGED = "code-changed", "the daemon's code, configuration or adapters changed while it ran"
     EGRESS_REFUSED = "egress-refused", "the delivery function tried to send where no live order sends"
     HONEY_CASE = "honey-case", "somebody read a case that nobody ordered"
+    RECONCILER_SILENT = "reconciler-silent", "the reconciler has reported nothing for two intervals: nobody looks"
+    RECONCILER_BLIND = "reconciler-blind", "the reconciler cannot look at something that it could look at before"
+    TAP_GONE = "tap-gone", "cases are live and their tap is not there"
     REQUESTS_REFUSED = "requests-refused", "too many requests at the control socket were refused"
 
 

@@ -118,6 +118,8 @@ class Check(enum.StrEnum):
     AGENCY_CONTACT = "agency-contact", "the agency's contact is unknown or younger than a day"
     SUSPENDED = "suspended", "the interception is suspended"
     SUSPENSION = "suspension", "only a running interception is suspended, only a suspended one resumed"
+    # What the daemon runs
+    CODE_IDENTITY = "code-identity", "the daemon's code, configuration or adapters changed while it ran"
     # Records of 47 CFR 1.20004 and the plan of 1.20003
     CERTIFICATE = "certificate", "a field of the certification is empty, or the signer is not its overseeing person"
     PLAN = "plan", "not a plan in force, not drawn from the live settings, or not adopted by those who may"

@@ -10,6 +10,7 @@ case data is asked for in an envelope that a person signed, with a reason (SEC-1
       Certificates  the certifications of a case                    CertificateList
       CommitSeed  an auditor's seed, by its hash, before the audit        Done
       Plant       an auditor's honey case                                 Done
+      Incidents   the drafts of reports and of certifications made of incidents, of one or of all    Papers
     Submit    file orders, each with or without its activation      Results, one for each
     Perform   an officer's acts on orders that were filed           Results, one for each
     Extend    an extension with the officer's act                   Results, one for each
@@ -117,6 +118,10 @@ class Plant(_Message, frozen=True, kw_only=True):
     authority: Authority
     not_before_s: int
     not_after_s: int
+
+
+class Incidents(_Message, frozen=True, kw_only=True):
+    incident: str | None = None
 
 
 class Certificates(_Message, frozen=True, kw_only=True):
@@ -269,6 +274,18 @@ class Proved(_Message, frozen=True, kw_only=True):
     proof: Proof
 
 
+class Paper(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that an incident left: a letter to one agency, the evidence, or a certification's draft."""
+
+    incident: str
+    name: str
+    text: str
+
+
+class Papers(_Message, frozen=True, kw_only=True):
+    papers: tuple[Paper, ...]
+
+
 class Done(_Message, frozen=True, kw_only=True):
     """Carried out; there is nothing to say."""
 
@@ -291,8 +308,8 @@ Request = (
     Submit | Perform | Extend | Revoke | ChangeRoster | Certify | ShowPlan | AdoptPlan | FilePlan | Hold | Destroy
     | Signed | Settle | Status
 )  # fmt: skip
-Inquiry = Cases | Certificates | Prove | Export | CommitSeed | Plant
-Answer = Results | CaseList | CertificateList | PlanView | Report | Proved | Done | Part | Failed
+Inquiry = Cases | Certificates | Prove | Export | CommitSeed | Plant | Incidents
+Answer = Results | CaseList | CertificateList | PlanView | Report | Proved | Done | Part | Failed | Papers
 
 _inquiries: msgspec.json.Decoder[Inquiry] = msgspec.json.Decoder(Inquiry)
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

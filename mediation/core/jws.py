@@ -15,6 +15,7 @@ import base64
 import hashlib
 import json
 import re
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -31,6 +32,10 @@ _PLAIN = frozenset({"Ed25519", "ES256"})  # the others carry an assertion in pla
 _KNOWN = frozenset(ALGORITHMS.values())
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
+_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+# The last digit by the length modulo 4: after two digits it has four bits to spare, after three two (RFC 4648 §3.5).
+_LAST = (frozenset(_DIGITS), frozenset(""), frozenset(_DIGITS[::16]), frozenset(_DIGITS[::4]))
+HEADERS_KEPT, HEADER_DIGITS = 256, 512  # the same few headers come ten thousand times; longer ones are not kept
 P = TypeVar("P", bound=msgspec.Struct)
 
 
@@ -63,9 +68,19 @@ def split(text: str) -> Parts:
     pieces = text.split(".")
     if len(pieces) != 3:
         raise AuthorizationError(Check.STRUCTURE, "not a compact JWS with one signature")
-    raw_header, payload, signature = (_decode(piece) for piece in pieces)
-    _refuse_repeated_members(raw_header)
+    header = (_kept_header if len(pieces[0]) <= HEADER_DIGITS else _header)(pieces[0])
+    payload, signature = _decode(pieces[1]), _decode(pieces[2])
     _refuse_repeated_members(payload)
+    plain = header.alg in _PLAIN
+    if (plain and len(signature) != SIGNATURE_OCTETS) or len(signature) > assertion.MAX_OCTETS:
+        raise AuthorizationError(Check.STRUCTURE, "length of the signature")
+    return Parts(header=header, payload=payload, signed=text[: text.rindex(".")].encode(), signature=signature)
+
+
+def _header(piece: str) -> Header:
+    """The protected header, judged. Raises AuthorizationError `structure` or `algorithm`."""
+    raw_header = _decode(piece)
+    _refuse_repeated_members(raw_header)
     try:
         # The algorithm is judged before the rest of the header, so that a confusion of algorithms has its own name.
         algorithm = msgspec.json.decode(raw_header, type=dict[str, object]).get("alg")
@@ -76,10 +91,10 @@ def split(text: str) -> Parts:
     header = decode(raw_header, Header)
     if not KID.fullmatch(header.kid):
         raise AuthorizationError(Check.STRUCTURE, "kid")
-    plain = header.alg in _PLAIN
-    if (plain and len(signature) != SIGNATURE_OCTETS) or len(signature) > assertion.MAX_OCTETS:
-        raise AuthorizationError(Check.STRUCTURE, "length of the signature")
-    return Parts(header=header, payload=payload, signed=text[: text.rindex(".")].encode(), signature=signature)
+    return header
+
+
+_kept_header = lru_cache(HEADERS_KEPT)(_header)
 
 
 def decode(octets: bytes, kind: type[P]) -> P:
@@ -126,10 +141,9 @@ def _encode(octets: bytes) -> str:
 def _decode(piece: str) -> bytes:
     if not _BASE64URL.fullmatch(piece) or len(piece) % 4 == 1:
         raise AuthorizationError(Check.STRUCTURE, "not base64url")
-    octets = base64.urlsafe_b64decode(piece + "=" * (-len(piece) % 4))
-    if _encode(octets) != piece:  # trailing bits set: a second spelling of the same octets
+    if piece[-1] not in _LAST[len(piece) % 4]:  # trailing bits set: a second spelling of the same octets
         raise AuthorizationError(Check.STRUCTURE, "base64url is not canonical")
-    return octets
+    return base64.urlsafe_b64decode(piece + "=" * (-len(piece) % 4))
 
 
 def _refuse_repeated_members(octets: bytes) -> None:

@@ -289,10 +289,7 @@ class Minimiser:
             kind: verdict if isinstance(verdict, bool) else verdict in capabilities
             for kind, verdict in VERDICTS[authority].items()
         }
-        self._judges: dict[type[cdc.Record], tuple[tuple[str, Callable[[Any], Any]], ...]] = {
-            record: tuple(self._judge(field, kind) for field, kind in fields.items() if not self._passes(kind))
-            for record, fields in FIELDS.items()
-        }
+        self._judges: dict[type[cdc.Record], tuple[tuple[str, Callable[[Any], Any]], ...]] = {}  # of messages seen
         self.removed = 0
         self.withheld = 0
 
@@ -335,7 +332,12 @@ class Minimiser:
 
     def _record(self, record: cdc.Record) -> cdc.Record:
         changes = {}
-        for field, judge in self._judges[type(record)]:
+        judges = self._judges.get(type(record))
+        if judges is None:
+            fields = FIELDS[type(record)]
+            judges = tuple(self._judge(field, kind) for field, kind in fields.items() if not self._passes(kind))
+            self._judges[type(record)] = judges
+        for field, judge in judges:
             old = getattr(record, field)
             if old is None or old == ():
                 continue

@@ -45,6 +45,7 @@ READERS: Mapping[type, frozenset[Role]] = {
     control.Export: frozenset({Role.OFFICER, Role.AUDITOR}),
     control.CommitSeed: frozenset({Role.AUDITOR}),
     control.Plant: frozenset({Role.AUDITOR}),
+    control.Incidents: frozenset({Role.OFFICER, Role.AUDITOR}),
 }
 EVERY_CASE = frozenset({Role.OFFICER, Role.AUDITOR})  # the others see the orders that they themselves signed
 

@@ -60,12 +60,14 @@ class Box:
             raise ValueError("sealing: a key of 32 octets and a prefix of 12")
         self._key = key
         self._prefix = prefix
-        self._own = _derive(key, prefix)
+        self._own: AESGCM | None = None  # derived when it is needed: most orders' keys of a start only open
         self._numbers = itertools.count()
         self._known: dict[bytes, AESGCM] = {}
 
     def seal(self, octets: Octets, associated: bytes = b"") -> bytes:
         """What only the holder of the key can open, and only beside the same `associated`."""
+        if self._own is None:
+            self._own = _derive(self._key, self._prefix)
         number = next(self._numbers).to_bytes(COUNTER_OCTETS, "big")
         return self._prefix + number + self._own.encrypt(number, octets, associated)
 

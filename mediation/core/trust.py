@@ -44,7 +44,7 @@ class Trust:
     """
 
     CHECKPOINTS = 16
-    VERIFIED = 8_192
+    VERIFIED = 65_536  # three signatures of 10,000 orders, filed and then admitted: 10 MB
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ that was suspended goes on only with a later act of an officer's. When the lease
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, TypeVar
 
@@ -197,6 +198,7 @@ class TaskTable:
         self._suspended = suspended
         self._held: dict[bytes, int] = {}  # the act that suspended an XID last: only a later one lets it go on
         self._tasks: dict[bytes, Task] = {}
+        self._ends: list[tuple[int, bytes]] = []  # a heap of ends; those of tasks that are gone or moved stay until due
         self._stopped: set[bytes] = set()
         self.lease = Lease(grace_ns)
         self.lapses = 0  # tasks that ended with the lease
@@ -280,6 +282,8 @@ class TaskTable:
             task = msgspec.structs.replace(task, dde=False)
         self._changed(Change(before=before, after=task))
         self._tasks[task.xid] = self._kept(task)
+        if before is None or before.not_after_ns != task.not_after_ns:
+            heapq.heappush(self._ends, (task.not_after_ns, task.xid))
         if task.suspended:
             self.hold(task.xid, task.sequence)
 
@@ -329,17 +333,25 @@ class TaskTable:
 
     def expire(self, now_ns: int) -> list[Task]:
         """Ends and returns the tasks whose window is over at `now_ns`; ends all when the lease is, not for good."""
-        over = [task for task in self._tasks.values() if now_ns >= task.not_after_ns]
-        for task in over:
-            self.stop(task.xid)
+        over: list[Task] = []
+        while self._ends and self._ends[0][0] <= now_ns:
+            task = self._tasks.get(heapq.heappop(self._ends)[1])
+            if task is not None and now_ns >= task.not_after_ns:
+                over.append(task)
+                self.stop(task.xid)
         self._lapse(now_ns)
         return over
 
     def next_end_ns(self) -> int | None:
         """The nearest end of a window or of the lease, to wait for."""
-        if not self._tasks:
-            return None
-        return min(self.lease.ends_ns, *(task.not_after_ns for task in self._tasks.values()))
+        while self._ends and self._gone(*self._ends[0]):
+            heapq.heappop(self._ends)
+        return min(self.lease.ends_ns, self._ends[0][0]) if self._tasks else None
+
+    def _gone(self, end_ns: int, xid: bytes) -> bool:
+        """Whether a moment of the heap is no task's end any more."""
+        task = self._tasks.get(xid)
+        return task is None or task.not_after_ns != end_ns
 
 
 def _xid(text: str) -> bytes:

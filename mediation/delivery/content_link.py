@@ -14,7 +14,7 @@ import enum
 import errno
 import hashlib
 import hmac
-import random
+import secrets
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -35,6 +35,7 @@ CHUNK_OCTETS: Final = 16 << 10  # one TLS record (RFC 8446 section 5.1)
 TURN_CHUNKS: Final = 8  # then everything else has its turn
 CONNECT_LIMIT_S: Final = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+JITTER = secrets.SystemRandom()
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT = 10, 0  # linux/in.h; the socket module has neither
 SEND_BUFFER_OCTETS: Final = 1 << 20  # of a UDP socket
 RECOVERED_S: Final = 2.0  # so long without a refusal, and a UDP destination is there again
@@ -176,7 +177,7 @@ class ContentLink:
                 finally:
                     self._down()
                 pause = FIRST_PAUSE_S if self.counters.connections > connections else min(pause * 2, LONGEST_PAUSE_S)
-                await trio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  no secret
+                await trio.sleep(pause * JITTER.uniform(0.5, 1.0))
 
     def _down(self) -> None:
         """What waits is lost: it would be stale when the link is up again."""

@@ -44,6 +44,7 @@ from mediation.runtime.config import Site
 from mediation.runtime.systemd import Notifier
 from mediation.runtime.x1_server import X1Server
 
+PATH: Final = "/usr/sbin:/sbin:/usr/bin:/bin"  # where nft is
 X1_SOCKET: Final = "egress.x1"
 CLOCK_FILE: Final = "egress.clock"
 TICK_S: Final = 1.0  # how late an alarm is at most
@@ -80,23 +81,32 @@ def places(task: Task) -> frozenset[Place]:
         raise AuthorizationError(Check.DESTINATION, "the egress filter takes addresses, not names") from None
 
 
+def mediator_uid(site: Site) -> int:
+    """The delivery function's user, whose spool it is; who it is cannot be seen where the unit hides the spool (then it
+    seems to be root's). Raises ConfigurationError when another user's packets would be judged."""
+    try:
+        uid = pwd.getpwnam(site.delivery.user).pw_uid
+    except KeyError:
+        raise ConfigurationError(f"delivery.user: no user {site.delivery.user}") from None
+    try:
+        owner = site.spool_dir.stat().st_uid
+    except OSError as error:
+        raise ConfigurationError(f"spool/: {error.strerror}") from error
+    if owner not in (uid, 0, site.path.stat().st_uid):
+        raise ConfigurationError(f"delivery.user: the mediator runs as uid {owner}, not as {site.delivery.user}")
+    return uid
+
+
 class Filter:
     """The kernel's table. Blocking calls of some 10 ms, made when a destination comes or goes, not for each order."""
 
-    def __init__(self, site: Site, owners: tuple[int, int]) -> None:
-        """Makes the table or takes it over; `owners` are those of the site and of its spool, which this process may
-        not reach any more. Raises ConfigurationError."""
-        nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    def __init__(self, site: Site, uid: int) -> None:
+        """Makes the table for the mediator's user `uid`, or takes it over. Raises ConfigurationError."""
+        nft = shutil.which("nft", path=PATH)
         if nft is None:
             raise ConfigurationError("egress: no nft (Debian package nftables)")
         self._nft = nft
         self.table = f"mediation_egress_{hashlib.sha256(os.fsencode(site.path)).hexdigest()[:12]}"
-        try:
-            uid = pwd.getpwnam(site.delivery.user).pw_uid
-        except KeyError:
-            raise ConfigurationError(f"delivery.user: no user {site.delivery.user}") from None
-        if (owner := owners[1]) not in (uid, os.geteuid(), owners[0]):
-            raise ConfigurationError(f"delivery.user: the mediator runs as uid {owner}, not as {site.delivery.user}")
         found = self._elements()
         points = "".join(
             f"    {'ip6' if ':' in point.listen else 'ip'} saddr {ipaddress.ip_address(point.listen)}"
@@ -109,13 +119,17 @@ class Filter:
             "  set places4 { type ipv4_addr . inet_proto . inet_service; flags timeout; }\n"
             "  set places6 { type ipv6_addr . inet_proto . inet_service; flags timeout; }\n"
             "  counter refused { }\n"
-            "  chain output {\n"
-            "    type filter hook output priority filter; policy accept;\n"
-            f"    meta skuid != {uid} accept\n"
+            "  chain delivery {\n"
             "    ip daddr . meta l4proto . th dport @places4 accept\n"
             "    ip6 daddr . meta l4proto . th dport @places6 accept\n"
             f"{points}"
             "    counter name refused drop\n"
+            "  }\n"
+            # What has no socket has no user: the kernel's own answers (neighbour discovery, echo, reset). A rule that
+            # asked for "not this user" would not hold for it, and the host would lose it.
+            "  chain output {\n"
+            "    type filter hook output priority filter; policy accept;\n"
+            f"    meta skuid {uid} goto delivery\n"
             "  }\n}\n" + "".join(self._add(place, TAKEN_OVER_S) for place in found or ())
         )
 
@@ -183,9 +197,9 @@ class Egress:
         )
         self._high_water = clock.HighWater(site.run_dir / CLOCK_FILE)
         self._clock = clock.AuthorityClock(self._high_water)
-        owners = owner.st_uid, site.spool_dir.stat().st_uid
+        uid = mediator_uid(site)
         confine.become(site.egress.user, keeping=confine.CAP_NET_ADMIN)
-        self.filter = Filter(site, owners)
+        self.filter = Filter(site, uid)
         self.table = x1.TaskTable(trust, self._changed, kept=_kept)
         self._x1 = X1Server(listener, self._handle, self._log)
         self._said = self.filter.refused()

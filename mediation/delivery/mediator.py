@@ -49,7 +49,7 @@ from mediation.delivery.links import Links
 from mediation.delivery.retired import Retired
 from mediation.delivery.sender import link_report
 from mediation.delivery.tracker import Outgoing, Tracker
-from mediation.runtime import clock, keys, log, network, sockets, tls
+from mediation.runtime import clock, identity, keys, log, network, sockets, tls
 from mediation.runtime import vault as vaults
 from mediation.runtime.config import Site
 from mediation.runtime.remembered import Remembered, trust_report
@@ -58,6 +58,7 @@ from mediation.runtime.systemd import Notifier
 from mediation.runtime.x1_server import X1Server
 
 X1_SOCKET: Final = "mediator.x1"
+CERTIFICATE, KEY, AUTHORITIES = "client.pem", "client.key", "agency-ca.pem"  # below delivery/
 CLOCK_FILE, RETIRED_FILE, SUSPENDED_FILE = "mediator.clock", "mediator.stopped", "mediator.suspended"
 TICK_S: Final = 1.0  # clock saved, stops saved that a full disk refused, garbage collected
 GRAIN_S: Final = 0.2  # the longest that the end of a window can be noticed late when the clock is set forward
@@ -70,13 +71,12 @@ class Mediator:
         """Reads everything that a confined process could not. Raises ConfigurationError."""
         self._site = site
         self._log = log.get("mediator")
+        self._identity = identity.Identity(site).report()
         self._wake = trio.Event()
         self._vault = vaults.unlock(site)
         self._planned_ns = 0  # when `_keep_time` looks again of its own accord
         folder = site.delivery_dir
-        context = tls.context(
-            ssl.Purpose.SERVER_AUTH, folder / "client.pem", folder / "client.key", folder / "agency-ca.pem"
-        )
+        context = tls.context(ssl.Purpose.SERVER_AUTH, folder / CERTIFICATE, folder / KEY, folder / AUTHORITIES)
         trust = keys.load_trust(site)
         owner = os.stat(site.path)  # the administrator's user
         listener = sockets.listen(
@@ -356,6 +356,7 @@ class Mediator:
             "roster": trust_report(self.table, self._remembered),
             "calls": self.tracker.calls,
             "clock_ahead_ns": self.authority_clock.ahead_ns(),
+            "identity": self._identity,
             "x1_malformed": self._x1.malformed,
             "stops_not_saved": self.retired.failures,
             "suspensions_not_saved": self.suspended.unrecorded,

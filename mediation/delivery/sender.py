@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 import hmac
 import math
-import random
+import secrets
 import ssl
 import time
 from collections import deque
@@ -35,6 +35,7 @@ from mediation.runtime import log
 from mediation.runtime.tls import Channel
 
 FIRST_PAUSE_S: Final = 0.05
+JITTER: Final = secrets.SystemRandom()
 HEALTHY_S: Final = 5.0  # a connection that lived so long is made again without a growing pause
 LONGEST_PAUSE_S: Final = 2.0  # a far side that is back waits no longer; a quarter of the 8 s of 1.20007(a)(14)
 CONNECT_LIMIT_S: Final = 10.0  # TCP, TLS and WELCOME together
@@ -183,7 +184,7 @@ class Link:
             healthy = self.counters.connections > connections and trio.current_time() - began > HEALTHY_S
             pause = FIRST_PAUSE_S if healthy else min(pause * 2, LONGEST_PAUSE_S)
             # Jitter: links to a far side that comes back do not knock at once.
-            await trio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  no secret
+            await trio.sleep(pause * JITTER.uniform(0.5, 1.0))
 
     def _ended(self, error: BaseException, *, greeted: bool) -> None:
         """Counts and tells why a session ended."""

@@ -11,6 +11,7 @@ decides what is live.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final, NamedTuple
 
@@ -30,6 +31,7 @@ from mediation.delivery.content import Bound, First
 from mediation.delivery.spool import MAX_U32, Message
 
 PROFILES: Final = encoding.PROFILES
+IN_MEMORY: Final = ""  # the name of the calls in memory among what a model counted
 
 
 class TrackerCounters(msgspec.Struct):
@@ -70,6 +72,9 @@ class Tracker:
         self._status_messages = status_messages
         self._journal = journal
         self._models: dict[tuple[bytes, str], CallModel] = {}
+        self._counted: dict[tuple[bytes, str], dict[str, int]] = {}  # what each model counted, when it was last asked
+        self._total: Counter[str] = Counter()  # the sums of those
+        self._moved: set[tuple[bytes, str]] = set()  # models to be asked again
         self._tasks: dict[bytes, Task] = {}
         self._channels: dict[bytes, Channels] = {}
         self._taken: set[str] = set()  # CCC identifiers in use
@@ -109,6 +114,7 @@ class Tracker:
         if channels is not None:
             self._channels[task.xid] = channels
         self._models.update(models)
+        self._moved.update(models)
         for model in models.values():
             found += self._encoded(task, model.start(now_ns))
         return found
@@ -181,6 +187,7 @@ class Tracker:
             found += self._encoded(task, model.stop(at_ns))
             self._collect(key, model)
             del self._models[key]
+            self._moved.add(key)
             self._armed.pop(key, None)
         self._tasks.pop(task.xid, None)
         self._channels.pop(task.xid, None)
@@ -213,6 +220,7 @@ class Tracker:
                 events = model.observe(pdu)
             except Exception:  # a bug of ours in one call must not end the delivery of all others
                 counters.faults += 1
+                self._moved.add(key)
                 found.append(Outgoing(task, Message(pdu.stamp_ns, pdu.error_us, pdu.disciplined, None)))
                 continue
             if events:
@@ -282,15 +290,23 @@ class Tracker:
 
     @property
     def calls(self) -> int:
-        return sum(model.calls for model in self._models.values())
+        self._count()
+        return self._total[IN_MEMORY]
 
     def model_counters(self) -> dict[str, int]:
         """The sums of what the models counted; no case can be told from them."""
-        total: dict[str, int] = {}
-        for model in self._models.values():
-            for name, value in model.counters.items():
-                total[name] = total.get(name, 0) + value
-        return total
+        self._count()
+        return {name: value for name, value in self._total.items() if name != IN_MEMORY}
+
+    def _count(self) -> None:
+        """Asks the models that have moved: a report is not to cost a look at ten thousand that have not."""
+        for key in self._moved:
+            self._total.subtract(self._counted.pop(key, {}))
+            if (model := self._models.get(key)) is not None:
+                counted = {**model.counters, IN_MEMORY: model.calls}
+                self._counted[key] = {name: value for name, value in counted.items() if value}
+                self._total.update(counted)
+        self._moved.clear()
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -302,10 +318,12 @@ class Tracker:
         return [((xid, iap), self._models[xid, iap]) for iap in self._iaps if (xid, iap) in self._models]
 
     def _collect(self, key: tuple[bytes, str], model: CallModel) -> None:
+        self._moved.add(key)
         for binding in model.bindings():
             self._bound.append(Bound(self._tasks[key[0]], key[1], binding))
 
     def _arm(self, key: tuple[bytes, str], model: CallModel) -> None:
+        self._moved.add(key)
         deadline = model.next_deadline_ns()
         if deadline is not None and deadline < self._armed.get(key, 1 << 63):
             self._armed[key] = deadline

@@ -18,6 +18,7 @@ from msgspec import Meta
 from mediation.core import term
 from mediation.core.case import Authority
 from mediation.core.errors import ConfigurationError
+from mediation.runtime.watch import Reconciliation
 
 FILE = "config.toml"
 LAB_COLLECTOR_PORT = 41800  # the port of historic call data channels (OpenCALEA's sample configuration)
@@ -205,6 +206,7 @@ class _File(_Section, frozen=True, kw_only=True):
     egress: Egress = Egress()
     terms: Terms = Terms()
     ledger: Ledger = Ledger()
+    reconciliation: Reconciliation = Reconciliation()
     retention: Retention = Retention()
     contact: Contact = Contact()
     lab_agency: Lab = Lab()
@@ -227,6 +229,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     egress: Egress = Egress()
     terms: Terms = Terms()
     ledger: Ledger = Ledger()
+    reconciliation: Reconciliation = Reconciliation()
     retention: Retention = Retention()
     contact: Contact = Contact()
     lab_agency: Lab
@@ -246,6 +249,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     def filters_egress(self) -> bool:
         """Whether the egress function belongs to this site."""
         return not self.lab if self.egress.enforce is None else self.egress.enforce
+
+    @property
+    def reconciles(self) -> bool:
+        """Whether the reconciler belongs to this site."""
+        return not self.lab or self.reconciliation.on_lab
 
     @property
     def run_dir(self) -> Path:
@@ -276,6 +284,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         return self.path / "delivery"
 
     @property
+    def reconciler_dir(self) -> Path:
+        return self.path / "reconciler"
+
+    @property
     def log_dir(self) -> Path:
         return self.path / "log"
 
@@ -295,8 +307,8 @@ def load(path: Path | str) -> Site:
     return Site(
         path=root, name=file.name, lab=file.lab, dial_plan=file.dial_plan, iaps=file.iap, heps=file.hep,
         interception_points=file.interception_point, clock=file.clock, access=file.access,
-        delivery=file.delivery,
-        management=file.management, egress=file.egress, terms=file.terms, ledger=file.ledger, retention=file.retention,
+        reconciliation=file.reconciliation, delivery=file.delivery, management=file.management, egress=file.egress,
+        terms=file.terms, ledger=file.ledger, retention=file.retention,
         contact=file.contact, lab_agency=file.lab_agency,
     )  # fmt: skip
 

@@ -150,11 +150,12 @@ def assemble(code: Iterable[tuple[int, int, int, int]]) -> bytes:
     return b"".join(_INSTRUCTION.pack(*line) for line in code)
 
 
-def become(user: str, *, keeping: int | None = None) -> None:
+def become(user: str, *, keeping: int | tuple[int, ...] | None = None) -> None:
     """From root to an ordinary user, for good; nothing when the process is not root. Raises ConfigurationError.
 
-    `keeping` is one capability that this process and the programs it starts keep (capabilities(7), ambient set).
+    `keeping` are capabilities that this process and the programs it starts keep (capabilities(7), ambient set).
     """
+    kept = () if keeping is None else keeping if isinstance(keeping, tuple) else (keeping,)
     if os.geteuid() != 0:
         return
     try:
@@ -164,18 +165,20 @@ def become(user: str, *, keeping: int | None = None) -> None:
     if entry.pw_uid == 0:
         raise ConfigurationError("configuration: root is not an unprivileged user")
     for capability in range(CAP_LAST + 1):
-        if capability != keeping and _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:
+        if capability not in kept and _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:
             break
-    if keeping is not None:
+    if kept:
         _check(_libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities")
     os.setgroups([])
     os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
-    if keeping is not None:
+    if kept:
         header = struct.pack("=Ii", LINUX_CAPABILITY_VERSION_3, 0)
-        sets = struct.pack("=6I", *(3 * (1 << keeping,)), 0, 0, 0)  # effective, permitted, inheritable
+        mask = sum(1 << capability for capability in kept)
+        sets = struct.pack("=6I", *(3 * (mask,)), 0, 0, 0)  # effective, permitted, inheritable
         _check(_libc.capset(header, sets), "capabilities")
-        _check(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, keeping, 0, 0), "ambient capability")
+        for capability in kept:
+            _check(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0), "ambient capability")
 
 
 def drop_capabilities() -> None:

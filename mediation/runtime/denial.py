@@ -50,7 +50,7 @@ OTHER_ABI: Final = 0x40000000  # x32 on x86-64 (asm/unistd.h __X32_SYSCALL_BIT)
 JUMP_AT_LEAST: Final = 0x35
 
 
-def program(machine: str, *, execute: bool, families: Iterable[int]) -> bytes:
+def program(machine: str, *, execute: bool, families: Iterable[int], allowed: Iterable[str] = ()) -> bytes:
     """The seccomp filter as classic BPF: refuse what is denied, allow the rest."""
     column = 0 if machine == "x86_64" else 1
     denied = dict(DENIED) if execute else {**DENIED, **EXECUTE}
@@ -62,6 +62,8 @@ def program(machine: str, *, execute: bool, families: Iterable[int]) -> bytes:
         (JUMP_AT_LEAST, 0, 1, OTHER_ABI),
         confine.REFUSE,
     ]
+    for name in allowed:
+        del denied[name]
     for numbers in denied.values():
         if numbers[column] >= 0:
             code += [(confine.JUMP_EQUAL, 0, 1, numbers[column]), confine.REFUSE]
@@ -70,8 +72,11 @@ def program(machine: str, *, execute: bool, families: Iterable[int]) -> bytes:
     return confine.assemble(code)
 
 
-def harden(*, execute: bool = False, families: Iterable[int] = (UNIX, INET, INET6)) -> bool:
-    """For this process, from now on; whether its memory is locked. `execute`: it starts programs.
+def harden(
+    *, execute: bool = False, families: Iterable[int] = (UNIX, INET, INET6), allowed: Iterable[str] = ()
+) -> bool:
+    """For this process, from now on; whether its memory is locked. `execute`: it starts programs; `allowed`: what of
+    DENIED it may call all the same.
 
     Raises ConfigurationError where the kernel does not take the filter: then the function does not start.
     """
@@ -81,7 +86,7 @@ def harden(*, execute: bool = False, families: Iterable[int] = (UNIX, INET, INET
     locked = confine.lock_memory()
     quiet()
     confine.no_new_privileges()
-    code = program(machine, execute=execute, families=families)
+    code = program(machine, execute=execute, families=families, allowed=allowed)
     memory = ctypes.create_string_buffer(code, len(code))
     confine.load_filter(memory, len(code), machine)
     return locked

@@ -14,7 +14,7 @@ import trio
 from mediation.core import x1
 from mediation.core.errors import RemoteProtocolError
 
-RECEIVE_OCTETS = 65_536
+RECEIVE_OCTETS = 262_144  # some forty orders with their proofs
 MAX_CONNECTIONS = 4  # the administrator, and one that is going away
 
 
@@ -44,11 +44,18 @@ class X1Server:
         async with limit, stream:
             try:
                 while octets := await stream.receive_some(RECEIVE_OCTETS):
-                    for line in lines.feed(octets):
-                        answer = self._handle(x1.decode_request(line))
-                        if isinstance(answer, x1.Refused):
-                            self._log.warning("task_refused", check=answer.check)
-                        await stream.send_all(x1.encode(answer))
+                    answers: list[bytes] = []
+                    try:
+                        for line in lines.feed(octets):
+                            answer = self._handle(x1.decode_request(line))
+                            if isinstance(answer, x1.Refused):
+                                self._log.warning("task_refused", check=answer.check)
+                            answers.append(x1.encode(answer))
+                            await trio.lowlevel.checkpoint()  # events do not wait for more than one request
+                    finally:
+                        if answers:
+                            await stream.send_all(b"".join(answers))
+                    octets = line = b""  # no order's text waits here for the next one
             except RemoteProtocolError as error:
                 self.malformed += 1
                 self._log.warning("x1_malformed", reason=str(error))

@@ -45,7 +45,7 @@ class Access:
         facts = {
             "issued_s": self.now_s - 60, "not_before_s": self.now_s - 100, "not_after_s": self.now_s + 3600, **changes,
         }  # fmt: skip
-        return authority.good(**facts)
+        return authority.good(ledger=self.ledger, **facts)
 
     def with_digits(self, order: TaskRequest, *, on: bool = True) -> TaskRequest:
         """The same order with the officer's further act."""

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import trio
+from pypdf import PdfReader
 
-from mediation.administration import lab
+from mediation.administration import documents, lab, verify
 from mediation.administration.certificates import Kept
-from mediation.core import certificate, entry, jws
+from mediation.administration.keys import ledger_files
+from mediation.core import certificate, entry, jws, request
 from mediation.core.case import Role
 from mediation.core.check import Check
-from mediation.core.control import Certify
+from mediation.core.control import Certificates, CertificateView, Certify, Report, Results, Status, Submit
 from mediation.core.errors import AuthorizationError
+from mediation.runtime.keys import read_verifier
 from tests.administration import site as s
+from tests.administration.peers import ask as ask_administrator
+from tests.administration.peers import command, mediation, staged
 
 
 def arm(desk: s.Desk, case: str = "CASE-1", function: str = "iap", refused: str = "") -> None:
@@ -26,6 +38,7 @@ def arm(desk: s.Desk, case: str = "CASE-1", function: str = "iap", refused: str 
             sequence=1, refused=refused,
         )
     ])  # fmt: skip
+    desk.orders.advance(desk.now_ns)
 
 
 def kept(desk: s.Desk, case: str = "CASE-1") -> list[Kept]:
@@ -40,7 +53,7 @@ def signed(desk: s.Desk, text: str, role: Role = Role.OFFICER, typ: str = certif
 
 
 def sign(desk: s.Desk, *signatures: str) -> str:
-    return desk.orders.keep_record(Certify(signatures=signatures), desk.now_ns).check
+    return desk.orders.records.act(Certify(signatures=signatures), desk.now_ns).check
 
 
 @pytest.fixture
@@ -233,4 +246,129 @@ def test_what_was_found_without_an_order(desk: s.Desk) -> None:
 def test_a_person_whom_the_roster_does_not_know_leaves_a_field_empty() -> None:
     with pytest.raises(AuthorizationError) as refusal:
         certificate.responsible("nobody", (), int(time.time()))
+    assert refusal.value.check == Check.CERTIFICATE
+
+
+def test_the_print_has_the_six_fields_and_the_exact_text(armed: s.Desk) -> None:
+    sign(armed, signed(armed, kept(armed)[0].text))
+    answer = ask(armed)
+    words = "".join(page.extract_text() for page in PdfReader(io.BytesIO(documents.certification(answer))).pages)
+    document = certificate.decode(answer.text)
+    for _, name, label in certificate.FIELDS:
+        assert label.split()[0] in words
+        for each in certificate.field(document, name):
+            assert each in words, name
+    assert document.papers[0].document_sha256 in words and certificate.digest(answer.text) in words
+    printed = words.replace("\n", "")
+    # Read off the print alone, the signature is the very text.
+    at = printed.rindex("(compact JWS)") + len("(compact JWS)")
+    assert printed[at : at + len(answer.signature)] == answer.signature
+    assert jws.split(printed[at : at + len(answer.signature)]).payload == answer.text.encode()
+    unsigned = documents.certification(msgspec.structs.replace(answer, signature=""))
+    assert "NOT SIGNED" in "".join(page.extract_text() for page in PdfReader(io.BytesIO(unsigned)).pages)
+
+
+def ask(desk: s.Desk) -> CertificateView:
+    opened = request.Opened(
+        inquiry=Certificates(case="CASE-1"), key=lab.person(desk.site, Role.OFFICER).ring_key(), role=Role.OFFICER,
+        reason="a test", sha256="", expires_s=0,
+    )  # fmt: skip
+    (found,) = desk.orders.records.read(Certificates(case="CASE-1"), opened, desk.now_ns).certificates
+    return found
+
+
+def test_a_name_that_the_fonts_have_not_is_not_dropped() -> None:
+    assert documents.printable("Łukasz Ωmega Ünal") == "{U+0141}ukasz {U+03A9}mega Ünal"
+
+
+PRINT = """
+import sys, time
+if len(sys.argv) > 3:
+    import socket, uuid
+    later = time.time() + 400 * 86400
+    time.time = lambda: later
+    time.localtime = lambda *a, real=time.localtime: real(*(a or (later,)))
+    time.gmtime = lambda *a, real=time.gmtime: real(*(a or (later,)))
+    socket.gethostname = lambda: "another-machine"
+    uuid.getnode = lambda: 7
+import msgspec
+from mediation.administration import documents
+from mediation.core.control import CertificateView
+view = msgspec.json.decode(open(sys.argv[1], "rb").read(), type=CertificateView)
+open(sys.argv[2], "wb").write(documents.certification(view))
+"""
+
+
+def test_the_print_is_the_same_octets_elsewhere_and_later(armed: s.Desk, tmp_path: Path) -> None:
+    sign(armed, signed(armed, kept(armed)[0].text))
+    record = tmp_path / "record.json"
+    record.write_bytes(msgspec.json.encode(ask(armed)))
+    prints = []
+    for number, (zone, more) in enumerate((("UTC", ()), ("Pacific/Kiritimati", ("later",)))):
+        out = tmp_path / f"{number}.pdf"
+        subprocess.run(
+            [sys.executable, "-c", PRINT, str(record), str(out), *more], check=True, timeout=60,
+            env={**os.environ, "TZ": zone, "PYTHONHASHSEED": str(number), "LC_ALL": ("C", "C.UTF-8")[number]},
+        )  # fmt: skip
+        prints.append(out.read_bytes())
+    assert prints[0] == prints[1] and prints[0].startswith(b"%PDF-")
+
+
+def test_by_the_commands_and_entered_as_read(tmp_path: Path) -> None:
+    site = s.make(tmp_path)
+    desk = s.Desk(site)
+    desk.submit(s.filing(site))
+    arm(desk)
+    desk.orders.close()
+    at = ("CASE-1", "--site", str(site.path))
+    shown = command("certificate", *at)
+    assert shown.returncode == 0 and "NOT SIGNED" in shown.stdout and "(vi)" in shown.stdout
+    done = command("certificate", *at, "--sign")
+    assert done.returncode == 0 and "lab-officer at" in done.stdout, done.stderr
+    again = command("certificate", *at, "--sign")
+    assert (again.returncode, again.stderr) == (
+        1, f"mediation: certificate: {Check.CERTIFICATE.sentence}: nothing is unsigned\n",
+    ) or again.stderr.startswith("mediation: certificate: ")  # fmt: skip
+    prints = []
+    for name in ("a.pdf", "b.pdf"):
+        assert command("certificate", *at, "--pdf", str(tmp_path / name)).returncode == 0
+        prints.append((tmp_path / name).read_bytes())
+    assert prints[0] == prints[1]
+    found: list[entry.CaseRead] = []
+    verify.examine(
+        ledger_files(site), read_verifier(site.keys_dir),
+        on_record=lambda _, record: found.append(record) if isinstance(record, entry.CaseRead) else None,
+    )  # fmt: skip
+    reads = [each for each in found if each.what == "certificate"]
+    assert len(reads) == 6 and {each.case for each in reads} == {"CASE-1"}
+    nothing = command("certificate", "CASE-2", "--site", str(site.path))
+    assert nothing.returncode == 1 and nothing.stderr.startswith("mediation: certificate")
+    status = command("status", "--site", str(site.path), "--json")
+    assert json.loads(status.stdout)["counters"]["certifications_unsigned"] == 0
+
+
+async def test_by_the_functions(tmp_path: Path) -> None:
+    """A real administrator with functions that admit: the access function's answer is what drafts it."""
+    async with staged(tmp_path, s.make) as stage:
+        await stage.start(stage.mediator, stage.iap)
+        await stage.run()
+        answer = await ask_administrator(stage.site, Submit(filings=(s.filing(stage.site),)))
+        assert isinstance(answer, Results) and answer.results[0].functions == {"iap": "done", "mediator": "done"}
+        at = ("certificate", "CASE-1", "--site", str(stage.site.path))
+        with trio.fail_after(30):
+            while "NOT SIGNED" not in (await mediation(*at)).stdout:
+                await trio.sleep(0.2)
+        report = await ask_administrator(stage.site, Status())
+        assert isinstance(report, Report) and report.counters["certifications_unsigned"] == 1
+        signing = await mediation(*at, "--sign")
+        assert "lab-officer at" in signing.stdout, signing.stderr
+        assert (await mediation("case", "deactivate", "CASE-1", "--site", str(stage.site.path))).returncode == 0
+        assert "2125550100" not in stage.said()
+
+
+def test_a_signature_over_other_octets_is_not_of_this_text(armed: s.Desk) -> None:
+    (one,) = kept(armed)
+    other = signed(armed, one.text, presenting_officer="somebody else")
+    with pytest.raises(AuthorizationError) as refusal:
+        certificate.examine(other, one.text, armed.orders.trust, armed.now_ns)
     assert refusal.value.check == Check.CERTIFICATE

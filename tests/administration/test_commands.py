@@ -18,6 +18,7 @@ from mediation.core.roster import Line
 from mediation.runtime import config
 from mediation.runtime.keys import read_verifier
 from tests import vault
+from tests.administration import planned
 from tests.administration.peers import command
 from tests.core import founding
 
@@ -86,6 +87,11 @@ def test_three_persons_on_a_real_site(tmp_path: Path) -> None:
     assert "key" in refused("order", "sign", "legal", draft, "--key", keys["carrier"], "--out", legal)
     done("order", "sign", "legal", draft, "--key", keys["legal"], "--out", legal)
     done("order", "sign", "carrier", legal, "--key", keys["carrier"], "--policy", str(paper), "--out", carrier)
+    assert refused("order", "submit", "--site", site, "--legal", legal, "--carrier", carrier).startswith("plan:")
+    Path(carrier).unlink()
+    policy = tmp_path / "plan.json"
+    policy.write_text(planned.adopt(Path(site)))
+    done("order", "sign", "carrier", legal, "--key", keys["carrier"], "--policy", str(policy), "--out", carrier)
     assert json.loads(done("order", "show", carrier))["case"] == "26-M-17"
     assert done("order", "submit", "--site", site, "--legal", legal, "--carrier", carrier) == "26-M-17\n"
     assert "already-filed" in refused("order", "submit", "--site", site, "--legal", legal, "--carrier", carrier)

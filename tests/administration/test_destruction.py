@@ -44,7 +44,7 @@ def hold(desk: s.Desk, on: bool = True, role: Role = Role.LEGAL, case: str = "CA
         nonce=drafting.nonce(), lab=True,
     )  # fmt: skip
     text = jws.sign(wanted, retention.HOLD_TYP, key.kid, key.key())
-    return desk.orders.keep_record(Hold(hold=text), desk.now_ns).check
+    return desk.orders.records.act(Hold(hold=text), desk.now_ns).check
 
 
 def destroy(desk: s.Desk, persons: int = 2, *, same: bool = False) -> str:
@@ -57,7 +57,7 @@ def destroy(desk: s.Desk, persons: int = 2, *, same: bool = False) -> str:
     keys = [keys[0], keys[0]] if same else keys[:persons]
     payload = msgspec.json.encode(wanted)
     texts = tuple(jws.sign_octets(payload, retention.DESTRUCTION_TYP, key.kid, key.key()) for key in keys)
-    return desk.orders.keep_record(Destroy(approvals=texts), desk.now_ns).check
+    return desk.orders.records.act(Destroy(approvals=texts), desk.now_ns).check
 
 
 def by_order(desk: s.Desk) -> None:

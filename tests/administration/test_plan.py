@@ -38,7 +38,7 @@ def adopt(desk: s.Desk, found: PlanView, persons: tuple[Any, ...] | None = None,
     payload = msgspec.json.encode(plan.Adoption(type="adoption", **{**facts, **changes}))
     approvals = tuple(jws.sign_octets(payload, plan.ADOPTION_TYP, key.kid, key.key()) for key in keys)
     request = AdoptPlan(plan=found.plan, appendix=found.appendix, approvals=approvals)
-    return desk.orders.keep_record(request, desk.now_ns).check
+    return desk.orders.records.act(request, desk.now_ns).check
 
 
 def file(desk: s.Desk, role: Role = Role.OFFICER, **changes: Any) -> str:
@@ -50,7 +50,7 @@ def file(desk: s.Desk, role: Role = Role.OFFICER, **changes: Any) -> str:
     }  # fmt: skip
     key = lab.person(desk.site, role)
     text = jws.sign(plan.PlanFiling(type="plan-filing", **{**facts, **changes}), plan.FILING_TYP, key.kid, key.key())
-    return desk.orders.keep_record(FilePlan(filing=text), desk.now_ns).check
+    return desk.orders.records.act(FilePlan(filing=text), desk.now_ns).check
 
 
 def set_config(desk: s.Desk, text: str) -> None:

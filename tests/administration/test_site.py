@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mediation.administration.live import load_live
+from mediation.administration.lock import lock
 from mediation.administration.orders import Orders
-from mediation.administration.store import lock
 from mediation.core import authorization, jws
 from mediation.core.case import Role
 from mediation.core.check import Check

@@ -274,10 +274,10 @@ def extended(not_after_s: int | None = None, ledger: Ledger | None = None, **act
     return request(legal, carrier, *commands, extensions=(pair,), ledger=ledger)
 
 
-def good(legal_token: LegalToken = LEGAL, **changes: Any) -> TaskRequest:
+def good(legal_token: LegalToken = LEGAL, ledger: Ledger | None = None, **changes: Any) -> TaskRequest:
     """An order that everybody admits, with a call-back if it needs one; `changes` are to the legal token."""
     token = msgspec.structs.replace(legal_token, **changes)
     legal = sign_legal(token)
     carrier = sign_carrier(legal, case=token.case)
     call_back = sign_call_back(legal, case=token.case) if token.authority.emergency else ""
-    return request(legal, carrier, sign_command(carrier, case=token.case), call_back=call_back)
+    return request(legal, carrier, sign_command(carrier, case=token.case), ledger=ledger, call_back=call_back)

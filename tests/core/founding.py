@@ -17,6 +17,7 @@ from mediation.core.roster import Appoint, Change, Contact, Enroll, Roster
 from mediation.core.trust import Trust
 from tests.core import authority
 
+AGENCIES = ("AGENCY", "ELSEWHERE")  # those that the tests deliver to
 FROM_S, TO_S = 0, 1 << 33
 DOCUMENT = "0d" * 32
 EXECUTIVES = ("edda", "egon", "elsa")
@@ -70,7 +71,8 @@ def founded(keys: Iterable[tuple[Role, Key]], site: str, *, lab: bool = False, i
     for role, key in keys:
         if role is not Role.EXECUTIVE:
             actions += [appointment(key.person, role), Enroll(person=key.person, key=key)]
-    actions.append(Contact(agency="AGENCY", number="+12125550199", from_s=FROM_S))
+    for agency in AGENCIES:
+        actions.append(Contact(agency=agency, number="+12125550199", from_s=FROM_S))
     empty = Roster(site, lab=lab)
     text = approved(change(empty, *actions, issued_s=issued_s), *EXECUTIVES)
     Roster.replay([text], roster.digest(text), site, lab=lab)

@@ -10,11 +10,12 @@ from tests.core import (
     mutations_life,
     mutations_order,
     mutations_people,
+    mutations_proof,
     mutations_signed,
 )
 from tests.core.mutation import ROWS
 
 __all__ = [
     "ROWS", "mutations_content", "mutations_extension", "mutations_life", "mutations_order", "mutations_people",
-    "mutations_signed",
+    "mutations_proof", "mutations_signed",
 ]  # fmt: skip

@@ -41,6 +41,7 @@ RECEIVERS_AND_PROVISIONING = {
     Check.SUPERSEDED, Check.TASK_UNKNOWN, Check.SUSPENDED,  # tests/core/test_x1.py
     Check.CLOCK,  # of the access function
     Check.LEASE, Check.PROOF_CONSISTENCY,  # tests/core/test_lease.py
+    Check.CODE_IDENTITY,  # tests/reconciliation/test_identity.py
     Check.WITNESSES_AWAY,  # tests/administration/test_outage.py
     Check.NOT_PROVIDED, Check.ALREADY_FILED, Check.CASE_LIVE, Check.ORDER_UNKNOWN, Check.UNMATCHABLE,
     Check.UNENCODABLE, Check.IAP_UNKNOWN, Check.REVOCATION,  # tests/administration/test_orders.py

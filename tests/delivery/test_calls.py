@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mediation.core.sealing import Sealer
 from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType
 from mediation.delivery import calls
 from mediation.delivery.calls import CallJournal, Passed, Seen
@@ -47,10 +48,10 @@ def places(octets: bytes) -> list[int]:
     return found
 
 
-def opened(folder: Path) -> bytes:
+def opened(folder: Path, box: Sealer | None = None) -> bytes:
     """What the file holds, for who has the key."""
     octets = (folder / calls.FILE).read_bytes()
-    box = vault.box()
+    box = box if box is not None else vault.box()
     return b"".join(
         box.open(octets[at : at + calls.FRAME.unpack_from(octets, at - calls.FRAME.size)[0]], calls.PLACE)
         for at in places(octets)

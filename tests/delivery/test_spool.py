@@ -191,7 +191,10 @@ def test_kill_9_loses_nothing_that_was_appended(tmp_path: Path) -> None:
     spool.close()
 
 
-@pytest.mark.parametrize("cut", [64, 65, 70, 100, 340, 341, 640, 900])
+RECORD = record.SEALED_OVERHEAD_OCTETS + 240  # of one message of these tests
+
+
+@pytest.mark.parametrize("cut", [64, 65, 70, 100, 64 + RECORD, 65 + RECORD, 63 + 2 * RECORD, 64 + 3 * RECORD])
 def test_a_torn_tail_is_cut_and_the_rest_is_kept(tmp_path: Path, cut: int) -> None:
     first = open_spool(tmp_path)
     first.append([message(number) for number in range(1, 4)])
@@ -200,7 +203,7 @@ def test_a_torn_tail_is_cut_and_the_rest_is_kept(tmp_path: Path, cut: int) -> No
     octets = path.read_bytes()
     path.write_bytes(octets[:cut].ljust(len(octets), b"\0"))
     second = open_spool(tmp_path)
-    whole = (cut - 64) // (record.RECORD_HEADER_OCTETS + 240)
+    whole = (cut - 64) // RECORD
     assert numbers(read_all(second)) == list(range(1, min(whole, 3) + 1))
     assert second.position.sequence == min(whole, 3) + 1
     second.append([message(9)])

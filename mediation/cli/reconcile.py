@@ -1,0 +1,129 @@
+"""`mediation reconcile`: a look from the other side now, the papers of incidents, the reconciler's log and the ledger.
+
+`once` looks with the caller's own privileges and, where the administrator listens, tells it what was seen; `papers`
+reads the drafts that incidents left, by a signed request; `check` is the auditor's: every difference that the
+reconciler logged must have its incident in the ledger, and the other way round.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import trio
+
+from mediation.administration import tiles, verify
+from mediation.administration.keys import ledger_files
+from mediation.cli.options import inquire, key_option, reason_option, site_option
+from mediation.core import entry
+from mediation.core.control import Incidents, Papers
+from mediation.core.errors import MediationError, RemoteProtocolError
+from mediation.core.incident import Finding, Noted, Observation, Sight
+from mediation.core.reconciliation import AWAY_S, MAX_INTERVAL_S
+from mediation.reconciliation import journal, reconciler
+from mediation.reconciliation.look import Look, Looker
+from mediation.runtime import config, sockets
+from mediation.runtime.config import Site
+from mediation.runtime.keys import read_verifier
+
+US = 1_000_000
+LATE_US = (MAX_INTERVAL_S + AWAY_S + 10) * US  # an incident is in the ledger this long after its first sight, at most
+
+
+@click.group()
+def group() -> None:
+    """What the kernel and the switch really have, against the live cases."""
+
+
+@group.command()
+@site_option
+def once(folder: Path) -> None:
+    """Looks now; exit status 1 when something is there that the configuration does not account for."""
+    site = config.load(folder)
+    look = Looker(site).look()
+    left = reconciler.beyond(site, look.sights)
+    for sight in look.sights:
+        click.echo(f"{'!' if sight in left else ' '} {_words(sight)}")
+    for each in look.unseen:
+        click.echo(f"? not looked at: {each}")
+    if site.reconciles:
+        heard = trio.run(_tell, site, look)
+        click.echo("administrator: " + ("away" if heard is None else "told" if not heard.again else "told; confirms"))
+    if left or look.more:
+        raise MediationError(f"reconcile: {len(left) + look.more} not accounted for")
+
+
+async def _tell(site: Site, look: Look) -> Noted | None:
+    seen = Observation(
+        number=0, time_us=time.time_ns() // 1000, interval_s=site.reconciliation.interval_s, sights=look.sights,
+        more=look.more, unseen=look.unseen,
+    )  # fmt: skip
+    try:
+        async with await sockets.connect(site.run_dir, reconciler.SOCKET) as stream:
+            return await reconciler.exchange(stream, seen)
+    except (OSError, trio.BrokenResourceError, trio.TooSlowError, RemoteProtocolError):
+        return None
+
+
+def _words(sight: Sight) -> str:
+    facts = [sight.what, sight.namespace and f"namespace {sight.namespace}", sight.interface, sight.detail]
+    if sight.inode:
+        facts.append(f"inode {sight.inode} uid {sight.uid} protocol {sight.protocol:#06x}")
+    return " ".join(fact for fact in (*facts, *sight.commands) if fact)
+
+
+@group.command()
+@click.argument("incident", required=False)
+@site_option
+@key_option
+@reason_option
+def papers(incident: str | None, folder: Path, key: str | None, reason: str | None) -> None:
+    """Shows the drafts of reports and certifications of one incident, or of all. The reading is entered."""
+    answer = inquire(config.load(folder), Incidents(incident=incident), key, reason)
+    if not isinstance(answer, Papers):
+        raise MediationError("reconcile: no papers")
+    for paper in answer.papers:
+        click.echo(f"=== {paper.incident} {paper.name}\n{paper.text}")
+
+
+@group.command()
+@site_option
+def check(folder: Path) -> None:
+    """Verifies the reconciler's own log and compares it with the ledger; exit status 1 when they differ."""
+    site = config.load(folder)
+    incidents: dict[str, entry.Incident] = {}
+
+    def on_record(_: tiles.Line, record: entry.Record) -> None:
+        if isinstance(record, entry.Incident):
+            incidents[record.incident] = record
+
+    report = verify.examine(ledger_files(site), read_verifier(site.keys_dir), on_record=on_record)
+    report.raise_first()
+    lines = [line for line, _ in journal.read(site.reconciler_dir / journal.FILE, journal.read_verifier(site))]
+    missing = hidden(site, lines, set(incidents))
+    click.echo(f"{len(lines)} lines of the reconciler's log, {len(incidents)} incidents in the ledger")
+    for each in missing:
+        click.echo(f"! logged and not in the ledger: {each}")
+    if missing:
+        raise MediationError(f"reconcile: {len(missing)} differences were kept from the ledger")
+
+
+def hidden(site: Site, lines: list[journal.Line], incidents: set[str]) -> list[str]:
+    """Sights that the configuration does not account for, that stood longer than an incident takes, and of which the
+    ledger has none. An incident is known by what was seen; its time is the administrator's first look."""
+    known = {each.partition("-")[2] for each in incidents}
+    stood: dict[str, tuple[Sight, int]] = {}
+    missing: dict[str, str] = {}
+    for line in lines:
+        if line.kind == journal.START or (not line.sights and line.kind == journal.CLEAN):
+            continue
+        left = {sight.key: sight for sight in reconciler.beyond(site, line.sights)} if line.sights else {}
+        if line.sights or not line.beyond:
+            stood = {key: stood.get(key, (sight, line.time_us)) for key, sight in left.items()}
+    ended_us = lines[-1].time_us if lines else 0
+    for key, (sight, first_us) in stood.items():
+        finding = Finding(what=sight.what, first_us=first_us, clean_us=0, sight=sight)
+        if ended_us - first_us > LATE_US and finding.key[:16] not in known:
+            missing[key] = _words(sight)
+    return list(missing.values())
