@@ -71,6 +71,7 @@ async def test_another_ledger_is_refused_over_a_restart(tmp_path: Path) -> None:
     async with rig(tmp_path) as r, r.collector.running(r.port):
         ledger = r.house.ledger
         early = head(ledger, 0, int(time.time()))
+        r.house.order(r.port)  # an entry that the other ledger has not
         for _ in range(5):
             ledger.add(ledger.records[0][0])
         size = ledger.tree.size
