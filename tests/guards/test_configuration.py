@@ -20,9 +20,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mediation.administration import tiles, verify
+from mediation.administration import verify
 from mediation.administration.gate import Caller
 from mediation.administration.inquiries import Inquiries
+from mediation.administration.keys import ledger_files
 from mediation.core import control, lease
 from mediation.core.case import State
 from mediation.core.errors import ConfigurationError
@@ -123,7 +124,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def entered(site: Site) -> list[str]:
     kinds: list[str] = []
     report = verify.examine(
-        tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir),
+        ledger_files(site), read_verifier(site.keys_dir),
         on_record=lambda _, record: kinds.append(str(record.__struct_config__.tag)),
     )  # fmt: skip
     assert report.problems == ()
