@@ -23,7 +23,7 @@ MODULES = sorted((ROOT / "mediation").rglob("*.py"))
 
 # Generators whose state can be known, set or guessed. `uuid` has clock and address in it.
 OTHER_SOURCES = {"random", "numpy", "uuid"}
-FROM_THE_SYSTEM = {"token_bytes", "token_hex", "SystemRandom", "compare_digest"}
+FROM_THE_SYSTEM = {"randbits", "token_bytes", "token_hex", "SystemRandom", "compare_digest"}
 # Of cryptography's own modules: each name that may be used. Another curve, hash or cipher is another line here, which
 # two persons read.
 ALLOWED = {
@@ -34,7 +34,7 @@ ALLOWED = {
     "hashes": {"SHA256", "Hash"},
     "algorithms": {"AES"},
 }  # fmt: skip
-HASHES = {"sha256"}
+HASHES = {"sha256", "file_digest"}
 C_SOURCES = re.compile(r"\b(s?rand(om)?(_r)?|[delmnj]rand48|arc4random\w*|getentropy)\s*\(")
 
 
