@@ -58,6 +58,9 @@ def namespace() -> Iterator[str]:
     name = f"vault{os.getpid()}"
     for words in (["netns", "add", name], ["-n", name, "link", "set", "lo", "up"],
                   ["-n", name, "link", "add", "out", "type", "veth", "peer", "name", "far"],
+                  # No router solicitation of the kernel's own: the packets that leave are the test's.
+                  ["-n", name, "link", "set", "out", "addrgenmode", "none"],
+                  ["-n", name, "link", "set", "far", "addrgenmode", "none"],
                   ["-n", name, "link", "set", "out", "up"], ["-n", name, "link", "set", "far", "up"],
                   ["-n", name, "addr", "add", "192.0.2.1/24", "dev", "out"]):  # fmt: skip
         if subprocess.run(["ip", *words], check=False, capture_output=True).returncode:
