@@ -8,6 +8,7 @@
 #   make checked    the tests of ext/ and its users with bounds checks compiled in
 #   make sanitize   the same under the address and undefined-behaviour sanitizers
 #   make audit      the auditor's offline verifier as one file, audit.pyz: the same octets each time
+#   make release    what is published: built twice, in different circumstances, into the same octets (SEC-25)
 #   make clean      removes what the build made (not .venv)
 
 SHELL := /bin/bash
@@ -33,12 +34,12 @@ TEST_PACKAGES := tshark kamailio kamailio-websocket-modules rtpengine-daemon bar
 
 EXT_SOURCES := setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h ext/*.c)
 BPF_OBJECTS := $(patsubst ext/bpf/%.bpf.c,mediation/access/%.bpf.o,$(wildcard ext/bpf/*.bpf.c))
-BPF_FLAGS := -O2 -g -Wall -Werror -target bpf -I/usr/include/$(shell uname -m)-linux-gnu
+BPF_FLAGS := -O2 -g -Wall -Werror -target bpf -ffile-prefix-map=$(CURDIR)=. -fdebug-compilation-dir=. -I/usr/include/$(shell uname -m)-linux-gnu
 
 # Tests that use ext/ and need no build of their own; run again in the checked and the sanitized build.
 EXT_TESTS := $(wildcard tests/ext tests/core tests/access tests/fuzz)
 
-.PHONY: demo test build bench checked sanitize audit clean lint
+.PHONY: demo test build bench checked sanitize audit release clean lint
 .DEFAULT_GOAL := build
 
 demo: build
@@ -165,6 +166,31 @@ sanitize: build $(STAMPS)/tools
 # Needs nothing but the interpreter: no build, no package, no network.
 audit:
 	@$(SYSTEM_PYTHON) -B mediation/audit/pack.py audit.pyz
+
+# Of the last commit, whatever else lies here. Twice: another folder, clock, mask, language and time zone must not show.
+release: build
+	@epoch="$$(git log -1 --format=%ct)"
+	rm -rf build/release && mkdir -p build/release
+	# Builds the commit in the folder $$1 and leaves the archives in $$1.out.
+	once() {
+	    mkdir -p "$$1" "$$1.out"
+	    git archive HEAD | tar -x -C "$$1"
+	    (
+	        cd "$$1"
+	        for source in ext/bpf/*.bpf.c; do
+	            clang $(subst $(CURDIR),"$$PWD",$(BPF_FLAGS)) -c "$$source" -o "mediation/access/$$(basename "$$source" .c).o"
+	        done
+	        SOURCE_DATE_EPOCH="$$epoch" $(abspath $(PYTHON)) setup.py -q sdist -d "$$OLDPWD/$$1.out" bdist_wheel -d "$$OLDPWD/$$1.out"
+	    ) > "$$1.log" 2>&1 || { tail -n 40 "$$1.log" >&2; exit 1; }
+	    $(SYSTEM_PYTHON) -B mediation/audit/pack.py "$$1.out/audit.pyz" > /dev/null
+	    $(PYTHON) -m mediation.cli.main release pack "$$1.out" --project pyproject.toml --epoch "$$epoch"
+	}
+	(umask 022; TZ=UTC LC_ALL=C once build/release/first)
+	(umask 077; TZ=Asia/Kolkata LC_ALL=C.UTF-8 once build/release/the-second-time)
+	diff -r build/release/first.out build/release/the-second-time.out
+	mv build/release/first.out build/release/signed-next
+	cat build/release/signed-next/SHA256SUMS
+	echo "the same octets twice; now: mediation release sign build/release/signed-next --key KEY --earlier releases"
 
 clean:
 	@rm -rf build *.egg-info audit.pyz

@@ -26,6 +26,8 @@ LIBRARIES = {"linux": ["bpf"]}
 
 checked = os.environ.get("MEDIATION_CHECKED") == "1"
 sanitize = os.environ.get("MEDIATION_SANITIZE") == "1"
+# No name of the folder that it was built in (SEC-25); __DATE__ and __TIME__ of a library's header would be an error.
+same = [f"-ffile-prefix-map={os.getcwd()}=.", "-Wdate-time", "-Werror=date-time"]
 flags = ["-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-O1"] if sanitize else ["-O3", "-g0"]
 
 kernels = sorted(str(p) for p in Path("ext").glob("*.pxd")) + sorted(str(p) for p in Path("ext").glob("*.h"))
@@ -36,7 +38,7 @@ extensions = [
         include_dirs=["ext"],
         libraries=LIBRARIES.get(name, []),
         depends=kernels,
-        extra_compile_args=[*flags, "-Wno-unused-function"],
+        extra_compile_args=[*flags, *same, "-Wno-unused-function"],
         extra_link_args=["-fsanitize=address,undefined"] if sanitize else [],
     )
     for name, module in MODULES.items()

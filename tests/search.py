@@ -32,15 +32,35 @@ def spellings(number: str) -> dict[str, bytes]:
     return found
 
 
+def word_spellings(word: str) -> dict[str, bytes]:
+    """Patterns for a name or a case identity: text in either case, UTF-16, hexadecimal, base64, reversed."""
+    octets = word.encode()
+    found = {
+        "text": octets,
+        "lower case": word.lower().encode(),
+        "upper case": word.upper().encode(),
+        "UTF-16 LE": word.encode("utf-16-le"),
+        "UTF-16 BE": word.encode("utf-16-be"),
+        "hexadecimal": octets.hex().encode(),
+        "hexadecimal, upper case": octets.hex().upper().encode(),
+        "reversed": octets[::-1],
+    }
+    for shift in range(3):
+        text = base64.b64encode(b"\0" * shift + octets)
+        found[f"base64, {shift}"] = text[(8 * shift + 5) // 6 : (8 * (shift + len(octets))) // 6]
+    return found
+
+
 def _swapped(digits: str) -> str:
     return "".join(digits[at + 1] + digits[at] for at in range(0, len(digits), 2))
 
 
 class Search:
-    """Finds any spelling of any of some numbers."""
+    """Finds any spelling of any of some numbers, and of `words`."""
 
-    def __init__(self, numbers: Iterable[str]) -> None:
+    def __init__(self, numbers: Iterable[str], words: Iterable[str] = ()) -> None:
         self._names = [(number, name, octets) for number in numbers for name, octets in spellings(number).items()]
+        self._names += [(word, name, octets) for word in words for name, octets in word_spellings(word).items()]
         self._pattern = re.compile(b"|".join(re.escape(octets) for _, _, octets in self._names))
 
     def octets(self, octets: bytes) -> set[str]:

@@ -16,16 +16,20 @@ from pathlib import Path
 
 import pytest
 
+from mediation.administration import lab
 from mediation.cli.demo_site import LabSite
 from tests.access.conftest import Wire, wire
 from tests.access.process import answer, invite, sip
 from tests.faults.test_calls_iap import bye
-from tests.search import Search, spellings
+from tests.search import Search, spellings, word_spellings
 
 __all__ = ["wire"]
 pytestmark = pytest.mark.root
 
 SUBJECT, OTHER, STRANGER = "+12125550100", "+13125550111", "+14155550123"
+CASES = ("KESTREL-41", "OSPREY-52", "MERLIN-63", "HOBBY-74")
+NAMES = (*CASES, lab.AGENCY, *lab.PERSONS.values(), "LAB presenting officer", "LAB judge", "LAB court")
+PUBLIC = ("lab", "keys")  # lab/ is what a real site has elsewhere; keys/ is public, and names the persons by office
 LIMIT_S = 60
 
 
@@ -36,6 +40,8 @@ def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
         (tmp_path / "canary").write_bytes(os.urandom(9973) + octets + os.urandom(31))
         assert dict(search.files(tmp_path)) == {"canary": search.octets(octets)}
         assert name in search.octets(octets)
+    for name, octets in word_spellings(CASES[0]).items():
+        assert name in Search([], CASES).octets(os.urandom(7) + octets + os.urandom(7))
     for shift in range(6):
         assert search.octets(base64.b64encode(b"x" * shift + b"tel:" + SUBJECT.encode() + b";x"))
     (tmp_path / "canary").unlink()
@@ -80,18 +86,18 @@ def test_nothing_of_a_subject_stays_or_shows(tmp_path: Path, wire: Wire, monkeyp
     monkeypatch.setenv("TMPDIR", str(temporary))
     iap = f'[[iap]]\nname = "SWITCH-1"\ninterface = "{wire.far}"\nnamespace = "{wire.namespace}"\nring_mib = 1\n'
     site = LabSite(tmp_path / "site", iaps=iap)
-    search = Search([SUBJECT, OTHER, STRANGER])
+    search, names = Search([SUBJECT, OTHER, STRANGER]), Search([], NAMES)
     said: list[str] = []
     try:
-        site.order("CASE-1", f"tel:{SUBJECT}")  # by a command in the administrator's place
+        site.order(CASES[0], f"tel:{SUBJECT}")  # by a command in the administrator's place
         site.run()
         assert site._functions is not None
-        site.order("CASE-2", f"sip:{STRANGER}@example.net", dde="on")
+        site.order(CASES[1], f"sip:{STRANGER}@example.net", dde="on")
         # Refusals: the case again, a number that no point matches, an act nobody may do, a line that is none.
         for words in (
-            ("lab", "order", "--case", "CASE-1", "--target", f"tel:{STRANGER}", "--authority", "pen-register"),
-            ("lab", "order", "--case", "CASE-9", "--target", f"tel:{OTHER};x=\x01", "--authority", "pen-register"),
-            ("case", "deactivate", "CASE-8"),
+            ("lab", "order", "--case", CASES[0], "--target", f"tel:{STRANGER}", "--authority", "pen-register"),
+            ("lab", "order", "--case", CASES[2], "--target", f"tel:{OTHER};x=\x01", "--authority", "pen-register"),
+            ("case", "deactivate", CASES[3]),
         ):
             done = site.try_command(*words, "--site", str(site.path))
             assert done.returncode
@@ -129,13 +135,15 @@ def test_nothing_of_a_subject_stays_or_shows(tmp_path: Path, wire: Wire, monkeyp
         assert (site.path / "spool" / "calls.journal").stat().st_size > 1000
         assert (site.path / "store.sqlite").stat().st_size > 1000
         assert dict(search.files(site.path, "lab")) == {}
+        assert dict(names.files(site.path, *PUBLIC)) == {}
         assert search.octets("\n".join(said).encode()) == set()
         assert b"tel:" not in (site.path / "store.sqlite").read_bytes()
     finally:
         site.stop()
     # After an orderly end as well, and in what lies beside the site.
     assert dict(search.files(tmp_path / "site", "lab")) == {}
-    assert dict(search.files(temporary)) == {}
+    assert dict(names.files(tmp_path / "site", *PUBLIC)) == {}
+    assert dict(search.files(temporary)) == {} == dict(names.files(temporary))
     assert not [path for path in tmp_path.rglob("core*") if path.is_file()]
     for line in (site.path / "log" / "mediator.log").read_text().splitlines():
         assert line.startswith("{") or "Segmentation" in line, line

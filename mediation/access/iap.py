@@ -95,6 +95,7 @@ class AccessFunction:
         self.tasking = Tasking(
             site, trust, self.matcher, self._stopped, self._suspended, hold=lambda: self.reader, calls=self.calls
         )
+        self._remembered.resume(self.tasking.table.lease, trust.ledger)
         self._x1 = X1Server(
             sockets.listen(site.run_dir, X1_SOCKET, owner=_owner_of(site.path)), self._handle, self._log
         )
@@ -145,6 +146,7 @@ class AccessFunction:
         answer = self.tasking.handle(request, self.clock.now_ns(), self.report)
         if isinstance(request, x1.Roster | x1.RevokeToken):
             self._remembered.keep(self.tasking.table.trust)
+        self._remembered.followed(self.tasking.table.lease)
         return answer
 
     async def _accept(self, name: str, listener: trio.SocketListener) -> None:

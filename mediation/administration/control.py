@@ -18,6 +18,7 @@ import trio
 from mediation.administration import desk, reconciling
 from mediation.administration.asking import Told
 from mediation.administration.code import CodeWatch
+from mediation.administration.function import Function
 from mediation.administration.gate import UNKNOWN_UID, Caller
 from mediation.administration.heads import open_witnesses
 from mediation.administration.inquiries import Inquiries, Prepared
@@ -27,6 +28,7 @@ from mediation.administration.reconciling import Reconciling
 from mediation.administration.stamps import Stamps, open_stamps
 from mediation.administration.tasking import Tasking
 from mediation.core import control, entry, x1
+from mediation.core.alarm import Alarm
 from mediation.core.authorization import NS
 from mediation.core.errors import ConfigurationError, MediationError, RemoteProtocolError
 from mediation.core.roster import digest
@@ -42,6 +44,7 @@ TICK_S = 1.0  # the longest sleep: a wall clock that was set forward is noticed 
 ARM_LIMIT_S = 10.0  # how long a command waits for the functions' answers
 READY_LIMIT_S = 10.0  # how long the start waits for functions that are away
 LOCK_LIMIT_S = 5.0
+EGRESS_ASK_S, EGRESS_ALARM_S = 1.0, 60.0  # between two looks at what the egress filter dropped, and after an alarm
 STAMP_EVERY_S = 60.0  # signed certifications that have no time stamp yet are looked for so often
 RECEIVE_OCTETS = 65_536
 MAX_COMMANDS_AT_ONCE = 32
@@ -125,6 +128,8 @@ class Administrator:
                 nursery.start_soon(self._code.run)
                 if self._reconciling is not None:
                     nursery.start_soon(self._reconciling.run, reconciling.listen(self._site))
+                if self._tasking.egress is not None:
+                    nursery.start_soon(self._watch_egress, self._tasking.egress)
                 nursery.start_soon(self._orders.heads.run, self._clock.now_ns)
                 nursery.start_soon(self._orders.heads.look_at_old_padding, self._clock.now_ns)
                 if self._stamps is not None:
@@ -179,6 +184,24 @@ class Administrator:
                     break
                 self._orders.note(*(each.record for each in done if each.record is not None), stop=True)
             await trio.sleep(STAMP_EVERY_S)
+
+    async def _watch_egress(self, egress: Function) -> None:
+        """For ever: packets that the egress filter dropped since it was last asked become an alarm in the ledger, the
+        first at once and no more than one in EGRESS_ALARM_S."""
+        said: int | None = None
+        while True:
+            report = await egress.report()
+            total = report.get("refused_packets") if report is not None else None
+            pause = EGRESS_ASK_S
+            if isinstance(total, int) and total >= 0:
+                fresh = total - said if said is not None and total >= said else total
+                now_ns = self._clock.now_ns()
+                if fresh:
+                    detail = f"{fresh} packets by {now_ns // NS}"
+                    self._orders.alarms.sound(Alarm.EGRESS_REFUSED, now_ns, detail=detail)
+                    pause = EGRESS_ALARM_S
+                said = total
+            await trio.sleep(pause)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """One command's connection."""

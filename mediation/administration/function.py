@@ -216,6 +216,9 @@ class Function:
             self._roster = False
             self._note(Sent(act="roster"))
             return x1.Roster(lines=self._tasking.orders.trust.roster.lines)
+        if self._revocations:  # stops too; before the stop of the order, which does not say why it is
+            self._note(Sent(act="revocation"))
+            return x1.RevokeToken(revocation=self._revocations.popleft())
         if self._stops:
             carrier = next(iter(self._stops))
             order = self._stops.pop(carrier)
@@ -226,9 +229,6 @@ class Function:
             if order.state is State.SUSPENDED:  # else it was resumed meanwhile
                 self._note(Sent(act="suspended", order=order, sequence=order.suspended_at))
                 return x1.SuspendTask(xid=order.xid, sequence=order.suspended_at)
-        if self._revocations:
-            self._note(Sent(act="revocation"))
-            return x1.RevokeToken(revocation=self._revocations.popleft())
         if self._reports:
             self._note(Sent(act="report", report=self._reports.popleft()))
             return x1.ReportStatus()

@@ -28,6 +28,7 @@ COMMANDS = {
     "vault": "mediation.cli.vault:group",
     "audit": "mediation.cli.audit:group",
     "reconcile": "mediation.cli.reconcile:group",
+    "release": "mediation.cli.release:group",
     "preflight": "mediation.cli.preflight:command",
     "run": "mediation.cli.run:command",
     "function": "mediation.cli.function:command",

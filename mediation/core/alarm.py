@@ -48,6 +48,7 @@ class Alarm(enum.StrEnum):
     UNAUTHORIZED_TAP = "unauthorized-tap", "a tap was found that belongs to no case"
     INCIDENT = "incident", "a compromise or an unlawful interception is to be reported (47 CFR 1.20003(c))"
     CODE_CHANGED = "code-changed", "the daemon's code, configuration or adapters changed while it ran"
+    EGRESS_REFUSED = "egress-refused", "the delivery function tried to send where no live order sends"
     HONEY_CASE = "honey-case", "somebody read a case that nobody ordered"
     RECONCILER_SILENT = "reconciler-silent", "the reconciler has reported nothing for two intervals: nobody looks"
     RECONCILER_BLIND = "reconciler-blind", "the reconciler cannot look at something that it could look at before"

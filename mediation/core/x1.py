@@ -168,12 +168,13 @@ class Lines:
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What a request did to the table: the task before and after; None where there was or is none. `lapsed`: it ended
-    with the lease, and may come back. What is suspended stands in the table and is not live: `suspended` says so on
-    either side."""
+    with the lease, and may come back. `revoked`: a token, a key or a role that it stood by was withdrawn. What is
+    suspended stands in the table and is not live: `suspended` says so on either side."""
 
     before: Task | None
     after: Task | None
     lapsed: bool = False
+    revoked: bool = False
 
 
 class TaskTable:
@@ -320,15 +321,15 @@ class TaskTable:
                 standing.check(task.standing, trust)
             except AuthorizationError:
                 self.fallen += 1
-                self.stop(task.xid)
+                self.stop(task.xid, revoked=True)
 
-    def stop(self, xid: bytes) -> None:
+    def stop(self, xid: bytes, *, revoked: bool = False) -> None:
         """Ends a task for good; an XID that was never armed here is remembered all the same."""
         before = self._tasks.pop(xid, None)
         if len(self._stopped) < self.MAX_STOPPED:
             self._stopped.add(xid)
         if before is not None:
-            self._changed(Change(before=before, after=None))
+            self._changed(Change(before=before, after=None, revoked=revoked))
 
     def expire(self, now_ns: int) -> list[Task]:
         """Ends and returns the tasks whose window is over at `now_ns`; ends all when the lease is, not for good."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import hashlib
 import hmac
 import secrets
 import socket
@@ -82,7 +83,7 @@ class ContentLink:
         self._pin = destination.certificate_sha256
         self._tls = tls
         self._on_change = on_change
-        self._log = log.get("mediator").bind(link=f"{agency}/content")
+        self._log = log.get("mediator").bind(link=f"{hashlib.sha256(agency.encode()).hexdigest()[:16]}/content")
         self._channel: Channel | None = None
         self._udp: socket.socket | None = None
         self._refused_at = 0.0

@@ -9,7 +9,8 @@ it: the one has no signatures, the other no privilege. Of an order it keeps the 
         answers on a third party's connection to our listener    accepted
         all else                                                 counted, dropped, and an alarm within a second
 
-What an order generated before its end is still the court's: its destination stays LINGER_S longer (links.py). The table
+What an order generated before its end is still the court's: its destination stays LINGER_S longer (links.py); that of
+an order whose token was withdrawn REVOKED_LINGER_S, when the mediator has ended its link as well (SEC-24). The table
 outlives this process (a kill of it opens nothing and closes nothing); a new one takes over what it finds, and what is
 not armed again within TAKEN_OVER_S goes.
 
@@ -37,6 +38,7 @@ from mediation.core import x1
 from mediation.core.case import Destination, Task
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
+from mediation.delivery.links import REVOKED_LINGER_S
 from mediation.runtime import clock, confine, keys, log, sockets
 from mediation.runtime.config import Site
 from mediation.runtime.systemd import Notifier
@@ -80,8 +82,8 @@ def places(task: Task) -> frozenset[Place]:
 
 
 def mediator_uid(site: Site) -> int:
-    """The delivery function's user, whose spool it is; who it is cannot be seen where the unit hides the spool (then it
-    seems to be root's). Raises ConfigurationError when another user's packets would be judged."""
+    """The delivery function's user, whose spool it is; before its first start under `run` that is still root's or the
+    site owner's. Raises ConfigurationError when it is another's: the filter would hold somebody else."""
     try:
         uid = pwd.getpwnam(site.delivery.user).pw_uid
     except KeyError:
@@ -90,7 +92,7 @@ def mediator_uid(site: Site) -> int:
         owner = site.spool_dir.stat().st_uid
     except OSError as error:
         raise ConfigurationError(f"spool/: {error.strerror}") from error
-    if owner not in (uid, 0, site.path.stat().st_uid):
+    if owner != uid and not (os.geteuid() == 0 and owner in (0, site.path.stat().st_uid)):
         raise ConfigurationError(f"delivery.user: the mediator runs as uid {owner}, not as {site.delivery.user}")
     return uid
 
@@ -135,9 +137,9 @@ class Filter:
         """Raises ConfigurationError."""
         self._run("".join(self._add(place) for place in fresh))
 
-    def linger(self, over: frozenset[Place]) -> None:
+    def linger(self, over: frozenset[Place], seconds: int = LINGER_S) -> None:
         """Raises ConfigurationError."""
-        self._run("".join(self._add(place, LINGER_S) for place in over))
+        self._run("".join(self._add(place, seconds) for place in over))
 
     def refused(self) -> int:
         """Packets that were dropped since the table was made. Raises ConfigurationError."""
@@ -236,7 +238,7 @@ class Egress:
         over = frozenset(place for place in before - after if self._users[place] == 1)
         try:
             self.filter.allow(fresh)
-            self.filter.linger(over)
+            self.filter.linger(over, REVOKED_LINGER_S if change.revoked else LINGER_S)
         except ConfigurationError as error:
             self._log.error("alarm_filter", reason=str(error))
             if change.after is not None:

@@ -3,16 +3,19 @@
 A link exists because an order that this process verified names its destination, and for no other reason: no setting, no
 file of the spool and nothing that a peer says can make one (SEC-12). When the last of its orders has ended, what was
 generated before the end is still delivered: the interception was lawful when it was made, and its result is the
-court's. Then the connection ends. What a restart leaves in a spool whose destination no live order names stays where
-it is, counted as stranded, and goes nowhere.
+court's. Then the connection ends. Where a token was withdrawn it ends within REVOKED_LINGER_S (SEC-24), and what had
+not gone by then stays in the spool, sealed and counted. What a restart leaves in a spool whose destination no live
+order names stays where it is, counted as stranded, and goes nowhere.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 import trio
 from msgspec import structs
@@ -23,6 +26,8 @@ from mediation.delivery.sender import Link, LinkState
 from mediation.delivery.spool import Spool
 from mediation.delivery.tracker import Outgoing
 from mediation.runtime.vault import Vault
+
+REVOKED_LINGER_S: Final = 50  # a withdrawn order's deliveries have stopped within 60 s (SEC-24), with time to be told
 
 
 class Links:
@@ -79,13 +84,13 @@ class Links:
         link = self._links.get(_key(task))
         return link is not None and link.caught_up
 
-    def leave(self, task: Task) -> None:
-        """The task has ended; the last one lets its link deliver the rest and end."""
+    def leave(self, task: Task, *, revoked: bool = False) -> None:
+        """The task has ended; the last one lets its link deliver the rest and end, soon when it was `revoked`."""
         key = _key(task)
         users = self._users.get(key, set())
         users.discard(task.xid)
         if not users and key in self._links:
-            self._links[key].finish()
+            self._links[key].finish(limit_s=REVOKED_LINGER_S if revoked else math.inf)
 
     def deliver(self, outgoing: Iterable[Outgoing]) -> None:
         """One append and one send for each link that has a part in it."""

@@ -96,6 +96,7 @@ class Mediator:
         self.table = x1.TaskTable(
             self._remembered.believed(trust), self._changed, grace_ns=site.ledger.grace_ns, suspended=self._suspended
         )
+        self._remembered.resume(self.table.lease, trust.ledger)
         for xid in self.retired:
             self.table.stop(xid)
         self.suspended = SuspendedTasks(spool_dir / SUSPENDED_FILE)
@@ -281,8 +282,9 @@ class Mediator:
         if before is None and after is not None and not will:
             self._join(after)  # armed suspended: its link is there when it is resumed
         if after is None and before is not None:
-            self.links.leave(before)
-            self.journal.ended(before.xid)
+            self.links.leave(before, revoked=change.revoked)
+            if not change.lapsed:  # what comes back goes on with its calls
+                self.journal.ended(before.xid)
             self.journal.write()
 
     def _silence(self, task: Task, after: Task | None, now_ns: int) -> None:
@@ -347,6 +349,7 @@ class Mediator:
             self.early.lose(bytes.fromhex(request.xid))
         if isinstance(request, x1.Roster | x1.RevokeToken):
             self._remembered.keep(self.table.trust)
+        self._remembered.followed(self.table.lease)
         if self._begun is not None:
             begun, self._begun = self._begun, None
             if early := self.early.release(begun):

@@ -68,6 +68,7 @@ class LinkCounters(msgspec.Struct):
     delivered: int = 0  # messages acknowledged
     reported_lost: int = 0  # numbers of acknowledged loss reports
     stalls: int = 0
+    cut_off: int = 0  # a token was withdrawn and the rest could not be delivered in time: it stays in the spool
 
 
 class Refused(MediationError):
@@ -92,7 +93,7 @@ class Link:
         self.acknowledged_at_ns: int | None = None
         self.on_caught_up: Callable[[], None] = lambda: None
         self._tls = tls
-        self._log = log.get("mediator").bind(link=link_id)
+        self._log = log.get("mediator").bind(link=link_id.rpartition("/")[2])  # a hash: a log names no agency
         self._channel: Channel | None = None
         self._connection: link.Connection | None = None
         self._reader: Reader | None = None
@@ -102,6 +103,7 @@ class Link:
         self._more = trio.Event()
         self._heard = 0.0
         self._finishing = False
+        self._scope = trio.CancelScope()
 
     # -- the way of an event ------------------------------------------------------------------------------------------
 
@@ -132,9 +134,11 @@ class Link:
         reader = self._reader
         return reader is not None and not self._pending and reader.position == self.spool.position
 
-    def finish(self, finishing: bool = True) -> None:
-        """No live order needs the link: it ends when what was generated under the orders is delivered."""
+    def finish(self, finishing: bool = True, *, limit_s: float = math.inf) -> None:
+        """No live order needs the link: it ends when what was generated under the orders is delivered, or after
+        `limit_s`; the rest stays in the spool."""
         self._finishing = finishing
+        self._scope.deadline = trio.current_time() + limit_s if finishing else math.inf
         self._more.set()
 
     def _frames(self, events: Sequence[link.Event]) -> bytes:
@@ -156,7 +160,15 @@ class Link:
     # -- connections --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Keeps the link up until it is cancelled, or finished and empty."""
+        """Keeps the link up until it is cancelled, finished and empty, or finished and out of time."""
+        with self._scope:
+            await self._keep_up()
+        if self._scope.cancelled_caught:
+            self.counters.cut_off += 1
+            self._log.warning("link_cut_off", queued=self.spool.queued)
+        self.state = LinkState.CLOSED
+
+    async def _keep_up(self) -> None:
         pause = FIRST_PAUSE_S
         while not (self._finishing and self.spool.queued == 0):
             began = trio.current_time()
@@ -173,7 +185,6 @@ class Link:
             pause = FIRST_PAUSE_S if healthy else min(pause * 2, LONGEST_PAUSE_S)
             # Jitter: links to a far side that comes back do not knock at once.
             await trio.sleep(pause * JITTER.uniform(0.5, 1.0))
-        self.state = LinkState.CLOSED
 
     def _ended(self, error: BaseException, *, greeted: bool) -> None:
         """Counts and tells why a session ended."""

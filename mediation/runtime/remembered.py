@@ -1,12 +1,15 @@
-"""What a function remembers over its restarts of withdrawn tokens and of the roster, in two files that stay open.
+"""What a function remembers over its restarts of withdrawn tokens, of the roster and of the ledger, in open files.
 
     NAME.revoked   SHA-256 of each withdrawn token, 32 octets, appended
     NAME.roster    how many changes the roster had, u64, and the SHA-256 of the last of them, in place
+    NAME.head      size, u64, and root of the newest head of the ledger that a quorum had cosigned, in place
 
-Answers for refusing, after a restart, a token whose withdrawal was seen, and a roster that is shorter than the one that
-was seen, or another. Both files are opened before a function seals itself: writing is pwrite64 and fdatasync alone.
+Answers for refusing, after a restart, a token whose withdrawal was seen, a roster that is shorter than the one that
+was seen, or another, and a ledger that does not contain the head that was seen. The files are opened before a function
+seals itself: writing is pwrite64 and fdatasync alone. The head, a new one every few seconds, is left to the kernel to
+write back: a power failure can take the last of them, a crash or a kill cannot.
 
-Trust: who adds to the first can stop interceptions, which is always possible; who takes from either loses this
+Trust: who adds to the first can stop interceptions, which is always possible; who takes from one loses this
 memory: then the administrator's word, the ledger and the next witness are what is left to find a roster that was put
 back.
 """
@@ -17,7 +20,9 @@ import os
 import struct
 from pathlib import Path
 
+from mediation.core import note
 from mediation.core.errors import ConfigurationError
+from mediation.core.lease import Lease
 from mediation.core.roster import Roster, digest
 from mediation.core.trust import Trust
 from mediation.core.x1 import TaskTable
@@ -29,7 +34,7 @@ _MARK = struct.Struct("!Q32s")
 
 
 class Remembered:
-    """Both files of one function. Blocking; a write costs one sync."""
+    """The files of one function. Blocking; a write but of a head costs one sync."""
 
     def __init__(self, folder: Path, name: str) -> None:
         """Opens or makes them. Raises ConfigurationError."""
@@ -37,6 +42,8 @@ class Remembered:
         try:
             self._tokens = _open(folder / f"{name}.revoked")
             self._roster = _open(folder / f"{name}.roster")
+            self._head = _open(folder / f"{name}.head")
+            head = os.pread(self._head, _MARK.size, 0)
             octets = os.pread(self._tokens, MAX_TOKENS * TOKEN_OCTETS, 0)
             mark = os.pread(self._roster, _MARK.size, 0)
         except OSError as error:
@@ -45,10 +52,30 @@ class Remembered:
         self._end = len(octets) // TOKEN_OCTETS * TOKEN_OCTETS
         self.revoked = {octets[at : at + TOKEN_OCTETS].hex() for at in range(0, self._end, TOKEN_OCTETS)}
         self._number, self._digest = _MARK.unpack(mark) if len(mark) == _MARK.size else (0, b"")
+        self._seen = _MARK.unpack(head) if len(head) == _MARK.size else (0, b"")
 
     @property
-    def descriptors(self) -> tuple[int, int]:
-        return self._tokens, self._roster
+    def descriptors(self) -> tuple[int, ...]:
+        return self._tokens, self._roster, self._head
+
+    def resume(self, lease: Lease, ledger: note.Verifier) -> None:
+        """A lease that has been told nothing yet begins with the head that was seen last: it is not valid by that, but
+        no other ledger is believed."""
+        size, root = self._seen
+        if size:
+            lease.head = note.Checkpoint(origin=ledger.name, size=size, root=root)
+
+    def followed(self, lease: Lease) -> None:
+        """Remembers the newest head that the lease has. Never raises."""
+        head = lease.head
+        if head is None or (head.size, head.root) == self._seen:
+            return
+        try:
+            os.pwrite(self._head, _MARK.pack(head.size, head.root), 0)
+        except OSError:
+            self.failures += 1
+            return
+        self._seen = (head.size, head.root)
 
     def believed(self, trust: Trust) -> Trust:
         """The loaded trust, with what is remembered. Raises ConfigurationError when its roster was put back."""

@@ -32,6 +32,7 @@ class Peer:
         self.site = site
         self.log = log
         self.now_ns: Callable[[], int] = time.time_ns
+        self.said: dict[str, Any] = {}  # what its report has besides
         self.refuse = ""  # the check by which it refuses whatever it is told to arm
         self.table = self.fresh()
         self.moved = trio.Event()
@@ -64,7 +65,9 @@ class Peer:
                 while octets := await stream.receive_some(65_536):
                     for line in lines.feed(octets):
                         request = x1.decode_request(line)
-                        answer = self.table.handle(request, self.now_ns(), lambda: {"tasks": len(self.table)})
+                        answer = self.table.handle(
+                            request, self.now_ns(), lambda: {"tasks": len(self.table), **self.said}
+                        )
                         await stream.send_all(x1.encode(answer))
                     self.moved.set()
                     self.moved = trio.Event()

@@ -1,5 +1,5 @@
-"""A real site from nothing, as docs/OPERATING.md tells it: each person's key in a folder of his own, two witnesses and the
-agency in network namespaces of their own, and every step one of the commands that people type."""
+"""A real site from nothing, as docs/OPERATING.md tells it: each person's key in a folder of his own, two witnesses and
+the agency in network namespaces of their own, and every step one of the commands that people type."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class RealSite:
         self.stack.callback(end, process)
         return process
 
-    # -- the way ---------------------------------------------------------------------------------------------------------
+    # -- the way -------------------------------------------------------------------------------------------------------
 
     def make(self) -> None:
         """Hosts and their cables; the site with its vault; the two witnesses, each told of the other."""
@@ -127,7 +127,8 @@ class RealSite:
         settings = self.path / "config.toml"
         text = settings.read_text().replace("accept_undisciplined = false", "accept_undisciplined = true")
         settings.write_text(
-            f'{text}\n[contact]\ntelephone = "+1 202 555 0100"\nmail = "li@carrier.example"\n\n[ledger]\ntick_ms = 200\n\n[[iap]]\nname = "SWITCH-1"\ninterface = "{SPAN}"\n'
+            f'{text}\n[contact]\ntelephone = "+1 202 555 0100"\nmail = "li@carrier.example"\n\n[ledger]\n'
+            f'tick_ms = 200\n\n[[iap]]\nname = "SWITCH-1"\ninterface = "{SPAN}"\n'
             f'namespace = "{self.tapped}"\nside = "access"\n'
         )
 
@@ -187,8 +188,8 @@ class RealSite:
         return "--key", self.folder / person / "key"
 
     def exchange_certificates(self) -> str:
-        """The agency and the carrier each make a certificate of their own and give the other its authority: here each is
-        its own. Returns the pin that the order names."""
+        """The agency and the carrier each make a certificate of their own and give the other its authority: here each
+        is its own. Returns the pin that the order names."""
         agency = self.folder / "agency" / "lab" / "agency"
         self.do("init", self.folder / "agency", "--lab")  # of the agency's own: its reference receiver
         settings = self.folder / "agency" / "config.toml"
@@ -219,10 +220,12 @@ class RealSite:
         return "\n".join(f"{file.name}: {file.read_text()[-1500:]}" for file in files)
 
     def adopt_plan(self) -> None:
-        """The policies of 47 CFR 1.20003 drawn from the live settings; the senior officer puts them in force."""
+        """The policies of 47 CFR 1.20003 drawn from the settings; the senior officer puts them in force, and they are
+        on file with the Commission before service begins (1.20005(c))."""
         draft = self.file("plan.json")
-        self.at_site("plan", "draft", "--out", draft)
-        self.at_site("plan", "adopt", draft, *self.key("edda"))
+        self.at_site("plan", "draft", "--out", draft, place="site")
+        self.at_site("plan", "adopt", draft, *self.key("edda"), place="site")
+        self.at_site("plan", "filed", "--confirmation", "CEFS-26-7", *self.key("edda"), place="site")
 
     def file_order(self, case: str, subject: str, pin: str) -> None:
         """From the court's paper to the two tokens, filed: three commands of two persons, one of the site."""

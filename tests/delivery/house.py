@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from mediation.core import jws, x1, x2
-from mediation.core.case import Act, Destination, LegalToken, Role, TaskRequest
+from mediation.core.case import Act, Destination, LegalToken, Revocation, Role, TaskRequest
 from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType
 from mediation.runtime import config, keys, sockets
 from tests import vault
@@ -84,6 +84,15 @@ class House:
 
 def xid_of(request: TaskRequest) -> bytes:
     return bytes.fromhex(jws.sha256_hex(request.carrier))[:16]
+
+
+def revocation(request: TaskRequest, case: str = "CASE-1") -> str:
+    """The reviewer withdraws the legal token."""
+    draft = Revocation(
+        type="revocation", case=case, token_sha256=jws.sha256_hex(request.legal), reason="test",
+        issued_s=int(time.time()), nonce="04" * 16,
+    )  # fmt: skip
+    return jws.sign(draft, "mediation-revocation", authority.KIDS[Role.LEGAL], authority.KEYS[Role.LEGAL])
 
 
 def sip(call: str, start: str, *, to_tag: str = "", cseq: str = "1 INVITE", body: bytes = b"") -> bytes:

@@ -24,14 +24,14 @@ from mediation.core.case import Capability, ContentDestination
 from mediation.delivery.egress import places
 from mediation.runtime import sockets
 from tests.core import authority
-from tests.delivery.house import House, xid_of
+from tests.delivery.house import House, revocation, xid_of
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root"),
     pytest.mark.skipif(shutil.which("nft", path="/usr/sbin:/usr/bin") is None, reason="no nft"),
 ]
-PORT, OTHER = 41800, 41801
+PORT, OTHER, THIRD = 41800, 41801, 41802
 LIMIT_S = 30
 # Sends one datagram and tries one connection to each place as a given user; says which came back as refused.
 SENDER = """
@@ -58,9 +58,7 @@ def namespace() -> Iterator[str]:
     name = f"vault{os.getpid()}"
     for words in (["netns", "add", name], ["-n", name, "link", "set", "lo", "up"],
                   ["-n", name, "link", "add", "out", "type", "veth", "peer", "name", "far"],
-                  # No router solicitation of the kernel's own: the packets that leave are the test's.
-                  ["-n", name, "link", "set", "out", "addrgenmode", "none"],
-                  ["-n", name, "link", "set", "far", "addrgenmode", "none"],
+                  ["-n", name, "link", "set", "out", "addrgenmode", "none"],  # the kernel itself is to say nothing
                   ["-n", name, "link", "set", "out", "up"], ["-n", name, "link", "set", "far", "up"],
                   ["-n", name, "addr", "add", "192.0.2.1/24", "dev", "out"]):  # fmt: skip
         if subprocess.run(["ip", *words], check=False, capture_output=True).returncode:
@@ -149,6 +147,7 @@ async def test_the_mediator_reaches_live_orders_destinations_and_nothing_else(tm
     ledger = authority.Ledger()
     order = house.order(PORT, host="192.0.2.1", ledger=ledger)
     second = house.order(OTHER, host="192.0.2.1", case="CASE-2", ledger=ledger)
+    third = house.order(THIRD, host="192.0.2.1", case="CASE-4", ledger=ledger)
     named = house.order(PORT, host="agency.example", case="CASE-3")
     listening = subprocess.Popen(
         ["ip", "netns", "exec", namespace, sys.executable, "-c",
@@ -190,6 +189,14 @@ async def test_the_mediator_reaches_live_orders_destinations_and_nothing_else(tm
             elements = table(namespace)
             assert f"192.0.2.1 . tcp . {OTHER} timeout 1h" in elements
             assert f"192.0.2.1 . tcp . {PORT}" in elements
+            assert f"192.0.2.1 . tcp . {PORT} timeout" not in elements
+            # A withdrawn token closes its destination within the minute (SEC-24), and no other.
+            assert await running.ask(x1.ActivateTask(request=third)) == x1.Ok()
+            text = revocation(third, "CASE-4")
+            assert await running.ask(x1.RevokeToken(revocation=text)) == x1.Ok()
+            elements = table(namespace)
+            assert f"192.0.2.1 . tcp . {THIRD} timeout 50s" in elements
+            assert f"192.0.2.1 . tcp . {OTHER} timeout 1h" in elements
             assert f"192.0.2.1 . tcp . {PORT} timeout" not in elements
             running.process.kill()
             running.process.wait()

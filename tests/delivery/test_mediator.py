@@ -13,7 +13,7 @@ import pytest
 from mediation.collection.decoder import decode
 from mediation.core import x1
 from mediation.core.x2 import Direction, PayloadFormat
-from tests.delivery.house import MESSAGES_OF_A_CALL, Administrator, call, sip, xid_of
+from tests.delivery.house import MESSAGES_OF_A_CALL, Administrator, call, revocation, sip, xid_of
 from tests.delivery.links import free_port, until
 from tests.delivery.rig import arrived, calls_of, names, rig
 
@@ -238,3 +238,21 @@ async def test_no_log_line_and_no_report_names_a_target(tmp_path: Path) -> None:
         text += (tmp_path / "mediator.log").read_text()
     assert "2125550" not in text
     assert "CASE-1" not in text
+
+
+async def test_one_is_revoked_and_the_others_are_untouched(tmp_path: Path) -> None:
+    """SEC-24: of two destinations one is withdrawn; the order of the other goes on as if nothing had been."""
+    async with rig(tmp_path) as r, r.collector.running(r.port):
+        order = r.house.order(r.port)
+        gone = r.house.order(free_port(), case="CASE-2")
+        for each in (order, gone):
+            assert await r.ask(x1.ActivateTask(request=each)) == x1.Ok()
+        text = revocation(gone, "CASE-2")
+        assert await r.ask(x1.RevokeToken(revocation=text)) == x1.Ok()
+        report = await r.report_where(lambda found: found["tasks"] == 1)
+        assert len(report["links"]) == 2
+        await r.tap.send(r.tap.pdus(xid_of(gone), call("withdrawn"), 2) + r.tap.pdus(xid_of(order), call("call-1"), 1))
+        await arrived(r.collector, 5)
+        assert not any("withdrawn" in each for each in calls_of(r.collector))
+        refused = await r.ask(x1.ActivateTask(request=gone))
+        assert isinstance(refused, x1.Refused)

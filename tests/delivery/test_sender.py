@@ -335,3 +335,28 @@ async def test_keepalives_are_answered(
         await trio.sleep(0.5)  # longer than the silence that would end it
         assert one.counters.silences == 0
         assert one.counters.connections == 1
+
+
+async def test_a_withdrawn_orders_link_ends_in_time_and_keeps_the_rest(
+    tmp_path: Path, spool: Spool, certificates: Certificates
+) -> None:
+    """SEC-24: nobody answers; what could not go stays in the spool, and is counted. A new order lets it go on."""
+    port = free_port()
+    async with running(link_to(port, certificates.agency_sha256, spool, certificates.client())) as one:
+        await send(one, message(1), message(2))
+        one.finish(limit_s=60)
+        one.finish(False)  # another order of the same destination, in time
+        assert one.state is not LinkState.CLOSED
+        one.finish(limit_s=0.2)
+        await until(lambda: one.state is LinkState.CLOSED)
+        assert one.counters.cut_off == 1
+    assert spool.queued == 2
+    collector = Collector(tmp_path / "cf", certificates.server())
+    async with (
+        collector.running() as port,
+        running(link_to(port, certificates.agency_sha256, spool, certificates.client())) as other,
+    ):
+        assert await collector.has(2) == [1, 2]
+        other.finish(limit_s=60)  # the rest goes, and the time is not waited for
+        await until(lambda: other.state is LinkState.CLOSED)
+        assert other.counters.cut_off == 0

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mediation.administration import making, tiles, verify
+from mediation.administration import making, verify
+from mediation.administration.keys import ledger_files
 from mediation.core import entry
 from mediation.runtime import config
 from mediation.runtime.config import Site
@@ -117,7 +118,7 @@ class Running:
         for _ in range(50):
             found: list[entry.Record] = []
             report = verify.examine(
-                tiles.Folder(self.site.ledger_dir), read_verifier(self.site.keys_dir),
+                ledger_files(self.site), read_verifier(self.site.keys_dir),
                 on_record=lambda _, record, found=found: found.append(record),
             )  # fmt: skip
             if not report.problems:

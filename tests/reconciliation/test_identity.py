@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mediation.administration.code import CodeWatch
+from mediation.administration.keys import ledger_files
 from mediation.core import entry
 from mediation.core.case import Act
 from mediation.core.check import Check
@@ -35,12 +36,12 @@ def watched(desk: Desk, package: Path) -> CodeWatch:
 
 
 def identities(desk: Desk) -> list[entry.CodeIdentity]:
-    from mediation.administration import tiles, verify
+    from mediation.administration import verify
     from mediation.runtime.keys import read_verifier
 
     found: list[entry.CodeIdentity] = []
     verify.examine(
-        tiles.Folder(desk.site.ledger_dir), read_verifier(desk.site.keys_dir),
+        ledger_files(desk.site), read_verifier(desk.site.keys_dir),
         on_record=lambda _, record: found.append(record) if isinstance(record, entry.CodeIdentity) else None,
     )  # fmt: skip
     return found
