@@ -59,6 +59,7 @@ def check_module(path: Path) -> None:
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         names: list[str] = []
+        assert not (isinstance(node, ast.Name) and node.id == "__import__"), f"{name(path)}:{node.lineno}"
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
