@@ -89,7 +89,8 @@ class Certificates:
     # --- drafting ----------------------------------------------------------------------------------------------------
 
     def recover(self, now_ns: int) -> None:
-        """After a start: enters what was stored and not entered, forgets such signatures, drafts what is missing."""
+        """After a start: enters what was stored and not entered, forgets such signatures. What was never drafted is left
+        to `draft`, in turns: no tap waits for it."""
         with self._db:
             for row in list(self._rows.values()):
                 drafted = self._history.drafted.get(row.sha256)
@@ -101,8 +102,6 @@ class Certificates:
         lives = self._history.lives.items()
         self._history.armed = [xid for xid, life in lives if life.armed >= 0 and not life.destroyed]
         self._history.extended.clear()
-        while self._history.armed:
-            self.draft(now_ns)
 
     def draft(self, now_ns: int) -> None:
         """Drafts what the ledger's newest entries ask for: the first arming of an order, and each extension."""

@@ -89,9 +89,10 @@ class Heads:
         except AuthorizationError:
             return 0  # the policy changed since: it counts for nobody now
 
-    def covers(self, index: int) -> bool:
-        """Whether an entry stands below a head that the present quorum cosigned."""
-        return 0 <= index < self.ledger.witnessed.size and self.cosigned_s > 0
+    @property
+    def covered(self) -> int:
+        """How many entries stand below a head that the present quorum cosigned."""
+        return self.ledger.witnessed.size if self.cosigned_s > 0 else 0
 
     def show_at_once(self, now_ns: int) -> bool:
         """On a lab site: has all that was appended witnessed, without waiting. Whether it was."""

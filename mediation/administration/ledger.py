@@ -276,7 +276,7 @@ class Ledger:
         return self._proof(entered, self.witnessed.size, self.witnessed.text)
 
     def _proof(self, entered: Entered, size: int, checkpoint: str) -> Proof:
-        path = merkle.inclusion_path(entered.index, size, self._tree.read)
+        path = self._tree.inclusion_path(entered.index, size)
         return Proof(
             index=entered.index, record=entered.record, salt=entered.salt,
             path=tuple(node.hex() for node in path), checkpoint=checkpoint,

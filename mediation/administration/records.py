@@ -45,6 +45,7 @@ from mediation.runtime import log
 from mediation.runtime.config import Site
 from mediation.runtime.vault import Vault
 
+DRAFT_WAIT_S = 60  # the longest that drafts wait for the functions to take what they are being told (ours)
 EVERY_S = 60  # how often the clocks of certifications, amendments and retention are looked at (ours)
 
 logger = log.get("administrator")
@@ -58,7 +59,9 @@ class Records:
     def __init__(self, keeping: Keeping) -> None:
         """Raises ConfigurationError."""
         self._history, self._books = keeping.history, keeping.books
+        self.busy: Callable[[], bool] = lambda: False  # whether the functions are being told of orders
         self._next_s = 0
+        self._waiting_s = 0  # since when drafts wait for that
         self._now_ns = 0
         self._open = False
         self._books.watch = self._history.entered
@@ -77,12 +80,16 @@ class Records:
         self.keep(now_ns)
 
     def keep(self, now_ns: int, *, now: bool = False) -> None:
-        """Drafts what was armed or extended; looks at all clocks when a minute has passed, or `now`."""
+        """Drafts what was armed or extended, after what is to be armed yet; looks at all clocks when a minute has
+        passed, or `now`."""
         self._now_ns = max(self._now_ns, now_ns)
         if not self._open:
             return
         if self._history.armed or self._history.extended:
-            self._guarded(lambda: self.certificates.draft(now_ns))
+            self._waiting_s = self._waiting_s or now_ns // NS
+            if now or not self.busy() or now_ns // NS >= self._waiting_s + DRAFT_WAIT_S:
+                self._waiting_s = 0
+                self._guarded(lambda: self.certificates.draft(now_ns))
         if now_ns // NS < self._next_s and not now:
             return
         self._next_s = now_ns // NS + EVERY_S

@@ -56,8 +56,8 @@ class Register:
 
         What narrows need not wait for the witnesses, and must not be undone by showing the acts before it.
         """
-        shown = 0
-        while shown < len(order.commands) and self.heads.covers(order.commands[shown][1].index):
+        shown, covered = 0, self.heads.covered
+        while shown < len(order.commands) and 0 <= order.commands[shown][1].index < covered:
             shown += 1
         if shown == len(order.commands):
             return shown, False

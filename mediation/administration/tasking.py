@@ -29,7 +29,7 @@ from mediation.core.errors import AuthorizationError
 from mediation.runtime import log
 
 OUTCOMES_AT_ONCE = 2_048  # answers under one checkpoint
-ADMITTED_KEPT = 512  # requests; what is on its way to one function and not yet to the other
+ADMITTED_KEPT = 2_048  # requests, 10 MB; what is on its way to one function and not yet to the other
 EGRESS_LIMIT_S = 3.0  # then the mediator is armed all the same: its packets wait for the filter, not the other way
 DONE, AWAY = "done", "away"
 
@@ -55,6 +55,7 @@ class Tasking:
         orders.followed = self.follow
         orders.roster_changed = self.roster_changed
         orders.revoked = self.revoked
+        orders.records.busy = lambda: any(function.busy(None) for function in self.functions)
 
     def admitted(self, order: Stored) -> TaskRequest:
         """The request for an order, found good by this process; kept a while, since two functions are told of it.

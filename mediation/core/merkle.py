@@ -42,6 +42,7 @@ class Tree:
         self._open: list[list[bytes]] = [[] for _ in range(self.HEIGHT)]
         self._closed: dict[int, list[list[bytes]]] = {}
         self._load = load
+        self._above: dict[int, tuple[int, list[bytes]]] = {}  # by span: the path of all its leaves above it, in a tree
         for leaf in leaves:
             self.append(leaf)
 
@@ -85,6 +86,7 @@ class Tree:
 
     def truncate(self, size: int) -> None:
         """Forgets all leaves from `size` on: for an append whose writing failed."""
+        self._above.clear()
         span, width = divmod(size, self.SPAN)
         if span < self._spans:
             self._open = [list(row) for row in self._rows(span)]
@@ -105,6 +107,20 @@ class Tree:
         span = index >> (self.HEIGHT - level)
         rows = self._open if span == self._spans else self._rows(span)
         return rows[level][index - (span << (self.HEIGHT - level))]
+
+    def inclusion_path(self, index: int, size: int) -> list[bytes]:
+        """`inclusion_path` over this tree. Leaves of one complete span share all that lies above it: ten thousand
+        proofs under one head cost ten thousand short ones. Raises as that and `read` do."""
+        span = index >> self.HEIGHT
+        if not 0 <= index < (span + 1) << self.HEIGHT <= size <= self.size:
+            return inclusion_path(index, size, self.read)
+        above = self._above.get(span)
+        if above is None or above[0] != size:
+            if len(self._above) >= self.KEPT:
+                self._above.clear()
+            above = self._above[span] = size, inclusion_path(index, size, self.read)[self.HEIGHT :]
+        rows, at = self._rows(span), index - (span << self.HEIGHT)
+        return [*(row[(at >> level) ^ 1] for level, row in enumerate(rows)), *above[1]]
 
     def _rows(self, span: int) -> list[list[bytes]]:
         """The rows of a complete span, from its leaves up to its two halves."""
