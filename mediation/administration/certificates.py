@@ -89,8 +89,8 @@ class Certificates:
     # --- drafting ----------------------------------------------------------------------------------------------------
 
     def recover(self, now_ns: int) -> None:
-        """After a start: enters what was stored and not entered, forgets such signatures. What was never drafted is left
-        to `draft`, in turns: no tap waits for it."""
+        """After a start: enters what was stored and not entered, forgets such signatures. What was never drafted is
+        left to `draft`, in turns: no tap waits for it."""
         with self._db:
             for row in list(self._rows.values()):
                 drafted = self._history.drafted.get(row.sha256)

@@ -30,13 +30,13 @@ def keep(store: Store, order: Stored) -> None:
 
 
 def confirm(store: Store, order: Stored, entered: Iterator[Entered]) -> None:
-    """The entries of an order that was examined, taken in their turn: it and its acts stand in the ledger."""
+    """The entries of an order that was examined, taken in their turn: it and its acts stand in the ledger. Where the
+    order itself stands then is the caller's to store (`Store.filed`)."""
     order.filed = next(entered).index
     if order.call_back is not None:
         order.call_back = (order.call_back[0], next(entered))
         store.called_back(order.carrier_sha256, order.call_back[1])
     order.commands = [(text, next(entered)) for text, _ in order.commands]
-    store.filed(order.carrier_sha256, order.filed)
     for sequence, (_, place) in enumerate(order.commands, 1):
         store.entered(order.carrier_sha256, sequence, place)
 

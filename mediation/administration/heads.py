@@ -22,7 +22,7 @@ import trio
 from mediation.administration import bundles, tiles, verify
 from mediation.administration.asking import Outcome, Told
 from mediation.administration.lab_witness import LabWitness
-from mediation.administration.ledger import Ledger
+from mediation.administration.ledger import Ledger, Witnessed
 from mediation.administration.witnesses import Cosigned, Witnesses, compare, doubts
 from mediation.core import entry, note
 from mediation.core.errors import AuthorizationError, LedgerError
@@ -71,6 +71,7 @@ class Heads:
         self._witnesses = witnesses
         self._failures = 0
         self._told: tuple[Told, ...] = ()
+        self._covering: tuple[Witnessed | None, int] = None, 0
         self._text = ""  # the published head that waits for its quorum
 
     @property
@@ -92,7 +93,10 @@ class Heads:
     @property
     def covered(self) -> int:
         """How many entries stand below a head that the present quorum cosigned."""
-        return self.ledger.witnessed.size if self.cosigned_s > 0 else 0
+        witnessed = self.ledger.witnessed
+        if self._covering[0] is not witnessed:  # asked for each act of each order, and judged once
+            self._covering = witnessed, witnessed.size if self.cosigned_s > 0 else 0
+        return self._covering[1]
 
     def show_at_once(self, now_ns: int) -> bool:
         """On a lab site: has all that was appended witnessed, without waiting. Whether it was."""

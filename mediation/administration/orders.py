@@ -121,7 +121,7 @@ class Orders(Register):
             for order, _ in accepted:
                 filing.confirm(self._store, order, entered)
                 self._await_witnesses(order, now_ns)
-                self._store.set_state(order.carrier_sha256, order.state)
+                self._store.filed(order.carrier_sha256, order.filed, order.state)
         for order, _ in accepted:
             self._hold(order)
             if order.state in RUNNING:

@@ -214,8 +214,15 @@ class Store:
         sealed = self._seal(carrier_sha256, f"command {sequence}", text)
         self._db.execute("INSERT INTO commands VALUES (?,?,?,?,x'',x'')", (carrier_sha256, sequence, sealed, PENDING))
 
-    def filed(self, carrier_sha256: str, index: int) -> None:
-        self._db.execute("UPDATE orders SET filed = ? WHERE carrier_sha256 = ?", (index, carrier_sha256))
+    def filed(self, carrier_sha256: str, index: int, state: State | None = None) -> None:
+        """The filing stands in the ledger; with `state` the order stands there now (one writing of a long row)."""
+        if state is None:
+            self._db.execute("UPDATE orders SET filed = ? WHERE carrier_sha256 = ?", (index, carrier_sha256))
+        else:
+            self._db.execute(
+                "UPDATE orders SET filed = ?, state = ? WHERE carrier_sha256 = ?",
+                (index, self._state(carrier_sha256, state), carrier_sha256),
+            )
 
     def entered(self, carrier_sha256: str, sequence: int, entered: Entered) -> None:
         self._db.execute(

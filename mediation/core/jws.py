@@ -12,6 +12,7 @@ serialisations, which can carry several, are not accepted at all).
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import json
 import re
@@ -32,6 +33,7 @@ _PLAIN = frozenset({"Ed25519", "ES256"})  # the others carry an assertion in pla
 _KNOWN = frozenset(ALGORITHMS.values())
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
+_STANDARD = bytes.maketrans(b"-_", b"+/")  # from RFC 4648 §5 to §4
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 # The last digit by the length modulo 4: after two digits it has four bits to spare, after three two (RFC 4648 §3.5).
 _LAST = (frozenset(_DIGITS), frozenset(""), frozenset(_DIGITS[::16]), frozenset(_DIGITS[::4]))
@@ -143,7 +145,7 @@ def _decode(piece: str) -> bytes:
         raise AuthorizationError(Check.STRUCTURE, "not base64url")
     if piece[-1] not in _LAST[len(piece) % 4]:  # trailing bits set: a second spelling of the same octets
         raise AuthorizationError(Check.STRUCTURE, "base64url is not canonical")
-    return base64.urlsafe_b64decode(piece + "=" * (-len(piece) % 4))
+    return binascii.a2b_base64((piece + "=" * (-len(piece) % 4)).encode().translate(_STANDARD))
 
 
 def _refuse_repeated_members(octets: bytes) -> None:

@@ -33,11 +33,7 @@ import trio
 from mediation.core import x1, x2
 from mediation.core.case import Task
 from mediation.core.check import Check
-from mediation.core.errors import (
-    AuthorizationError,
-    ConfigurationError,
-    EncodingError,
-)
+from mediation.core.errors import AuthorizationError, ConfigurationError, EncodingError
 from mediation.delivery import process
 from mediation.delivery.calls import CallJournal
 from mediation.delivery.closing import Closings, Gone
@@ -82,7 +78,7 @@ class Mediator:
         listener = sockets.listen(
             site.run_dir, X1_SOCKET, owner=(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
         )
-        self._x1 = X1Server(listener, self.handle, self._log)
+        self._x1 = X1Server(listener, self.handle, self._log, self._taken)
         network.keep_to(site.delivery.interface)
         for point in site.interception_points if site.delivery.interface else ():
             network.check(f"interception_point {point.name}", site.delivery.interface, point.listen)
@@ -354,8 +350,14 @@ class Mediator:
             begun, self._begun = self._begun, None
             if early := self.early.release(begun):
                 self._drained(early)
-        self._wake.set()
+        if not isinstance(request, x1.ActivateTask):
+            self._wake.set()
         return answer
+
+    def _taken(self) -> None:
+        """All requests that came in together were carried out: what newly armed orders say first goes as one append."""
+        self._begin_all()
+        self._wake.set()
 
     # -- what the operator sees ---------------------------------------------------------------------------------------
 

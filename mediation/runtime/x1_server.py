@@ -27,11 +27,14 @@ class X1Server:
         listener: trio.SocketListener,
         handle: Callable[[x1.Request], x1.Answer],
         log: Any,
+        drained: Callable[[], None] = lambda: None,
     ) -> None:
+        """`drained` is called when what came in together was handled, before it is answered."""
         self.malformed = 0
         self._listener = listener
         self._handle = handle
         self._log = log
+        self._drained = drained
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -55,6 +58,7 @@ class X1Server:
                             if number % REQUESTS_AT_ONCE == 0:
                                 await trio.lowlevel.checkpoint()
                     finally:
+                        self._drained()
                         if answers:
                             await stream.send_all(b"".join(answers))
                     octets = line = b""  # no order's text waits here for the next one
