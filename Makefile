@@ -169,12 +169,13 @@ audit:
 
 # Of the last commit, whatever else lies here. Twice: another folder, clock, mask, language and time zone must not show.
 release: build
-	@epoch="$$(git log -1 --format=%ct)"
+	@commit="$$(git rev-parse HEAD)"  # once: somebody may commit between the two
+	epoch="$$(git log -1 --format=%ct "$$commit")"
 	rm -rf build/release && mkdir -p build/release
 	# Builds the commit in the folder $$1 and leaves the archives in $$1.out.
 	once() {
 	    mkdir -p "$$1" "$$1.out"
-	    git archive HEAD | tar -x -C "$$1"
+	    git archive "$$commit" | tar -x -C "$$1"
 	    (
 	        cd "$$1"
 	        for source in ext/bpf/*.bpf.c; do

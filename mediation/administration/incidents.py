@@ -54,9 +54,10 @@ class Incidents:
         orders, identity, now_us = self._orders, finding.identity, now_ns // 1000
         evidence = msgspec.json.encode({"finding": finding, "observation": seen, "host": _host()})
         digest = hashlib.sha256(evidence).hexdigest()
-        agencies = live_cases(orders)
+        agencies = live_cases(orders) if finding.what.interception else {}
         papers = {EVIDENCE: evidence}
-        for number, (agency, cases) in enumerate(sorted(agencies.items()) or [("", ())]):
+        nobody: list[tuple[str, set[str]]] = [("", set())] if finding.what.interception else []
+        for number, (agency, cases) in enumerate(sorted(agencies.items()) or nobody):
             text = incident.letter(
                 finding, site=orders.site.name, lab=orders.site.lab, agency=agency, cases=tuple(cases), found_us=now_us,
                 evidence_sha256=digest,

@@ -26,7 +26,7 @@ from mediation.core.alarm import Alarm
 from mediation.core.authorization import NS
 from mediation.core.case import RUNNING
 from mediation.core.errors import LedgerError, RemoteProtocolError
-from mediation.core.incident import Noted, Observation, Rule, Tap
+from mediation.core.incident import Noted, Observation, Rule, Tap, What
 from mediation.core.reconciliation import Judge, Reported, Verdict, silent
 from mediation.runtime import log, sockets
 from mediation.runtime.config import Site
@@ -127,7 +127,7 @@ class Reconciling:
                 # The alarm stands in the log and the reconciler's own; the papers are missing, and that is said.
                 self._orders.counters["incidents_not_kept"] += 1
                 logger.error("alarm_incident_not_kept", incident=finding.identity, reason=str(error))  # noqa: TRY400
-            if not finding.what.interception:
+            if finding.what is What.TAP_GONE:
                 self._orders.alarms.sound(Alarm.TAP_GONE, now_ns, detail=f"{finding.detail} {finding.identity}")
         self._enter(verdict, live, now_ns)
         return verdict.again

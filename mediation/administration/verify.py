@@ -39,6 +39,7 @@ MAX_PROBLEMS = 100  # reported; the first is what counts
 RECENT = 256  # signed heads looked at when the ledger is opened (0.1 ms each); `mediation ledger verify` looks at all
 NEWEST = 1 << 18  # leaves of padding looked at when the ledger is opened (4 µs each); the rest within the hour
 UNWITNESSED = "unwitnessed: nobody outside this site has countersigned the ledger's head"
+UNJUDGED = "unwitnessed as far as this shows: a head was cosigned, and no policy says whose cosignatures count"
 LAB = "unwitnessed: a LAB witness in the site's own process is no witness"
 
 OnRecord = Callable[[tiles.Line, entry.Record], None]
@@ -226,8 +227,10 @@ def prove(folder: Folder, verifier: note.Verifier, index: int) -> Proof:
 
 def sentence(text: str, policy: Policy | None) -> str:
     """What the cosignatures of a head are worth, for a person. Raises LedgerError for a malformed note."""
-    if policy is None or not text:
+    if not text:
         return UNWITNESSED
+    if policy is None:
+        return UNJUDGED
     try:
         judged = policy.judge(text)
         size = note.parse_checkpoint(note.split(text)[0]).size

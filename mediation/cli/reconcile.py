@@ -14,6 +14,7 @@ import click
 import trio
 
 from mediation.administration import tiles, verify
+from mediation.administration.keys import ledger_files
 from mediation.cli.options import inquire, key_option, reason_option, site_option
 from mediation.core import entry
 from mediation.core.control import Incidents, Papers
@@ -97,7 +98,7 @@ def check(folder: Path) -> None:
         if isinstance(record, entry.Incident):
             incidents[record.incident] = record
 
-    report = verify.examine(tiles.Folder(site.ledger_dir), read_verifier(site.keys_dir), on_record=on_record)
+    report = verify.examine(ledger_files(site), read_verifier(site.keys_dir), on_record=on_record)
     report.raise_first()
     lines = [line for line, _ in journal.read(site.reconciler_dir / journal.FILE, journal.read_verifier(site))]
     missing = hidden(site, lines, set(incidents))

@@ -26,6 +26,7 @@ from mediation.core.incident import Finding, Observation, Rule, Sight, Tap, What
 MAX_INTERVAL_S = 30  # with AWAY_S and two looks within SEC-1's minute
 AWAY_S = 20  # the access function's own start, opener included, on a loaded machine
 GAP_S = 10  # two absences with no look for so long between them may be two
+PATIENCE_S = {What.UNCERTIFIED: 150}  # certifications are drafted once a minute; nobody listens for the lack of one
 SILENT_INTERVALS = 2
 LATE_S = 5  # for the look itself, on a loaded machine
 US = 1_000_000
@@ -81,9 +82,11 @@ class Judge:
             suspicion = self._known.get(key)
             if suspicion is None:
                 self._known[key] = _Suspicion(now_us, self._clean_us)
-                again = True
+                again = again or what not in PATIENCE_S
             elif suspicion.believed:
                 standing += 1
+            elif now_us - suspicion.first_us < PATIENCE_S.get(what, 0) * US:
+                continue
             elif waits and may_wait:
                 again = True
             else:
@@ -130,7 +133,7 @@ class Judge:
                 if (tap.inode, tap.interface) not in there and not self._blind(seen, tap):
                     add(What.TAP_GONE, tap.name, False)
         if reported is not None and reported.uncertified:
-            add(What.UNCERTIFIED, str(reported.uncertified), False)
+            add(What.UNCERTIFIED, "", False)
         if reported is not None:
             for function, count in reported.tasks.items():
                 if count != reported.armed.get(function, count):

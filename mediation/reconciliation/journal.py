@@ -65,12 +65,24 @@ def read_verifier(site: Site) -> note.Verifier:
         raise ConfigurationError(f"keys/{PUBLIC}: {error}") from error
 
 
+def held(folder: Path) -> Path:
+    """A folder by a descriptor that this process keeps: what lies above it need not be open to its later user. Raises
+    ConfigurationError."""
+    try:
+        return Path(f"/proc/self/fd/{os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)}")
+    except OSError as error:
+        raise ConfigurationError(f"{folder.name}/: {error.strerror}") from error
+
+
 class Journal:
-    """Open for appending. Raises ConfigurationError, LedgerError for a log that does not verify."""
+    """Open for appending, also after the user that could reach the folder by its name has been left.
+
+    Raises ConfigurationError, LedgerError for a log that does not verify.
+    """
 
     def __init__(self, site: Site) -> None:
         self._signer = read_signer(site)
-        self._path = site.reconciler_dir / FILE
+        self._path = held(site.reconciler_dir) / FILE
         if str(self._signer.verifier) != str(read_verifier(site)):
             raise ConfigurationError(f"reconciler/{KEY} is not the key of keys/{PUBLIC}")
         self._number, self.head = 0, ""

@@ -23,7 +23,7 @@ import trio
 from mediation.core import incident
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
 from mediation.core.incident import Noted, Observation, Rule, Sight, What
-from mediation.reconciliation.journal import CLEAN, SEEN, START, Journal, Line
+from mediation.reconciliation.journal import CLEAN, SEEN, START, Journal, Line, held
 from mediation.reconciliation.look import Look, Looker, answers
 from mediation.runtime import confine, denial, identity, log, sockets
 from mediation.runtime.config import Site
@@ -67,6 +67,7 @@ class Reconciler:
         self._site = site
         self._looker = Looker(site)
         self._journal = Journal(site)
+        self._run_dir = held(site.run_dir)
         self._identity = identity.Identity(site)
         self._number = 0
         self._written: tuple[tuple[Sight, ...], tuple[str, ...]] | None = None
@@ -84,17 +85,13 @@ class Reconciler:
             again = False
             try:
                 if stream is None:
-                    stream = await sockets.connect(self._site.run_dir, SOCKET)
+                    stream = await sockets.connect(self._run_dir, SOCKET)
                 again = (await exchange(stream, observation)).again
-                self._say(told=True)
+                self._say("")
             except (
-                OSError,
-                trio.BrokenResourceError,
-                trio.ClosedResourceError,
-                trio.TooSlowError,
-                RemoteProtocolError,
-            ):
-                self._say(told=False)
+                OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, RemoteProtocolError
+            ) as error:  # fmt: skip
+                self._say(f"{type(error).__name__}: {error}")
                 if stream is not None:
                     await trio.aclose_forcefully(stream)
                     stream = None
@@ -136,10 +133,14 @@ class Reconciler:
             what=sorted({f"{each.what} {each.interface}".strip() for each in line.sights}), unseen=line.unseen,
         )  # fmt: skip
 
-    def _say(self, *, told: bool) -> None:
-        if told != self._told:
-            self._told = told
-            (logger.info if told else logger.error)("administrator_hears" if told else "alarm_administrator_away")
+    def _say(self, failure: str) -> None:
+        """Once for each change; `failure` is empty when the administrator heard."""
+        if bool(failure) is self._told:
+            self._told = not failure
+            if failure:
+                logger.error("alarm_administrator_away", reason=failure)
+            else:
+                logger.info("administrator_hears")
 
 
 async def exchange(stream: trio.SocketStream, observation: Observation) -> Noted:
@@ -187,12 +188,12 @@ def _take(site: Site) -> None:
 async def serve(site: Site, notifier: Notifier | None = None) -> None:
     """The reconciler's process, from its start to SIGTERM. Raises ConfigurationError or LedgerError."""
     _take(site)
+    reconciler = Reconciler(site)
     confine.become(site.reconciliation.user, keeping=privileges(site))
     families = [denial.UNIX, denial.NETLINK]
     if site.reconciliation.rtpengine:
         families += [denial.INET, denial.INET6]
     denial.harden(families=families, allowed=("bpf", *(("setns",) if site.reconciliation.namespaces else ())))
-    reconciler = Reconciler(site)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reconciler.run, notifier)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -8,16 +8,22 @@ serial number comes from the contents. May not: fetch anything; what is not inst
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import re
 import subprocess
-import uuid
 from importlib import metadata
 from typing import Any, Final
 
 DEBIAN: Final = ("libbpf1", "libc6", "libelf1", "libssl3", "nftables", "python3.11", "zlib1g")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 MAX_DISTRIBUTIONS: Final = 1_000
+
+
+def _uuid(content: str) -> str:
+    """Of these octets alone: RFC 9562 §5.8, version 8."""
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"
 
 
 def generate(version: str, requires: list[str], epoch_s: int) -> bytes:
@@ -56,7 +62,7 @@ def generate(version: str, requires: list[str], epoch_s: int) -> bytes:
         "components": components, "dependencies": dependencies,
     }  # fmt: skip
     content = json.dumps(body, sort_keys=True)
-    body["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, content)}"
+    body["serialNumber"] = f"urn:uuid:{_uuid(content)}"
     return (json.dumps(body, sort_keys=True, indent=1) + "\n").encode()
 
 

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from mediation.administration import desk as front
-from mediation.administration import lab_witness, orders, verify
+from mediation.administration import heads, lab_witness, verify
 from mediation.administration.asking import Conversation, Outcome, Place, Told
 from mediation.administration.heads import LOST_AFTER, refuse_other
 from mediation.administration.keys import ledger_files
@@ -74,7 +74,7 @@ class House(s.Desk):
 @pytest.fixture
 def house(site: Site, monkeypatch: pytest.MonkeyPatch) -> House:
     quorum = Quorum(site)
-    monkeypatch.setattr(orders, "open_witnesses", lambda *_: quorum)
+    monkeypatch.setattr(heads, "open_witnesses", lambda *_: quorum)
     return House(site, quorum)
 
 

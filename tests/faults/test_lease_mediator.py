@@ -60,6 +60,8 @@ async def test_taps_die_with_the_grace_and_come_back_with_their_calls(tmp_path: 
         again = head(ledger, size, int(time.time()))
         assert await r.ask(again) == x1.Ok(again=True)
         assert await r.ask(x1.ActivateTask(request=under(order, again.checkpoint))) == x1.Ok()
+        report = await r.report()
+        assert report["calls"] == report["tracker"]["restored"] == 1
         await r.tap.send(r.tap.pdus(xid, [bye], 7))
         await until(lambda: "release" in story(r, "one"))
         assert story(r, "one") == ["origination", "networkSignal", "answer", "release"]
@@ -71,6 +73,7 @@ async def test_another_ledger_is_refused_over_a_restart(tmp_path: Path) -> None:
     async with rig(tmp_path) as r, r.collector.running(r.port):
         ledger = r.house.ledger
         early = head(ledger, 0, int(time.time()))
+        r.house.order(r.port)  # an entry that the other ledger has not
         for _ in range(5):
             ledger.add(ledger.records[0][0])
         size = ledger.tree.size

@@ -67,7 +67,18 @@ def outcomes(folder: Path, tests: Iterable[str]) -> dict[str, str]:
         "PYTHONPATH": str(folder), "GUARDS_REPORT": str(report), "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_ADDOPTS": "",
     }  # fmt: skip
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.guards.reporting", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--continue-on-collection-errors",
+        "-p",
+        "tests.guards.reporting",
+        *tests,
+    ]
     subprocess.run(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=LIMIT_S,
         check=False,

@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from mediation.administration import making, tiles, verify
+from mediation.administration import making, verify
+from mediation.administration.keys import ledger_files
 from mediation.core import entry
 from mediation.runtime import config
 from mediation.runtime.config import Site
@@ -102,10 +104,8 @@ class Running:
 
     def armed(self) -> bool:
         """Whether both functions have every order that is in force."""
-        text = self.command("status", "--site", str(self.path), "--json", check=False)
-        try:
-            told = json.loads(text.splitlines()[0])
-        except (ValueError, IndexError):
+        told = self.status()
+        if not told:
             return False
         return all(
             (told["functions"].get(name) or {}).get("tasks") == told["orders"].get("active", 0)
@@ -117,7 +117,7 @@ class Running:
         for _ in range(50):
             found: list[entry.Record] = []
             report = verify.examine(
-                tiles.Folder(self.site.ledger_dir), read_verifier(self.site.keys_dir),
+                ledger_files(self.site), read_verifier(self.site.keys_dir),
                 on_record=lambda _, record, found=found: found.append(record),
             )  # fmt: skip
             if not report.problems:
@@ -141,14 +141,23 @@ class Running:
         text = (self.path / "log" / f"{function}.log").read_text()
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
+    def status(self) -> dict[str, Any]:
+        """What the administrator reports, whoever is away; empty while it cannot be asked itself."""
+        text = self.command("status", "--site", str(self.path), "--json", check=False)
+        try:
+            return dict(json.loads(text.splitlines()[0]))
+        except (ValueError, IndexError):
+            return {}
+
     def observations(self) -> int:
-        """How often the reconciler was heard, by the administrator's counters."""
-        return int(json.loads(self.command("status", "--site", str(self.path), "--json"))["counters"]["observations"])
+        """How often the reconciler was heard since the administrator's start."""
+        return int(self.status().get("counters", {}).get("observations", 0))
 
     def until_observed(self, more: int) -> None:
-        """Until that many more looks have been compared."""
+        """Until that many more looks have been compared; a restart of the administrator counts from nothing again."""
         first, begun = self.observations(), time.monotonic()
-        while self.observations() < first + more:
+        while (now := self.observations()) < first + more:
+            first = min(first, now)
             assert time.monotonic() - begun < LIMIT_S * more, self.says()
             time.sleep(LOOK_AGAIN_S)
 

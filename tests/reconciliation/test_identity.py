@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from mediation.administration import verify
 from mediation.administration.code import CodeWatch
+from mediation.administration.keys import ledger_files
 from mediation.core import entry
 from mediation.core.case import Act
 from mediation.core.check import Check
 from mediation.runtime.identity import PACKAGE, Identity
+from mediation.runtime.keys import read_verifier
 from tests.administration.site import Desk, act, filing, make
 
 FILES = {"one.py": "a = 1\n", "sub/two.py": "b = 2\n", "access/tap.bpf.o": "object", "sub/three.so": "library"}
@@ -35,12 +38,9 @@ def watched(desk: Desk, package: Path) -> CodeWatch:
 
 
 def identities(desk: Desk) -> list[entry.CodeIdentity]:
-    from mediation.administration import tiles, verify
-    from mediation.runtime.keys import read_verifier
-
     found: list[entry.CodeIdentity] = []
     verify.examine(
-        tiles.Folder(desk.site.ledger_dir), read_verifier(desk.site.keys_dir),
+        ledger_files(desk.site), read_verifier(desk.site.keys_dir),
         on_record=lambda _, record: found.append(record) if isinstance(record, entry.CodeIdentity) else None,
     )  # fmt: skip
     return found

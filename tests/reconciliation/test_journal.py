@@ -108,3 +108,15 @@ def test_an_incident_that_the_administrator_kept_from_the_ledger_is_found(site: 
 def test_what_stood_too_short_for_an_incident_is_not_missed(site: Site) -> None:
     write(site, line(START), line(SEEN, 0, PHANTOM), line(SEEN, 4_000_000), line(CLEAN, LATE_US * 2))
     assert hidden(site, read(site), set()) == []
+
+
+def test_two_histories_of_one_key_do_not_fit_together(site: Site) -> None:
+    """Whoever has the key can sign another line in a line's place, but not under the lines that follow it."""
+    write(site, line(START), line(SEEN, 5, PHANTOM))
+    first, seen = path_of(site).read_bytes().splitlines(keepends=True)
+    path_of(site).write_bytes(first)
+    write(site, line(CLEAN, 6), line(CLEAN, 9))
+    last = path_of(site).read_bytes().splitlines(keepends=True)[2]
+    path_of(site).write_bytes(first + seen + last)
+    with pytest.raises(LedgerError, match="line 2 does not follow"):
+        read(site)

@@ -9,7 +9,7 @@ import pytest
 from mediation.core import incident
 from mediation.core.errors import RemoteProtocolError
 from mediation.core.incident import Finding, Observation, Rule, Sight, Tap, What
-from mediation.core.reconciliation import AWAY_S, LATE_S, MAX_INTERVAL_S, Judge, Reported, silent
+from mediation.core.reconciliation import AWAY_S, LATE_S, MAX_INTERVAL_S, PATIENCE_S, Judge, Reported, silent
 
 S = 1_000_000
 POINTS = [("eth1", "")]
@@ -135,8 +135,9 @@ def test_tasks_that_change_are_on_their_way() -> None:
 def test_an_interception_without_a_certification() -> None:
     said = Reported(taps=SAID.taps, uncertified=1)
     judged = judge()
-    believed(judged, 0, OURS, said=said)
-    assert believed(judged, 2, OURS, said=said) == [What.UNCERTIFIED]
+    for second in range(0, PATIENCE_S[What.UNCERTIFIED], 30):
+        assert believed(judged, second, OURS, said=said) == []
+    assert believed(judged, PATIENCE_S[What.UNCERTIFIED], OURS, said=said) == [What.UNCERTIFIED]
 
 
 def test_more_than_an_observation_holds_is_a_difference() -> None:

@@ -32,6 +32,12 @@ def test_a_phantom_tap_is_found_certified_and_reported_within_the_minute(world: 
             site.until(lambda records: any(isinstance(r, entry.Alarm) and r.alarm == Alarm.UNAUTHORIZED_TAP
                                            for r in records))  # fmt: skip
             took = time.monotonic() - begun
+            looked = site.command("reconcile", "once", "--site", str(site.path), check=False)
+            assert "! packet-socket one" in looked
+            assert "administrator: told" in looked
+            assert "not accounted for" in looked
+        assert "!" not in site.command("reconcile", "once", "--site", str(site.path))
+        assert "1 incidents in the ledger" in site.command("reconcile", "check", "--site", str(site.path))
         print(f"found after {took:.1f} s at an interval of {INTERVAL_S} s")
         assert took < MINUTE_S
         site.until(lambda records: any(isinstance(r, entry.CertificateDrafted) and r.unauthorized for r in records))
