@@ -5,13 +5,17 @@ Both read files as anybody with a disk could: no function of the daemon is asked
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
+from mediation.administration import tiles, verify
+from mediation.administration.keys import ledger_files
 from mediation.cli.demo_capture import Person
 from mediation.cli.demo_print import Screen
 from mediation.cli.demo_site import LabSite
+from mediation.core import entry
+from mediation.runtime import config
+from mediation.runtime.keys import read_verifier
 
 
 def wanted(people: list[Person], call_ids: list[str]) -> list[bytes]:
@@ -82,11 +86,16 @@ def ledger(screen: Screen, site: LabSite, scratch: Path) -> None:
 
 def revoked_at(site: LabSite, case: str) -> float:
     """When the ledger took the revocation of a case's token in, seconds since 1970. Raises FileNotFoundError."""
-    for path in sorted((site.path / "ledger" / "records").glob("*.jsonl")):
-        for line in path.read_text().splitlines():
-            record = json.loads(json.loads(line)["record"])
-            if (record["kind"], record.get("case")) == ("revoked", case):
-                return int(record["time_us"]) / 1e6
+    loaded = config.load(site.path)
+    found: list[int] = []
+
+    def read(_: tiles.Line, record: entry.Record) -> None:
+        if isinstance(record, entry.Revoked) and record.case == case:
+            found.append(record.time_us)
+
+    verify.examine(ledger_files(loaded), read_verifier(loaded.keys_dir), on_record=read)
+    if found:
+        return found[0] / 1e6
     raise FileNotFoundError("the ledger has no revocation of the case")
 
 
@@ -95,13 +104,11 @@ def _plain(path: Path) -> bool:
 
 
 def alter(folder: Path) -> str:
-    """Changes one letter of the last officer's act on record. Returns the file's name."""
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file():
-            continue
-        content = path.read_bytes()
-        at = content.rfind(b"LAB-")  # the case an entry names
-        if at >= 0:
-            path.write_bytes(content[: at + 1] + b"X" + content[at + 2 :])
-            return str(path.relative_to(folder))
-    raise FileNotFoundError("no entry of the ledger names a case")
+    """Changes one letter of the last sealed record. Returns the file's name."""
+    path = max((folder / "records").rglob("*.jsonl"))
+    lines = path.read_bytes().splitlines(keepends=True)
+    middle = len(lines[-1]) // 2
+    other = b"A" if lines[-1][middle : middle + 1] != b"A" else b"B"
+    lines[-1] = lines[-1][:middle] + other + lines[-1][middle + 1 :]
+    path.write_bytes(b"".join(lines))
+    return str(path.relative_to(folder))

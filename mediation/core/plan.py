@@ -249,8 +249,9 @@ def causes(filed: Adopted | None, adopted: Adopted, appendix: str, retention_day
 
 
 def due_s(opened_s: int, *, first: bool) -> int:
-    """When an amendment must have been filed. The first plan is on file before service begins (1.20005(c))."""
-    return opened_s if first else opened_s + AMENDMENT_DAYS * DAY_S
+    """When an amendment must have been filed. The first plan is on file before service begins (1.20005(c)): a day, for
+    the confirmation to come (ours)."""
+    return opened_s + (1 if first else AMENDMENT_DAYS) * DAY_S
 
 
 def _signed(parts: jws.Parts, trust: Trust, roles: tuple[Role, ...]) -> Key:

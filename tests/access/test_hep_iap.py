@@ -83,7 +83,10 @@ def test_the_socket_takes_from_its_interface_alone(wire: Wire) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({"interface": "no-such-if"}, "no interface no-such-if"), ({"listen": "10.98.0.77"}, "hep sbc: bind")],
+    [
+        ({"interface": "no-such-if"}, "no interface no-such-if"),
+        ({"listen": "10.98.0.77"}, "hep sbc: listen: not an address of"),
+    ],
 )
 def test_the_opener_names_the_step_that_failed(wire: Wire, changes: dict[str, str], reason: str) -> None:
     isolated(wire)

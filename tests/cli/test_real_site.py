@@ -149,7 +149,9 @@ def test_from_nothing_to_an_armed_order_and_on(site: RealSite) -> None:
     )  # fmt: skip
     found = json.loads(audit.stdout)
     # The first plan was adopted before it could be filed, and that moment is told; nothing else is.
-    assert [one for one in found["anomalies"] if "amendment" not in json.dumps(one)] == [], audit.stdout
+    # What this test did itself: a plan that was adopted before it was filed, and a packet to a forbidden place.
+    provoked = ("alarm amendment-due: plan", "alarm egress-refused: ")
+    assert [one for one in found["anomalies"] if not one["what"].startswith(provoked)] == [], audit.stdout
     assert not found["forged"] and not found["not_checked"] and not found["withheld"], audit.stdout
     logs = b"".join(file.read_bytes() for file in (site.path / "log").iterdir())
     assert b"alarm_egress" in logs and b"alarm_head_refused" not in logs

@@ -110,6 +110,13 @@ def lawful(authority: Authority, capabilities: frozenset[Capability]) -> set[str
     found = set()
     if Capability.DIGITS in capabilities:
         found.add(DIGITS)
+    like = {  # an emergency gives what its own type gives, for 48 hours (18 USC 2518(7), 3125; 50 USC 1805(e))
+        Authority.EMERGENCY_PEN_REGISTER: Authority.PEN_REGISTER,
+        Authority.EMERGENCY_TRAP_AND_TRACE: Authority.TRAP_AND_TRACE,
+        Authority.EMERGENCY_TITLE_III: Authority.TITLE_III,
+        Authority.EMERGENCY_FISA: Authority.FISA,
+    }
+    authority = like.get(authority, authority)
     if authority in (Authority.PEN_REGISTER, Authority.TRAP_AND_TRACE):
         return found
     if Capability.LOCATION in capabilities:

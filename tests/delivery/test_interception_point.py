@@ -218,6 +218,7 @@ def house(path: Path) -> tuple[House, int]:
     pin = made.certificates.issue("point")
     with (path / "config.toml").open("a") as file:
         file.write(
+            '\n[delivery]\ninterface = "lo"\n'
             f'\n[[interception_point]]\nname = "{POINT}"\nlisten = "127.0.0.1"\nport = {port}\n'
             f'certificate_sha256 = "{pin}"\n'
         )

@@ -76,7 +76,13 @@ async def test_a_week(tmp_path: Path, mock: MockClock, monkeypatch: pytest.Monke
         await house.ends(paused, State.EXPIRED)
 
         assert sum(isinstance(record, entry.Expired) for record in house.records()) == 6
-        told = [(name, case, int(hours)) for name, case, hours in house.alarms()]
+        certificates = [(name, hours) for name, _, hours in house.alarms() if name.startswith("certificate")]
+        assert {name for name, _ in certificates} == {
+            "certificate-due",
+            "certificate-overdue",
+        }  # nobody signs
+        assert all(hours >= 24 for _, hours in certificates)
+        told = [(name, case, int(hours)) for name, case, hours in house.alarms() if "certificate" not in name]
         assert sorted(told) == sorted(
             [
                 *[(Alarm.ENDS_24H, "RUNS-OUT", 24), (Alarm.ENDS_4H, "RUNS-OUT", 44), (Alarm.ENDS_1H, "RUNS-OUT", 47)],
