@@ -91,6 +91,8 @@ async def test_rtp_alone_gets_the_header_of_its_endpoints(point: Point) -> None:
     await point.content(voice, PayloadFormat.RTP, **ends)
     await point.content(rtp(1), stamp_ns=0)
     await until(lambda: point.r.agency.count == 2)
+    # Its message came by another connection than the content.
+    await until(lambda: any((each.message, each.call) == ("ccOpen", "third") for each in point.r.decoded()))
     made = content_ip.udp_packet(SUBJECT_MEDIA, OTHER_MEDIA, voice)
     assert point.r.agency.packets[point.r.channels("third")["from"]] == [made, rtp(1)]
     report = (await point.r.base.report())["content"]
