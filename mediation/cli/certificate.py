@@ -71,6 +71,7 @@ def _sign(site: Site, found: list[CertificateView], key: str | None) -> None:
         raise AuthorizationError(Check.CERTIFICATE, "nothing is unsigned")
     texts = []
     for view in unsigned:
+        click.echo(view.text, err=True)  # the exact octets: nobody certifies what he was not shown
         certificate.check_complete(certificate.decode(view.text))
         texts.append(jws.sign_octets(view.text.encode(), certificate.TYP, person.kid, person.key()))
     accepted(client.one(site, Certify(signatures=tuple(texts))))

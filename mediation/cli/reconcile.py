@@ -2,7 +2,7 @@
 
 `once` looks with the caller's own privileges and, where the administrator listens, tells it what was seen; `papers`
 reads the drafts that incidents left, by a signed request; `check` is the auditor's: every difference that the
-reconciler logged must have its incident in the ledger, and the other way round.
+reconciler logged must have its incident in the ledger.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def papers(incident: str | None, folder: Path, key: str | None, reason: str | No
 @group.command()
 @site_option
 def check(folder: Path) -> None:
-    """Verifies the reconciler's own log and compares it with the ledger; exit status 1 when they differ."""
+    """Verifies the reconciler's own log; exit status 1 when the ledger lacks what it saw."""
     site = config.load(folder)
     incidents: dict[str, entry.Incident] = {}
 
