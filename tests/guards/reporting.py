@@ -1,4 +1,5 @@
-"""A pytest plug-in that writes what became of each test to $GUARDS_REPORT, for tests/guards/run.py."""
+"""A pytest plug-in that writes what became of each test to $GUARDS_REPORT, a line each as soon as it is known, for
+tests/guards/run.py. With $GUARDS_FIRST_FAILURE a test's further parameters are not run once one of them has failed."""
 
 from __future__ import annotations
 
@@ -8,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-_found: dict[str, list[str]] = {}
+_REPORT = Path(os.environ["GUARDS_REPORT"])
+_FIRST = bool(os.environ["GUARDS_FIRST_FAILURE"])
+_failed: set[str] = set()
+
+
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    return True if _FIRST and item.nodeid.partition("[")[0] in _failed else None
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -20,8 +27,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         outcome = "broken"
     else:
         return
-    _found.setdefault(report.nodeid, []).append(outcome)
-
-
-def pytest_sessionfinish() -> None:
-    Path(os.environ["GUARDS_REPORT"]).write_text(json.dumps(_found))
+    if outcome == "failed":
+        _failed.add(report.nodeid.partition("[")[0])
+    with _REPORT.open("a") as file:
+        file.write(json.dumps([report.nodeid, outcome]) + "\n")
