@@ -25,6 +25,7 @@ from mediation.administration.lab_witness import LabWitness
 from mediation.administration.ledger import Ledger, Witnessed
 from mediation.administration.witnesses import Cosigned, Witnesses, compare, doubts
 from mediation.core import entry, note
+from mediation.core.alarm import Alarm
 from mediation.core.errors import AuthorizationError, LedgerError
 from mediation.core.policy import Policy
 from mediation.core.trust import Trust
@@ -33,6 +34,7 @@ from mediation.runtime.config import Site
 
 NS = 1_000_000_000
 AUTHORITIES = "witness-ca.pem"  # who issues the certificates of witnesses with TLS; without the file, the system's
+LEASE_WARN = 4  # the last 1/n of the grace is alarmed: six hours of a day's (ours)
 LOST_AFTER = 3  # ticks without a quorum in a row before it is entered: one slow answer is no outage (ours)
 RENEW_S = 3_600  # how often a lab's witness renews the lease of an idle site
 OLD_PADDING_S = 3_600  # all of what the opening deferred is looked at within this time
@@ -66,6 +68,7 @@ class Heads:
         self.counters: Counter[str] = Counter()
         self.witnessed: Callable[[int], None] = lambda _: None
         self.enter: Callable[[entry.Record], None] = lambda _: None
+        self.sound: Callable[[Alarm, int, str], object] = lambda *_: None  # an alarm, now_ns, what makes it another one
         self._settings = site.ledger
         self._trust = trust
         self._witnesses = witnesses
@@ -142,15 +145,22 @@ class Heads:
     def _failed(self, now_ns: int) -> None:
         self._failures += 1
         self.counters["heads_without_quorum"] += 1
-        if self._failures >= LOST_AFTER and not self.lost:
+        if self._failures < LOST_AFTER:
+            return
+        since_s, grace_ns = self.cosigned_s, self._settings.grace_ns
+        ends_ns = since_s * NS + grace_ns
+        what = f"end {ends_ns // NS}"
+        if not self.lost:
             self.lost = True
-            ends_us = self.cosigned_s * 1_000_000 + self._settings.grace_ns // 1000
-            logger.error("alarm_witnesses_lost", size=self.ledger.witnessed.size, grace_ends_us=ends_us)
+            logger.error("alarm_witnesses_lost", size=self.ledger.witnessed.size, grace_ends_us=ends_ns // 1000)
             self.enter(
                 entry.WitnessesLost(
-                    time_us=now_ns // 1000, size=self.ledger.witnessed.size, grace_ends_us=ends_us
+                    time_us=now_ns // 1000, size=self.ledger.witnessed.size, grace_ends_us=ends_ns // 1000
                 )
             )  # fmt: skip
+            self.sound(Alarm.WITNESSES_AWAY, now_ns, what)
+        if since_s and now_ns >= ends_ns - grace_ns // LEASE_WARN:
+            self.sound(Alarm.LEASE_ENDING, now_ns, what)
 
     async def run(self, now_ns: Callable[[], int]) -> None:
         """For ever: the tick. It is kept to its times, so that nothing is told by when a head appears."""

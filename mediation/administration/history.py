@@ -122,8 +122,7 @@ class History:
             case entry.PlanAdopted():
                 self.plans.append(record)
                 if record.confirmation:
-                    self.amendments.clear()
-                    self.raised -= {each for each in self.raised if each[0].startswith("amendment-")}
+                    self.amendments.clear()  # what it does not cover is opened again, with its day and its alarms
             case entry.AmendmentOpened():
                 self.amendments[record.cause] = record.due_s
             case entry.Stamped():

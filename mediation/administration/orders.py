@@ -77,6 +77,7 @@ class Orders(Register):
             self.alarms = Alarms(self._books, self.counters, seen.alarms)
             self._books.heads = self.heads = open_heads(site, self.ledger, self.trust, told, now_ns // NS)
             self.heads.witnessed, self.heads.enter = self._witnessed, partial(self.note, stop=True)
+            self.heads.sound = lambda name, at_ns, what: self.alarms.sound(name, at_ns, detail=what)
             self.records = open_records(self, vault.unlock(site), history, self._books)
             self._recover(seen, least.size if least is not None else 0, now_ns)
         except BaseException:

@@ -88,7 +88,7 @@ class Plans:
         """Raises ConfigurationError for texts that are not those of the ledger."""
         self._site, self._origin = keeping.site, keeping.origin
         self._history, self._books, self._trust = keeping.history, keeping.books, keeping.trust
-        if self._history.lab_plan and not self._history.plans:
+        if self._history.lab_plan:
             self._begin_lab()
         self.adopted: Adopted | None = None
         self.filed: Adopted | None = None
@@ -99,11 +99,12 @@ class Plans:
         text = msgspec.json.encode(found).decode() if found is not None else ""
         if found is None or plan.digest(text) != self._history.lab_plan:
             raise ConfigurationError(f"{FOLDER}/1.json: not the plan that the lab was made with")
-        self._history.plans.append(
+        self._history.plans.insert(  # whatever was adopted since came after it
+            0,
             entry.PlanAdopted(
                 time_us=0, version=1, plan_sha256=plan.digest(found.plan), appendix_sha256=plan.digest(found.appendix),
                 retention_days=found.body.retention_days, filed_s=1, confirmation=LAB_CONFIRMATION,
-            )
+            ),
         )  # fmt: skip
 
     def _load(self) -> None:

@@ -287,7 +287,10 @@ async def test_a_ledger_that_was_rewritten_while_it_runs_is_told_at_the_next_con
     before = house.orders.ledger.witnessed
     await house.tick(LOST_AFTER)
     assert house.orders.ledger.witnessed == before and house.orders.heads.lost
-    assert [each.alarm for each in house.entries() if isinstance(each, entry.Alarm)] == ["ledger-replaced"]
+    assert [each.alarm for each in house.entries() if isinstance(each, entry.Alarm)] == [
+        "ledger-replaced",
+        "witnesses-away",
+    ]
     house.submit(s.filing(house.site, "CASE-2"))
     await house.tick()
     assert not house.orders.wanted(house.order("CASE-2")) and house.orders.wanted(house.order("CASE-1"))

@@ -142,6 +142,16 @@ def test_each_change_opens_its_clock_once(desk: s.Desk) -> None:
     assert open_amendments(desk)["contact"] == began_s + 90 * DAY_S
 
 
+def test_what_was_filed_is_known_after_a_restart(desk: s.Desk) -> None:
+    """A change after one that was adopted and not filed opens a clock of its own, also by a restart."""
+    assert adopt(desk, view(desk, draft=True)) == ""
+    desk.later(DAY_S)
+    desk.restart()
+    assert view(desk).filed_version == 1 and set(open_amendments(desk)) == {"plan"}
+    set_config(desk, '\n[contact]\ntelephone = "+12125550123"\n')
+    assert open_amendments(desk)["contact"] == desk.now_ns // s.NS + 90 * DAY_S
+
+
 def test_a_new_senior_officer_opens_the_clock(desk: s.Desk) -> None:
     executives = lab.executives(desk.site)
     now_s = desk.now_ns // s.NS

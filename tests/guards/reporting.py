@@ -14,8 +14,10 @@ _FIRST = bool(os.environ["GUARDS_FIRST_FAILURE"])
 _failed: set[str] = set()
 
 
-def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    return True if _FIRST and item.nodeid.partition("[")[0] in _failed else None
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if _FIRST and item.nodeid.partition("[")[0] in _failed:
+        pytest.skip("another of its parameters has failed")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
