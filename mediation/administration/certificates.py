@@ -10,7 +10,7 @@ start enters what was stored and drafts what is missing, to the same octets. Blo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import apsw
@@ -245,13 +245,13 @@ class Certificates:
     def unsigned(self) -> list[Row]:
         return [row for row in self._rows.values() if not row.signed and not self._replaced(row.sha256)]
 
-    def unstamped(self) -> list[str]:
-        """Signatures that no time stamp is entered for, STAMPED_AT_ONCE at most."""
+    def unstamped(self, authorities: Collection[str]) -> list[str]:
+        """Signatures that one of the authorities has not stamped, by the ledger; STAMPED_AT_ONCE at most."""
         found = []
         for row in self._rows.values():
             drafted = self._history.drafted.get(row.sha256)
             signed = drafted.signed if drafted is not None else None
-            if signed is not None and signed.signature_sha256 not in self._history.stamps:
+            if signed is not None and not self._history.stamped(signed.signature_sha256).issuperset(authorities):
                 found.append(self._text(row)[1])
             if len(found) >= STAMPED_AT_ONCE:
                 break

@@ -134,6 +134,8 @@ class Administrator:
                 nursery.start_soon(self._orders.heads.look_at_old_padding, self._clock.now_ns)
                 if self._stamps is not None:
                     self._stamps.counters = self._orders.counters
+                    now_s = self._clock.now_ns() // NS
+                    self._orders.note(*self._stamps.left_over(self._orders.records.stamped, now_s), stop=True)
                     nursery.start_soon(self._stamps.run, self._latest, self._orders.note, self._clock.now_ns)
                     nursery.start_soon(self._stamp_certifications, self._stamps)
                 nursery.start_soon(trio.serve_listeners, self._serve, [listener])
@@ -173,9 +175,11 @@ class Administrator:
                 await self._due.wait()
 
     async def _stamp_certifications(self, stamps: Stamps) -> None:
-        """For ever: has each signed certification stamped (RFC 3161); an authority that is away is asked again."""
+        """For ever: has each signed certification stamped by each authority (RFC 3161); one that is away is asked
+        again."""
         while True:
-            for signature in self._orders.records.certificates.unstamped():
+            askable = stamps.askable(self._clock.now_ns() // NS)
+            for signature in self._orders.records.certificates.unstamped(askable):
                 try:
                     done = await stamps.stamp_document(signature.encode(), self._clock.now_ns() // NS)
                 except OSError as error:
@@ -183,6 +187,8 @@ class Administrator:
                     logger.error("alarm_stamp_not_written", error=error.strerror)  # noqa: TRY400
                     break
                 self._orders.note(*(each.record for each in done if each.record is not None), stop=True)
+                for failed in (each for each in done if each.record is None):
+                    logger.warning("not_stamped", authority=failed.authority, why=failed.failure)
             await trio.sleep(STAMP_EVERY_S)
 
     async def _watch_egress(self, egress: Function) -> None:

@@ -172,6 +172,10 @@ class History:
         """Whether this alarm was not raised yet."""
         return (alarm.value, detail) not in self.raised
 
+    def stamped(self, sha256: str) -> frozenset[str]:
+        """The authorities whose time stamp of what has this SHA-256 is entered."""
+        return frozenset(each.authority for each in self.stamps.get(sha256, ()))
+
     def plan(self, *, filed: bool = False) -> entry.PlanAdopted | None:
         """The plan in force, or the one that was filed last."""
         return next((each for each in reversed(self.plans) if each.confirmation or not filed), None)

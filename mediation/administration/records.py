@@ -59,6 +59,7 @@ class Records:
     def __init__(self, keeping: Keeping) -> None:
         """Raises ConfigurationError."""
         self._history, self._books = keeping.history, keeping.books
+        self.stamped = keeping.history.stamped
         self.busy: Callable[[], bool] = lambda: False  # whether the functions are being told of orders
         self._next_s = 0
         self._waiting_s = 0  # since when drafts wait for that

@@ -17,7 +17,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -133,11 +133,38 @@ class Stamps:
     def due(self, now_s: int) -> tuple[str, ...]:
         """Authorities whose stamp of the day is missing and that may be asked (again) at `now_s`."""
         folder = self._folder / _day(now_s)
-        return tuple(
-            url
-            for url in self._addresses
-            if self._not_before_s.get(url, 0) <= now_s and not (folder / _file(url)).exists()
-        )
+        return tuple(url for url in self.askable(now_s) if not (folder / _file(url)).exists())
+
+    def askable(self, now_s: int) -> tuple[str, ...]:
+        """Authorities that did not fail within the last RETRY_S."""
+        return tuple(url for url in self._addresses if self._not_before_s.get(url, 0) <= now_s)
+
+    def left_over(self, entered: Callable[[str], Collection[str]], now_s: int) -> list[entry.Stamped]:
+        """Tokens that were kept and not entered, because the process ended in between: to be entered now. `entered`
+        tells, by the SHA-256 of what was stamped, whose stamps the ledger has. What is no token of what it lies beside
+        is removed, so that it is asked for again."""
+        urls = {_file(url): url for url in self._addresses}
+        found: list[entry.Stamped] = []
+        for path in sorted(self._folder.rglob("*.tsr")):
+            url = urls.get(path.name)
+            try:
+                digest = _digest(path.parent)
+                if url is None or url in entered(digest.hex()):
+                    continue
+                with path.open("rb") as file:
+                    token = file.read(MAX_TOKEN_OCTETS + 1)
+                verify_digest(token, digest, self._roots)
+            except (OSError, ValueError, RemoteProtocolError):
+                self.counters["stamps_unusable"] += 1
+                path.unlink(missing_ok=True)
+                continue
+            found.append(
+                entry.Stamped(
+                    time_us=now_s * 1_000_000, subject_sha256=digest.hex(), authority=url,
+                    token_sha256=hashlib.sha256(token).hexdigest(),
+                )
+            )  # fmt: skip
+        return found
 
     async def stamp_day(self, checkpoint: str, now_s: int) -> tuple[Stamp, ...]:
         """Has the day's checkpoint stamped by whoever is due; it is the one of the day's first try, so that all
@@ -155,10 +182,11 @@ class Stamps:
         return await self._stamp(subject, folder, due, now_s)
 
     async def stamp_document(self, document: bytes, now_s: int) -> tuple[Stamp, ...]:
-        """Has one document stamped by all authorities; only its hash is kept here. Raises OSError."""
+        """Has one document stamped by all authorities that may be asked; only its hash is kept here. Raises
+        OSError."""
         folder = self._folder / DOCUMENTS / hashlib.sha256(document).hexdigest()
         await trio.to_thread.run_sync(durable.make_folder, folder)
-        left = tuple(url for url in self._addresses if not (folder / _file(url)).exists())
+        left = tuple(url for url in self.askable(now_s) if not (folder / _file(url)).exists())
         return await self._stamp(document, folder, left, now_s)
 
     async def run(
@@ -241,6 +269,13 @@ def _near(time_s: int, now_s: int) -> None:
 
 def _day(now_s: int) -> str:
     return datetime.datetime.fromtimestamp(now_s, datetime.UTC).strftime("%Y-%m-%d")
+
+
+def _digest(folder: Path) -> bytes:
+    """The SHA-256 of what the tokens of a folder stamp. Raises OSError or ValueError."""
+    if folder.parent.name == DOCUMENTS:
+        return bytes.fromhex(folder.name)
+    return hashlib.sha256((folder / CHECKPOINT).read_bytes()).digest()
 
 
 def _file(url: str) -> str:
