@@ -26,7 +26,7 @@ import trio
 from mediation.core import x2
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
 from mediation.core.x2 import Pdu, PduType
-from mediation.runtime import config, log, tls
+from mediation.runtime import config, log, network, tls
 
 CERTIFICATE, KEY, AUTHORITIES = "x2-server.pem", "x2-server.key", "x2-ca.pem"
 BACKLOG: Final = 4
@@ -72,6 +72,7 @@ class InterceptionPoint:
         self._listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            network.bind(self._listener)  # else the host takes what another plane's network sends to this address
             self._listener.bind((point.listen, point.port))
             self._listener.listen(BACKLOG)
             self._listener.setblocking(False)

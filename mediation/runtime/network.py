@@ -1,7 +1,8 @@
 """Which of the host's interfaces a function may use: delivery and management are apart (SEC-21).
 
 Every listener of a function is a Unix socket or stands at an address of the interface that the configuration names for
-it: another address, one of all addresses, or one that another interface has, is a start that fails. Every connection
+it, bound to that interface: another address, one of all addresses, or one that another interface has, is a start that
+fails, and what comes by another interface does not reach it. Every connection
 that a function makes is bound to the interface of its plane (SO_BINDTODEVICE, ip(7)), so that no route of the host can
 send it elsewhere: the mediator's to [delivery] interface, the administrator's, which asks witnesses and time-stamping
 authorities, to [management] interface. There is no management listener on a network.
@@ -76,7 +77,7 @@ def keep_to(interface: str) -> None:
 
 
 def bind(made: socket.socket | trio.socket.SocketType) -> None:
-    """Binds a socket to the interface of this process's plane, before it connects. Raises OSError."""
+    """Binds a socket to the interface of this process's plane, before it connects or listens. Raises OSError."""
     if _kept:
         made.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, _kept[0].encode() + b"\0")
 
