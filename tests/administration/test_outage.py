@@ -210,6 +210,31 @@ async def test_an_outage_and_its_end_are_entered_once(house: House) -> None:
     assert not front.report(house.orders, {}).ledger["witnesses_lost"]
 
 
+async def test_the_outage_and_the_end_of_its_grace_are_announced_once_each(house: House) -> None:
+    """The second in the last quarter of the grace; another outage is announced anew."""
+
+    def told() -> list[str]:
+        return [each.alarm for each in house.entries() if isinstance(each, entry.Alarm)]
+
+    announced: list[str] = []
+    for _ in range(2):
+        await house.tick()
+        house.quorum.away = True
+        await house.tick(LOST_AFTER)
+        announced.append("witnesses-away")
+        assert told() == announced
+        house.later(18 * HOUR_S - 60)
+        await house.tick(2)
+        assert told() == announced
+        house.later(120)
+        await house.tick(2)
+        announced.append("lease-ending")
+        assert told() == announced
+        house.quorum.away = False
+        await house.tick(2)
+    assert told() == announced
+
+
 async def test_nothing_grows_while_the_witnesses_are_away(house: House) -> None:
     await house.tick()
     house.quorum.away = True

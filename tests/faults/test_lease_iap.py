@@ -6,6 +6,7 @@ word is nearly that old; then it is stopped, and it returns.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -21,7 +22,7 @@ from mediation.core.check import Check
 from mediation.runtime.keys import POLICY
 from mediation.witness import folder as witness_folder
 from tests.access.conftest import Wire, folder, wire
-from tests.access.process import Access, answer, invite, write_site
+from tests.access.process import Access, answer, invite, running, write_site
 from tests.core import authority as a
 from tests.faults.test_calls_iap import bye
 from tests.faults.test_lease_mediator import under
@@ -122,3 +123,25 @@ async def lapse_and_return(access: Access, counsel: Counsel) -> None:
     access.wire.send(invite(call_id="after"))
     (pdu,) = await access.pdus(1)
     assert b"Call-ID: after" in pdu.payload
+
+
+def packet_sockets(namespace: str) -> int:
+    """By the kernel's own list (packet(7), /proc/net/packet)."""
+    done = subprocess.run(
+        ["ip", "netns", "exec", namespace, "cat", "/proc/net/packet"], capture_output=True, check=True
+    )
+    return len(done.stdout.splitlines()) - 1
+
+
+async def test_a_tap_dies_with_its_process(folder: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The element of this site is the kernel: what is killed leaves no socket and no filter behind it."""
+    assert packet_sockets(wire.namespace) == 0
+    async with running(folder, wire, monkeypatch) as access:
+        assert await access.ask(x1.ActivateTask(id=1, request=access.order())) == x1.Ok(id=1)
+        assert packet_sockets(wire.namespace) >= 1
+        assert access.process is not None
+        access.process.kill()
+        await access.process.wait()
+        with trio.fail_after(30):
+            while packet_sockets(wire.namespace):
+                await trio.sleep(0.05)
