@@ -46,7 +46,7 @@ from tests.witness import clocked, processes
 NS = 1_000_000_000
 HOUR, DAY = 3600, 86_400
 GRACE = 12 * HOUR  # the site's own, by its configuration
-STEP_S = GRACE / 2  # well inside the lease, which every head renews
+STEP_S = GRACE * 3 / 4  # well inside the lease, which every head renews
 LIMIT_S = 30.0
 WITNESSES = ("counsel", "peer")
 SETTINGS = f"\n[ledger]\ntick_ms = 200\ngrace_hours = {GRACE // HOUR}\n"
