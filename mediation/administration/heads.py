@@ -149,7 +149,6 @@ class Heads:
             return
         since_s, grace_ns = self.cosigned_s, self._settings.grace_ns
         ends_ns = since_s * NS + grace_ns
-        what = f"end {ends_ns // NS}"
         if not self.lost:
             self.lost = True
             logger.error("alarm_witnesses_lost", size=self.ledger.witnessed.size, grace_ends_us=ends_ns // 1000)
@@ -158,9 +157,8 @@ class Heads:
                     time_us=now_ns // 1000, size=self.ledger.witnessed.size, grace_ends_us=ends_ns // 1000
                 )
             )  # fmt: skip
-            self.sound(Alarm.WITNESSES_AWAY, now_ns, what)
         if since_s and now_ns >= ends_ns - grace_ns // LEASE_WARN:
-            self.sound(Alarm.LEASE_ENDING, now_ns, what)
+            self.sound(Alarm.LEASE_ENDING, now_ns, f"end {ends_ns // NS}")
 
     async def run(self, now_ns: Callable[[], int]) -> None:
         """For ever: the tick. It is kept to its times, so that nothing is told by when a head appears."""

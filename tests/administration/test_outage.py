@@ -210,8 +210,8 @@ async def test_an_outage_and_its_end_are_entered_once(house: House) -> None:
     assert not front.report(house.orders, {}).ledger["witnesses_lost"]
 
 
-async def test_the_outage_and_the_end_of_its_grace_are_announced_once_each(house: House) -> None:
-    """The second in the last quarter of the grace; another outage is announced anew."""
+async def test_the_end_of_the_grace_is_announced_once(house: House) -> None:
+    """In its last quarter; that of another outage is announced anew."""
 
     def told() -> list[str]:
         return [each.alarm for each in house.entries() if isinstance(each, entry.Alarm)]
@@ -221,8 +221,6 @@ async def test_the_outage_and_the_end_of_its_grace_are_announced_once_each(house
         await house.tick()
         house.quorum.away = True
         await house.tick(LOST_AFTER)
-        announced.append("witnesses-away")
-        assert told() == announced
         house.later(18 * HOUR_S - 60)
         await house.tick(2)
         assert told() == announced
@@ -312,10 +310,7 @@ async def test_a_ledger_that_was_rewritten_while_it_runs_is_told_at_the_next_con
     before = house.orders.ledger.witnessed
     await house.tick(LOST_AFTER)
     assert house.orders.ledger.witnessed == before and house.orders.heads.lost
-    assert [each.alarm for each in house.entries() if isinstance(each, entry.Alarm)] == [
-        "ledger-replaced",
-        "witnesses-away",
-    ]
+    assert [each.alarm for each in house.entries() if isinstance(each, entry.Alarm)] == ["ledger-replaced"]
     house.submit(s.filing(house.site, "CASE-2"))
     await house.tick()
     assert not house.orders.wanted(house.order("CASE-2")) and house.orders.wanted(house.order("CASE-1"))

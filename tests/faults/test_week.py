@@ -42,7 +42,6 @@ ANNOUNCED = sorted(
         *[(FILED_H + 10 - left, f"ends-in-{left}h", "ENDS") for left in (4, 1)],
         *[(FILED_H + 48 - left, f"ends-in-{left}h", "PROLONGED") for left in (24, 4, 1)],
         *[(LOST_H + 48 - left, f"ends-in-{left}h", "MOVED") for left in (24, 4, 1)],
-        (LOST_H, Alarm.WITNESSES_AWAY, "end"),
         (LOST_H + 9, Alarm.LEASE_ENDING, "end"),
     ]
 )

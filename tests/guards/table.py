@@ -59,8 +59,7 @@ GUARDS: Final = (
           ("tests/core/test_lease.py::test_no_configuration_makes_the_grace_longer",)),
     Guard(3, "the end of the grace is announced", ADMINISTRATION + "heads.py",
           "if since_s and now_ns >= ends_ns - grace_ns // LEASE_WARN:", "if False:",
-          ("tests/administration/test_outage.py::"
-           "test_the_outage_and_the_end_of_its_grace_are_announced_once_each",)),
+          ("tests/administration/test_outage.py::test_the_end_of_the_grace_is_announced_once",)),
     Guard(4, "a changed file refuses activations", ADMINISTRATION + "code.py", "if self._changed:\n            raise",
           "if False:\n            raise",
           ("tests/reconciliation/test_identity.py::"
