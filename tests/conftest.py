@@ -15,7 +15,7 @@ ALWAYS_THE_SAME = ("audit", "core", "ext", "fuzz", "guards", "signing")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A live test (real processes and switches, bounds in seconds) that fails is played once more, and the summary says so.
+    """A live test (real processes, bounds in seconds) that fails is played once more, and the summary says so.
 
     A virtual machine with two cores stands still for a second now and then, and a bound of a second is then missed by
     nobody's fault. What is wrong fails twice; what is rare shows in the summary as a rerun, with its first failure.
