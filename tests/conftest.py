@@ -11,7 +11,7 @@ from mediation.cli import demo_network
 from tests import vault
 
 # Here nothing depends on a clock, another process or the kernel: what fails once is wrong.
-ALWAYS_THE_SAME = ("audit", "core", "ext", "fuzz", "guards", "signing")
+ALWAYS_THE_SAME = ("audit", "core", "ext", "fuzz", "guards", "signing", "test_docs.py", "test_house.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
