@@ -47,7 +47,7 @@ NS = 1_000_000_000
 HOUR, DAY = 3600, 86_400
 GRACE = 12 * HOUR  # the site's own, by its configuration
 STEP_S = GRACE * 3 / 4  # well inside the lease, which every head renews
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 WITNESSES = ("counsel", "peer")
 SETTINGS = f"\n[ledger]\ntick_ms = 200\ngrace_hours = {GRACE // HOUR}\n"
 FEED = Hep(name="feed", interface="lo", listen="127.0.0.1")
