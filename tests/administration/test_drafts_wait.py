@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.administration.records import DRAFT_WAIT_S
-from mediation.core.control import Certify
+from mediation.administration.records.records import DRAFT_WAIT_S
+from mediation.core.interface.control import Certify
 from tests.administration import site as s
 from tests.administration.test_certificate import arm, kept
 

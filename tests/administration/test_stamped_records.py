@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from mediation.administration import control, stamp_check, stamps, verify
+from mediation.administration import control
 from mediation.administration.control import Administrator
 from mediation.administration.keys import ledger_files
-from mediation.administration.stamps import ROOTS
-from mediation.core import entry
+from mediation.administration.ledger import stamp_check, stamps, verify
+from mediation.administration.ledger.stamps import ROOTS
+from mediation.core.ledger import entry
 from mediation.runtime import config
 from mediation.runtime.clock import AuthorityClock
 from mediation.runtime.keys import read_verifier

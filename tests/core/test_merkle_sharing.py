@@ -7,8 +7,8 @@ import itertools
 
 import pytest
 
-from mediation.core import merkle
-from mediation.core.merkle import HASH_OCTETS, Tree
+from mediation.core.ledger import merkle
+from mediation.core.ledger.merkle import HASH_OCTETS, Tree
 
 SPAN = Tree.SPAN
 SIZES = (SPAN, SPAN + 1, 2 * SPAN, 2 * SPAN + 77, 3 * SPAN)

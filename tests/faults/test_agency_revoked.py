@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from trio.testing import MockClock
 
-from mediation.core import entry
 from mediation.core.case import State
+from mediation.core.ledger import entry
 from tests.administration import site as s
 from tests.faults.week import DAY, NS, WITNESSES, week
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from mediation.administration.witnesses import Witnesses
-from mediation.core import merkle, note, policy, x1
+from mediation.administration.ledger.witnesses import Witnesses
 from mediation.core.check import Check
+from mediation.core.interface import x1
+from mediation.core.ledger import merkle, note, policy
 from mediation.runtime.keys import POLICY
 from mediation.witness import folder as witness_folder
 from tests.access.conftest import Wire, folder, wire

@@ -13,14 +13,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mediation.administration import drafting, lab, roster
-from mediation.administration.heads import LEASE_WARN
-from mediation.core import entry, jws, plan
-from mediation.core.alarm import Alarm
+from mediation.administration import lab
+from mediation.administration.ledger.heads import LEASE_WARN
+from mediation.administration.order import drafting
+from mediation.administration.persons import roster
+from mediation.core.authority import jws
+from mediation.core.authority.roster import Appoint
 from mediation.core.case import RUNNING, Act, Authority, Role, State
 from mediation.core.check import Check
-from mediation.core.control import AdoptPlan, FilePlan, PlanView
-from mediation.core.roster import Appoint
+from mediation.core.interface.control import AdoptPlan, FilePlan, PlanView
+from mediation.core.ledger import entry
+from mediation.core.records import plan
+from mediation.core.records.alarm import Alarm
 from mediation.runtime import config
 from tests.administration import site as s
 from tests.faults.week import DAY, GRACE, HOUR, WITNESSES, Week, week

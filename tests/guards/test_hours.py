@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mediation.administration.code import CodeWatch
+from mediation.administration.records.code import CodeWatch
 from mediation.runtime.identity import Identity
 from tests.administration import site as s
 from tests.administration.conftest import desk, site

@@ -22,7 +22,7 @@ import pytest
 
 from mediation.administration import making
 from mediation.cli.demo_network import CLONE_NEWNET, inside
-from mediation.core import cosignature
+from mediation.core.ledger import cosignature
 from mediation.runtime import config
 from mediation.runtime.keys import POLICY
 

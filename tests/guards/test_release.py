@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mediation.core import note
 from mediation.core.errors import LedgerError, RemoteProtocolError
+from mediation.core.ledger import note
 from mediation.runtime import release
 from tests.runtime.test_release import SIGNER, folder, installed
 
