@@ -30,6 +30,7 @@ from mediation.core.control import (
     Result,
     Results,
     Revoke,
+    RevokeAgency,
     Settle,
     ShowPlan,
     Signed,
@@ -54,6 +55,8 @@ def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
                 return Results(results=tuple(orders.extend(request.extensions, now_ns)))
             case Revoke():
                 return Results(results=tuple(orders.revoke(request.revocations, now_ns)))
+            case RevokeAgency():
+                return Results(results=(orders.revoke_agency(request.revocation, now_ns),))
             case ChangeRoster():
                 return Results(results=(orders.change_roster(request.approvals, now_ns),))
             case Certify() | AdoptPlan() | FilePlan() | Hold() | Destroy():

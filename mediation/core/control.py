@@ -15,6 +15,7 @@ case data is asked for in an envelope that a person signed, with a reason (SEC-1
     Perform   an officer's acts on orders that were filed           Results, one for each
     Extend    an extension with the officer's act                   Results, one for each
     Revoke    a token's withdrawal                                  Results, one for each
+    RevokeAgency  all authority of one agency is withdrawn          Results, one
     ChangeRoster  a change of persons, roles, keys or contacts      Results, one
     Certify   the overseeing person's signatures                    Results, one
     ShowPlan, AdoptPlan, FilePlan  the policies and procedures      PlanView; Results, one
@@ -78,6 +79,14 @@ class Extend(_Message, frozen=True, kw_only=True):
 
 class Revoke(_Message, frozen=True, kw_only=True):
     revocations: tuple[str, ...]
+    wait: bool = True
+
+
+class RevokeAgency(_Message, frozen=True, kw_only=True):
+    """The signed withdrawal of all authority of one agency (core/withdrawal.py). The result's `detail` says how many
+    orders it ended."""
+
+    revocation: str
     wait: bool = True
 
 
@@ -305,8 +314,8 @@ class Failed(_Message, frozen=True, kw_only=True):
 
 
 Request = (
-    Submit | Perform | Extend | Revoke | ChangeRoster | Certify | ShowPlan | AdoptPlan | FilePlan | Hold | Destroy
-    | Signed | Settle | Status
+    Submit | Perform | Extend | Revoke | RevokeAgency | ChangeRoster | Certify | ShowPlan | AdoptPlan | FilePlan
+    | Hold | Destroy | Signed | Settle | Status
 )  # fmt: skip
 Inquiry = Cases | Certificates | Prove | Export | CommitSeed | Plant | Incidents
 Answer = Results | CaseList | CertificateList | PlanView | Report | Proved | Done | Part | Failed | Papers

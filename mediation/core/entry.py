@@ -92,6 +92,17 @@ class Revoked(Entry, frozen=True, kw_only=True, tag="revoked"):
     person: str
 
 
+class AgencyRevoked(Entry, frozen=True, kw_only=True, tag="agency-revoked"):
+    """All authority of an agency was withdrawn (core/withdrawal.py); `orders` of it ended, each with its own entry.
+    `issued_s`: with the roster it says which of the agency's contacts are meant."""
+
+    agency: str
+    revocation_sha256: str
+    person: str
+    issued_s: int
+    orders: int
+
+
 class Refused(Entry, frozen=True, kw_only=True, tag="refused"):
     """An attempt without authority. `suppressed` counts those before it that the rate limit kept out; `uid` is the
     user of the process that made a signed request (-1: not known)."""
@@ -296,7 +307,8 @@ class SampleDrawn(Entry, frozen=True, kw_only=True, tag="sample-drawn"):
 
 
 Record = (
-    SiteMade | KeysLoaded | OrderFiled | CommandAccepted | Outcome | Expired | Revoked | Refused | Recovered | Padding
+    SiteMade | KeysLoaded | OrderFiled | CommandAccepted | Outcome | Expired | Revoked | AgencyRevoked
+    | Refused | Recovered | Padding
     | RosterChanged | ExtensionFiled | CallBackFiled | Sealed | Destroyed | Held | Alarm | WitnessesLost
     | WitnessesFound | Stamped | CertificateDrafted | CertificateSigned | PlanAdopted | AmendmentOpened | Reconciled
     | Incident | CodeIdentity | CaseRead | SampleDrawn
