@@ -34,6 +34,7 @@ from mediation.core.control import (
     Settle,
     ShowPlan,
     Signed,
+    SignStatement,
     Status,
     Submit,
 )
@@ -59,7 +60,7 @@ def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
                 return Results(results=(orders.revoke_agency(request.revocation, now_ns),))
             case ChangeRoster():
                 return Results(results=(orders.change_roster(request.approvals, now_ns),))
-            case Certify() | AdoptPlan() | FilePlan() | Hold() | Destroy():
+            case Certify() | SignStatement() | AdoptPlan() | FilePlan() | Hold() | Destroy():
                 return Results(results=(orders.records.act(request, now_ns),))
             case ShowPlan():
                 return orders.records.show_plan(request, now_ns)

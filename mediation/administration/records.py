@@ -18,6 +18,7 @@ from mediation.administration.destruction import Destruction
 from mediation.administration.history import History
 from mediation.administration.keeping import Keeping
 from mediation.administration.plans import Plans
+from mediation.administration.statements import Statements
 from mediation.administration.store import Stored
 from mediation.core import entry
 from mediation.core.authorization import NS
@@ -34,6 +35,7 @@ from mediation.core.control import (
     PlanView,
     Result,
     ShowPlan,
+    SignStatement,
 )  # fmt: skip
 from mediation.core.control import (
     Certificates as AskCertificates,
@@ -50,7 +52,7 @@ EVERY_S = 60  # how often the clocks of certifications, amendments and retention
 
 logger = log.get("administrator")
 
-Act = Certify | AdoptPlan | FilePlan | Hold | Destroy
+Act = Certify | SignStatement | AdoptPlan | FilePlan | Hold | Destroy
 
 
 class Records:
@@ -68,6 +70,7 @@ class Records:
         self.plans = Plans(keeping)
         self.certificates = Certificates(keeping)
         self.destruction = Destruction(keeping, self.certificates, self.plans)
+        self.statements = Statements(keeping, self.certificates)
 
     def close(self) -> None:
         self.certificates.close()
@@ -95,6 +98,7 @@ class Records:
         self._next_s = now_ns // NS + EVERY_S
         self._guarded(lambda: self._raise_alarms(now_ns))
         self._guarded(lambda: self.plans.watch(now_ns))
+        self._guarded(lambda: self.statements.watch(now_ns))
         self._guarded(lambda: self.destruction.seal(now_ns))
         self._guarded(lambda: self.destruction.keep(now_ns))
 
@@ -114,6 +118,8 @@ class Records:
             case Certify():
                 for text in request.signatures:
                     case = self.certificates.sign(text, now_ns).case
+            case SignStatement():
+                self.statements.sign(request.signature, now_ns)
             case AdoptPlan():
                 self.plans.adopt(request, now_ns)
             case FilePlan():
@@ -138,7 +144,8 @@ class Records:
 
     def report(self) -> dict[str, int]:
         """For `status`; nothing of a case."""
-        return {**self.certificates.report(self._now_ns), **self.plans.report(self._now_ns)}
+        keepers = (self.certificates, self.statements, self.plans)
+        return {name: count for keeper in keepers for name, count in keeper.report(self._now_ns).items()}
 
     def _raise_alarms(self, now_ns: int) -> None:
         if alarms := self.certificates.alarms(now_ns):

@@ -10,14 +10,14 @@ case data is asked for in an envelope that a person signed, with a reason (SEC-1
       Certificates  the certifications of a case                    CertificateList
       CommitSeed  an auditor's seed, by its hash, before the audit        Done
       Plant       an auditor's honey case                                 Done
+      Statements  the monthly statements of completeness            StatementList
       Incidents   the drafts of reports and of certifications made of incidents, of one or of all    Papers
     Submit    file orders, each with or without its activation      Results, one for each
     Perform   an officer's acts on orders that were filed           Results, one for each
     Extend    an extension with the officer's act                   Results, one for each
     Revoke    a token's withdrawal                                  Results, one for each
-    RevokeAgency  all authority of one agency is withdrawn          Results, one
-    ChangeRoster  a change of persons, roles, keys or contacts      Results, one
-    Certify   the overseeing person's signatures                    Results, one
+    RevokeAgency, ChangeRoster  an agency's authority; persons, roles, keys, contacts   Results, one
+    Certify, SignStatement  the overseeing person's signatures; the senior officer's    Results, one
     ShowPlan, AdoptPlan, FilePlan  the policies and procedures      PlanView; Results, one
     Hold, Destroy  the end of an order's records                    Results, one
     Settle    wait until the functions have answered everything     Results, empty
@@ -83,8 +83,7 @@ class Revoke(_Message, frozen=True, kw_only=True):
 
 
 class RevokeAgency(_Message, frozen=True, kw_only=True):
-    """The signed withdrawal of all authority of one agency (core/withdrawal.py). The result's `detail` says how many
-    orders it ended."""
+    """The signed withdrawal of an agency's authority (core/withdrawal.py); `detail` says how many orders it ended."""
 
     revocation: str
     wait: bool = True
@@ -140,6 +139,10 @@ class Certificates(_Message, frozen=True, kw_only=True):
     take_over: bool = False
 
 
+class Statements(_Message, frozen=True, kw_only=True):
+    month: str | None = None  # YYYY-MM; None: of all
+
+
 class Signed(_Message, frozen=True, kw_only=True):
     """`envelope`: a compact JWS of typ "mediation-request" around the exact text of an inquiry."""
 
@@ -150,6 +153,10 @@ class Certify(_Message, frozen=True, kw_only=True):
     """Signatures of the overseeing person over certifications as they were drafted (core/certificate.py)."""
 
     signatures: tuple[str, ...]
+
+
+class SignStatement(_Message, frozen=True, kw_only=True):
+    signature: str  # the senior officer's, over a month's statement as it was drafted (core/statement.py)
 
 
 class ShowPlan(_Message, frozen=True, kw_only=True):
@@ -256,6 +263,21 @@ class CertificateList(_Message, frozen=True, kw_only=True):
     certificates: tuple[CertificateView, ...]
 
 
+class StatementView(msgspec.Struct, frozen=True, kw_only=True):
+    """A month's statement: its exact text, and the signature over it ("" while there is none)."""
+
+    month: str
+    sha256: str
+    text: str
+    signature: str
+    signed_us: int
+    person: str
+
+
+class StatementList(_Message, frozen=True, kw_only=True):
+    statements: tuple[StatementView, ...]
+
+
 class PlanView(_Message, frozen=True, kw_only=True):
     """A plan and its appendix, exact texts. `amendments`: what is to be filed, each with its day (UTC seconds)."""
 
@@ -314,11 +336,13 @@ class Failed(_Message, frozen=True, kw_only=True):
 
 
 Request = (
-    Submit | Perform | Extend | Revoke | RevokeAgency | ChangeRoster | Certify | ShowPlan | AdoptPlan | FilePlan
-    | Hold | Destroy | Signed | Settle | Status
+    Submit | Perform | Extend | Revoke | RevokeAgency | ChangeRoster | Certify | SignStatement | ShowPlan | AdoptPlan
+    | FilePlan | Hold | Destroy | Signed | Settle | Status
 )  # fmt: skip
-Inquiry = Cases | Certificates | Prove | Export | CommitSeed | Plant | Incidents
-Answer = Results | CaseList | CertificateList | PlanView | Report | Proved | Done | Part | Failed | Papers
+Inquiry = Cases | Certificates | Statements | Prove | Export | CommitSeed | Plant | Incidents
+Answer = (
+    Results | CaseList | CertificateList | StatementList | PlanView | Report | Proved | Done | Part | Failed | Papers
+)  # fmt: skip
 
 _inquiries: msgspec.json.Decoder[Inquiry] = msgspec.json.Decoder(Inquiry)
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
@@ -342,11 +366,9 @@ def decode_request(line: bytes) -> Request:
         case Extend(extensions=extensions):
             size = len(extensions)
         case (
-            Perform(commands=texts)
-            | Revoke(revocations=texts)
-            | ChangeRoster(approvals=texts)
+            Perform(commands=texts) | Revoke(revocations=texts) | ChangeRoster(approvals=texts)
             | Certify(signatures=texts)
-        ):
+        ):  # fmt: skip
             size = len(texts)
         case _:
             size = 0

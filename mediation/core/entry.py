@@ -235,6 +235,24 @@ class CertificateSigned(Entry, frozen=True, kw_only=True, tag="certificate-signe
     xid: str = ""
 
 
+class StatementDrafted(Entry, frozen=True, kw_only=True, tag="statement-drafted"):
+    """A month's statement (47 CFR 1.20004(c)), drafted by itself; a later one of the same month takes its place.
+    `first` and `last`: the month's entries; `differences`: how many it states."""
+
+    month: str
+    statement_sha256: str
+    first: int
+    last: int
+    differences: int
+
+
+class StatementSigned(Entry, frozen=True, kw_only=True, tag="statement-signed"):
+    month: str
+    statement_sha256: str
+    signature_sha256: str
+    person: str
+
+
 class PlanAdopted(Entry, frozen=True, kw_only=True, tag="plan-adopted"):
     """The policies and procedures in force; `filed_s` and `confirmation` once they are filed (1.20005)."""
 
@@ -291,7 +309,7 @@ class CaseRead(Entry, frozen=True, kw_only=True, tag="case-read"):
     """Somebody read case data, and why. `case` is empty for a list, an export, and what an auditor keeps to himself."""
 
     case: str
-    what: str  # list, show, certificate, ledger, export, honey (a honey case was planted; reading one is `show`)
+    what: str  # list, show, certificate, statement, ledger, export, incident, honey (one was planted)
     person: str
     reason: str
     request_sha256: str  # over the signed octets of the request (core/request.py)
@@ -310,8 +328,8 @@ Record = (
     SiteMade | KeysLoaded | OrderFiled | CommandAccepted | Outcome | Expired | Revoked | AgencyRevoked
     | Refused | Recovered | Padding
     | RosterChanged | ExtensionFiled | CallBackFiled | Sealed | Destroyed | Held | Alarm | WitnessesLost
-    | WitnessesFound | Stamped | CertificateDrafted | CertificateSigned | PlanAdopted | AmendmentOpened | Reconciled
-    | Incident | CodeIdentity | CaseRead | SampleDrawn
+    | WitnessesFound | Stamped | CertificateDrafted | CertificateSigned | StatementDrafted | StatementSigned
+    | PlanAdopted | AmendmentOpened | Reconciled | Incident | CodeIdentity | CaseRead | SampleDrawn
 )  # fmt: skip
 
 KINDS = frozenset(str(kind.__struct_config__.tag) for kind in Entry.__subclasses__())

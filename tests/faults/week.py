@@ -129,11 +129,11 @@ class Week:
         return found
 
     def alarms(self) -> list[tuple[str, str, float]]:
-        """Name, case, hours since the week began."""
+        """Name, case, hours since the week began; of a month that ended in it none."""
         return [
             (record.alarm, record.case, round((record.time_us / 1e6 - self.begin_s) / HOUR, 1))
             for record in self.records()
-            if isinstance(record, entry.Alarm)
+            if isinstance(record, entry.Alarm) and not record.alarm.startswith("statement")
         ]
 
 
