@@ -18,7 +18,7 @@ import msgspec
 
 from mediation.administration.history import Drafted
 from mediation.administration.keeping import Keeping
-from mediation.core import certificate, entry, jws
+from mediation.core import certificate, entry, jws, opening
 from mediation.core.alarm import Alarm
 from mediation.core.authorization import NS
 from mediation.core.case import LegalToken
@@ -339,7 +339,7 @@ class Certificates:
         records = [
             entry.CertificateDrafted(
                 time_us=now_ns // 1000, case=document.case, certificate_sha256=sha256,
-                unauthorized=document.kind == UNAUTHORIZED, xid=document.xid,
+                unauthorized=document.kind == UNAUTHORIZED, xid=document.xid, fields=opening.commitments(document),
             )
             for document, sha256 in documents
             if sha256 not in self._history.drafted

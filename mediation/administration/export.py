@@ -4,6 +4,7 @@
     records/N.jsonl                       the records that are opened, each with its salt
     ledger.pub, keys/…                    public keys, key rings, roster, witness policy: for convenience, to be
                                           compared with what was published
+    certifications/SHA256.json            certifications, with the fields that are opened (core/opening.py)
     statements/YYYY-MM.jws                the monthly statements of completeness, signed
     certificates/, plans/, stamps/, …     what other parts have filed for the auditor (FOLDERS)
     manifest.json                         every file with its length and SHA-256; which records were withheld

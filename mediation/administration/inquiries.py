@@ -148,8 +148,8 @@ class Inquiries:
         if max(len(wanted.kinds or ()), len(wanted.cases or ())) > MAX_SELECTED:
             raise AuthorizationError(Check.STRUCTURE, "export: too many selected")
         self._enter(opened, "export", "", now_ns, *(wanted.cases or ()))
-        site, statements = self._orders.site, self._orders.records.statements.exported()
-        return Prepared(lambda: export.make(site, wanted, statements))
+        site, files = self._orders.site, self._orders.records.exported(wanted)
+        return Prepared(lambda: export.make(site, wanted, files))
 
     def _prove(self, opened: Opened, index: int, now_ns: int) -> Answer:
         """The proof of one record from the tree in memory; only the file that holds the record is read."""

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import apsw
+import msgspec
 
+from mediation.administration import export
 from mediation.administration.books import Books
 from mediation.administration.certificates import Certificates, Kept
 from mediation.administration.destruction import Destruction
@@ -20,7 +22,7 @@ from mediation.administration.keeping import Keeping
 from mediation.administration.plans import Plans
 from mediation.administration.statements import Statements
 from mediation.administration.store import Stored
-from mediation.core import entry
+from mediation.core import entry, opening
 from mediation.core.authorization import NS
 from mediation.core.case import Role
 from mediation.core.check import Check
@@ -30,6 +32,7 @@ from mediation.core.control import (
     CertificateView,
     Certify,
     Destroy,
+    Export,
     FilePlan,
     Hold,
     PlanView,
@@ -137,6 +140,21 @@ class Records:
                 raise AuthorizationError(Check.CERTIFICATE)
             self.certificates.take_over(wanted.case, opened.person, now_ns)
         return CertificateList(certificates=tuple(self._view(kept) for kept in self.certificates.of_case(wanted.case)))
+
+    def exported(self, wanted: Export) -> list[tuple[str, bytes]]:
+        """What of the records an export has beside the ledger: signed statements, and of the certifications whose
+        entries it opens the fields that are wanted. Raises AuthorizationError, ConfigurationError."""
+        files = self.statements.exported()
+        if wanted.certified is None:
+            return files
+        if not set(wanted.certified) <= set(opening.NUMBERS):
+            raise AuthorizationError(Check.STRUCTURE, "export: no field of a certification")
+        drafted = [each.record for each in self._history.drafted.values() if export.chosen(each.record, wanted)]
+        for case in dict.fromkeys(record.case for record in drafted if record.fields):
+            for kept in self.certificates.of_case(case):
+                shown = opening.opened(kept.text, kept.signature, wanted.certified)
+                files.append((f"certifications/{kept.sha256}.json", msgspec.json.encode(shown)))
+        return files
 
     def show_plan(self, request: ShowPlan, now_ns: int) -> PlanView:
         """Raises AuthorizationError."""

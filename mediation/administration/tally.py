@@ -14,7 +14,7 @@ import msgspec
 from mediation.core import entry
 from mediation.core.case import Act
 from mediation.core.incident import What
-from mediation.core.statement import Compared, month_of
+from mediation.core.statement import US, Compared, ends_s, month_of
 
 ENDS = (entry.Expired, entry.Revoked)
 INTERCEPTIONS = frozenset(what.value for what in What if what.interception)
@@ -41,6 +41,7 @@ class Tally:
         self.months: dict[str, Month] = {}
         self.begins = ""  # the first month, of the ledger's first entry
         self._enabled: set[str] = set()
+        self._name, self._from_us, self._to_us = "", 0, 0  # of the last entry: those of one month follow each other
 
     def of(self, month: str) -> Month:
         """Empty when nothing is dated in it."""
@@ -50,7 +51,10 @@ class Tally:
         """One entry."""
         if isinstance(record, entry.Padding):
             return
-        name = month_of(record.time_us)
+        if not self._from_us <= record.time_us < self._to_us:
+            self._name = month_of(record.time_us)
+            self._from_us, self._to_us = record.time_us, ends_s(self._name) * US
+        name = self._name
         self.begins = self.begins or name
         month = self.months.get(name)
         if month is None:

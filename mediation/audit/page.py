@@ -42,6 +42,7 @@ def page(verdict: Verdict, seed: str | None = None, count: int = 0) -> str:
     lines += _section("Gaps", _gaps(ledger), "none: every entry is opened")
     lines += _section("Retention and filed plans", _plans(found.plans), "no plan is entered")
     lines += _section("Monthly statements of completeness", _statements(verdict.months), "no month is over")
+    lines += _section("Certifications", map(_certified, verdict.certified), "none came with this export")
     lines += _section("Time stamps (RFC 3161)", _stamps(verdict.stamps), "none that was checked")
     lines += _section("Samples", _samples(verdict, seed, count), "no seed was committed")
     lines += _section("For completeness", map(_line, found.notices), "nothing")
@@ -156,6 +157,13 @@ def _plans(plans: list[dict[str, Any]]) -> list[str]:
         + (f"filed {when(each['filed_s'] * US)} ({each['confirmation']})" if each.get("filed_s") else "not yet filed")
         for each in plans
     ]
+
+
+def _certified(row: dict[str, Any]) -> str:
+    words = "; ".join(f"({number}) {', '.join(each)}" for number, each in row["opened"].items())
+    masked = f"; masked: {', '.join(f'({each})' for each in row['masked'])}" if row["masked"] else ""
+    checked = "; its signature holds" if row["signature_checked"] else ""
+    return f"entry {row['entry']}: case {row['case'] or '-'}: {words}{masked}{checked}"
 
 
 def _stamps(stamps: Stamps) -> list[str]:

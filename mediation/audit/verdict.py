@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from mediation.audit import findings, notes, persons, sample, stamps, statements, tokens, tree
+from mediation.audit import certifications, findings, notes, persons, sample, stamps, statements, tokens, tree
 from mediation.audit.archive import Export, Unreadable
 from mediation.audit.findings import US, Finding, Findings, when
 from mediation.audit.notes import FORGED, NOT_CHECKED, Bad
@@ -48,6 +48,7 @@ class Verdict:
     forged: list[Finding] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
     files: dict[str, int] = field(default_factory=dict)
+    certified: list[dict[str, Any]] = field(default_factory=list)  # certifications that came, field by field
     months: list[dict[str, Any]] = field(default_factory=list)  # statements of completeness
 
     @property
@@ -84,9 +85,13 @@ def judge(
     forged += stamped.forged
     forged_statements, months = statements.examine(export, ledger, roster, found)
     forged += forged_statements
+    forged_fields, certified = certifications.examine(export, ledger, roster, found)
+    forged += forged_fields
     found.anomalies[:0] = not_enough
     found.anomalies += [Finding(f"archive: {each}") for each in export.problems]
-    verdict = Verdict(ledger, verifier, key is not None, witnesses, roster, found, stamped, forged, months=months)
+    verdict = Verdict(
+        ledger, verifier, key is not None, witnesses, roster, found, stamped, forged, months=months, certified=certified
+    )
     _beside(export, verdict)
     verdict.forged += [each for each in found.anomalies if each.what.startswith("roster line")]
     found.anomalies = [each for each in found.anomalies if not each.what.startswith("roster line")]
@@ -225,6 +230,7 @@ def as_json(verdict: Verdict, seed: str | None = None, count: int = 0) -> dict[s
         "destroyed": ledger.destroyed,
         "plans": found.plans,
         "timestamps": verdict.stamps.as_json(),
+        "certifications": verdict.certified,
         "statements": verdict.months,
         "samples": found.samples,
         "files": verdict.files,

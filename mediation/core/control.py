@@ -110,6 +110,7 @@ class Export(_Message, frozen=True, kw_only=True):
 
     kinds: tuple[str, ...] | None = None
     cases: tuple[str, ...] | None = None
+    certified: tuple[str, ...] | None = None  # with certifications, of which these fields are opened ("i" to "vi")
 
 
 class CommitSeed(_Message, frozen=True, kw_only=True):

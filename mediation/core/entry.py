@@ -219,12 +219,14 @@ class Stamped(Entry, frozen=True, kw_only=True, tag="stamped"):
 
 
 class CertificateDrafted(Entry, frozen=True, kw_only=True, tag="certificate-drafted"):
-    """Drafted by itself when the tap is armed, or an extension is in force; `xid` is empty without an order."""
+    """Drafted by itself when the tap is armed, or an extension is in force; `xid` is empty without an order. `fields`:
+    a salted commitment to each of the six fields (core/opening.py)."""
 
     case: str
     certificate_sha256: str
     unauthorized: bool = False
     xid: str = ""
+    fields: tuple[str, ...] = ()
 
 
 class CertificateSigned(Entry, frozen=True, kw_only=True, tag="certificate-signed"):
