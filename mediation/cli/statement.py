@@ -10,12 +10,14 @@ from pathlib import Path
 
 import click
 
-from mediation.administration import client, documents, lab
+from mediation.administration import client, lab
+from mediation.administration.records import documents
 from mediation.cli.options import accepted, key_option, reason_option, site_option
-from mediation.core import certificate, jws, statement
+from mediation.core.authority import jws
 from mediation.core.check import Check
-from mediation.core.control import SignStatement, StatementList, Statements, StatementView
 from mediation.core.errors import AuthorizationError, ConfigurationError
+from mediation.core.interface.control import SignStatement, StatementList, Statements, StatementView
+from mediation.core.records import certificate, statement
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.signing.choose import open_key

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from mediation.core import entry
-from mediation.core.incident import Sight, What
-from mediation.core.reconciliation import AWAY_S, MAX_INTERVAL_S
+from mediation.core.ledger import entry
+from mediation.core.records.incident import Sight, What
+from mediation.core.records.reconciliation import AWAY_S, MAX_INTERVAL_S
 from mediation.reconciliation import journal, reconciler
 from mediation.reconciliation.journal import Line
 from mediation.runtime.config import Site

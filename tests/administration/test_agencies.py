@@ -10,11 +10,12 @@ import pytest
 import trio
 
 from mediation.administration import lab, making
-from mediation.core import entry, jws
+from mediation.core.authority import jws
 from mediation.core.case import Act, AgencyRevocation, Role, State
 from mediation.core.check import Check
-from mediation.core.control import Results, RevokeAgency, Submit
 from mediation.core.errors import LedgerError
+from mediation.core.interface.control import Results, RevokeAgency, Submit
+from mediation.core.ledger import entry
 from mediation.runtime.config import Site
 from tests.administration import site as s
 from tests.administration.peers import ask, command, staged

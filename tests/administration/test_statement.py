@@ -11,15 +11,19 @@ import msgspec
 import pytest
 from pypdf import PdfReader
 
-from mediation.administration import documents, lab, verify
+from mediation.administration import lab
 from mediation.administration.keys import ledger_files
-from mediation.administration.statements import FOLDER
-from mediation.core import certificate, entry, jws, statement
+from mediation.administration.ledger import verify
+from mediation.administration.records import documents
+from mediation.administration.records.statements import FOLDER
+from mediation.core.authority import jws
 from mediation.core.case import Role
 from mediation.core.check import Check
-from mediation.core.control import Certify, SignStatement, StatementView
 from mediation.core.errors import ConfigurationError
-from mediation.core.statement import Statement
+from mediation.core.interface.control import Certify, SignStatement, StatementView
+from mediation.core.ledger import entry
+from mediation.core.records import certificate, statement
+from mediation.core.records.statement import Statement
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier
 from tests.administration import site as s

@@ -9,14 +9,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from mediation.administration import export, lab, tiles
+from mediation.administration import lab
+from mediation.administration.ledger import tiles
+from mediation.administration.records import export
 from mediation.audit import certifications, page, tree, verdict
 from mediation.audit.tokens import Bad
-from mediation.core import certificate, entry, jws, opening
+from mediation.core.authority import jws
 from mediation.core.case import Role
 from mediation.core.check import Check
-from mediation.core.control import Certify, Export
 from mediation.core.errors import AuthorizationError
+from mediation.core.interface.control import Certify, Export
+from mediation.core.ledger import entry
+from mediation.core.records import certificate, opening
 from mediation.runtime.keys import read_verifier
 from tests.administration import site as s
 from tests.administration.peers import command

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mediation.audit import der, page, timestamp, verdict
 from mediation.audit.archive import Unreadable
 from mediation.audit.tokens import Bad
-from mediation.core import entry
+from mediation.core.ledger import entry
 from tests.administration import authority
 from tests.audit import exports as x
 

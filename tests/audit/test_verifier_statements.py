@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from mediation.administration import export, lab, tiles
+from mediation.administration import lab
+from mediation.administration.ledger import tiles
+from mediation.administration.records import export
 from mediation.audit import page, statements, verdict
-from mediation.core import jws, statement
-from mediation.core.control import Certify, Export
+from mediation.core.authority import jws
+from mediation.core.interface.control import Certify, Export
+from mediation.core.records import statement
 from mediation.runtime.keys import read_verifier
 from tests.administration import site as s
 from tests.administration.test_certificate import arm, kept, signed

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from mediation.core import authorization, jws, withdrawal, x1
+from mediation.core.authority import authorization, jws, withdrawal
+from mediation.core.authority.roster import ANY_AGENCY, CONTACT_WAIT_S, Contact
 from mediation.core.case import AgencyRevocation, Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
-from mediation.core.roster import ANY_AGENCY, CONTACT_WAIT_S, Contact
+from mediation.core.interface import x1
 from tests.core import authority as a
 from tests.core.authority import KEYS, KIDS, NOW_NS, NOW_S
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mediation.administration import making
-from mediation.core import entry
-from mediation.core.incident import Finding, Sight, What
+from mediation.core.ledger import entry
+from mediation.core.records.incident import Finding, Sight, What
 from mediation.reconciliation import stays
 from mediation.reconciliation.journal import CLEAN, SEEN, START, Journal, Line
 from mediation.reconciliation.stays import LATE_US, US
