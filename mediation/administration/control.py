@@ -252,7 +252,7 @@ class Administrator:
             return await self._report()
         answer = self._inquiries.handle(request, caller, self._clock.now_ns())
         self._due.set()  # the next moment may be nearer now
-        if isinstance(request, control.Settle | control.ChangeRoster):
+        if isinstance(request, control.Settle | control.ChangeRoster | control.RevokeAgency):
             await self._tasking.settled(None, ARM_LIMIT_S)
         elif isinstance(answer, control.Results) and getattr(request, "wait", False):
             orders = desk.touched(self._orders, answer)

@@ -31,9 +31,11 @@ from mediation.core.interface.control import (
     Result,
     Results,
     Revoke,
+    RevokeAgency,
     Settle,
     ShowPlan,
     Signed,
+    SignStatement,
     Status,
     Submit,
 )
@@ -54,9 +56,11 @@ def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
                 return Results(results=tuple(orders.extend(request.extensions, now_ns)))
             case Revoke():
                 return Results(results=tuple(orders.revoke(request.revocations, now_ns)))
+            case RevokeAgency():
+                return Results(results=(orders.revoke_agency(request.revocation, now_ns),))
             case ChangeRoster():
                 return Results(results=(orders.change_roster(request.approvals, now_ns),))
-            case Certify() | AdoptPlan() | FilePlan() | Hold() | Destroy():
+            case Certify() | SignStatement() | AdoptPlan() | FilePlan() | Hold() | Destroy():
                 return Results(results=(orders.records.act(request, now_ns),))
             case ShowPlan():
                 return orders.records.show_plan(request, now_ns)

@@ -24,6 +24,7 @@ def main(words: Sequence[str] | None = None) -> int:
         found = verdict.judge(
             archive.load(asked.export), key=_text(asked.key), known=_text(asked.known),
             policy=None if asked.policy is None else _octets(asked.policy),
+            timestamps=None if asked.timestamps is None else _octets(asked.timestamps),
         )  # fmt: skip
     except archive.Unreadable as error:
         print(f"audit: {error}", file=sys.stderr)
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("export", type=Path)
         command.add_argument("--key", type=Path, help="the ledger's public key, as the site published it")
         command.add_argument("--policy", type=Path, help="whose cosignatures you ask for (C2SP tlog-policy)")
+        command.add_argument("--timestamps", type=Path, help="certificates of time-stamping authorities (PEM)")
         command.add_argument("--known", type=Path, help="an older checkpoint that you kept")
         command.add_argument("--json", action="store_true", help="everything, for programs")
         command.add_argument("--seed", required=name == "sample", help="draws a sample")

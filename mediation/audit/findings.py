@@ -102,6 +102,7 @@ class _Story:
             "witnesses-lost": self._witnesses_lost, "witnesses-found": self._witnesses_found,
             "site-made": self._site_made,
             "recovered": self._recovered, "revoked": self._revoked, "call-back-filed": self._call_back,
+            "agency-revoked": self._agency_revoked,
         }  # fmt: skip
 
     def read(self, record: Record) -> None:
@@ -160,6 +161,13 @@ class _Story:
 
     def _revoked(self, record: Record) -> None:
         self._found.notice(f"case {record.facts['case']}: revoked by {record.facts['person']}", record.index)
+
+    def _agency_revoked(self, record: Record) -> None:
+        facts = record.facts
+        self._found.notice(
+            f"agency {facts['agency']}: all authority withdrawn by {facts['person']}, {facts['orders']} orders ended",
+            record.index,
+        )
 
     def _call_back(self, record: Record) -> None:
         filed = [self._filed[c] for c in self._cases.get(record.facts["case"], ()) if c in self._filed]

@@ -11,6 +11,7 @@ from typing import Any
 
 from mediation.audit import tree
 from mediation.audit.findings import MAX_LISTED, US, Finding, when
+from mediation.audit.stamps import Stamps
 from mediation.audit.verdict import ANOMALIES, CLEAN, Verdict, drawn
 
 COLUMNS = 100
@@ -40,6 +41,9 @@ def page(verdict: Verdict, seed: str | None = None, count: int = 0) -> str:
     lines += _section("Who read what, and why", _readings(found.readings), "nobody read anything")
     lines += _section("Gaps", _gaps(ledger), "none: every entry is opened")
     lines += _section("Retention and filed plans", _plans(found.plans), "no plan is entered")
+    lines += _section("Monthly statements of completeness", _statements(verdict.months), "no month is over")
+    lines += _section("Certifications", map(_certified, verdict.certified), "none came with this export")
+    lines += _section("Time stamps (RFC 3161)", _stamps(verdict.stamps), "none that was checked")
     lines += _section("Samples", _samples(verdict, seed, count), "no seed was committed")
     lines += _section("For completeness", map(_line, found.notices), "nothing")
     return "\n".join(lines) + "\n"
@@ -153,6 +157,32 @@ def _plans(plans: list[dict[str, Any]]) -> list[str]:
         + (f"filed {when(each['filed_s'] * US)} ({each['confirmation']})" if each.get("filed_s") else "not yet filed")
         for each in plans
     ]
+
+
+def _certified(row: dict[str, Any]) -> str:
+    words = "; ".join(f"({number}) {', '.join(each)}" for number, each in row["opened"].items())
+    masked = f"; masked: {', '.join(f'({each})' for each in row['masked'])}" if row["masked"] else ""
+    checked = "; its signature holds" if row["signature_checked"] else ""
+    return f"entry {row['entry']}: case {row['case'] or '-'}: {words}{masked}{checked}"
+
+
+def _stamps(stamps: Stamps) -> list[str]:
+    rows = [f"{stamps.documents} of single documents"] if stamps.documents else []
+    if stamps.days:
+        rows.insert(0, f"the checkpoints of {len(stamps.days)} days, {min(stamps.days)} to {max(stamps.days)}, by "
+                       + ", ".join(sorted({who for each in stamps.days.values() for who in each})))  # fmt: skip
+        rows.append(f"{len(stamps.missing)} days without one" if stamps.missing else "no day without one")
+    return rows
+
+
+def _statements(months: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{each['month']}: "
+        + ("not drafted" if each["drafted"] is None else f"{each['differences']} differences, ")
+        + ("" if each["drafted"] is None else "NOT SIGNED" if each["signed"] is None else
+           f"signed by {each['person']}, entry {each['signed']}")
+        for each in months
+    ]  # fmt: skip
 
 
 def _samples(verdict: Verdict, seed: str | None, count: int) -> list[str]:

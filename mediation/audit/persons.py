@@ -55,7 +55,10 @@ class Roster:
         return {a.role for a in self.appointments if a.person == person and a.from_s <= now_s < a.to_s}
 
     def senior_at(self, now_s: int) -> bool:
-        return any(a.senior and a.from_s <= now_s < a.to_s for a in self.appointments)
+        return bool(self.seniors_at(now_s))
+
+    def seniors_at(self, now_s: int) -> set[str]:
+        return {a.person for a in self.appointments if a.senior and a.from_s <= now_s < a.to_s}
 
 
 def read(export: Export, origin: str) -> Roster | None:

@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from mediation.audit import merkle, notes
+from mediation.audit import merkle, notes, tokens
 from mediation.audit.archive import Export, Unreadable
 from mediation.audit.notes import Bad, Head
 
@@ -104,8 +104,23 @@ def _heads(export: Export, key: notes.Key, ledger: Ledger) -> list[tuple[Head, s
             except ValueError:
                 text = None
             _take(name, text if isinstance(text, str) else "", key, ledger, found)
+    for name, text in _named(export):
+        _take(name, text, key, ledger, found)
     ledger.signed_heads = sum(name == HISTORY for _, name in found)
     ledger.cosigned.sort(key=lambda pair: pair[0].size)
+    return found
+
+
+def _named(export: Export) -> list[tuple[str, str]]:
+    """The heads that stand in documents beside the ledger: in monthly statements, and under daily time stamps."""
+    found = [
+        (name, export.text(name) or "") for name in export.below("stamps") if name.endswith(f"/{CHECKPOINT}")
+    ]  # fmt: skip
+    for name in export.below("statements"):
+        try:
+            found.append((name, str(tokens.split(export.text(name) or "").members().get("checkpoint"))))
+        except tokens.Bad:
+            continue  # what is wrong with it is said where statements are judged
     return found
 
 

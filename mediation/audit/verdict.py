@@ -11,11 +11,12 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from mediation.audit import findings, notes, persons, sample, tree
+from mediation.audit import certifications, findings, notes, persons, sample, stamps, statements, tokens, tree
 from mediation.audit.archive import Export, Unreadable
 from mediation.audit.findings import US, Finding, Findings, when
 from mediation.audit.notes import FORGED, NOT_CHECKED, Bad
 from mediation.audit.persons import Roster
+from mediation.audit.stamps import Stamps
 
 CLEAN, ANOMALIES, BAD = "clean", "anomalies", "forged"
 POLICY = "keys/witness.policy"
@@ -43,9 +44,12 @@ class Verdict:
     witnesses: Witnesses
     roster: Roster | None
     findings: Findings
+    stamps: Stamps
     forged: list[Finding] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
     files: dict[str, int] = field(default_factory=dict)
+    certified: list[dict[str, Any]] = field(default_factory=list)  # certifications that came, field by field
+    months: list[dict[str, Any]] = field(default_factory=list)  # statements of completeness
 
     @property
     def result(self) -> str:
@@ -53,9 +57,11 @@ class Verdict:
 
 
 def judge(
-    export: Export, *, key: str | None = None, policy: bytes | None = None, known: str | None = None
+    export: Export, *, key: str | None = None, policy: bytes | None = None, known: str | None = None,
+    timestamps: bytes | None = None,
 ) -> Verdict:  # fmt: skip
-    """Raises Unreadable for what cannot be judged at all."""
+    """`timestamps`: the certificates (PEM) of the time-stamping authorities that are believed. Raises Unreadable for
+    what cannot be judged at all."""
     text = key if key is not None else export.text(LEDGER_PUB)
     if text is None:
         raise Unreadable("no key of the ledger: give --key")
@@ -72,15 +78,26 @@ def judge(
     if roster is not None:
         forged += [Finding(each) for each in roster.problems]
     found = findings.examine(ledger, roster, witnesses.quorums)
+    try:
+        stamped = stamps.examine(export, ledger, timestamps, found)
+    except tokens.Bad as error:
+        raise Unreadable(f"the certificates of time-stamping authorities: {error}") from error
+    forged += stamped.forged
+    forged_statements, months = statements.examine(export, ledger, roster, found)
+    forged += forged_statements
+    forged_fields, certified = certifications.examine(export, ledger, roster, found)
+    forged += forged_fields
     found.anomalies[:0] = not_enough
     found.anomalies += [Finding(f"archive: {each}") for each in export.problems]
-    verdict = Verdict(ledger, verifier, key is not None, witnesses, roster, found, forged)
+    verdict = Verdict(
+        ledger, verifier, key is not None, witnesses, roster, found, stamped, forged, months=months, certified=certified
+    )
     _beside(export, verdict)
     verdict.forged += [each for each in found.anomalies if each.what.startswith("roster line")]
     found.anomalies = [each for each in found.anomalies if not each.what.startswith("roster line")]
     verdict.not_checked += [f"the cosignatures of {name}: this machine's cryptography library has no ML-DSA-44"
                             for name in sorted(witnesses.not_checked)]  # fmt: skip
-    verdict.not_checked += [*export.notes]
+    verdict.not_checked += [*export.notes, *stamped.not_checked]
     if key is None:
         verdict.not_checked.append(
             "whose ledger it is: the key came with the export. Compare its fingerprint with the published one"
@@ -159,7 +176,14 @@ def _beside(export: Export, verdict: Verdict) -> None:
     entered: dict[str, tuple[int, str]] = {}
     for record in verdict.ledger.records:
         for name, value in record.facts.items():
-            if name in ("certificate_sha256", "plan_sha256", "appendix_sha256", "token_sha256", "signature_sha256"):
+            if name in (
+                "certificate_sha256",
+                "plan_sha256",
+                "appendix_sha256",
+                "token_sha256",
+                "signature_sha256",
+                "subject_sha256",
+            ):
                 entered.setdefault(str(value), (record.index, record.kind))
     for folder, what in BESIDE.items():
         names = export.below(folder)
@@ -205,6 +229,9 @@ def as_json(verdict: Verdict, seed: str | None = None, count: int = 0) -> dict[s
         "withheld": ledger.withheld,
         "destroyed": ledger.destroyed,
         "plans": found.plans,
+        "timestamps": verdict.stamps.as_json(),
+        "certifications": verdict.certified,
+        "statements": verdict.months,
         "samples": found.samples,
         "files": verdict.files,
         "not_checked": verdict.not_checked,

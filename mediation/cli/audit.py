@@ -65,7 +65,8 @@ def honey(
 @group.command(context_settings=PASS_ON)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def verify(words: tuple[str, ...]) -> None:
-    """Verifies an export offline: EXPORT [--key ledger.pub] [--policy FILE] [--known FILE] [--seed SEED] [--json]."""
+    """Verifies an export offline: EXPORT [--key ledger.pub] [--policy FILE] [--timestamps FILE] [--known FILE]
+    [--seed SEED] [--json]."""
     sys.exit(verifier.main(["verify", *words]))
 
 

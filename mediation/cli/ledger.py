@@ -31,6 +31,7 @@ from mediation.core.case import Proof
 from mediation.core.errors import ConfigurationError, LedgerError, RemoteProtocolError
 from mediation.core.interface.control import Export, Part, Prove, Proved
 from mediation.core.ledger import entry, merkle, note
+from mediation.core.records import opening
 from mediation.runtime import config
 from mediation.runtime.keys import read_policy, read_verifier
 
@@ -97,9 +98,15 @@ def verify_(
 @click.option("--out", required=True, type=NEW_FILE)
 @click.option("--open", "opened", multiple=True, help="Open only these records: a kind of entry, or case:CASE; none "
               "opens nothing of a case. May be repeated; all is opened without it.")  # fmt: skip
+@click.option("--certifications", is_flag=True, help="With the certifications; fields (i), (iii), (iv) stay masked.")
+@click.option("--field", "unmasked", multiple=True, type=click.Choice(sorted(opening.MASKED)),
+              help="Open this field of them too. With all three, texts and signatures are there as well.")  # fmt: skip
 @key_option
 @reason_option
-def export(folder: Path, out: Path, opened: tuple[str, ...], key: str | None, reason: str | None) -> None:
+def export(
+    *, folder: Path, out: Path, opened: tuple[str, ...], certifications: bool, unmasked: tuple[str, ...],
+    key: str | None, reason: str | None,
+) -> None:  # fmt: skip
     """Writes a tar for an auditor: `verify --export` and the offline verifier need nothing else. It is entered."""
     if out.exists():
         raise ConfigurationError(f"{out.name}: File exists")
@@ -107,7 +114,9 @@ def export(folder: Path, out: Path, opened: tuple[str, ...], key: str | None, re
     kinds = tuple(each for each in opened if not each.startswith("case:") and each != "none")
     if unknown := set(kinds) - entry.KINDS:
         raise click.UsageError(f"--open: {sorted(unknown)[0]} is no kind of entry")
-    wanted = Export(kinds=kinds, cases=cases) if opened else Export()
+    fields = tuple(each for each in opening.NUMBERS if each not in opening.MASKED or each in unmasked)
+    certified = fields if certifications or unmasked else None
+    wanted = Export(kinds=kinds, cases=cases, certified=certified) if opened else Export(certified=certified)
     answer = inquire(config.load(folder), wanted, key, reason)
     assert isinstance(answer, Part)
     try:

@@ -22,6 +22,7 @@ COMMANDS = {
     "order": "mediation.cli.order:group",
     "case": "mediation.cli.case:group",
     "certificate": "mediation.cli.certificate:command",
+    "statement": "mediation.cli.statement:command",
     "plan": "mediation.cli.plan:group",
     "ledger": "mediation.cli.ledger:group",
     "witness": "mediation.cli.witness:group",

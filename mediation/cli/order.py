@@ -6,7 +6,8 @@ sign     the legal reviewer's token over a draft, or the carrier authorizer's ov
 submit   files the two tokens; `mediation case activate` is the third act
 show     what a token or draft says, without judging it
 extend, approve, call-back   see cli/order_extension.py
-revoke   the maker of a token withdraws it
+revoke   the maker of a token, or another person of his role, withdraws it
+revoke-agency  all authority of one agency is withdrawn
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from mediation.cli.order_extension import sha256_of
 from mediation.core.authority import jws, particulars
 from mediation.core.case import Authority, Capability, ContentDestination, Destination, LegalToken, Role, State
 from mediation.core.errors import ConfigurationError
-from mediation.core.interface.control import Cases, Filing, Revoke, Submit
+from mediation.core.interface.control import Cases, Filing, Revoke, RevokeAgency, Submit
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.signing.choose import open_key
@@ -50,7 +51,7 @@ BY_FILE = {"legal": State.LEGALLY_AUTHORIZED, "carrier": State.CARRIER_AUTHORIZE
 
 @click.group()
 def group() -> None:
-    """Orders: draft, sign, submit, show, revoke."""
+    """Orders: draft, sign, submit, show, revoke; also for a whole agency."""
 
 
 @group.command()
@@ -193,14 +194,40 @@ def show(file: Path) -> None:
 
 @group.command()
 @site_option
-@click.option("--case", required=True)
-@click.option("--token", required=True, type=click.Choice(["legal", "carrier"]))
+@click.option("--case", help="Whose newest order it is; with --token.")
+@click.option("--token", type=click.Choice(["legal", "carrier"]))
+@click.option("--file", "path", type=FILE, help="The token itself, also an extension's: by whom it was not signed.")
 @click.option("--reason", default="withdrawn", show_default=True)
 @key_option
-def revoke(folder: Path, case: str, token: str, reason: str, key: str | None) -> None:
-    """Withdraws one token of CASE: delivery stops at once, for good."""
+def revoke(
+    *, folder: Path, case: str | None, token: str | None, path: Path | None, reason: str, key: str | None
+) -> None:  # fmt: skip
+    """Withdraws one token: delivery stops at once, for good. Its maker names it by CASE; another person of the same
+    role, to whom the case is not shown, by the token's FILE."""
     site = config.load(folder)
-    withdraw(site, case, token, signer(site, Role(token), key), reason)
+    if path is not None and case is None and token is None:
+        text = read_token(path)
+        of, role = drafting.withdrawable(text)
+        signed = drafting.revocation(of, jws.sha256_hex(text), reason, signer(site, role, key), lab=site.lab)
+        accepted(client.one(site, Revoke(revocations=(signed,))))
+    elif path is None and case is not None and token is not None:
+        withdraw(site, case, token, signer(site, Role(token), key), reason)
+    else:
+        raise click.UsageError("--file, or --case with --token")
+
+
+@group.command("revoke-agency")
+@site_option
+@click.argument("agency")
+@click.option("--role", type=click.Choice(["legal", "carrier"]), default="legal", show_default=True)
+@click.option("--reason", default="withdrawn", show_default=True)
+@key_option
+def revoke_agency(folder: Path, agency: str, role: str, reason: str, key: str | None) -> None:
+    """Withdraws all authority of AGENCY: every order of it ends at once, for good, and no other. It has new orders only
+    by a new contact in the roster, which two executives approve and which waits a day."""
+    site = config.load(folder)
+    text = drafting.agency_revocation(agency, reason, signer(site, Role(role), key), lab=site.lab)
+    click.echo(accepted(client.one(site, RevokeAgency(revocation=text))).detail)
 
 
 def withdraw(site: Site, case: str, token: str, person: Signer, reason: str) -> None:

@@ -19,16 +19,12 @@ from mediation.cli.options import inquire, key_option, reason_option, site_optio
 from mediation.core.errors import MediationError, RemoteProtocolError
 from mediation.core.interface.control import Incidents, Papers
 from mediation.core.ledger import entry
-from mediation.core.records.incident import Finding, Noted, Observation, Sight
-from mediation.core.records.reconciliation import AWAY_S, MAX_INTERVAL_S
-from mediation.reconciliation import journal, reconciler
+from mediation.core.records.incident import Noted, Observation, Sight
+from mediation.reconciliation import journal, reconciler, stays
 from mediation.reconciliation.look import Look, Looker
 from mediation.runtime import config, sockets
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier
-
-US = 1_000_000
-LATE_US = (MAX_INTERVAL_S + AWAY_S + 10) * US  # an incident is in the ledger this long after its first sight, at most
 
 
 @click.group()
@@ -90,40 +86,28 @@ def papers(incident: str | None, folder: Path, key: str | None, reason: str | No
 @group.command()
 @site_option
 def check(folder: Path) -> None:
-    """Verifies the reconciler's own log; exit status 1 when the ledger lacks what it saw."""
+    """Verifies the reconciler's own log against the ledger, in both ways; exit status 1 when the ledger lacks what it
+    saw, or has an incident of what it never saw."""
     site = config.load(folder)
-    incidents: dict[str, entry.Incident] = {}
+    incidents: list[entry.Incident] = []
 
     def on_record(_: tiles.Line, record: entry.Record) -> None:
         if isinstance(record, entry.Incident):
-            incidents[record.incident] = record
+            incidents.append(record)
 
     report = verify.examine(ledger_files(site), read_verifier(site.keys_dir), on_record=on_record)
     report.raise_first()
     lines = [line for line, _ in journal.read(site.reconciler_dir / journal.FILE, journal.read_verifier(site))]
-    missing = hidden(site, lines, set(incidents))
+    found = stays.stays(site, lines)
+    missing = stays.hidden(found, {each.incident for each in incidents})
+    invented = stays.invented(found, lines, incidents)
     click.echo(f"{len(lines)} lines of the reconciler's log, {len(incidents)} incidents in the ledger")
-    for each in missing:
-        click.echo(f"! logged and not in the ledger: {each}")
-    if missing:
-        raise MediationError(f"reconcile: {len(missing)} differences were kept from the ledger")
-
-
-def hidden(site: Site, lines: list[journal.Line], incidents: set[str]) -> list[str]:
-    """Sights that the configuration does not account for, that stood longer than an incident takes, and of which the
-    ledger has none. An incident is known by what was seen; its time is the administrator's first look."""
-    known = {each.partition("-")[2] for each in incidents}
-    stood: dict[str, tuple[Sight, int]] = {}
-    missing: dict[str, str] = {}
-    for line in lines:
-        if line.kind == journal.START or (not line.sights and line.kind == journal.CLEAN):
-            continue
-        left = {sight.key: sight for sight in reconciler.beyond(site, line.sights)} if line.sights else {}
-        if line.sights or not line.beyond:
-            stood = {key: stood.get(key, (sight, line.time_us)) for key, sight in left.items()}
-    ended_us = lines[-1].time_us if lines else 0
-    for key, (sight, first_us) in stood.items():
-        finding = Finding(what=sight.what, first_us=first_us, clean_us=0, sight=sight)
-        if ended_us - first_us > LATE_US and finding.key[:16] not in known:
-            missing[key] = _words(sight)
-    return list(missing.values())
+    for stay in missing:
+        click.echo(f"! logged and not in the ledger: {_words(stay.sight)}")
+    for identity in invented:
+        click.echo(f"! in the ledger and never logged: {identity}")
+    if missing or invented:
+        raise MediationError(
+            f"reconcile: {len(missing)} differences were kept from the ledger, {len(invented)} incidents in it were "
+            "seen by nobody"
+        )

@@ -199,6 +199,18 @@ class Revocation(Signed, frozen=True, kw_only=True):
     lab: bool = False
 
 
+class AgencyRevocation(Signed, frozen=True, kw_only=True):
+    """All authority of one agency is withdrawn at once, by a person who could withdraw each of its tokens of his role
+    (SEC-24): every order that stands by a contact which the roster had of it then."""
+
+    type: Literal["agency-revocation"]
+    agency: str
+    reason: str
+    issued_s: int
+    nonce: str
+    lab: bool = False
+
+
 class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """That an act stands in the ledger: the entry's record, its salt, and the path to a signed checkpoint."""
 
@@ -237,7 +249,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """By whose signatures a task stands, and when they counted: what a later change of the roster is judged against.
     Nothing of the case. `signers`: role, kid, second of issue, second of entry; the legal reviewer first."""
 
-    tokens: tuple[str, ...] = ()  # SHA-256 of each token, whose withdrawal ends the task
+    tokens: tuple[str, ...] = ()  # SHA-256 of each token, and of the agency's standing: a withdrawal ends the task
     signers: tuple[tuple[Role, str, int, int], ...] = ()
 
 

@@ -122,6 +122,7 @@ class Check(enum.StrEnum):
     CODE_IDENTITY = "code-identity", "the daemon's code, configuration or adapters changed while it ran"
     # Records of 47 CFR 1.20004 and the plan of 1.20003
     CERTIFICATE = "certificate", "a field of the certification is empty, or the signer is not its overseeing person"
+    STATEMENT = "statement", "not a month's statement as it was drafted, or its signer is not the senior officer"
     PLAN = "plan", "not a plan in force, not drawn from the live settings, or not adopted by those who may"
     RETENTION = "retention", "the retention is not the one of the filed plan"
     KEPT = "kept", "the records must be kept: their time has not passed, or a hold stands"

@@ -2,8 +2,8 @@
 
 Answers for a record of sights that the administration cannot write: DIR/reconciler/log.jsonl is appended to by the
 reconciler's user alone, each line is a signed note (C2SP signed-note) whose text holds the SHA-256 of the line before.
-An administrator that hides an incident leaves a ledger without it beside a log with it, and `mediation reconcile check`
-names the difference. A forged incident, with no line here, it does not look for. The head goes with every observation.
+An administrator that hides an incident leaves a ledger without it beside a log with it, and one that invents one a
+ledger with it beside a log without; `mediation reconcile check` names both. The head goes with every observation.
 
 Who gains what: the reconciler's user, or root, can cut off the end of the log or write on with the key, but cannot
 change what an auditor holds a copy of, and the head goes to the service manager's journal with every line. Blocking.

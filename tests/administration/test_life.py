@@ -27,11 +27,11 @@ from tests.administration.site import NS, admitted, kinds
 
 
 def alarms(site: Site) -> list[tuple[str, str]]:
-    """All alarms that the ledger has: name and case."""
+    """All alarms that the ledger has of a case: name and case."""
     found: list[tuple[str, str]] = []
 
     def read(_: tiles.Line, record: entry.Record) -> None:
-        if isinstance(record, entry.Alarm):
+        if isinstance(record, entry.Alarm) and record.case:
             found.append((record.alarm, record.case))
 
     verify.examine(ledger_files(site), read_verifier(site.keys_dir), on_record=read)

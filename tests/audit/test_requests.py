@@ -125,7 +125,7 @@ def test_without_a_signature_nothing_is_shown(counter: Counter) -> None:
         with pytest.raises(Exception, match="not a message of this interface"):
             control.decode_request(line)
     report = control.encode(counter.ask(Status()))  # type: ignore[arg-type]
-    assert b"CASE-1" not in report and b"AGENCY" not in report and b"555" not in report
+    assert b"CASE-1" not in report and b"AGENCY" not in report and b"2125550" not in report
 
 
 # --- refused alike (SEC-14) -----------------------------------------------------------------------------------------

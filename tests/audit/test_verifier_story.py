@@ -83,6 +83,12 @@ def test_what_is_no_anomaly(tmp_path: Path) -> None:
     assert any("refused 1 times: key-unknown" in each.what for each in found.findings.notices)
 
 
+def test_an_agency_s_withdrawal_is_said(tmp_path: Path) -> None:
+    found = told(tmp_path, entry.AgencyRevoked(time_us=LATER_US, agency="AGENCY", revocation_sha256=x.HASH,
+                                               person="lena", issued_s=x.NOW_S, orders=2))  # fmt: skip
+    assert any("AGENCY: all authority withdrawn by lena, 2 orders" in each.what for each in found.findings.notices)
+
+
 def test_a_page_cannot_be_made_to_lie(tmp_path: Path) -> None:
     """What stands in an entry is printed without control characters, and never as a line of its own."""
     reason = "x\x1b[2J\nCLEAN: all is well"

@@ -72,7 +72,8 @@ class Host:
 
     def show(self, ledger: Ledger) -> bool:
         """Has the witness cosign the head; whether it did, and said nothing loud."""
-        text = ledger.publish(4, NOW_US)
+        # All kinds, and the padding behind them, in tiles that are not full yet.
+        text = ledger.publish(8, NOW_US)
         found = self._witnesses().cosign_at_once(text, ledger.consistency, now_s=NOW_S)
         if found.judgement.quorum and not found.loud:
             return ledger.accept_cosigned(found.note, NOW_US)
@@ -200,4 +201,4 @@ def test_the_witness_refuses_for_good(host: Host, tmp_path: Path) -> None:
     folder = rewritten(host, tmp_path / "copy", [FIRST] * 300)
     assert host.witness(folder) and host.witness(folder)
     assert not host.witness(copy(host, tmp_path / "honest"))
-    assert note.open_checkpoint(host.kept, SIGNER.verifier).size == 36
+    assert note.open_checkpoint(host.kept, SIGNER.verifier).size == 72

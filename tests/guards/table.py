@@ -235,7 +235,11 @@ GUARDS: Final = (
     Guard(30, "it ends by itself", CORE + "authority/term.py",
           "since_s = previous_end_s if LIMITS[authority].renewable else begin_s", "since_s = previous_end_s", (ADMIT,)),
     Guard(30, "the agency is in the registry", CORE + "authority/authorization.py",
-          "if trust.contact(order.legal.agency, entered_s) is None:", "if False:", (ADMIT,)),
+          "    if contact is None:\n        raise AuthorizationError(Check.AGENCY_CONTACT)\n"
+          "    by = withdrawal.marker(order.legal.agency, contact)\n", '    by = ""\n', (ADMIT,)),
+    Guard(24, "an agency's authority is withdrawn", CORE + "authority/authorization.py", "if by in trust.revoked:",
+          "if False:",
+          ("tests/core/test_withdrawal.py::test_where_one_contact_serves_all_the_others_keep_theirs",)),
     Guard(30, "a new contact waits a day", CORE + "authority/roster.py",
           "0 if change.number == 0 else change.issued_s + CONTACT_WAIT_S", "0",
           ("tests/core/test_roster.py::test_a_new_contact_waits_a_day",)),

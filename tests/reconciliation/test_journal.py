@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from mediation.administration import making
-from mediation.cli.reconcile import LATE_US, hidden
 from mediation.core.errors import ConfigurationError, LedgerError
-from mediation.core.records.incident import Finding, Sight, What
+from mediation.core.records.incident import Sight, What
 from mediation.reconciliation import journal
 from mediation.reconciliation.journal import CLEAN, SEEN, START, Journal, Line
 from mediation.runtime.config import Site
@@ -94,20 +93,6 @@ def test_a_torn_line_at_the_end_is_cut(site: Site) -> None:
         file.write(b'"torn')
     write(site, line(CLEAN, 9))
     assert [each.kind for each in read(site)] == [START, SEEN, CLEAN]
-
-
-def test_an_incident_that_the_administrator_kept_from_the_ledger_is_found(site: Site) -> None:
-    """A compromised administrator hides what it was told; the log that it cannot write has it."""
-    write(site, line(START), line(SEEN, 0, PHANTOM), line(SEEN, LATE_US + 1, PHANTOM))
-    known = Finding(what=PHANTOM.what, first_us=3_000_000, clean_us=0, sight=PHANTOM).identity
-    assert hidden(site, read(site), {known}) == []
-    (missing,) = hidden(site, read(site), set())
-    assert "eth9" in missing
-
-
-def test_what_stood_too_short_for_an_incident_is_not_missed(site: Site) -> None:
-    write(site, line(START), line(SEEN, 0, PHANTOM), line(SEEN, 4_000_000), line(CLEAN, LATE_US * 2))
-    assert hidden(site, read(site), set()) == []
 
 
 def test_two_histories_of_one_key_do_not_fit_together(site: Site) -> None:

@@ -10,10 +10,13 @@ import secrets
 import time
 from collections.abc import Iterable
 
+import msgspec
+
 from mediation.core.authority import jws, particulars
 from mediation.core.authority.authorization import TYP
 from mediation.core.case import (
     Act,
+    AgencyRevocation,
     CallBack,
     CarrierExtension,
     CarrierToken,
@@ -23,7 +26,8 @@ from mediation.core.case import (
     Revocation,
     Role,
 )
-from mediation.core.errors import ConfigurationError
+from mediation.core.check import Check
+from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.signing.signer import Signer
 
 COMMAND_LIFE_S = 600  # an act that is not in the ledger by then has lapsed (ours)
@@ -36,8 +40,11 @@ ROLES: dict[type, frozenset[Role]] = {
     LegalExtension: frozenset({Role.LEGAL}),
     CarrierExtension: frozenset({Role.CARRIER}),
     CallBack: frozenset({Role.CARRIER, Role.OFFICER}),
+    AgencyRevocation: frozenset({Role.LEGAL, Role.CARRIER}),
 }
-Payload = LegalToken | CarrierToken | Command | Revocation | LegalExtension | CarrierExtension | CallBack
+Payload = (
+    LegalToken | CarrierToken | Command | Revocation | LegalExtension | CarrierExtension | CallBack | AgencyRevocation
+)  # fmt: skip
 
 
 def now_s() -> int:
@@ -138,3 +145,32 @@ def revocation(case: str, token_sha256: str, reason: str, person: Signer, *, lab
         lab=lab,
     )  # fmt: skip
     return sign(draft, person)
+
+
+def agency_revocation(agency: str, reason: str, person: Signer, *, lab: bool) -> str:
+    """The withdrawal of all authority of one agency. Raises ConfigurationError."""
+    draft = AgencyRevocation(
+        type="agency-revocation", agency=agency, reason=reason, issued_s=now_s(), nonce=nonce(), lab=lab
+    )
+    return sign(draft, person)
+
+
+class _Claimed(msgspec.Struct, frozen=True):
+    """Of a token what says which it is; further members are passed over."""
+
+    type: str
+    case: str
+
+
+def withdrawable(text: str) -> tuple[str, Role]:
+    """The case of a token and the role whose persons may withdraw it, by what the token says; the site judges it.
+
+    Raises AuthorizationError for what is no token of an order or of an extension.
+    """
+    parts = jws.split(text)
+    claimed = jws.decode(parts.payload, _Claimed)
+    for kind in (LegalToken, LegalExtension, CarrierToken, CarrierExtension):
+        if parts.header.typ == TYP[kind]:
+            (role,) = ROLES[kind]
+            return claimed.case, role
+    raise AuthorizationError(Check.TOKEN_TYPE, "not a token of an order or of an extension")

@@ -24,7 +24,7 @@ from mediation.administration.ledger.asking import Told
 from mediation.administration.ledger.books import Books
 from mediation.administration.ledger.heads import open_heads
 from mediation.administration.ledger.ledger import Entered, Ledger
-from mediation.administration.order import acting, filing, recovery
+from mediation.administration.order import acting, agencies, filing, recovery
 from mediation.administration.order.acting import PENDING_ENTRY
 from mediation.administration.order.register import Register
 from mediation.administration.order.store import Store, Stored
@@ -73,6 +73,7 @@ class Orders(Register):
                 raise ConfigurationError("keys/ledger.pub is not the key of this site's ledger")  # noqa: TRY301
             roster.recover(site, seen.changes)
             self.trust = load_trust(site, self._store.revoked() | seen.revoked)
+            self.trust = self.trust.with_revoked(agencies.remembered(seen.agencies, self.trust.roster))
             roster.check_entered(self.trust.roster, seen.changes, seen.founding)
             self.requests_seen = seen.requests
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
@@ -149,7 +150,26 @@ class Orders(Register):
     def revocations(self, now_ns: int) -> list[str]:
         """The signed texts of the withdrawals that can still matter: of orders whose window has not ended."""
         open_ = {o.carrier_sha256 for o in self._orders.values() if now_ns < o.not_after_s * NS}
-        return self._store.revocations(open_)
+        return list(dict.fromkeys(self._store.revocations(open_)))  # an agency's stands with each of its orders
+
+    def revoke_agency(self, text: str, now_ns: int) -> Result:
+        """All authority of one agency is withdrawn: all of its orders end in this turn, and those of no other."""
+        try:
+            withdrawn = agencies.examine(text, self, self.trust, now_ns)
+        except AuthorizationError as error:
+            return self._books.refuse(error, text, now_ns)
+        self.trust = self.trust.with_revoked((*withdrawn.markers, *(token for _, token in withdrawn.orders)))
+        for order, _ in withdrawn.orders:
+            order.state = LIFE[order.state, Event.REVOKE]
+        self._books.enter(withdrawn.records, stop=True)
+        with self._books.saving(stop=True):
+            for order, token in withdrawn.orders:
+                self._store.add_revocation(token, order.carrier_sha256, text)
+                self._store.set_state(order.carrier_sha256, order.state)
+        self.revoked(text)
+        for order, _ in withdrawn.orders:
+            self.changed(order)
+        return Result(detail=f"{len(withdrawn.orders)} orders")
 
     def change_roster(self, approvals: Sequence[str], now_ns: int) -> Result:
         """A change of persons, roles, keys or contacts: entered, then in force here and told to the functions. Orders

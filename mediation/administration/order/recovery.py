@@ -29,6 +29,7 @@ class Seen(msgspec.Struct):
     acts: Counter[str] = msgspec.field(default_factory=Counter)
     ended: dict[str, State] = {}
     revoked: set[str] = set()
+    agencies: list[tuple[str, int]] = []  # whose authority was withdrawn, with the second of issue
     extensions: dict[str, Entered] = {}  # by the carrier's token
     call_backs: dict[str, Entered] = {}
     suspended: dict[str, bool] = {}  # by the order's carrier token, as the last such act says
@@ -73,6 +74,8 @@ class Seen(msgspec.Struct):
             case entry.Revoked():
                 self.ended[record.carrier_sha256] = State.REVOKED
                 self.revoked.add(record.token_sha256)
+            case entry.AgencyRevoked():
+                self.agencies.append((record.agency, record.issued_s))
             case entry.Expired():
                 self.ended.setdefault(record.carrier_sha256, State.EXPIRED)
             case entry.Sealed():

@@ -49,6 +49,8 @@ from mediation.core.interface.control import (
     Result,
     Results,
     Signed,
+    StatementList,
+    Statements,
 )
 from mediation.core.ledger import entry
 
@@ -117,6 +119,9 @@ class Inquiries:
                 return self._cases(opened, case, now_ns)
             case Certificates() as wanted:
                 return self._certificates(opened, wanted, now_ns)
+            case Statements(month=month):
+                self._enter(opened, "statement", "", now_ns)
+                return StatementList(statements=tuple(self._orders.records.statements.views(month)))
             case Export():
                 return self._export(opened, opened.inquiry, now_ns)
             case CommitSeed(seed_sha256=seed):
@@ -146,8 +151,8 @@ class Inquiries:
         if max(len(wanted.kinds or ()), len(wanted.cases or ())) > MAX_SELECTED:
             raise AuthorizationError(Check.STRUCTURE, "export: too many selected")
         self._enter(opened, "export", "", now_ns, *(wanted.cases or ()))
-        site = self._orders.site
-        return Prepared(lambda: export.make(site, wanted))
+        site, files = self._orders.site, self._orders.records.exported(wanted)
+        return Prepared(lambda: export.make(site, wanted, files))
 
     def _prove(self, opened: Opened, index: int, now_ns: int) -> Answer:
         """The proof of one record from the tree in memory; only the file that holds the record is read."""

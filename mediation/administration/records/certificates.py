@@ -25,7 +25,7 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.ledger import entry
 from mediation.core.ledger.sealing import SealError
-from mediation.core.records import certificate
+from mediation.core.records import certificate, opening
 from mediation.core.records.alarm import Alarm
 from mediation.core.records.certificate import DUE_S, OVERDUE_S, UNAUTHORIZED, Certificate, Paper, Responsible
 from mediation.runtime import log
@@ -341,7 +341,7 @@ class Certificates:
         records = [
             entry.CertificateDrafted(
                 time_us=now_ns // 1000, case=document.case, certificate_sha256=sha256,
-                unauthorized=document.kind == UNAUTHORIZED, xid=document.xid,
+                unauthorized=document.kind == UNAUTHORIZED, xid=document.xid, fields=opening.commitments(document),
             )
             for document, sha256 in documents
             if sha256 not in self._history.drafted

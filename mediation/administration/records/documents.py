@@ -18,8 +18,8 @@ from reportlab.lib.pagesizes import LETTER
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
-from mediation.core.interface.control import CertificateView, PlanView
-from mediation.core.records import certificate, plan, retention
+from mediation.core.interface.control import CertificateView, PlanView, StatementView
+from mediation.core.records import certificate, plan, retention, statement
 from mediation.core.records.certificate import Certificate
 from mediation.core.records.retention import DestructionCertificate
 
@@ -216,6 +216,26 @@ def appendix(view: PlanView) -> bytes:
     reached = (found.contact.telephone, found.contact.mail)
     sheet.row("(ii) Reached seven days a week, 24 hours a day", (each for each in reached if each))
     sheet.octets("The exact text that is adopted", view.appendix)
+    return sheet.done()
+
+
+def completeness(view: StatementView) -> bytes:
+    """A month's statement with its signature, or marked as unsigned."""
+    found = statement.decode(view.text)
+    sheet = Sheet(f"Statement of completeness, {found.month}, 47 CFR 1.20004(c)", f"SHA-256 {view.sha256}",
+                  lab=found.lab)  # fmt: skip
+    sheet.row("Carrier's ledger", (found.site,))
+    for label, words in statement.rows(found):
+        sheet.row(label, words)
+    sheet.row("Attestation", (found.attestation,))
+    if view.signature:
+        signed = f"by {found.responsible.name}, {found.responsible.function} ({view.person})"
+        sheet.row("Signed", (signed, f"entered in the ledger at {certificate.rfc3339(view.signed_us)}"))
+    else:
+        sheet.row("Signed", ("NOT SIGNED",))
+    sheet.octets("The exact text that is signed", view.text)
+    if view.signature:
+        sheet.octets("The signature (compact JWS)", view.signature)
     return sheet.done()
 
 

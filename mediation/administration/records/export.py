@@ -4,6 +4,8 @@
     records/N.jsonl                       the records that are opened, each with its salt
     ledger.pub, keys/…                    public keys, key rings, roster, witness policy: for convenience, to be
                                           compared with what was published
+    certifications/SHA256.json            certifications, with the fields that are opened (core/records/opening.py)
+    statements/YYYY-MM.jws                the monthly statements of completeness, signed
     certificates/, plans/, stamps/, …     what other parts have filed for the auditor (FOLDERS)
     manifest.json                         every file with its length and SHA-256; which records were withheld
 
@@ -32,11 +34,13 @@ from mediation.runtime.keys import read_verifier
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-FILES = ("keys/*.json", "keys/*.jsonl", "keys/*.policy", "keys/*.pub", "keys/founding")
+FILES = ("keys/*.json", "keys/*.jsonl", "keys/*.policy", "keys/*.pub", "keys/founding",
+         "keys/timestamp-authorities.pem")  # fmt: skip
 FOLDERS = ("certificates", "plans", "plan", "stamps", "destruction", "incidents")  # below the site, as they come
 PRIVATE = frozenset({".key", ".salt", ".secret", ".new"})
 MAX_BESIDE_OCTETS = 1 << 30
-ALWAYS = frozenset({"site-made", "padding", "witnesses-lost", "witnesses-found", "stamped", "destroyed"})
+ALWAYS = frozenset({"site-made", "padding", "witnesses-lost", "witnesses-found", "stamped", "destroyed",
+                    "statement-drafted", "statement-signed"})  # fmt: skip
 # What says nothing of a case is opened in every export: without it the auditor could not read the rest.
 
 
@@ -46,9 +50,11 @@ class _Manifest(msgspec.Struct):
     withheld: list[tuple[int, int]]
 
 
-def make(site: Site, wanted: Export) -> bytes:
-    """The tar of a site. Raises LedgerError unless the ledger verifies."""
-    return of(ledger_files(site), read_verifier(site.keys_dir), wanted, _beside(site.path))
+def make(site: Site, wanted: Export, opened: Iterable[tuple[str, bytes]] = ()) -> bytes:
+    """The tar of a site, with what its owner has `opened` of what lies sealed. Raises LedgerError unless the ledger
+    verifies."""
+    beside = (*_beside(site.path), *opened)
+    return of(ledger_files(site), read_verifier(site.keys_dir), wanted, beside)
 
 
 def of(

@@ -11,6 +11,7 @@ import msgspec
 
 from mediation.administration.ledger import tiles
 from mediation.administration.ledger.ledger import Entered
+from mediation.administration.records.tally import Tally
 from mediation.core.case import Act
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
@@ -59,6 +60,9 @@ class History:
         self.amendments: dict[str, int] = {}  # open ones: due, by cause
         self.armed: list[str] = []  # XIDs since the last look
         self.extended: list[str] = []
+        self.tally = Tally()
+        self.drafted_statements: dict[str, entry.StatementDrafted] = {}  # by month
+        self.signed_statements: dict[str, entry.StatementSigned] = {}
         self.stamps: dict[str, list[entry.Stamped]] = {}  # RFC 3161, by the SHA-256 of what was stamped
         self.lab_plan = ""  # SHA-256 of the file of the plan that a lab begins with
         self._tokens: dict[str, str] = {}  # XIDs by the SHA-256 of their legal tokens
@@ -72,6 +76,7 @@ class History:
         self._take(place.index, record)
 
     def _take(self, index: int, record: entry.Record) -> None:
+        self.tally.take(index, record)
         match record:
             case entry.OrderFiled():
                 self.lives[record.xid] = Life(case=record.case, carrier_sha256=record.carrier_sha256, filed=index)
@@ -103,6 +108,10 @@ class History:
                     self.drafted[record.certificate_sha256] = msgspec.structs.replace(
                         drafted, signed=record, signed_index=index
                     )
+            case entry.StatementDrafted():
+                self.drafted_statements[record.month] = record
+            case entry.StatementSigned():
+                self.signed_statements[record.month] = record
             case entry.Sealed():
                 self._of(xid_of(record.carrier_sha256), index)
                 if (life := self.lives.get(xid_of(record.carrier_sha256))) is not None:

@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import apsw
+import msgspec
 
 from mediation.administration.ledger.books import Books
 from mediation.administration.order.store import Stored
+from mediation.administration.records import export
 from mediation.administration.records.certificates import Certificates, Kept
 from mediation.administration.records.destruction import Destruction
 from mediation.administration.records.history import History
 from mediation.administration.records.keeping import Keeping
 from mediation.administration.records.plans import Plans
+from mediation.administration.records.statements import Statements
 from mediation.core.authority.authorization import NS
 from mediation.core.authority.request import Opened
 from mediation.core.authority.trust import Trust
@@ -31,16 +34,19 @@ from mediation.core.interface.control import (
     CertificateView,
     Certify,
     Destroy,
+    Export,
     FilePlan,
     Hold,
     PlanView,
     Result,
     ShowPlan,
+    SignStatement,
 )  # fmt: skip
 from mediation.core.interface.control import (
     Certificates as AskCertificates,
 )
 from mediation.core.ledger import entry
+from mediation.core.records import opening
 from mediation.runtime import log
 from mediation.runtime.config import Site
 from mediation.runtime.vault import Vault
@@ -50,7 +56,7 @@ EVERY_S = 60  # how often the clocks of certifications, amendments and retention
 
 logger = log.get("administrator")
 
-Act = Certify | AdoptPlan | FilePlan | Hold | Destroy
+Act = Certify | SignStatement | AdoptPlan | FilePlan | Hold | Destroy
 
 
 class Records:
@@ -69,6 +75,7 @@ class Records:
         self.plans = Plans(keeping)
         self.certificates = Certificates(keeping)
         self.destruction = Destruction(keeping, self.certificates, self.plans)
+        self.statements = Statements(keeping, self.certificates)
 
     def close(self) -> None:
         self.certificates.close()
@@ -96,6 +103,7 @@ class Records:
         self._next_s = now_ns // NS + EVERY_S
         self._guarded(lambda: self._raise_alarms(now_ns))
         self._guarded(lambda: self.plans.watch(now_ns))
+        self._guarded(lambda: self.statements.watch(now_ns))
         self._guarded(lambda: self.destruction.seal(now_ns))
         self._guarded(lambda: self.destruction.keep(now_ns))
 
@@ -115,6 +123,8 @@ class Records:
             case Certify():
                 for text in request.signatures:
                     case = self.certificates.sign(text, now_ns).case
+            case SignStatement():
+                self.statements.sign(request.signature, now_ns)
             case AdoptPlan():
                 self.plans.adopt(request, now_ns)
             case FilePlan():
@@ -133,13 +143,29 @@ class Records:
             self.certificates.take_over(wanted.case, opened.person, now_ns)
         return CertificateList(certificates=tuple(self._view(kept) for kept in self.certificates.of_case(wanted.case)))
 
+    def exported(self, wanted: Export) -> list[tuple[str, bytes]]:
+        """What of the records an export has beside the ledger: signed statements, and of the certifications whose
+        entries it opens the fields that are wanted. Raises AuthorizationError, ConfigurationError."""
+        files = self.statements.exported()
+        if wanted.certified is None:
+            return files
+        if not set(wanted.certified) <= set(opening.NUMBERS):
+            raise AuthorizationError(Check.STRUCTURE, "export: no field of a certification")
+        drafted = [each.record for each in self._history.drafted.values() if export.chosen(each.record, wanted)]
+        for case in dict.fromkeys(record.case for record in drafted if record.fields):
+            for kept in self.certificates.of_case(case):
+                shown = opening.opened(kept.text, kept.signature, wanted.certified)
+                files.append((f"certifications/{kept.sha256}.json", msgspec.json.encode(shown)))
+        return files
+
     def show_plan(self, request: ShowPlan, now_ns: int) -> PlanView:
         """Raises AuthorizationError."""
         return self.plans.view(now_ns, draft=request.draft, retention_days=request.retention_days or None)
 
     def report(self) -> dict[str, int]:
         """For `status`; nothing of a case."""
-        return {**self.certificates.report(self._now_ns), **self.plans.report(self._now_ns)}
+        keepers = (self.certificates, self.statements, self.plans)
+        return {name: count for keeper in keepers for name, count in keeper.report(self._now_ns).items()}
 
     def _raise_alarms(self, now_ns: int) -> None:
         if alarms := self.certificates.alarms(now_ns):

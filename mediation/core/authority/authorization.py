@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from mediation.core.authority import call_back as call_back_
-from mediation.core.authority import extension, jws, proof
+from mediation.core.authority import extension, jws, proof, withdrawal
 from mediation.core.authority.extension import Extended
 from mediation.core.authority.particulars import (
     NONCE,
@@ -122,6 +122,7 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
         raise AuthorizationError(Check.PROOF_COUNT)
     last_index = proof.call_back(request, acts.order.legal.case, trust)
     entered: list[int] = []
+    agency = ""
     extensions = iter(zip(request.extensions, acts.extensions, strict=True))
     for text, (command, officer_key), shown in zip(request.commands, acts.commands, request.proofs, strict=True):
         record = proof.proven(shown, trust, entry.CommandAccepted)
@@ -144,7 +145,7 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
         if command.sequence == 1:
             check_order_dates(acts.order, entered_s)
             check_senior_officer(trust, entered_s)
-            check_agency(acts.order, trust, entered_s)
+            agency = check_agency(acts.order, trust, entered_s)
 
     legal, carrier, last = acts.order.legal, acts.order.carrier, acts.commands[-1][0]
     return Task(
@@ -163,7 +164,7 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
         sequence=last.sequence,
         lab=trust.lab,
         suspended=acts.suspended,
-        standing=_standing(acts, entered, request, trust),
+        standing=_standing(acts, entered, request, agency, trust),
     )
 
 
@@ -299,16 +300,22 @@ def check_senior_officer(trust: Trust, entered_s: int) -> None:
         raise AuthorizationError(Check.SENIOR_OFFICER)
 
 
-def check_agency(order: Order, trust: Trust, entered_s: int) -> None:
-    """The agency is one whom the carrier knew for a day when the interception began; an emergency's was called at the
-    number that the directory had (SEC-30)."""
-    if trust.contact(order.legal.agency, entered_s) is None:
+def check_agency(order: Order, trust: Trust, entered_s: int) -> str:
+    """The agency is one whom the carrier knew for a day when the interception began, and whose authority has not been
+    withdrawn since; an emergency's was called at the number that the directory had (SEC-30). Returns what a withdrawal
+    would name (core/authority/withdrawal.py)."""
+    contact = trust.contact(order.legal.agency, entered_s)
+    if contact is None:
         raise AuthorizationError(Check.AGENCY_CONTACT)
+    by = withdrawal.marker(order.legal.agency, contact)
+    if by in trust.revoked:
+        raise AuthorizationError(Check.REVOKED)
     if order.call_back is not None:
         call_back_.check_number(order.call_back[0], trust)
+    return by
 
 
-def _standing(acts: Acts, entered_s: Sequence[int], request: TaskRequest, trust: Trust) -> Standing:
+def _standing(acts: Acts, entered_s: Sequence[int], request: TaskRequest, agency: str, trust: Trust) -> Standing:
     order, first_s = acts.order, entered_s[0]
     signers = [
         (Role.LEGAL, order.legal_key.kid, order.legal.issued_s, first_s),
@@ -326,4 +333,4 @@ def _standing(acts: Acts, entered_s: Sequence[int], request: TaskRequest, trust:
             texts += [filed.legal, filed.carrier]
             signers.append((Role.LEGAL, tokens.legal_key.kid, tokens.legal.issued_s, at_s))
             signers.append((Role.CARRIER, tokens.carrier_key.kid, tokens.carrier.issued_s, at_s))
-    return Standing(tokens=tuple(jws.sha256_hex(text) for text in texts), signers=tuple(signers))
+    return Standing(tokens=(*(jws.sha256_hex(text) for text in texts), agency), signers=tuple(signers))

@@ -42,6 +42,7 @@ IDENTITY = re.compile(r"(?:\d[ ().-]{0,2}){7,}|tel:|sips?:|@", re.IGNORECASE)
 READERS: Mapping[type, frozenset[Role]] = {
     control.Cases: frozenset({Role.OFFICER, Role.AUDITOR, Role.LEGAL, Role.CARRIER}),
     control.Certificates: frozenset({Role.OFFICER, Role.AUDITOR, Role.LEGAL, Role.CARRIER, Role.EXECUTIVE}),
+    control.Statements: frozenset({Role.OFFICER, Role.AUDITOR, Role.EXECUTIVE}),
     control.Prove: frozenset({Role.OFFICER, Role.AUDITOR}),
     control.Export: frozenset({Role.OFFICER, Role.AUDITOR}),
     control.CommitSeed: frozenset({Role.AUDITOR}),

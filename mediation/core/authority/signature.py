@@ -12,6 +12,7 @@ from typing import TypeVar
 from mediation.core.authority import jws
 from mediation.core.authority.trust import Key, Trust
 from mediation.core.case import (
+    AgencyRevocation,
     CallBack,
     CarrierExtension,
     CarrierToken,
@@ -34,10 +35,13 @@ TYP = {
     LegalExtension: "mediation-legal-extension",
     CarrierExtension: "mediation-carrier-extension",
     CallBack: "mediation-call-back",
+    AgencyRevocation: "mediation-agency-revocation",
 }
 
 
-T = TypeVar("T", LegalToken, CarrierToken, Command, Revocation, LegalExtension, CarrierExtension, CallBack)
+T = TypeVar(
+    "T", LegalToken, CarrierToken, Command, Revocation, LegalExtension, CarrierExtension, CallBack, AgencyRevocation
+)
 
 
 def signed(text: str, kind: type[T], role: Role, trust: Trust) -> tuple[T, Key]:

@@ -7,26 +7,31 @@ would now say of the signers, their dates and the tokens. It can end a task and 
 
 from __future__ import annotations
 
-from mediation.core.authority import authorization, jws, particulars
+from mediation.core.authority import authorization, jws, particulars, withdrawal
+from mediation.core.authority.signature import TYP
 from mediation.core.authority.trust import Trust
-from mediation.core.case import Revocation, Role, Standing
+from mediation.core.case import AgencyRevocation, Revocation, Standing
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 
 
-def revoked_token(text: str, trust: Trust) -> str:
-    """The SHA-256 of the token that a revocation withdraws, whoever brings it. Raises AuthorizationError.
+def revoked_tokens(text: str, trust: Trust) -> tuple[str, ...]:
+    """The SHA-256 of what a revocation withdraws, whoever brings it: of one token, or of all that an agency's orders
+    stand by (core/authority/withdrawal.py). Raises AuthorizationError.
 
     It is signed by a legal reviewer or a carrier authorizer; which of the two the token is of shows where an order
     carries it, and stopping is the safe side of that doubt.
     """
-    role = Role.CARRIER if jws.split(text).header.kid in trust.rings.get(Role.CARRIER, {}) else Role.LEGAL
+    header = jws.split(text).header
+    if header.typ == TYP[AgencyRevocation]:
+        return withdrawal.examine(text, trust).markers
+    role = withdrawal.role_of(header.kid, trust)
     revocation, _ = authorization.signed(text, Revocation, role, trust)
     if revocation.lab is not trust.lab:
         raise AuthorizationError(Check.LAB_TOKEN)
     if not particulars.SHA256.fullmatch(revocation.token_sha256):
         raise AuthorizationError(Check.REVOCATION)
-    return revocation.token_sha256
+    return (revocation.token_sha256,)
 
 
 def check(standing: Standing, trust: Trust) -> None:

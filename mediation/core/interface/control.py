@@ -10,13 +10,14 @@ case data is asked for in an envelope that a person signed, with a reason (SEC-1
       Certificates  the certifications of a case                    CertificateList
       CommitSeed  an auditor's seed, by its hash, before the audit        Done
       Plant       an auditor's honey case                                 Done
+      Statements  the monthly statements of completeness            StatementList
       Incidents   the drafts of reports and of certifications made of incidents, of one or of all    Papers
     Submit    file orders, each with or without its activation      Results, one for each
     Perform   an officer's acts on orders that were filed           Results, one for each
     Extend    an extension with the officer's act                   Results, one for each
     Revoke    a token's withdrawal                                  Results, one for each
-    ChangeRoster  a change of persons, roles, keys or contacts      Results, one
-    Certify   the overseeing person's signatures                    Results, one
+    RevokeAgency, ChangeRoster  an agency's authority; persons, roles, keys, contacts   Results, one
+    Certify, SignStatement  the overseeing person's signatures; the senior officer's    Results, one
     ShowPlan, AdoptPlan, FilePlan  the policies and procedures      PlanView; Results, one
     Hold, Destroy  the end of an order's records                    Results, one
     Settle    wait until the functions have answered everything     Results, empty
@@ -81,6 +82,14 @@ class Revoke(_Message, frozen=True, kw_only=True):
     wait: bool = True
 
 
+class RevokeAgency(_Message, frozen=True, kw_only=True):
+    """The signed withdrawal of an agency's authority (core/authority/withdrawal.py); `detail` says how many orders it
+    ended."""
+
+    revocation: str
+    wait: bool = True
+
+
 class ChangeRoster(_Message, frozen=True, kw_only=True):
     """The approvals of one change of the roster (core/authority/roster.py): two, or all that found the site."""
 
@@ -102,6 +111,7 @@ class Export(_Message, frozen=True, kw_only=True):
 
     kinds: tuple[str, ...] | None = None
     cases: tuple[str, ...] | None = None
+    certified: tuple[str, ...] | None = None  # with certifications, of which these fields are opened ("i" to "vi")
 
 
 class CommitSeed(_Message, frozen=True, kw_only=True):
@@ -131,6 +141,10 @@ class Certificates(_Message, frozen=True, kw_only=True):
     take_over: bool = False
 
 
+class Statements(_Message, frozen=True, kw_only=True):
+    month: str | None = None  # YYYY-MM; None: of all
+
+
 class Signed(_Message, frozen=True, kw_only=True):
     """`envelope`: a compact JWS of typ "mediation-request" around the exact text of an inquiry."""
 
@@ -141,6 +155,10 @@ class Certify(_Message, frozen=True, kw_only=True):
     """Signatures of the overseeing person over certifications as they were drafted (core/records/certificate.py)."""
 
     signatures: tuple[str, ...]
+
+
+class SignStatement(_Message, frozen=True, kw_only=True):
+    signature: str  # the senior officer's, over a month's statement as it was drafted (core/records/statement.py)
 
 
 class ShowPlan(_Message, frozen=True, kw_only=True):
@@ -247,6 +265,21 @@ class CertificateList(_Message, frozen=True, kw_only=True):
     certificates: tuple[CertificateView, ...]
 
 
+class StatementView(msgspec.Struct, frozen=True, kw_only=True):
+    """A month's statement: its exact text, and the signature over it ("" while there is none)."""
+
+    month: str
+    sha256: str
+    text: str
+    signature: str
+    signed_us: int
+    person: str
+
+
+class StatementList(_Message, frozen=True, kw_only=True):
+    statements: tuple[StatementView, ...]
+
+
 class PlanView(_Message, frozen=True, kw_only=True):
     """A plan and its appendix, exact texts. `amendments`: what is to be filed, each with its day (UTC seconds)."""
 
@@ -305,11 +338,13 @@ class Failed(_Message, frozen=True, kw_only=True):
 
 
 Request = (
-    Submit | Perform | Extend | Revoke | ChangeRoster | Certify | ShowPlan | AdoptPlan | FilePlan | Hold | Destroy
-    | Signed | Settle | Status
+    Submit | Perform | Extend | Revoke | RevokeAgency | ChangeRoster | Certify | SignStatement | ShowPlan | AdoptPlan
+    | FilePlan | Hold | Destroy | Signed | Settle | Status
 )  # fmt: skip
-Inquiry = Cases | Certificates | Prove | Export | CommitSeed | Plant | Incidents
-Answer = Results | CaseList | CertificateList | PlanView | Report | Proved | Done | Part | Failed | Papers
+Inquiry = Cases | Certificates | Statements | Prove | Export | CommitSeed | Plant | Incidents
+Answer = (
+    Results | CaseList | CertificateList | StatementList | PlanView | Report | Proved | Done | Part | Failed | Papers
+)  # fmt: skip
 
 _inquiries: msgspec.json.Decoder[Inquiry] = msgspec.json.Decoder(Inquiry)
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
@@ -333,11 +368,9 @@ def decode_request(line: bytes) -> Request:
         case Extend(extensions=extensions):
             size = len(extensions)
         case (
-            Perform(commands=texts)
-            | Revoke(revocations=texts)
-            | ChangeRoster(approvals=texts)
+            Perform(commands=texts) | Revoke(revocations=texts) | ChangeRoster(approvals=texts)
             | Certify(signatures=texts)
-        ):
+        ):  # fmt: skip
             size = len(texts)
         case _:
             size = 0

@@ -235,8 +235,8 @@ class TaskTable:
                 case Roster():
                     self.believe(self._trust.with_roster(self._trust.roster.continued(request.lines)))
                 case RevokeToken():
-                    token = standing.revoked_token(request.revocation, self._trust)
-                    self.believe(self._trust.with_revoked((token,)))
+                    tokens = standing.revoked_tokens(request.revocation, self._trust)
+                    self.believe(self._trust.with_revoked(tokens))
                 case SuspendTask():
                     self.suspend(_xid(request.xid), request.sequence)
                 case ReportStatus():

@@ -92,6 +92,17 @@ class Revoked(Entry, frozen=True, kw_only=True, tag="revoked"):
     person: str
 
 
+class AgencyRevoked(Entry, frozen=True, kw_only=True, tag="agency-revoked"):
+    """All authority of an agency was withdrawn (core/authority/withdrawal.py); `orders` of it ended, each with its own
+    entry. `issued_s`: with the roster it says which of the agency's contacts are meant."""
+
+    agency: str
+    revocation_sha256: str
+    person: str
+    issued_s: int
+    orders: int
+
+
 class Refused(Entry, frozen=True, kw_only=True, tag="refused"):
     """An attempt without authority. `suppressed` counts those before it that the rate limit kept out; `uid` is the
     user of the process that made a signed request (-1: not known)."""
@@ -209,12 +220,14 @@ class Stamped(Entry, frozen=True, kw_only=True, tag="stamped"):
 
 
 class CertificateDrafted(Entry, frozen=True, kw_only=True, tag="certificate-drafted"):
-    """Drafted by itself when the tap is armed, or an extension is in force; `xid` is empty without an order."""
+    """Drafted by itself when the tap is armed, or an extension is in force; `xid` is empty without an order. `fields`:
+    a salted commitment to each of the six fields (core/records/opening.py)."""
 
     case: str
     certificate_sha256: str
     unauthorized: bool = False
     xid: str = ""
+    fields: tuple[str, ...] = ()
 
 
 class CertificateSigned(Entry, frozen=True, kw_only=True, tag="certificate-signed"):
@@ -223,6 +236,24 @@ class CertificateSigned(Entry, frozen=True, kw_only=True, tag="certificate-signe
     signature_sha256: str
     person: str
     xid: str = ""
+
+
+class StatementDrafted(Entry, frozen=True, kw_only=True, tag="statement-drafted"):
+    """A month's statement (47 CFR 1.20004(c)), drafted by itself; a later one of the same month takes its place.
+    `first` and `last`: the month's entries; `differences`: how many it states."""
+
+    month: str
+    statement_sha256: str
+    first: int
+    last: int
+    differences: int
+
+
+class StatementSigned(Entry, frozen=True, kw_only=True, tag="statement-signed"):
+    month: str
+    statement_sha256: str
+    signature_sha256: str
+    person: str
 
 
 class PlanAdopted(Entry, frozen=True, kw_only=True, tag="plan-adopted"):
@@ -281,7 +312,7 @@ class CaseRead(Entry, frozen=True, kw_only=True, tag="case-read"):
     """Somebody read case data, and why. `case` is empty for a list, an export, and what an auditor keeps to himself."""
 
     case: str
-    what: str  # list, show, certificate, ledger, export, honey (a honey case was planted; reading one is `show`)
+    what: str  # list, show, certificate, statement, ledger, export, incident, honey (one was planted)
     person: str
     reason: str
     request_sha256: str  # over the signed octets of the request (core/authority/request.py)
@@ -297,10 +328,11 @@ class SampleDrawn(Entry, frozen=True, kw_only=True, tag="sample-drawn"):
 
 
 Record = (
-    SiteMade | KeysLoaded | OrderFiled | CommandAccepted | Outcome | Expired | Revoked | Refused | Recovered | Padding
+    SiteMade | KeysLoaded | OrderFiled | CommandAccepted | Outcome | Expired | Revoked | AgencyRevoked
+    | Refused | Recovered | Padding
     | RosterChanged | ExtensionFiled | CallBackFiled | Sealed | Destroyed | Held | Alarm | WitnessesLost
-    | WitnessesFound | Stamped | CertificateDrafted | CertificateSigned | PlanAdopted | AmendmentOpened | Reconciled
-    | Incident | CodeIdentity | CaseRead | SampleDrawn
+    | WitnessesFound | Stamped | CertificateDrafted | CertificateSigned | StatementDrafted | StatementSigned
+    | PlanAdopted | AmendmentOpened | Reconciled | Incident | CodeIdentity | CaseRead | SampleDrawn
 )  # fmt: skip
 
 KINDS = frozenset(str(kind.__struct_config__.tag) for kind in Entry.__subclasses__())

@@ -38,6 +38,8 @@ class Alarm(enum.StrEnum):
     EMERGENCY_LAPSED = "emergency-lapsed", "an emergency order ended, and no ordinary order has taken its place"
     CERTIFICATE_DUE = "certificate-due", "an interception is not certified after 24 hours"
     CERTIFICATE_OVERDUE = "certificate-overdue", "an interception is not certified after 72 hours"
+    STATEMENT_DUE = "statement-due", "a month's statement is not signed a week after it (47 CFR 1.20004(c))"
+    STATEMENT_OVERDUE = "statement-overdue", "a month's statement is not signed two weeks after it"
     AMENDMENT_DUE = "amendment-due", "a change of the policies must be filed soon (47 CFR 1.20005)"
     AMENDMENT_OVERDUE = "amendment-overdue", "a change of the policies was not filed within 90 days"
     WITNESSES_AWAY = "witnesses-away", "no quorum of witnesses: activations, extensions and changes wait"
