@@ -1,4 +1,4 @@
-"""SEC-19 over the whole suite: what the daemon leaves or shows while any test runs names no subject of the test's orders.
+"""SEC-19 over the whole suite: what the daemon leaves or shows while a test runs names no subject of the test's orders.
 
 A plug-in of pytest (tests/conftest.py registers it). Subjects are taken from the orders themselves: the legal tokens
 that a test signs, and the targets it gives to a command. After each test these are looked for, in all spellings
@@ -11,6 +11,7 @@ searched when all tests are over. A finding fails the test, or the session, and 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -80,7 +81,7 @@ class Redaction:
                 return  # what a test makes up to be refused
 
     def _started(self, words: list[str]) -> None:
-        for option, value in zip(words, words[1:], strict=False):
+        for option, value in itertools.pairwise(words):
             if option == "--target":
                 self._subjects.add(value)
             elif option == "--site":
@@ -93,13 +94,14 @@ class Redaction:
         if not frame.f_globals["__name__"].startswith(COLLECTING):
             self._places.add(path)
 
-    def _answered(self, words: list[str], streams: tuple[Any, Any]) -> None:
-        """What a command of ours said: all of it if it is a service's, else its complaints."""
+    def _answered(self, words: list[str], streams: tuple[Any, Any], *, failed: bool) -> None:
+        """What a command of ours said: all of it if it is a service's, else its complaint. What it shows to the person
+        who signs, or who asked and may know, is for them."""
         if PROGRAM not in words or "collect" in words:
             return
         command = words[words.index(PROGRAM) + 1 :][:1]
         for name, stream in zip(("standard output", "standard error"), streams, strict=True):
-            if stream and (name == "standard error" or SHOWS.issuperset(command)):
+            if stream and ((failed and name == "standard error") or SHOWS.issuperset(command)):
                 octets = stream if isinstance(stream, bytes) else stream.encode()
                 self._said[f"{name} of {' '.join(command)}"] = octets
 
@@ -136,13 +138,18 @@ class Redaction:
         @functools.wraps(communicate)
         def communicated(process: Any, *rest: Any, **options: Any) -> tuple[Any, Any]:
             streams = communicate(process, *rest, **options)
-            self._answered(_words(process.args), streams)
+            self._answered(_words(process.args), streams, failed=bool(process.returncode))
             return streams
 
         popen.__init__, popen.communicate = began, communicated  # type: ignore[method-assign]
         _before(popen, "send_signal", lambda process, *_: self._look(process.pid))
 
     # -- hooks of pytest ----------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        """What was signed while tests were collected is no site's order."""
+        self._subjects, self._places, self._said = set(), set(), {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Iterator[None]:

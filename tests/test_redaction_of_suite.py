@@ -25,6 +25,7 @@ from tests.administration import site as sites
 NUMBER, NATIONAL, BASE64, PACKED = {words!r}
 SERVICE = [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(60)", "mediation.cli.main", "run"]
 SAYS = [sys.executable, "-c", f"print({{NATIONAL}})", "mediation.cli.main"]
+FAILS = [sys.executable, "-c", f"raise SystemExit('{{NATIONAL}} is wrong')", "mediation.cli.main"]
 
 
 def ordered(folder):
@@ -53,11 +54,12 @@ PLANTED = {
     "file_name": "(site.path / f'call-{NATIONAL}').touch()",
     "folder_name": "(site.path / NATIONAL).mkdir()",
     "written_beside": "durable.replace(tmp_path / 'spool', PACKED + bytes(1 << 20))",
-    "log": "print('{\"event\": \"armed\", \"detail\": \"' + NATIONAL + '\"}', file=sys.stderr)",
+    "log": 'print(\'{"event": "armed", "detail": "\' + NATIONAL + \'"}\', file=sys.stderr)',
     "command_line": "process = subprocess.Popen([*SERVICE, NUMBER], stdout=-1); process.stdout.read(1); process.kill()",
     "environment": "process = subprocess.Popen(SERVICE, stdout=-1, env={'X': NUMBER}); process.stdout.read(1);"
     " process.kill()",
     "answer": "subprocess.run([*SAYS, 'status'], capture_output=True)",
+    "complaint": "subprocess.run([*FAILS, 'order'], capture_output=True)",
 }
 AT_THE_END = {
     "shared": "(config.load(shared.path).path / 'ledger' / 'x').write_bytes(BASE64)",
