@@ -67,6 +67,7 @@ class Redaction:
         self._all: set[str] = set()
         self._subjects: set[str] = set()
         self._places: set[Path] = set()
+        self._agencies: set[Path] = set()  # folders of collection functions: what was delivered is theirs
         self._said: dict[str, bytes] = {}
         self._shared: dict[Path, set[str]] = {}
         self._begun = time.time()
@@ -91,8 +92,8 @@ class Redaction:
         frame = sys._getframe(1)
         while frame.f_back is not None and frame.f_globals["__name__"] in (__name__, durable.__name__):
             frame = frame.f_back
-        if not frame.f_globals["__name__"].startswith(COLLECTING):
-            self._places.add(path)
+        collecting = frame.f_globals["__name__"].startswith(COLLECTING)
+        (self._agencies if collecting else self._places).add(path.absolute())
 
     def _answered(self, words: list[str], streams: tuple[Any, Any], *, failed: bool) -> None:
         """What a command of ours said: all of it if it is a service's, else its complaint. What it shows to the person
@@ -188,7 +189,7 @@ class Redaction:
         return found + [each for place in _outermost(mine) for each in self._search(finder, place)]
 
     def _search(self, finder: Finder, place: Path) -> Iterator[str]:
-        for path in _entries(place):
+        for path in self._entries(place):
             why = finder.find(os.fsencode(path.name))
             if path.is_file():
                 try:
@@ -198,6 +199,15 @@ class Redaction:
                 self.tally.files += 1
             if why:
                 yield f"{path}: a subject's identity ({', '.join(sorted(why))})"
+
+    def _entries(self, place: Path) -> Iterator[Path]:
+        """The daemon's files and folders at or below `place`."""
+        if place in self._agencies:
+            return
+        yield place
+        for folder, names, files in os.walk(place):
+            names[:] = (name for name in names if name != PERSONS and Path(folder, name) not in self._agencies)
+            yield from (Path(folder, name) for name in (*names, *files))
 
     def _find(self, finder: Finder, octets: bytes) -> set[str]:
         octets = octets.rstrip(b"\0")  # what was written ahead
@@ -278,12 +288,3 @@ def _logged(text: str) -> bytes:
 
 def _outermost(places: set[Path]) -> list[Path]:
     return [place for place in sorted(places) if places.isdisjoint(place.parents)]
-
-
-def _entries(place: Path) -> Iterator[Path]:
-    """The daemon's files and folders at or below `place`."""
-    yield place
-    for folder, names, files in os.walk(place):
-        if PERSONS in names:
-            names.remove(PERSONS)
-        yield from (Path(folder, name) for name in (*names, *files))

@@ -1,10 +1,9 @@
 """Rows of no order, so that the administrator's files do not tell how many orders there are (SEC-19).
 
-Answers for the number of rows: 64 * 4**n in all, the least that holds those of orders. A decoy has the form of an order
-that is there, chosen by chance: as many acts, extensions and revocations, sealed texts of the same lengths, numbers in
-its nonces that are as far. Its octets are random; under its name, half of which is a code that the vault's key makes of
-the other half, it is known for what it is. When orders change, decoys are made anew in their likeness, so many at a
-time. Knows no order and opens nothing.
+Answers for the number of rows: a class (runtime/cover.py), the least that holds those of orders. A decoy has the form
+of an order that is there, chosen by chance: as many acts, extensions and revocations, sealed texts of the same lengths,
+numbers in its nonces that are as far. Its octets are random; by its name alone it is known for what it is. When orders
+change, decoys are made anew in their likeness, so many at a time. Knows no order and opens nothing.
 
 Trust: who adds or removes decoys changes nothing but what a thief sees. A row that was changed into a decoy's place
 would need the vault's key; one that was removed is an order that is forgotten (store.py).
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hmac
 import itertools
 import os
 import random
@@ -23,11 +21,11 @@ from typing import Final
 
 import apsw
 
-LEAST, STEP = 64, 4  # how many rows there are at least, and from class to class. Ours
+from mediation.runtime import cover as hiding
+
 AT_ONCE: Final = 256  # decoys made in one turn, some 50 µs each: whoever waits, waits 15 ms
 CHUNK_OCTETS: Final = 1 << 20  # of a file. Ours
 BUSY_MS: Final = 5_000
-HALF_OCTETS: Final = 8  # of a name: 64 bits of chance, 64 of code
 PREFIX_OCTETS, NONCE_OCTETS = 12, 24  # of sealed octets (core/sealing.py)
 FILL_OCTETS, FIELD_OCTETS = 256, 64  # texts are filled up to multiples of the first, words to the second. Ours
 
@@ -45,16 +43,7 @@ Form = dict[str, list[tuple[Cell, ...]]]
 
 def is_decoy(row: str, key: bytes) -> bool:
     """Whether no order has this name. `key` makes names (`Vault.name_key`)."""
-    half, code = row[: 2 * HALF_OCTETS], row[2 * HALF_OCTETS :]
-    return hmac.compare_digest(code, _code(half, key))
-
-
-def wanted(orders: int) -> int:
-    """How many rows there are for so many orders."""
-    size = LEAST
-    while size < orders:
-        size *= STEP
-    return size
+    return hiding.is_made_up(bytes.fromhex(row), key)
 
 
 def filled(text: str) -> bytes:
@@ -82,7 +71,7 @@ def cover(db: apsw.Connection, key: bytes, tables: Sequence[str], usual: Usual, 
         (others if is_decoy(row, key) else orders).append(row)
     chance = random.SystemRandom()
     chance.shuffle(others)
-    target = wanted(len(orders)) - len(orders)
+    target = hiding.wanted(len(orders)) - len(orders)
     keep = min(target, len(others))
     if anew and keep == target:
         keep = max(target - AT_ONCE, 0)  # the rest keep the likeness that they have
@@ -116,10 +105,6 @@ def settle(db: apsw.Connection) -> None:
         db.set_busy_timeout(BUSY_MS)
 
 
-def _code(half: str, key: bytes) -> str:
-    return hmac.digest(key, b"decoy " + half.encode(), "sha256")[:HALF_OCTETS].hex()
-
-
 def _form(db: apsw.Connection, tables: Sequence[str], row: str) -> Form:
     found: Form = {}
     for table in tables:
@@ -143,8 +128,7 @@ def _made(usual: Usual) -> Form:
 
 
 def _add(db: apsw.Connection, form: Form, key: bytes) -> None:
-    half = os.urandom(HALF_OCTETS).hex()
-    names: dict[Cell, str] = {NAME: half + _code(half, key)}
+    names: dict[Cell, str] = {NAME: hiding.made_up(key).hex()}
     prefixes: dict[bytes, bytes] = {}
     for table, rows in form.items():
         for name, *rest in rows:
@@ -160,5 +144,5 @@ def _like(cell: Cell, names: dict[Cell, str], prefixes: dict[bytes, bytes]) -> C
             prefix = prefixes.setdefault(cell[:PREFIX_OCTETS], os.urandom(PREFIX_OCTETS))
             return prefix + cell[PREFIX_OCTETS:NONCE_OCTETS] + os.urandom(len(cell) - NONCE_OCTETS)
         case str():
-            return names.get(cell) or os.urandom(2 * HALF_OCTETS).hex()
+            return names.get(cell) or os.urandom(hiding.NAME_OCTETS).hex()
     return cell

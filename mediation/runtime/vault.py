@@ -106,7 +106,8 @@ class Vault:
     def order_keys(self) -> OrderKeys:
         if self._order_keys is None:
             path = self._site.path / "administrator" / ORDER_KEYS
-            self._order_keys = OrderKeys(path, self.box("orders"), self._check("orders"))
+            another = partial(self.another_box, "orders")
+            self._order_keys = OrderKeys(path, self.box("orders"), self._check("orders"), another)
         return self._order_keys
 
     def reload_order_keys(self) -> None:
