@@ -48,6 +48,7 @@ from mediation.core.errors import AuthorizationError, ConfigurationError, Ledger
 from mediation.core.jws import sha256_hex
 from mediation.core.particulars import CASE_IDENTITY, SHA256
 from mediation.core.request import EVERY_CASE, Opened
+from mediation.runtime import vault
 
 FOLDER = "administrator"
 MAX_SELECTED = 256  # kinds or cases in one export
@@ -66,7 +67,7 @@ class Inquiries:
         """Raises ConfigurationError."""
         self._orders = orders
         self.gate = Gate(orders, now_ns)
-        self._honey = Honey(orders.site.path / FOLDER)
+        self._honey = Honey(orders.site.path / FOLDER, vault.unlock(orders.site).box("records"))
 
     def handle(self, asked: Request, caller: Caller, now_ns: int) -> Answer | Prepared:
         """Never raises for what the other side sent."""
