@@ -24,10 +24,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from mediation.administration import lab
+from mediation.collection import journal
 from mediation.core import jws
 from mediation.core.case import LegalToken
 from mediation.runtime import config as site_config
 from mediation.runtime import durable
+from tests.core import authority
 from tests.search import Finder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +39,8 @@ SERVICES = {"run", "function", "witness", "reconciler"}  # commands that are the
 SHOWS = {"status", *SERVICES}  # whose answers are for anybody on the host
 PERSONS = "lab"  # of a site: what a real site has on its persons' own machines, and at the agency
 COLLECTING = "mediation.collection"
+RECEIVED = journal._NAME  # what a collection function in a process of its own keeps
+PUBLISHED = {f"tel:{number}" for number in (lab.DIRECTORY_NUMBER, authority.DIRECTORY_NUMBER)}  # stand in the roster
 MAX_DESCENDANTS = 64  # of one process that a test started
 KEY = "redaction"
 
@@ -173,7 +178,7 @@ class Redaction:
 
     def _conclude(self, own: Path | None) -> list[str]:
         """The findings of one test whose own folder this is; other places are left for the end."""
-        subjects, places, said = self._subjects, self._places, self._said
+        subjects, places, said = self._subjects - PUBLISHED, self._places, self._said
         self._subjects, self._places, self._said = set(), set(), {}
         self._all |= subjects
         mine = set()
@@ -207,7 +212,7 @@ class Redaction:
         yield place
         for folder, names, files in os.walk(place):
             names[:] = (name for name in names if name != PERSONS and Path(folder, name) not in self._agencies)
-            yield from (Path(folder, name) for name in (*names, *files))
+            yield from (Path(folder, name) for name in (*names, *files) if not RECEIVED.fullmatch(name))
 
     def _find(self, finder: Finder, octets: bytes) -> set[str]:
         octets = octets.rstrip(b"\0")  # what was written ahead
