@@ -28,6 +28,7 @@ def _temporary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     plugin.temporary = tmp_path_factory.mktemp("temporary")
     os.environ["TMPDIR"] = str(plugin.temporary)
 
+
 # Here nothing depends on a clock, another process or the kernel: what fails once is wrong.
 ALWAYS_THE_SAME = ("audit", "core", "ext", "fuzz", "guards", "signing", "test_docs.py", "test_house.py")
 

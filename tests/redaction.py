@@ -26,7 +26,7 @@ import pytest
 
 from mediation.administration import lab
 from mediation.collection import journal
-from mediation.core import jws
+from mediation.core.authority import jws
 from mediation.core.case import LegalToken
 from mediation.runtime import config as site_config
 from mediation.runtime import durable

@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from mediation.administration import decoys
+from mediation.administration.order import decoys
 from mediation.core.case import Act, Role, State
 from mediation.runtime import cover
 from tests.administration import site as s

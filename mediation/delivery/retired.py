@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mediation.core.x1 import TaskTable
+from mediation.core.interface.x1 import TaskTable
 from mediation.runtime import durable
 from mediation.runtime.cover import NAME_OCTETS, is_made_up, made_up, wanted
 

@@ -22,7 +22,15 @@ from pathlib import Path
 from typing import Final
 
 from mediation.core.errors import ConfigurationError
-from mediation.core.sealing import COUNTER_OCTETS, KEY_OCTETS, OVERHEAD_OCTETS, PREFIX_OCTETS, Box, Sealer, SealError
+from mediation.core.ledger.sealing import (
+    COUNTER_OCTETS,
+    KEY_OCTETS,
+    OVERHEAD_OCTETS,
+    PREFIX_OCTETS,
+    Box,
+    Sealer,
+    SealError,
+)
 from mediation.runtime import durable
 from mediation.runtime.cover import NAME_OCTETS, is_made_up, made_up, wanted
 
