@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mediation.cli import demo_network
-from tests import vault
+from tests import redaction, vault
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What the daemon leaves is searched for subjects, whichever tests run."""
+    if not config.pluginmanager.has_plugin(redaction.KEY):
+        plugin = redaction.Redaction()
+        plugin.watch()
+        config.pluginmanager.register(plugin, redaction.KEY)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The temporary files of all programs that tests start."""
+    plugin = request.config.pluginmanager.get_plugin(redaction.KEY)
+    assert isinstance(plugin, redaction.Redaction)
+    plugin.temporary = tmp_path_factory.mktemp("temporary")
+    os.environ["TMPDIR"] = str(plugin.temporary)
+
 
 # Here nothing depends on a clock, another process or the kernel: what fails once is wrong.
 ALWAYS_THE_SAME = ("audit", "core", "ext", "fuzz", "guards", "signing", "test_docs.py", "test_house.py")

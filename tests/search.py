@@ -1,16 +1,18 @@
-"""Looks for a telephone number in octets, however it is spelt."""
+"""Looks for a telephone number, a name or the subject of an order in octets, however it is spelt."""
 
 from __future__ import annotations
 
 import base64
+import ctypes
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
 def spellings(number: str) -> dict[str, bytes]:
-    """Patterns for an E.164 number of 11 digits: text, UTF-16, hexadecimal, base64, packed and telephony BCD."""
-    digits = number.lstrip("+")
+    """Patterns for an E.164 number of 11 digits or more, by its last ones: text, UTF-16, hexadecimal, base64, packed
+    and telephony BCD."""
+    digits = number.lstrip("+")[-11:]
     national = digits[1:]
     found = {
         "digits": national.encode(),
@@ -53,6 +55,56 @@ def word_spellings(word: str) -> dict[str, bytes]:
 
 def _swapped(digits: str) -> str:
     return "".join(digits[at + 1] + digits[at] for at in range(0, len(digits), 2))
+
+
+MIN_DIGITS, SURE_DIGITS, MIN_WORD = 7, 11, 6  # shorter ones stand somewhere in any megabyte of hexadecimal
+
+
+def subject_patterns(subject: str) -> dict[str, bytes]:
+    """What `Finder` looks for: the spellings of a tel: or sip: URI's number, or of its user with the host. A number of
+    fewer digits than SURE_DIGITS in text alone, for its packed forms are found in ciphertext by chance."""
+    scheme, _, rest = subject.partition(":")
+    address = rest.partition(";")[0].partition("?")[0]
+    user, _, host = address.partition("@")
+    digits = re.sub(r"[-.() +]", "", user)
+    if digits.isascii() and digits.isdecimal():
+        if len(digits) >= SURE_DIGITS:
+            return spellings(digits)
+        return {"digits": digits.encode()} if len(digits) >= MIN_DIGITS else {}
+    return word_spellings(address) if scheme.startswith("sip") and host and len(address) >= MIN_WORD else {}
+
+
+# memmem(3): 2 ms a megabyte for one number, against 3 with `in`; every test's site is searched.
+_MEMMEM = ctypes.CDLL(None).memmem
+_MEMMEM.restype = ctypes.c_void_p
+_MEMMEM.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
+
+
+class Finder:
+    """Finds the subjects of some orders; false when none of them is long enough to be looked for.
+
+    Numbers of fewer digits than SURE_DIGITS count only where neither a digit nor a hexadecimal letter is beside them.
+    """
+
+    def __init__(self, subjects: Iterable[str]) -> None:
+        patterns = {octets: name for each in subjects for name, octets in subject_patterns(each).items()}
+        self._patterns = sorted(patterns.items())
+
+    def __bool__(self) -> bool:
+        return bool(self._patterns)
+
+    def find(self, octets: bytes) -> set[str]:
+        """The names of the spellings that are in it."""
+        return {
+            name
+            for pattern, name in self._patterns
+            if _MEMMEM(octets, len(octets), pattern, len(pattern))
+            and (
+                len(pattern) >= SURE_DIGITS - 1
+                or not pattern.isdigit()
+                or re.search(rb"(?<![0-9A-Fa-f])" + pattern + rb"(?![0-9A-Fa-f])", octets)
+            )
+        }
 
 
 class Search:

@@ -85,7 +85,7 @@ class Mediator:
         self.points = InterceptionPoints(site.interception_points, folder, self._drained, self._content)
         run_dir, spool_dir = self._confine()
         try:
-            self.retired = Retired(spool_dir / RETIRED_FILE)
+            self.retired = Retired(spool_dir / RETIRED_FILE, self._vault.name_key("journal"))
         except OSError as error:
             raise ConfigurationError(f"mediator: {RETIRED_FILE}: {error.strerror}") from error
         self._remembered = Remembered(spool_dir, "mediator")

@@ -4,28 +4,38 @@ A file of slots of 96 octets: a name made from the XID, and the order's random k
 `orders`. Destroying overwrites the slot in place and synchronises; the ledger's tree still verifies, because it holds
 salted commitments alone.
 
-A slot that is free or destroyed is random and looks like one that is used: the file's size tells the number of orders
-to the next 64. Trust: who changes the file can make an order's texts unreadable, which stops it at the next start; a
-key under another order's name does not open (the name is authenticated). What destruction does not reach: a copy of
-this file together with the site key, and blocks that a flash device or a copy-on-write file system keeps. Backups
-leave this file out, and the manual says so.
+A slot that is free or destroyed is random and looks like one that is used: it bears a name that is made up, and each
+key is sealed with a nonce of its own. The file's size tells the class of the number of orders (runtime/cover.py).
+
+Trust: who changes the file can make an order's texts unreadable, which stops it at the next start; a key under another
+order's name does not open (the name is authenticated). What destruction does not reach: a copy of this file together
+with the site key, and blocks that a flash device or a copy-on-write file system keeps. Backups leave this file out, and
+the manual says so.
 """
 
 from __future__ import annotations
 
 import hmac
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from mediation.core.errors import ConfigurationError
-from mediation.core.ledger.sealing import KEY_OCTETS, OVERHEAD_OCTETS, PREFIX_OCTETS, Box, Sealer, SealError
+from mediation.core.ledger.sealing import (
+    COUNTER_OCTETS,
+    KEY_OCTETS,
+    OVERHEAD_OCTETS,
+    PREFIX_OCTETS,
+    Box,
+    Sealer,
+    SealError,
+)
 from mediation.runtime import durable
+from mediation.runtime.cover import NAME_OCTETS, is_made_up, made_up, wanted
 
-NAME_OCTETS: Final = 16
 SLOT_OCTETS: Final = 96  # name 16, sealed key 72, zeros
 MAX_ORDERS: Final = 1 << 20  # 100 MB. Ours
-FILL_SLOTS: Final = 64  # the file grows by so many. Ours
 _USED: Final = NAME_OCTETS + KEY_OCTETS + OVERHEAD_OCTETS
 
 
@@ -34,12 +44,14 @@ class KeyDestroyedError(ConfigurationError):
 
 
 class OrderKeys:
-    """Open on the file. `box` seals the keys; `name` makes a slot's name from an XID. Blocking."""
+    """Open on the file. `name` makes a slot's name from an XID. Blocking."""
 
-    def __init__(self, path: Path, box: Sealer, name: bytes) -> None:
-        """`name` is the 32-octet key that slots are named with. Raises ConfigurationError."""
+    def __init__(self, path: Path, box: Sealer, name: bytes, another: Callable[[], Sealer]) -> None:
+        """`box` opens the keys, and `another` gives what seals one. `name` is the 32-octet key that slots are named
+        with. Raises ConfigurationError."""
         self._path = path
         self._box = box
+        self._another = another
         self._name_key = name
         self._places: dict[bytes, int] = {}
         self._sealed: dict[bytes, bytes] = {}
@@ -55,14 +67,12 @@ class OrderKeys:
         self._size = len(octets) // SLOT_OCTETS
         for number in range(self._size):
             slot = octets[number * SLOT_OCTETS : (number + 1) * SLOT_OCTETS]
-            name, sealed = slot[:NAME_OCTETS], slot[NAME_OCTETS:_USED]
-            try:
-                box.open(sealed, name)
-            except SealError:
+            slot_name = slot[:NAME_OCTETS]
+            if is_made_up(slot_name, name):
                 self._free.append(number)
-                continue
-            self._places[name] = number
-            self._sealed[name] = sealed
+            else:
+                self._places[slot_name] = number
+                self._sealed[slot_name] = slot[NAME_OCTETS:_USED]
 
     def get(self, xid: str) -> Box:
         """The order's seals. Raises KeyDestroyedError."""
@@ -70,7 +80,10 @@ class OrderKeys:
         sealed = self._sealed.get(name)
         if sealed is None:
             raise KeyDestroyedError("the order's key is destroyed")
-        return Box(self._box.open(sealed, name), os.urandom(PREFIX_OCTETS))
+        try:
+            return Box(self._box.open(sealed, name), os.urandom(PREFIX_OCTETS))
+        except SealError:
+            raise KeyDestroyedError("the order's key was changed") from None
 
     def make(self, xid: str) -> Box:
         """A new order's key, or the one it has; on the disk after `flush`."""
@@ -78,7 +91,7 @@ class OrderKeys:
         if name not in self._sealed:
             if len(self._sealed) >= MAX_ORDERS:
                 raise ConfigurationError(f"{self._path.name}: full")
-            self._sealed[name] = self._box.seal(os.urandom(KEY_OCTETS), name)
+            self._sealed[name] = self._another().seal(os.urandom(KEY_OCTETS), name)
             self._unsaved.append(name)
         return self.get(xid)
 
@@ -91,10 +104,13 @@ class OrderKeys:
             return
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, durable.MODE)
         try:
-            while len(self._free) < len(self._unsaved):
-                durable.write(descriptor, os.urandom(FILL_SLOTS * SLOT_OCTETS), self._size * SLOT_OCTETS)
-                self._free += range(self._size, self._size + FILL_SLOTS)
-                self._size += FILL_SLOTS
+            needed = wanted(self._size - len(self._free) + len(self._unsaved))
+            if needed > self._size:
+                durable.write(
+                    descriptor, b"".join(self._empty() for _ in range(needed - self._size)), self._size * SLOT_OCTETS
+                )
+                self._free += range(self._size, needed)
+                self._size = needed
             for name in self._unsaved:
                 place = self._free.pop(0)
                 slot = name + self._sealed[name]
@@ -120,12 +136,17 @@ class OrderKeys:
             return False
         descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            durable.write(descriptor, os.urandom(SLOT_OCTETS), place * SLOT_OCTETS)
+            durable.write(descriptor, self._empty(), place * SLOT_OCTETS)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
         self._free.append(place)
         return True
+
+    def _empty(self) -> bytes:
+        """A slot of no order. Its nonce counts from 0, as all do."""
+        prefix = made_up(self._name_key) + os.urandom(PREFIX_OCTETS)
+        return prefix + bytes(COUNTER_OCTETS) + os.urandom(SLOT_OCTETS - len(prefix) - COUNTER_OCTETS)
 
     def _name(self, xid: str) -> bytes:
         return hmac.digest(self._name_key, xid.encode(), "sha256")[:NAME_OCTETS]

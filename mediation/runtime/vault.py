@@ -81,6 +81,10 @@ class Vault:
             box = self._boxes[purpose] = Box(self._key(purpose), os.urandom(PREFIX_OCTETS))
         return box
 
+    def another_box(self, purpose: str) -> Box:
+        """As `box`, with nonces that do not continue its own."""
+        return Box(self._key(purpose), os.urandom(PREFIX_OCTETS))
+
     def seal(self, purpose: str, octets: Octets, associated: bytes = b"") -> bytes:
         return self.box(purpose).seal(octets, associated)
 
@@ -90,7 +94,11 @@ class Vault:
 
     def name(self, purpose: str, text: str) -> str:
         """32 hex digits in the place of a name that a folder must not tell."""
-        return hmac.digest(self._check(purpose), text.encode(), "sha256")[:16].hex()
+        return hmac.digest(self.name_key(purpose), text.encode(), "sha256")[:NAME_OCTETS].hex()
+
+    def name_key(self, purpose: str) -> bytes:
+        """32 octets that tell nothing of the key, for names that only its holder can make."""
+        return self._check(purpose)
 
     # -- one order's texts --------------------------------------------------------------------------------------------
 
@@ -98,7 +106,8 @@ class Vault:
     def order_keys(self) -> OrderKeys:
         if self._order_keys is None:
             path = self._site.path / "administrator" / ORDER_KEYS
-            self._order_keys = OrderKeys(path, self.box("orders"), self._check("orders"))
+            another = partial(self.another_box, "orders")
+            self._order_keys = OrderKeys(path, self.box("orders"), self._check("orders"), another)
         return self._order_keys
 
     def reload_order_keys(self) -> None:

@@ -72,4 +72,4 @@ def test_a_honey_case_is_no_real_one(counter: Counter) -> None:
     assert check_of(counter.read(Role.AUDITOR, msgspec.structs.replace(bait, case="x" * 26))) == Check.CASE_IDENTITY
     assert check_of(counter.read(Role.AUDITOR, msgspec.structs.replace(bait, case="B", agency="../x"))) == Check.AGENCY
     plant(counter)
-    assert (counter.site.path / "administrator" / "honey.json").stat().st_mode & 0o777 == 0o600
+    assert (counter.site.path / "administrator" / "honey.sealed").stat().st_mode & 0o777 == 0o600

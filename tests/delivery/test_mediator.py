@@ -112,7 +112,7 @@ async def test_a_window_ends_at_its_second_in_mid_call(tmp_path: Path) -> None:
         assert isinstance(refused, x1.Refused)
         await r.report_where(lambda found: found["links"][0]["state"] == "closed")
     assert "release" not in names(r.collector)
-    assert xid.hex() in (tmp_path / "spool" / "mediator.stopped").read_text()
+    assert xid in (tmp_path / "spool" / "mediator.stopped").read_bytes()
 
 
 async def test_the_digit_toggle_acts_in_mid_call(tmp_path: Path) -> None:

@@ -79,3 +79,17 @@ def test_a_changed_paper_does_not_open_and_no_name_leads_elsewhere(desk: Desk) -
         with pytest.raises(AuthorizationError) as refused:
             list(Incidents(desk.orders).read(name))
         assert refused.value.check == Check.STRUCTURE
+
+
+def test_a_stolen_folder_does_not_tell_how_many_agencies_there_are(desk: Desk, tmp_path: Path) -> None:
+    """Two agencies here, none at the other site."""
+    papers(desk)
+    (tmp_path / "other").mkdir()
+    other = Desk(make(tmp_path / "other"))
+    assert len(papers(other)) != len(papers(desk))
+    assert stolen(desk) == stolen(other)
+
+
+def stolen(desk: Desk) -> list[tuple[str, int]]:
+    folder = desk.site.path / "administrator" / "incidents" / FINDING.identity
+    return sorted((path.name, path.stat().st_size) for path in folder.iterdir())

@@ -246,15 +246,15 @@ def test_a_destroyed_key_takes_its_texts_with_it(site: Site) -> None:
     sealed = {xid: keys.make(xid).seal(b"text of " + xid.encode()) for xid in xids}
     keys.flush()
     path = site.path / "administrator" / vault.ORDER_KEYS
-    assert path.stat().st_size == 128 * SLOT_OCTETS
+    assert path.stat().st_size == 256 * SLOT_OCTETS
     assert path.stat().st_mode & 0o777 == 0o600
     before = path.read_bytes()
     assert vault.unlock(site).destroy_order_key(xids[7])
     assert not keys.destroy(xids[7])
     after = path.read_bytes()
-    changed = [n for n in range(128) if before[n * 96 : n * 96 + 96] != after[n * 96 : n * 96 + 96]]
+    changed = [n for n in range(256) if before[n * 96 : n * 96 + 96] != after[n * 96 : n * 96 + 96]]
     assert len(changed) == 1
-    again = OrderKeys(path, vault.unlock(site).box("orders"), vault.unlock(site)._check("orders"))
+    again = reopened(site)
     for xid in xids:
         if xid == xids[7]:
             with pytest.raises(KeyDestroyedError):
@@ -265,7 +265,7 @@ def test_a_destroyed_key_takes_its_texts_with_it(site: Site) -> None:
     again.flush()
     with pytest.raises(SealError):
         again.get(xids[7]).open(sealed[xids[7]])
-    assert path.stat().st_size == 128 * SLOT_OCTETS  # its place is used again
+    assert path.stat().st_size == 256 * SLOT_OCTETS  # its place is used again
 
 
 def test_one_orders_key_does_not_pass_for_anothers(site: Site) -> None:
@@ -278,7 +278,26 @@ def test_one_orders_key_does_not_pass_for_anothers(site: Site) -> None:
     octets[16:88], octets[96 + 16 : 96 + 88] = octets[96 + 16 : 96 + 88], octets[16:88]
     path.write_bytes(octets)
     with pytest.raises(KeyDestroyedError):
-        OrderKeys(path, vault.unlock(site).box("orders"), vault.unlock(site)._check("orders")).get(one)
+        reopened(site).get(one)
+
+
+def reopened(site: Site) -> OrderKeys:
+    found = vault.unlock(site)
+    found.reload_order_keys()
+    return found.order_keys
+
+
+def test_a_slot_that_is_used_looks_like_any_other(site: Site) -> None:
+    keys = vault.unlock(site).order_keys
+    for number in range(30):
+        keys.make(f"{number:032x}")
+    keys.flush()
+    keys.destroy(f"{7:032x}")
+    octets = (site.path / "administrator" / vault.ORDER_KEYS).read_bytes()
+    slots = [octets[at : at + SLOT_OCTETS] for at in range(0, len(octets), SLOT_OCTETS)]
+    assert len({slot[:16] for slot in slots}) == len({slot[16:28] for slot in slots}) == 64  # names, prefixes of nonces
+    assert {slot[28:40] for slot in slots} == {bytes(12)}  # the numbers in them
+    assert len(reopened(site)._sealed) == 29
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ from which a task could be made, so nothing can ever arm it, and it is no order 
 ledger's entry of that names no case. In a list it stands among the others and raises nothing; reading it by its name
 raises the alarm in the same append in which the reading is entered, before the answer leaves.
 
-Trust in the file DIR/administrator/honey.json: who reads it knows which cases are bait; who deletes it takes the bait
-away, which the auditor sees when he reads his own.
+Trust in the file DIR/administrator/honey.sealed: of one size however many there are, and there always; who deletes it
+takes the bait away, which the auditor sees when he reads his own, and who changes it keeps the administrator from
+starting.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from mediation.core.case import Act, Authority, Capability, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.interface.control import CaseView, Plant
+from mediation.core.ledger.sealing import Sealer, SealError
 from mediation.runtime import durable
 
-FILE = "honey.json"
+FILE = "honey.sealed"
 MAX_CASES = 64
-MAX_OCTETS = 1 << 20
+FILLED_OCTETS = 1 << 16  # more than so many cases are
 ALARM = "honey-case"
+ASSOCIATED = b"honey cases"
 
 
 class Bait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,17 +59,19 @@ class Bait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Honey:
     """The honey cases of a site. Raises ConfigurationError for a file that is not ours."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, box: Sealer) -> None:
+        """`box` is the vault's for records."""
         self._path = folder / FILE
+        self._box = box
         self._baits: dict[str, Bait] = {}
         try:
-            octets = self._path.read_bytes() if self._path.exists() else b"[]"
-            if len(octets) > MAX_OCTETS:
-                raise ConfigurationError(f"{FILE}: too large")
+            if not self._path.exists():
+                self._write()
+            octets = box.open(self._path.read_bytes(), ASSOCIATED)
             self._baits = {bait.case: bait for bait in msgspec.json.decode(octets, type=list[Bait])}
         except OSError as error:
             raise ConfigurationError(f"{FILE}: {error.strerror}") from error
-        except msgspec.MsgspecError:
+        except (SealError, msgspec.MsgspecError):
             raise ConfigurationError(f"{FILE}: not readable") from None
 
     def __contains__(self, case: str) -> bool:
@@ -93,8 +98,11 @@ class Honey:
         )  # fmt: skip
         self._baits[plant.case] = bait
         try:
-            durable.replace(self._path, msgspec.json.encode(list(self._baits.values())))
-            self._path.chmod(0o600)
+            self._write()
         except OSError as error:
             del self._baits[plant.case]
             raise ConfigurationError(f"{FILE}: {error.strerror}") from error
+
+    def _write(self) -> None:
+        octets = msgspec.json.encode(list(self._baits.values()))
+        durable.replace(self._path, self._box.seal(octets.ljust(FILLED_OCTETS), ASSOCIATED))

@@ -53,6 +53,7 @@ from mediation.core.interface.control import (
     Statements,
 )
 from mediation.core.ledger import entry
+from mediation.runtime import vault
 
 FOLDER = "administrator"
 MAX_SELECTED = 256  # kinds or cases in one export
@@ -71,7 +72,7 @@ class Inquiries:
         """Raises ConfigurationError."""
         self._orders = orders
         self.gate = Gate(orders, now_ns)
-        self._honey = Honey(orders.site.path / FOLDER)
+        self._honey = Honey(orders.site.path / FOLDER, vault.unlock(orders.site).box("records"))
 
     def handle(self, asked: Request, caller: Caller, now_ns: int) -> Answer | Prepared:
         """Never raises for what the other side sent."""

@@ -4,7 +4,8 @@ Answers for one certification for each interception (47 CFR 1.20004(a)) without 
 each extension (a)(4), alarms when one is not signed after 24 and 72 hours (a)(3), and storing exact octets and
 signature under the order's own key, to be destroyed with it. It holds no authority, and no interception waits for it.
 `core.certificate` says who may sign and what is complete. Crash: a draft is stored first and entered after; the next
-start enters what was stored and drafts what is missing, to the same octets. Blocking. The file is not trusted.
+start enters what was stored and drafts what is missing, to the same octets. Blocking. The file is not trusted; decoys
+stand in it, as in the store (decoys.py).
 """
 
 from __future__ import annotations
@@ -13,51 +14,29 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-import apsw
 import msgspec
 
+from mediation.administration.records.certificate_file import CertificateFile, Row
 from mediation.administration.records.history import Drafted
 from mediation.administration.records.keeping import Keeping
 from mediation.core.authority import jws
 from mediation.core.authority.authorization import NS
 from mediation.core.case import LegalToken
 from mediation.core.check import Check
-from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
+from mediation.core.errors import AuthorizationError, LedgerError
 from mediation.core.ledger import entry
-from mediation.core.ledger.sealing import SealError
 from mediation.core.records import certificate, opening
 from mediation.core.records.alarm import Alarm
 from mediation.core.records.certificate import DUE_S, OVERDUE_S, UNAUTHORIZED, Certificate, Paper, Responsible
 from mediation.runtime import log
-from mediation.runtime.order_keys import KeyDestroyedError
 
 FILE = Path("administrator") / "certificates.sqlite"
-APPLICATION_ID = 0x6D636572
-VERSION = 1
 US = 1_000_000
 STAMPED_AT_ONCE = 16
 AT_ONCE = 256  # drafts in one turn, 0.4 ms each: a stop does not wait behind thousands of them (ours)
 PREFIX = 16  # digits of a document's SHA-256 in an alarm
 
-SCHEMA = """
-CREATE TABLE certificates (
-    sha256 TEXT PRIMARY KEY, owner TEXT NOT NULL, number INTEGER NOT NULL, replaces TEXT NOT NULL, text BLOB NOT NULL,
-    signature BLOB NOT NULL, UNIQUE (owner, number)
-) STRICT, WITHOUT ROWID;
-"""
-
 logger = log.get("administrator")
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a certification without opening it. `owner`: the XID, or the incident of one without an order.
-    `replaces`: SHA-256 of the unsigned draft that it takes the place of."""
-
-    sha256: str
-    owner: str
-    number: int
-    replaces: str
-    signed: bool
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,25 +58,27 @@ class Certificates:
         self._site, self._order, self._trust = keeping.origin, keeping.order, keeping.trust
         self._rows: dict[str, Row] = {}
         self._of: dict[str, list[str]] = {}
-        self._db = _open(keeping.site.path / FILE)
-        for sha256, owner, number, replaces, signature in self._db.execute(
-            "SELECT sha256, owner, number, replaces, length(signature) FROM certificates ORDER BY owner, number"
-        ):
-            self._keep(Row(sha256=sha256, owner=owner, number=number, replaces=replaces, signed=bool(signature)))
+        self._file = CertificateFile(keeping.site.path / FILE, self._vault)
+        for row in self._file.rows():
+            self._keep(row)
 
     def close(self) -> None:
-        self._db.close()
+        self._file.close()
+
+    def cover(self) -> None:
+        """As the store's."""
+        self._file.cover()
 
     # --- drafting ----------------------------------------------------------------------------------------------------
 
     def recover(self, now_ns: int) -> None:
         """After a start: enters what was stored and not entered, forgets such signatures. What was never drafted is
         left to `draft`, in turns: no tap waits for it."""
-        with self._db:
+        with self._file.transaction():
             for row in list(self._rows.values()):
                 drafted = self._history.drafted.get(row.sha256)
                 if row.signed and (drafted is None or drafted.signed is None):
-                    self._db.execute("UPDATE certificates SET signature = x'' WHERE sha256 = ?", (row.sha256,))
+                    self._file.sign(row, "")
                     self._rows[row.sha256] = msgspec.structs.replace(row, signed=False)
         waiting = [row for row in self._rows.values() if row.sha256 not in self._history.drafted]
         self._enter([self._opened(row) for row in waiting], now_ns)
@@ -153,7 +134,7 @@ class Certificates:
         overseer = Responsible(person=senior.person, name=senior.name, function=senior.function)
         made = []
         for row in self.unsigned():
-            text, _ = self._text(row)
+            text, _ = self._file.text(row)
             document = certificate.decode(text)
             if document.case == case and document.responsible != overseer:
                 nonce = certificate.digest(f"{document.nonce} {overseer.person}")[:32]
@@ -186,7 +167,7 @@ class Certificates:
         order = self._order(xid)
         if not rows or order is None:
             return  # not enabled yet: it follows the certification
-        documents = [(certificate.decode(self._text(row)[0]), row.sha256) for row in rows]
+        documents = [(certificate.decode(self._file.text(row)[0]), row.sha256) for row in rows]
         first, previous = max(reversed(documents), key=lambda pair: len(pair[0].papers))  # the last of the longest
         papers: tuple[Paper, ...] = tuple(paper for paper, _ in self._history.lives[xid].papers)
         for count in range(len(first.papers), len(papers) + 1):
@@ -201,16 +182,13 @@ class Certificates:
         row = self._rows.get(certificate.digest(jws.split(signature).payload.decode(errors="replace")))
         if row is None:
             raise AuthorizationError(Check.CERTIFICATE, "not the text that was drafted")
-        text, _ = self._text(row)
+        text, _ = self._file.text(row)
         fact = certificate.examine(signature, text, self._trust(), now_ns)
         if row.signed or self._replaced(row.sha256):
             raise AuthorizationError(Check.CERTIFICATE, "signed already, or replaced by another draft")
         document = certificate.decode(text)
-        with self._db:
-            self._db.execute(
-                "UPDATE certificates SET signature = ? WHERE sha256 = ?",
-                (self._vault.order_key(row.owner).seal(signature.encode(), _place(row, "signature")), row.sha256),
-            )
+        with self._file.transaction():
+            self._file.sign(row, signature)
         record = entry.CertificateSigned(
             time_us=now_ns // 1000, case=document.case, certificate_sha256=row.sha256,
             signature_sha256=fact.signature_sha256, person=fact.person, xid=document.xid,
@@ -218,8 +196,8 @@ class Certificates:
         try:
             self._books.note([record], stop=False)
         except LedgerError:
-            with self._db:
-                self._db.execute("UPDATE certificates SET signature = x'' WHERE sha256 = ?", (row.sha256,))
+            with self._file.transaction():
+                self._file.sign(row, "")
             raise
         self._rows[row.sha256] = msgspec.structs.replace(row, signed=True)
         return document
@@ -254,7 +232,7 @@ class Certificates:
             drafted = self._history.drafted.get(row.sha256)
             signed = drafted.signed if drafted is not None else None
             if signed is not None and not self._history.stamped(signed.signature_sha256).issuperset(authorities):
-                found.append(self._text(row)[1])
+                found.append(self._file.text(row)[1])
             if len(found) >= STAMPED_AT_ONCE:
                 break
         return found
@@ -288,8 +266,7 @@ class Certificates:
 
     def forget(self, xid: str) -> None:
         """The order's key is destroyed; so is what stands here. Done again it changes nothing."""
-        with self._db:
-            self._db.execute("DELETE FROM certificates WHERE owner = ?", (xid,))
+        self._file.remove(xid)
         for sha256 in self._of.pop(xid, []):
             self._rows.pop(sha256, None)
             self._history.drafted.pop(sha256, None)
@@ -317,7 +294,7 @@ class Certificates:
         """Durable here, then in the ledger. Each with its owner and the draft that it replaces."""
         fresh: list[tuple[str, Certificate, str]] = []
         hashes = []
-        with self._db:
+        with self._file.transaction():
             for owner, document, replaces in made:
                 text = certificate.encode(document)
                 sha256 = certificate.digest(text)
@@ -327,10 +304,7 @@ class Certificates:
                 row = Row(
                     sha256=sha256, owner=owner, number=len(self._of.get(owner, ())), replaces=replaces, signed=False
                 )
-                sealed = self._vault.order_key(owner).seal(text.encode(), _place(row, "text"))
-                self._db.execute(
-                    "INSERT INTO certificates VALUES (?,?,?,?,?,x'')", (sha256, owner, row.number, replaces, sealed)
-                )
+                self._file.add(row, text)
                 self._keep(row)
                 fresh.append((owner, document, sha256))
         self._enter([(document, sha256) for _, document, sha256 in fresh], now_ns)
@@ -350,50 +324,11 @@ class Certificates:
             self._books.note(records, stop=True)
 
     def _opened(self, row: Row) -> tuple[Certificate, str]:
-        return certificate.decode(self._text(row)[0]), row.sha256
-
-    def _text(self, row: Row) -> tuple[str, str]:
-        """The exact text and the signature. Raises ConfigurationError for what was changed or destroyed."""
-        for text, signature in self._db.execute(
-            "SELECT text, signature FROM certificates WHERE sha256 = ?", (row.sha256,)
-        ):
-            try:
-                box = self._vault.order_key(row.owner)
-                opened = box.open(text, _place(row, "text")).decode()
-                return opened, box.open(signature, _place(row, "signature")).decode() if signature else ""
-            except SealError as error:
-                raise ConfigurationError(f"{FILE.name}: {error}") from None
-            except KeyDestroyedError:
-                break
-        raise ConfigurationError(f"{FILE.name}: a certification's key is destroyed")
+        return certificate.decode(self._file.text(row)[0]), row.sha256
 
     def _kept(self, row: Row) -> Kept:
-        text, signature = self._text(row)
+        text, signature = self._file.text(row)
         return Kept(
             sha256=row.sha256, text=text, signature=signature, drafted=self._history.drafted[row.sha256],
             replaced=self._replaced(row.sha256),
         )  # fmt: skip
-
-
-def _place(row: Row, what: str) -> bytes:
-    return f"{row.sha256} {what}".encode()
-
-
-def _open(path: Path) -> apsw.Connection:
-    """Raises ConfigurationError."""
-    try:
-        if not path.exists():
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        db = apsw.Connection(str(path))
-        if not db.pragma("application_id"):
-            db.pragma("journal_mode", "wal")
-            with db:
-                db.execute(SCHEMA)
-                db.pragma("application_id", APPLICATION_ID)
-                db.pragma("user_version", VERSION)
-        db.pragma("synchronous", "full")
-        if (db.pragma("application_id"), db.pragma("user_version")) != (APPLICATION_ID, VERSION):
-            raise ConfigurationError(f"{path.name}: not certifications of this release")
-    except (apsw.Error, OSError) as error:
-        raise ConfigurationError(f"{path.name}: {error}") from error
-    return db

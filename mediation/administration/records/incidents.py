@@ -6,6 +6,9 @@ live cases, which names its own cases alone (47 CFR 1.20003(c)); and for the dra
 DIR/administrator/incidents; officers and auditors read them by a signed request, and every reading is entered. Nothing
 is sent from here: a report must not travel through what it suspects, so a person delivers it.
 
+Papers are filled up, and letters to nobody lie between the others: a folder tells how many agencies have live cases to
+a factor of four.
+
 Order of things: papers first, durable; then the entries; the certification last. A crash between leaves papers without
 an entry, and the next look finds the same thing again. Blocking. Trust in the files: a changed one does not open.
 """
@@ -42,6 +45,8 @@ EVIDENCE = "evidence.json"
 IDENTITY: Final = re.compile(r"[0-9]{1,12}-[0-9a-f]{16}")
 MAX_INCIDENTS: Final = 10_000  # kept; beyond, entries alone are made, and counted
 MAX_SHOWN: Final = 1_000
+LEAST_OCTETS: Final = 8_192  # what a paper is filled up to, or to a power of two above it. Ours
+LEAST_LETTERS, STEP = 8, 4  # how many letters there are, and from class to class. Ours
 
 
 class Incidents:
@@ -86,8 +91,16 @@ class Incidents:
         durable.make_folder(folder.parent)
         durable.make_folder(folder)
         box = vault.unlock(self._orders.site)
-        for name, octets in papers.items():
-            durable.replace(folder / name, box.seal(PURPOSE, octets, _associated(identity, name)))
+        letters = LEAST_LETTERS
+        while letters < len(papers) - 1:
+            letters *= STEP
+        names = (EVIDENCE, *(f"letter-{number}.txt" for number in range(letters)))
+        durable.replace_all(
+            [
+                (folder / name, box.seal(PURPOSE, _filled(papers.get(name, b"")), _associated(identity, name)))
+                for name in names
+            ]
+        )
 
     def read(self, identity: str | None) -> Iterator[Paper]:
         """The papers of one incident, or of the newest. Raises AuthorizationError for a malformed name,
@@ -104,7 +117,8 @@ class Incidents:
                     octets = box.open(PURPOSE, path.read_bytes(), _associated(each, path.name))
                 except (OSError, SealError):
                     raise ConfigurationError(f"incident {each}: {path.name} does not open") from None
-                yield Paper(incident=each, name=path.name, text=octets.decode())
+                if text := octets.rstrip(b"\0")[:-1].decode():  # not a letter to nobody
+                    yield Paper(incident=each, name=path.name, text=text)
 
 
 def live_cases(orders: Iterable[Stored]) -> dict[str, set[str]]:
@@ -122,6 +136,11 @@ def _folders(site: Site) -> list[str]:
         return sorted(path.name for path in (site.path / FOLDER).iterdir() if IDENTITY.fullmatch(path.name))
     except FileNotFoundError:
         return []
+
+
+def _filled(octets: bytes) -> bytes:
+    """The octets, a mark and zeros (ISO/IEC 7816-4 padding)."""
+    return (octets + b"\x80").ljust(max(LEAST_OCTETS, 1 << len(octets).bit_length()), b"\0")
 
 
 def _associated(identity: str, name: str) -> bytes:

@@ -106,6 +106,8 @@ class Records:
         self._guarded(lambda: self.statements.watch(now_ns))
         self._guarded(lambda: self.destruction.seal(now_ns))
         self._guarded(lambda: self.destruction.keep(now_ns))
+        self._guarded(self._books.store.cover)
+        self._guarded(self.certificates.cover)
 
     def act(self, request: Act, now_ns: int) -> Result:
         """Something that persons signed; a refusal is entered. Raises LedgerError, ConfigurationError."""

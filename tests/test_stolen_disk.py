@@ -1,0 +1,137 @@
+"""SEC-19: who steals the disk of a site does not learn how many orders it has; what is left to see, THREATS.md says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import apsw
+import pytest
+
+from mediation.administration.order import decoys
+from mediation.core.case import Act, Role, State
+from mediation.runtime import cover
+from tests.administration import site as s
+
+TOLD = ("lab", "ledger")  # a person's own machine; entries of all kinds, one line each
+RANDOM = (".pem", ".key")  # lengths of signatures in DER differ by chance
+TABLES = {
+    "store.sqlite": ("orders", "commands", "extensions", "call_backs", "revocations"),
+    "administrator/certificates.sqlite": ("certificates",),
+}
+MINUTE_S = 61
+
+
+def a_site(folder: Path, orders: int) -> s.Desk:
+    """A desk with so many orders, a minute after they were filed."""
+    folder.mkdir()
+    desk = s.Desk(s.make(folder))
+    filings = [s.filing(desk.site, f"CASE-{n}", subjects=(f"tel:+1212555{n:04}",)) for n in range(orders)]
+    assert all(not result.check for result in desk.submit(*filings))
+    desk.later(MINUTE_S)
+    desk.later(MINUTE_S)  # certifications were drafted in the first
+    return desk
+
+
+def shape(desk: s.Desk) -> dict[str, int]:
+    """Each file and its size, as the thief sees it."""
+    root = desk.site.path
+    return {
+        str(path.relative_to(root)): path.stat().st_size
+        for path in root.rglob("*")
+        if path.is_file() and path.relative_to(root).parts[0] not in TOLD and path.suffix not in RANDOM
+    }
+
+
+def rows(desk: s.Desk, file: str, table: str) -> list[tuple[object, ...]]:
+    db = apsw.Connection(str(desk.site.path / file), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return list(db.execute(f"SELECT * FROM {table}"))
+    finally:
+        db.close()
+
+
+def looks(cells: tuple[object, ...]) -> tuple[object, ...]:
+    """A row without what is random in it: lengths, and the numbers of nonces."""
+    return tuple((len(c), c[12:24]) if isinstance(c, bytes) else len(c) if isinstance(c, str) else c for c in cells)
+
+
+def test_one_order_or_thirty(tmp_path: Path) -> None:
+    """The same files of the same sizes, also while the site runs, and rows of the same number and form."""
+    one, thirty = a_site(tmp_path / "one", 1), a_site(tmp_path / "thirty", 30)
+    assert shape(one) == shape(thirty)
+    for file, tables in TABLES.items():
+        for table in tables:
+            assert Counter(map(looks, rows(one, file, table))) == Counter(map(looks, rows(thirty, file, table)))
+        assert len(rows(one, file, tables[0])) == cover.LEAST
+    for desk in (one, thirty):
+        desk.orders.close()
+    assert shape(one) == shape(thirty)
+
+
+def test_no_row_is_told_by_what_is_in_it(tmp_path: Path) -> None:
+    """No two rows share a name or the beginning of a nonce, and no name is one that a person or a function knows."""
+    desk = a_site(tmp_path / "site", 30)
+    for file, tables in TABLES.items():
+        cells = [row for table in tables for row in rows(desk, file, table)]
+        prefixes = Counter((row[0], cell[:12]) for row in cells for cell in row if isinstance(cell, bytes) and cell)
+        assert len({prefix for _, prefix in prefixes}) == len(prefixes)
+        octets = (desk.site.path / file).read_bytes()
+        for order in desk.orders:
+            for name in (order.carrier_sha256, order.legal_sha256, order.xid, order.case):
+                assert name.encode() not in octets
+                assert name.upper().encode() not in octets
+    desk.orders.close()
+
+
+def test_decoys_follow_what_orders_become(tmp_path: Path) -> None:
+    """An order that has stopped, been extended or withdrawn is not the only one that looks so."""
+    desk = a_site(tmp_path / "site", 0)
+    filed = s.filing(desk.site)
+    desk.submit(filed)
+    desk.later(MINUTE_S)
+    assert not desk.orders.extend([s.extension(desk.site, filed, desk.now_ns // s.NS + 7200)], desk.now_ns)[0].check
+    assert not desk.revoke(s.revocation(desk.site, filed, signer=Role.LEGAL))[0].check
+    desk.later(MINUTE_S)
+    desk.later(MINUTE_S)
+    for table, count in (("commands", 2), ("extensions", 1), ("revocations", 1)):
+        assert len(rows(desk, "store.sqlite", table)) == count * cover.LEAST
+    desk.restart()
+    assert desk.state() is State.REVOKED
+    assert len(list(desk.orders)) == 1
+    assert len(desk.order().commands) == 2
+
+
+def test_the_class_grows_by_four_and_shrinks_again(tmp_path: Path) -> None:
+    desk = a_site(tmp_path / "site", 65)
+    for _ in range(3):
+        desk.later(MINUTE_S)
+    assert len(rows(desk, "store.sqlite", "orders")) == 4 * cover.LEAST
+    store = desk.orders._store
+    for order in list(desk.orders)[:10]:
+        store.remove(order.xid)
+    store.cover()
+    assert len(rows(desk, "store.sqlite", "orders")) == cover.LEAST
+    assert len(store.orders()) == 55
+    desk.orders.close()
+
+
+def test_a_decoy_is_no_order_and_no_order_is_a_decoy(tmp_path: Path) -> None:
+    """Also not to who changes the file: names of decoys need the vault's key, and a text opens in its row alone."""
+    desk = a_site(tmp_path / "site", 1)
+    key = desk.orders._store._sealing.name_key("store")
+    kinds = Counter(decoys.is_decoy(str(row[0]), key) for row in rows(desk, "store.sqlite", "orders"))
+    assert kinds == {True: cover.LEAST - 1, False: 1}
+    assert not decoys.is_decoy("00" * cover.NAME_OCTETS, key)
+    assert desk.perform(s.act(desk.site, desk.order("CASE-0").carrier, "CASE-0", 2, Act.DEACTIVATE))[0].check == ""
+    desk.restart()
+    assert desk.state("CASE-0") is State.DEACTIVATED
+    desk.orders.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("", 64), ("x" * 63, 64), ("x" * 64, 256), ("\x80\0", 64), ("é" * 200, 512)]
+)
+def test_texts_are_filled_up_and_come_back(text: str, size: int) -> None:
+    assert len(decoys.filled(text)) == size
+    assert decoys.emptied(decoys.filled(text)) == text
