@@ -15,6 +15,8 @@ from mediation.core.surveillance import Surveillance
 from mediation.core.x2 import Framer, Pdu
 from mediation.delivery import models
 from mediation.delivery.models import Models
+from tests.core.call_rig import S_CONTACT, S_URI, SECOND, START
+from tests.core.service_rig import Line
 from tests.delivery.house import IAP, House, Tap, call, xid_of
 
 ORDER = Surveillance(
@@ -65,3 +67,18 @@ def test_what_could_never_match_is_found_at_the_beginning() -> None:
     with pytest.raises(EncodingError):
         models.check(order)
     models.check(ORDER)
+
+
+def test_the_beginning_is_when_the_order_began() -> None:
+    """Who has watched a line for two hours knows that a binding of one hour is a new one, whatever its CSeq."""
+    order = msgspec.structs.replace(ORDER, subjects=(S_URI,))
+    found = []
+    for since_ns in (START, START + 7_200 * SECOND):
+        late = Models()
+        late.begin(PLACE, order, since_ns)
+        model = late.get(PLACE)
+        assert model is not None
+        line = Line(model, now_ns=START + 7_200 * SECOND)
+        line.register(f"<{S_CONTACT}>", cseq=7)
+        found.append(line.accept(f"<{S_CONTACT}>;expires=3600", cseq=7))
+    assert found[0] != found[1]
