@@ -235,8 +235,7 @@ class Mediator:
                 await self._wake.wait()
 
     def _expire(self, now_ns: int) -> None:
-        over = self.table.expire(now_ns)
-        if over:
+        if over := self.table.expire(now_ns):
             self._retire([task.xid for task in over])
             self._log.info("tasks_expired", count=len(over))
 

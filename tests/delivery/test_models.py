@@ -45,6 +45,7 @@ async def test_late_is_the_same(changes: dict[str, Any], tmp_path: Path) -> None
         model = late.get(PLACE)
         assert model is not None
         assert model.observe(pdu) == early.observe(pdu)
+    assert model is not None
     assert model.counters == early.counters and model.stop(10**18) == early.stop(10**18)
 
 
