@@ -1,8 +1,8 @@
 """The call models of all tasks: one for each task at each access point, made when something first moves it.
 
 Most orders are quiet for weeks, and ten thousand are armed at once when the process starts again. What an order says
-when it begins is said at once, by the way out that all messages take (core/outbox.py); the model itself, some 15 kB,
-waits. One that is made later is the very one that would have stood there since the beginning.
+when it begins is said at once, by the way out that all messages take (core/calls/outbox.py); the model itself, some 15
+kB, waits. One that is made later is the very one that would have stood there since the beginning.
 
 Answers for which models there are. Decides nothing about a call, and holds no socket, file or clock.
 """
@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mediation.core import cdc, report
 from mediation.core.call import CallModel
+from mediation.core.calls import report
+from mediation.core.calls.outbox import Outbox
+from mediation.core.calls.surveillance import Surveillance
 from mediation.core.case import Authority, Capability
+from mediation.core.message import cdc
 from mediation.core.minimisation import Minimiser
-from mediation.core.outbox import Outbox
-from mediation.core.surveillance import Surveillance
 from mediation.core.target import match_keys
 
 Place = tuple[bytes, str]  # the XID and the name of the access point

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from mediation.core import entry, proof
+from mediation.core.authority import proof
 from mediation.core.case import Act, Proof
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
+from mediation.core.ledger import entry
 from tests.core import authority as a
 
 ENTRIES = 3 * (1 << proof.SHARED_HEIGHT) + 5  # three complete subtrees, and the ragged edge of the tree

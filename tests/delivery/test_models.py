@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from mediation.core.call import CallModel
+from mediation.core.calls.surveillance import Surveillance
 from mediation.core.case import Authority, Capability
 from mediation.core.errors import EncodingError
-from mediation.core.surveillance import Surveillance
-from mediation.core.x2 import Framer, Pdu
+from mediation.core.interface.x2 import Framer, Pdu
 from mediation.delivery import models
 from mediation.delivery.models import Models
 from tests.core.call_rig import S_CONTACT, S_URI, SECOND, START
