@@ -57,6 +57,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Final
 
+from mediation.core.calls import report
 from mediation.core.calls.correlation import NOTHING, Marks, marks
 from mediation.core.calls.dialog import Call, State
 from mediation.core.calls.event import Event, Reading
@@ -126,7 +127,7 @@ class CallModel:
     def start(self, now_ns: int) -> list[cdc.CallEvent]:
         """The order begins."""
         self._service.start(now_ns)
-        return self._status(cdc.StatusEvent.ACTIVATION, cdc.CurrentStatus.FULLY_ACTIVE, now_ns)
+        return report.begun(self._order, self._outbox, now_ns)
 
     def stop(self, now_ns: int) -> list[cdc.CallEvent]:
         """The order ends: digits dialed until now, then nothing more, whatever comes (calls go on untouched)."""
@@ -135,7 +136,8 @@ class CallModel:
         self._flush_all()
         for call in self._calls.values():
             self._send_all(self._content.say(Say.CONTENT_END, call, now_ns), now_ns, call)
-        events = self._status(cdc.StatusEvent.DEACTIVATION, cdc.CurrentStatus.INACTIVE, now_ns)
+        inactive = cdc.StatusEvent.DEACTIVATION, cdc.CurrentStatus.INACTIVE
+        events = report.status(self._order, self._outbox, *inactive, now_ns)
         self._stopped = True
         for call in list(self._calls.values()):
             self._forget(call)
@@ -385,11 +387,6 @@ class CallModel:
     def _report(self, messages: list[cdc.Message]) -> None:
         for message in messages:
             self._outbox.add(message, message.timestamp_ns)
-
-    def _status(self, event: cdc.StatusEvent, current: cdc.CurrentStatus, now_ns: int) -> list[cdc.CallEvent]:
-        if self._order.status_messages:
-            self._outbox.add(self._reporter.status(event, current, now_ns), now_ns)
-        return self._outbox.take()
 
     def _send_all(self, messages: Iterable[cdc.Message], received_ns: int, call: Call) -> None:
         for message in messages:

@@ -221,7 +221,7 @@ class Mediator:
         """Ends windows at their second and gives the call models their time."""
         while True:
             self._wake = trio.Event()
-            self._expire()
+            self._expire(self.authority_clock.now_ns())
             self._deliver(self.tracker.advance(time.time_ns()))
             pause = GRAIN_S
             if (due := self.closings.next_ns()) is not None:
@@ -234,9 +234,8 @@ class Mediator:
             with trio.move_on_after(max(0.0, pause)):
                 await self._wake.wait()
 
-    def _expire(self) -> None:
-        over = self.table.expire(self.authority_clock.now_ns())
-        if over:
+    def _expire(self, now_ns: int) -> None:
+        if over := self.table.expire(now_ns):
             self._retire([task.xid for task in over])
             self._log.info("tasks_expired", count=len(over))
 
@@ -337,8 +336,9 @@ class Mediator:
 
     def handle(self, request: x1.Request) -> x1.Answer:
         """Carries one X1 request out. Never raises for what a peer sent."""
-        self._expire()
-        answer = self.table.handle(request, self.authority_clock.now_ns(), self.report)
+        now_ns = self.authority_clock.now_ns()
+        self._expire(now_ns)
+        answer = self.table.handle(request, now_ns, self.report)
         if isinstance(request, x1.DeactivateTask) and isinstance(answer, x1.Ok):
             self._retire([bytes.fromhex(request.xid)])
             self.journal.ended(bytes.fromhex(request.xid))

@@ -136,7 +136,9 @@ class Link:
 
     def finish(self, finishing: bool = True, *, limit_s: float = math.inf) -> None:
         """No live order needs the link: it ends when what was generated under the orders is delivered, or after
-        `limit_s`; the rest stays in the spool."""
+        `limit_s`; the rest stays in the spool. Nothing for a link that is needed and still is."""
+        if not finishing and not self._finishing:
+            return
         self._finishing = finishing
         self._scope.deadline = trio.current_time() + limit_s if finishing else math.inf
         self._more.set()

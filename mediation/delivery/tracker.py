@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -28,6 +28,7 @@ from mediation.core.network.identity import Plan
 from mediation.delivery import calls
 from mediation.delivery.calls import CallJournal, Entry, Input
 from mediation.delivery.content import Bound, First
+from mediation.delivery.models import Models, check
 from mediation.delivery.spool import MAX_U32, Message
 
 PROFILES: Final = encoding.PROFILES
@@ -71,7 +72,7 @@ class Tracker:
         self._digit_timeout_ns = digit_timeout_ns
         self._status_messages = status_messages
         self._journal = journal
-        self._models: dict[tuple[bytes, str], CallModel] = {}
+        self._models = Models()
         self._counted: dict[tuple[bytes, str], dict[str, int]] = {}  # what each model counted, when it was last asked
         self._total: Counter[str] = Counter()  # the sums of those
         self._moved: set[tuple[bytes, str]] = set()  # models to be asked again
@@ -89,39 +90,39 @@ class Tracker:
         if task.profile not in PROFILES:
             raise EncodingError("profile is not provided by this release")
         found: list[Outgoing] = []
-        models = {}
         content = task.destination.content if Capability.CONTENT in task.capabilities else None
         channels = Channels(task.xid, content, self._taken) if content is not None else None
-        for iap in self._iaps:
-            if task.iaps and iap not in task.iaps:
-                continue
-            models[task.xid, iap] = CallModel(
-                Surveillance(
-                    case_id=task.case,
-                    iap_system_id=iap,
-                    authority=task.authority,
-                    capabilities=task.capabilities,
-                    subjects=task.subjects,
-                    dde=task.dde,
-                    profile=task.profile,
-                    plan=self._plan,
-                    digit_timeout_ns=self._digit_timeout_ns,
-                    status_messages=self._status_messages,
-                    channels=channels,
-                )
+        orders = {
+            (task.xid, iap): Surveillance(
+                case_id=task.case,
+                iap_system_id=iap,
+                authority=task.authority,
+                capabilities=task.capabilities,
+                subjects=task.subjects,
+                dde=task.dde,
+                profile=task.profile,
+                plan=self._plan,
+                digit_timeout_ns=self._digit_timeout_ns,
+                status_messages=self._status_messages,
+                channels=channels,
             )
+            for iap in self._iaps
+            if not task.iaps or iap in task.iaps
+        }
+        for order in orders.values():
+            check(order)
         self._tasks[task.xid] = task
         if channels is not None:
             self._channels[task.xid] = channels
-        self._models.update(models)
-        self._moved.update(models)
-        for model in models.values():
-            found += self._encoded(task, model.start(now_ns))
+        for key, order in orders.items():
+            found += self._encoded(task, self._models.begin(key, order, now_ns))
         return found
 
-    def restore(self, task: Task, inputs: Iterable[tuple[Entry, Input]]) -> None:
+    def restore(self, task: Task, inputs: Sequence[tuple[Entry, Input]]) -> None:
         """Brings the models of a task that was just begun to where those of an earlier process were. Nothing comes out
         but the bindings of content: what the models say was said before."""
+        if not inputs:
+            return
         channels = self._channels.get(task.xid)
         extracting = {iap: task.dde for (_, iap), _ in self._of(task.xid)}
         for entry, record in inputs:
@@ -132,10 +133,11 @@ class Tracker:
                     model.content_link(record.now_ns)
                 continue
             iap = (record.pdu.interception_point or self._iaps[0]) if isinstance(record, calls.Seen) else record.iap
-            if (task.xid, iap) not in self._models:  # the order does not cover that access point any more
+            key = (task.xid, iap)
+            found = self._models.get(key)
+            if found is None:  # the order does not cover that access point any more
                 continue
-            entry.iap, key = iap, (task.xid, iap)
-            model = self._models[key]
+            entry.iap, model = iap, found
             try:
                 if isinstance(record, calls.Seen):
                     if record.dde is not extracting[iap]:
@@ -160,7 +162,7 @@ class Tracker:
 
     def remembers(self, xid: bytes, iap: str, call: Hashable) -> bool:
         """Whether a model has this call, as the journal's entries name it."""
-        model = self._models.get((xid, iap))
+        model = self._models.made((xid, iap))
         return model is not None and model.memory.get(call) is not None
 
     def modify(self, before: Task, after: Task, now_ns: int) -> list[Outgoing]:
@@ -186,7 +188,7 @@ class Tracker:
         for key, model in self._of(task.xid):
             found += self._encoded(task, model.stop(at_ns))
             self._collect(key, model)
-            del self._models[key]
+            self._models.pop(key)
             self._moved.add(key)
             self._armed.pop(key, None)
         self._tasks.pop(task.xid, None)
@@ -302,7 +304,7 @@ class Tracker:
         """Asks the models that have moved: a report is not to cost a look at ten thousand that have not."""
         for key in self._moved:
             self._total.subtract(self._counted.pop(key, {}))
-            if (model := self._models.get(key)) is not None:
+            if (model := self._models.made(key)) is not None:
                 counted = {**model.counters, IN_MEMORY: model.calls}
                 self._counted[key] = {name: value for name, value in counted.items() if value}
                 self._total.update(counted)
@@ -315,7 +317,8 @@ class Tracker:
             self._journal.add(xid, iap, record, call)
 
     def _of(self, xid: bytes) -> list[tuple[tuple[bytes, str], CallModel]]:
-        return [((xid, iap), self._models[xid, iap]) for iap in self._iaps if (xid, iap) in self._models]
+        places = ((xid, iap) for iap in self._iaps)
+        return [(place, model) for place in places if (model := self._models.get(place)) is not None]
 
     def _collect(self, key: tuple[bytes, str], model: CallModel) -> None:
         self._moved.add(key)

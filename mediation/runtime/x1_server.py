@@ -15,7 +15,7 @@ from mediation.core.errors import RemoteProtocolError
 from mediation.core.interface import x1
 
 RECEIVE_OCTETS = 262_144  # some forty orders with their proofs
-REQUESTS_AT_ONCE = 4  # 2 ms of work: what comes in meanwhile waits no longer
+REQUESTS_AT_ONCE = 8  # 2 ms of work: what comes in meanwhile waits no longer
 MAX_CONNECTIONS = 4  # the administrator, and one that is going away
 
 

@@ -46,6 +46,7 @@ RECEIVERS_AND_PROVISIONING = {
     Check.NOT_PROVIDED, Check.ALREADY_FILED, Check.CASE_LIVE, Check.ORDER_UNKNOWN, Check.UNMATCHABLE,
     Check.UNENCODABLE, Check.IAP_UNKNOWN, Check.REVOCATION,  # tests/administration/test_orders.py
     Check.CERTIFICATE,  # tests/administration/test_certificate.py
+    Check.STATEMENT,  # tests/administration/test_statement.py
     Check.PLAN, Check.RETENTION,  # tests/administration/test_plan.py
     Check.KEPT,  # tests/administration/test_destruction.py
     Check.REQUEST, Check.REQUEST_DATES, Check.REPLAYED, Check.REASON, Check.TOO_MANY,  # tests/audit/test_requests.py

@@ -31,6 +31,7 @@ from mediation.core.authority.signature import (
     US,
     check_key_dates,
     distinct,
+    opened,
     signed,
     single_role,
 )
@@ -59,25 +60,31 @@ __all__ = [
     "examine_acts", "examine_order", "signed", "single_role", "xid",
 ]  # fmt: skip
 
+XID_OCTETS = 16
 MAX_COMMANDS = 1_024  # acts on one order: a toggle every hour for 42 days (ours)
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """The two tokens of an order that passed `examine_order`, and the keys that signed them; the call-back of an
-    emergency order."""
+    """The two tokens of an order that passed `examine_order`, how others name them, and the keys that signed them; the
+    call-back of an emergency order."""
 
     legal: LegalToken
     carrier: CarrierToken
+    legal_sha256: str
+    carrier_sha256: str
     legal_key: Key
     carrier_key: Key
     call_back: tuple[CallBack, Key] | None = None
 
 
 class Acts(msgspec.Struct, frozen=True, kw_only=True):
-    """An order and the officer's acts on it, each with the key that signed it; the extensions that he put in force."""
+    """An order and the officer's acts on it, each with the key that signed it; the extensions that he put in force.
+    `tokens`: SHA-256 of each text whose withdrawal would end the task."""
 
     order: Order
     commands: tuple[tuple[Command, Key], ...]
+    command_sha256: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
     extensions: tuple[Extended, ...] = ()
     suspended: bool = False
 
@@ -89,7 +96,7 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
 
 def xid(carrier: str) -> bytes:
     """The task's identifier (ETSI TS 103 221-1 XID), 16 octets: which order it is, and no other."""
-    return bytes.fromhex(jws.sha256_hex(carrier))[:16]
+    return bytes.fromhex(jws.sha256_hex(carrier))[:XID_OCTETS]
 
 
 def admit(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
@@ -112,7 +119,7 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
     acts = examine_acts(
         request.legal, request.carrier, request.commands, trust, extensions=pairs, call_back=request.call_back
     )
-    legal_sha256, carrier_sha256 = jws.sha256_hex(request.legal), jws.sha256_hex(request.carrier)
+    legal_sha256, carrier_sha256 = acts.order.legal_sha256, acts.order.carrier_sha256
 
     if acts.commands[-1][0].act is Act.DEACTIVATE:
         raise AuthorizationError(Check.DEACTIVATED)
@@ -124,11 +131,11 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
     entered: list[int] = []
     agency = ""
     extensions = iter(zip(request.extensions, acts.extensions, strict=True))
-    for text, (command, officer_key), shown in zip(request.commands, acts.commands, request.proofs, strict=True):
+    for sha256, (command, officer_key), shown in zip(acts.command_sha256, acts.commands, request.proofs, strict=True):
         record = proof.proven(shown, trust, entry.CommandAccepted)
         if (record.case, record.act, record.sequence) != (command.case, command.act, command.sequence) or (
             record.legal_sha256, record.carrier_sha256, record.command_sha256
-        ) != (legal_sha256, carrier_sha256, jws.sha256_hex(text)):  # fmt: skip
+        ) != (legal_sha256, carrier_sha256, sha256):  # fmt: skip
             raise AuthorizationError(Check.PROOF_RECORD)
         entered_s = record.time_us // US
         if command.act is Act.EXTEND:
@@ -149,7 +156,7 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
 
     legal, carrier, last = acts.order.legal, acts.order.carrier, acts.commands[-1][0]
     return Task(
-        xid=xid(request.carrier),
+        xid=bytes.fromhex(carrier_sha256)[:XID_OCTETS],
         case=legal.case,
         agency=legal.agency,
         authority=legal.authority,
@@ -164,7 +171,7 @@ def examine(request: TaskRequest, trust: Trust, now_ns: int) -> Task:
         sequence=last.sequence,
         lab=trust.lab,
         suspended=acts.suspended,
-        standing=_standing(acts, entered, request, agency, trust),
+        standing=_standing(acts, entered, agency, trust),
     )
 
 
@@ -183,7 +190,7 @@ def examine_acts(
     """
     # 1. The order: what the legal reviewer and the carrier authorizer signed.
     order = _order(legal, carrier, trust, call_back)
-    carrier_sha256 = jws.sha256_hex(carrier)
+    carrier_sha256 = order.carrier_sha256
 
     # 2. The officer's acts: each signed, each for this order and no other, in unbroken sequence.
     if not commands:
@@ -191,11 +198,12 @@ def examine_acts(
     if len(commands) > MAX_COMMANDS:
         raise AuthorizationError(Check.STRUCTURE, "too many acts")
     acts: list[tuple[Command, Key]] = []
+    hashes: list[str] = []
     found: list[Extended] = []
     waiting = list(extensions)[::-1]
     previous_sha256, suspended = "", False
     for number, text in enumerate(commands, 1):
-        command, officer_key = signed(text, Command, Role.OFFICER, trust)
+        command, officer_key, sha256 = opened(text, Command, Role.OFFICER, trust)
         distinct(order.legal_key, order.carrier_key, officer_key)
         check_command(command, order.legal, carrier_sha256, trust)
         if command.sequence != number:
@@ -209,6 +217,7 @@ def examine_acts(
                 raise AuthorizationError(Check.SUSPENSION)
             suspended = not suspended
         acts.append((command, officer_key))
+        hashes.append(sha256)
         pair = waiting.pop() if command.act is Act.EXTEND and waiting else None
         if (jws.sha256_hex(pair[1]) if pair else "") != command.extension_sha256 or (
             command.act is Act.EXTEND and pair is None
@@ -229,10 +238,14 @@ def examine_acts(
     single_role(trust, *_signers(order), *(key for _, key in acts), *extenders)
 
     # 3. Nobody has taken it back.
-    texts = (legal, carrier, call_back, *(text for pair in extensions for text in pair))
-    if not trust.revoked.isdisjoint(jws.sha256_hex(text) for text in texts):
+    extending = (jws.sha256_hex(text) for pair in extensions for text in pair)
+    tokens = (order.legal_sha256, order.carrier_sha256, *extending)
+    if not trust.revoked.isdisjoint(tokens) or (call_back and jws.sha256_hex(call_back) in trust.revoked):
         raise AuthorizationError(Check.REVOKED)
-    return Acts(order=order, commands=tuple(acts), extensions=tuple(found), suspended=suspended)
+    return Acts(
+        order=order, commands=tuple(acts), command_sha256=tuple(hashes), tokens=tokens, extensions=tuple(found),
+        suspended=suspended,
+    )  # fmt: skip
 
 
 def examine_order(legal_text: str, carrier_text: str, trust: Trust, call_back: str = "") -> Order:
@@ -247,21 +260,24 @@ def _signers(order: Order) -> Iterable[Key]:
 
 
 def _order(legal_text: str, carrier_text: str, trust: Trust, call_back: str) -> Order:
-    legal, legal_key = signed(legal_text, LegalToken, Role.LEGAL, trust)
-    carrier, carrier_key = signed(carrier_text, CarrierToken, Role.CARRIER, trust)
+    legal, legal_key, legal_sha256 = opened(legal_text, LegalToken, Role.LEGAL, trust)
+    carrier, carrier_key, carrier_sha256 = opened(carrier_text, CarrierToken, Role.CARRIER, trust)
     distinct(legal_key, carrier_key)
     if legal.lab is not trust.lab or carrier.lab is not trust.lab:
         raise AuthorizationError(Check.LAB_TOKEN)
     if carrier.case != legal.case:
         raise AuthorizationError(Check.SAME_CASE)
-    if carrier.legal_sha256 != jws.sha256_hex(legal_text):
+    if carrier.legal_sha256 != legal_sha256:
         raise AuthorizationError(Check.LEGAL_BINDING)
     check_legal(legal, trust.terms)
     check_carrier(carrier)
     if bool(call_back) is not legal.authority.emergency:
         raise AuthorizationError(Check.CALL_BACK)
     called = call_back_.examine(call_back, legal, carrier.legal_sha256, legal_key, trust) if call_back else None
-    return Order(legal=legal, carrier=carrier, legal_key=legal_key, carrier_key=carrier_key, call_back=called)
+    return Order(
+        legal=legal, carrier=carrier, legal_sha256=legal_sha256, carrier_sha256=carrier_sha256, legal_key=legal_key,
+        carrier_key=carrier_key, call_back=called,
+    )  # fmt: skip
 
 
 def check_command(command: Command, legal: LegalToken, carrier_sha256: str, trust: Trust) -> None:
@@ -315,22 +331,20 @@ def check_agency(order: Order, trust: Trust, entered_s: int) -> str:
     return by
 
 
-def _standing(acts: Acts, entered_s: Sequence[int], request: TaskRequest, agency: str, trust: Trust) -> Standing:
+def _standing(acts: Acts, entered_s: Sequence[int], agency: str, trust: Trust) -> Standing:
     order, first_s = acts.order, entered_s[0]
     signers = [
         (Role.LEGAL, order.legal_key.kid, order.legal.issued_s, first_s),
         (Role.CARRIER, order.carrier_key.kid, order.carrier.issued_s, first_s),
     ]
-    texts = [request.legal, request.carrier]
     if order.call_back is not None:
         call_back, key = order.call_back
         signers.append((call_back_.role_of(key.kid, trust), key.kid, call_back.issued_s, first_s))
-    extended = iter(zip(request.extensions, acts.extensions, strict=True))
+    extended = iter(acts.extensions)
     for (command, key), at_s in zip(acts.commands, entered_s, strict=True):
         signers.append((Role.OFFICER, key.kid, command.issued_s, at_s))
         if command.act is Act.EXTEND:
-            filed, tokens = next(extended)
-            texts += [filed.legal, filed.carrier]
+            tokens = next(extended)
             signers.append((Role.LEGAL, tokens.legal_key.kid, tokens.legal.issued_s, at_s))
             signers.append((Role.CARRIER, tokens.carrier_key.kid, tokens.carrier.issued_s, at_s))
-    return Standing(tokens=(*(jws.sha256_hex(text) for text in texts), agency), signers=tuple(signers))
+    return Standing(tokens=(*acts.tokens, agency), signers=tuple(signers))

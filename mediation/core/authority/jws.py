@@ -18,7 +18,7 @@ import hashlib
 import json
 import re
 from functools import lru_cache
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -35,6 +35,7 @@ _KNOWN = frozenset(ALGORITHMS.values())
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 _STANDARD = bytes.maketrans(b"-_", b"+/")  # from RFC 4648 §5 to §4
+_PADDING = (b"", b"===", b"==", b"=")  # by the length modulo 4
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 # The last digit by the length modulo 4: after two digits it has four bits to spare, after three two (RFC 4648 §3.5).
 _LAST = (frozenset(_DIGITS), frozenset(""), frozenset(_DIGITS[::16]), frozenset(_DIGITS[::4]))
@@ -57,6 +58,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
     signed: bytes  # the octets that the signature covers
     signature: bytes
+    sha256: bytes  # of the whole text: one text has one reading, so that this names all of the above
+    read: Any = None  # the payload as the kind that `split` was told of, where that was seen on the way
 
 
 def sha256_hex(text: str) -> str:
@@ -64,8 +67,12 @@ def sha256_hex(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def split(text: str) -> Parts:
-    """Takes a compact JWS apart. Raises AuthorizationError `structure` or `algorithm`."""
+def split(text: str, kind: type[msgspec.Struct] | None = None) -> Parts:
+    """Takes a compact JWS apart. Raises AuthorizationError `structure` or `algorithm`.
+
+    `kind` spares `content` a second reading: a payload that is the very octets which this kind is written as can have
+    no member twice. A payload that is not, of whatever cause, is judged as without it.
+    """
     if len(text) > MAX_TOKEN_OCTETS:
         raise AuthorizationError(Check.STRUCTURE, "token too long")
     pieces = text.split(".")
@@ -73,11 +80,31 @@ def split(text: str) -> Parts:
         raise AuthorizationError(Check.STRUCTURE, "not a compact JWS with one signature")
     header = (_kept_header if len(pieces[0]) <= HEADER_DIGITS else _header)(pieces[0])
     payload, signature = _decode(pieces[1]), _decode(pieces[2])
-    _refuse_repeated_members(payload)
+    read = _as_written(payload, kind) if kind is not None else None
+    if read is None:
+        _refuse_repeated_members(payload)
     plain = header.alg in _PLAIN
     if (plain and len(signature) != SIGNATURE_OCTETS) or len(signature) > assertion.MAX_OCTETS:
         raise AuthorizationError(Check.STRUCTURE, "length of the signature")
-    return Parts(header=header, payload=payload, signed=text[: text.rindex(".")].encode(), signature=signature)
+    octets = text.encode()
+    return Parts(
+        header=header, payload=payload, signed=octets[: len(octets) - len(pieces[2]) - 1], signature=signature,
+        sha256=hashlib.sha256(octets).digest(), read=read,
+    )  # fmt: skip
+
+
+def content(parts: Parts, kind: type[P]) -> P:
+    """The payload as `kind`, strictly. Raises AuthorizationError `structure`."""
+    return parts.read if type(parts.read) is kind else decode(parts.payload, kind)
+
+
+def _as_written(payload: bytes, kind: type[msgspec.Struct]) -> msgspec.Struct | None:
+    """The payload as `kind` when it is the octets that a value of this kind is written as; else None."""
+    try:
+        found = msgspec.json.decode(payload, type=kind)
+        return found if msgspec.json.encode(found) == payload else None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def _header(piece: str) -> Header:
@@ -146,7 +173,7 @@ def _decode(piece: str) -> bytes:
         raise AuthorizationError(Check.STRUCTURE, "not base64url")
     if piece[-1] not in _LAST[len(piece) % 4]:  # trailing bits set: a second spelling of the same octets
         raise AuthorizationError(Check.STRUCTURE, "base64url is not canonical")
-    return binascii.a2b_base64((piece + "=" * (-len(piece) % 4)).encode().translate(_STANDARD))
+    return binascii.a2b_base64(piece.encode().translate(_STANDARD) + _PADDING[len(piece) % 4])
 
 
 def _refuse_repeated_members(octets: bytes) -> None:

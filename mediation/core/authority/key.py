@@ -15,6 +15,7 @@ costs. Whose key it is, and whether it counts, is decided elsewhere.
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import msgspec
@@ -79,12 +80,13 @@ def well_formed(key: Key) -> bool:
 
 
 class Public:
-    """A public key in its verifying form."""
+    """A public key in its verifying form. `sha256` names it with all that a signature by it depends on."""
 
-    def __init__(self, form: str, material: bytes | ec.EllipticCurvePublicKey, rp_id: str) -> None:
+    def __init__(self, form: str, material: bytes | ec.EllipticCurvePublicKey, rp_id: str, sha256: bytes) -> None:
         self.form = form
         self._material = material
         self._rp_id = rp_id
+        self.sha256 = sha256
 
     @classmethod
     def load(cls, key: Key) -> Public:
@@ -97,7 +99,8 @@ class Public:
             material = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), octets)
         else:
             material = ed25519.Ed25519PublicKey.from_public_bytes(octets).public_bytes_raw()
-        return cls(key.form, material, key.rp_id)
+        named = f"{key.form} {key.rp_id} {key.public}".encode()  # none of the three has a space
+        return cls(key.form, material, key.rp_id, hashlib.sha256(named).digest())
 
     def verify(self, algorithm: str, signature: bytes, signed: bytes) -> None:
         """Raises AuthorizationError `algorithm`, `assertion` or `signature` unless this key signed `signed`."""

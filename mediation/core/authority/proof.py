@@ -11,12 +11,15 @@ from typing import TypeVar
 import msgspec
 
 from mediation.core.authority import jws
-from mediation.core.authority.trust import Trust
+from mediation.core.authority.trust import Opened, Trust
 from mediation.core.case import Extension, LegalExtension, Proof, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.ledger import entry, merkle
 
+SHARED_HEIGHT = 6  # proofs of 64 neighbours under one head have all above this level in common
+NODES_KEPT = 1_024  # of each head: 65,536 entries, 2 MB (ours)
+_WHOLE = [merkle.HASH_OCTETS] * SHARED_HEIGHT
 R = TypeVar("R", bound=entry.Entry)
 
 
@@ -52,22 +55,57 @@ def extension(extension: Extension, legal: LegalExtension, carrier_sha256: str, 
 
 def proven(proof: Proof, trust: Trust, kind: type[R]) -> R:
     """The record of `kind` that `proof` shows to stand in this site's ledger."""
-    checkpoint = trust.checkpoint(proof.checkpoint)
+    opened = trust.opened(proof.checkpoint)
     try:
         salt = bytes.fromhex(proof.salt)
-        path = [bytes.fromhex(sibling) for sibling in proof.path]
         record = entry.decode(proof.record)
     except (ValueError, msgspec.MsgspecError):
         raise AuthorizationError(Check.STRUCTURE, "proof") from None
-    if len(salt) != entry.SALT_OCTETS or any(len(sibling) != merkle.HASH_OCTETS for sibling in path):
+    if len(salt) != entry.SALT_OCTETS:
         raise AuthorizationError(Check.STRUCTURE, "proof")
-    leaf = merkle.leaf_hash(entry.commitment(salt, proof.record))
-    try:
-        root = merkle.root_from_inclusion(leaf, proof.index, checkpoint.size, path)
-    except ValueError:
-        raise AuthorizationError(Check.PROOF_INCLUSION) from None
-    if root != checkpoint.root:
-        raise AuthorizationError(Check.PROOF_INCLUSION)
+    _included(merkle.leaf_hash(entry.commitment(salt, proof.record)), proof, opened)
     if not isinstance(record, kind):
         raise AuthorizationError(Check.PROOF_RECORD)
     return record
+
+
+def _included(leaf: bytes, proof: Proof, opened: Opened) -> None:
+    """Raises AuthorizationError unless the path leads from the leaf to the head's root.
+
+    What lies above SHARED_HEIGHT is the same octets for all neighbours: it is followed once for each, and known by
+    them and by the place. Only what led to the root is ever known, so that a known node proves as much as the root.
+    """
+    place = proof.index >> SHARED_HEIGHT, proof.path[SHARED_HEIGHT:]
+    node = _shared_node(leaf, proof, opened.head.size)
+    if node is not None and opened.nodes.get(place) == node:
+        return
+    try:
+        path = [bytes.fromhex(sibling) for sibling in proof.path]
+    except ValueError:
+        raise AuthorizationError(Check.STRUCTURE, "proof") from None
+    if any(len(sibling) != merkle.HASH_OCTETS for sibling in path):
+        raise AuthorizationError(Check.STRUCTURE, "proof")
+    try:
+        root = merkle.root_from_inclusion(leaf, proof.index, opened.head.size, path)
+    except ValueError:
+        raise AuthorizationError(Check.PROOF_INCLUSION) from None
+    if root != opened.head.root:
+        raise AuthorizationError(Check.PROOF_INCLUSION)
+    if node is not None:
+        if len(opened.nodes) >= NODES_KEPT:
+            del opened.nodes[next(iter(opened.nodes))]
+        opened.nodes[place] = node
+
+
+def _shared_node(leaf: bytes, proof: Proof, size: int) -> bytes | None:
+    """The node at SHARED_HEIGHT that the path claims over the leaf; None where the tree has no complete subtree, or the
+    path is malformed."""
+    if not 0 <= proof.index >> SHARED_HEIGHT < size >> SHARED_HEIGHT:
+        return None
+    try:
+        siblings = [bytes.fromhex(sibling) for sibling in proof.path[:SHARED_HEIGHT]]
+    except ValueError:
+        return None
+    if [len(sibling) for sibling in siblings] != _WHOLE:
+        return None
+    return merkle.fold(leaf, proof.index, siblings)

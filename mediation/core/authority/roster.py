@@ -213,7 +213,10 @@ class Roster:
 
     def senior_officer(self, now_s: int) -> Appointment | None:
         """The senior officer in office (47 CFR 1.20003(b)(4)); the one appointed last when one follows another."""
-        return next((a for a in reversed(self.appointments) if a.senior and a.at(now_s)), None)
+        for appointment in reversed(self.appointments):
+            if appointment.senior and appointment.at(now_s):
+                return appointment
+        return None
 
     def contact(self, agency: str, now_s: int) -> Contact | None:
         """The agency's contact at a second; on a lab site the one for any agency, if that was registered."""

@@ -9,8 +9,8 @@ are owned by root and read-only to every function.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,6 +31,15 @@ class Ring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     role: Role
     keys: tuple[Key, ...] = ()
+
+
+class Opened(NamedTuple):
+    """A head that counts, and since when; `nodes` are what was proven to stand in its tree
+    (core/authority/proof.py)."""
+
+    head: note.Checkpoint
+    cosigned_s: int
+    nodes: dict[tuple[int, tuple[str, ...]], bytes]
 
 
 class Trust:
@@ -66,8 +75,8 @@ class Trust:
         self.roster.appointments = tuple(appointments)
         self.roster.contacts = tuple((contact, Roster.FOREVER_S) for contact in contacts)
         self.terms = term.STATUTE  # the limits of the site, which are never longer
-        self._opened: dict[str, tuple[note.Checkpoint, int]] = {}
-        self._verified: dict[bytes, None] = {}  # SHA-256 over signature, key and text
+        self._opened: dict[str, Opened] = {}
+        self._verified: dict[bytes, None] = {}  # SHA-256 over the text, and that over the key
         self._set_rings(rings)
         holders = [(person, role) for role, keys in self.rings.items() for person in {k.person for k in keys.values()}]
         persons = [person for person, _ in holders]
@@ -134,15 +143,10 @@ class Trust:
 
     def verify(self, parts: jws.Parts, key: Key) -> None:
         """Raises AuthorizationError `algorithm`, `assertion` or `signature` unless `key` signed `parts`."""
-        # The first three are of fixed length: no two different facts give the same octets.
-        fact = hashlib.sha256(
-            hashlib.sha256(parts.signature).digest()
-            + hashlib.sha256(f"{key.form} {key.rp_id} {key.public}".encode()).digest()
-            + hashlib.sha256(parts.header.alg.encode()).digest()
-            + parts.signed
-        ).digest()
+        public = self._public[key]
+        fact = parts.sha256 + public.sha256  # the text holds the algorithm, what is signed and the signature
         if fact not in self._verified:
-            jws.verify(parts, self._public[key])
+            jws.verify(parts, public)
             if len(self._verified) >= self.VERIFIED:
                 del self._verified[next(iter(self._verified))]
             self._verified[fact] = None
@@ -152,13 +156,14 @@ class Trust:
 
         Raises AuthorizationError `proof-checkpoint` or `proof-witnesses`.
         """
-        return self._judged(text)[0]
+        return self.opened(text).head
 
     def cosigned_s(self, text: str) -> int:
         """Since when that head had its quorum, in seconds since 1970. Raises as `checkpoint` does."""
-        return self._judged(text)[1]
+        return self.opened(text).cosigned_s
 
-    def _judged(self, text: str) -> tuple[note.Checkpoint, int]:
+    def opened(self, text: str) -> Opened:
+        """The same head with all that is known of it. Raises as `checkpoint` does."""
         found = self._opened.get(text)
         if found is None:
             try:
@@ -173,7 +178,7 @@ class Trust:
                 raise AuthorizationError(Check.PROOF_WITNESSES) from None
             if not judged.quorum:
                 raise AuthorizationError(Check.PROOF_WITNESSES)
-            found = head, judged.time_s
+            found = Opened(head, judged.time_s, {})
             if len(self._opened) >= self.CHECKPOINTS:
                 del self._opened[next(iter(self._opened))]
             self._opened[text] = found

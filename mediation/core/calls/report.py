@@ -19,6 +19,7 @@ from mediation.core.calls.codes import Codes
 from mediation.core.calls.correlation import Correlator
 from mediation.core.calls.dialog import Call, Leg, Target
 from mediation.core.calls.event import Reading
+from mediation.core.calls.outbox import Outbox
 from mediation.core.calls.surveillance import Surveillance
 from mediation.core.calls.word import Prefix, Say
 from mediation.core.channel.media import Description, Side
@@ -31,6 +32,24 @@ from mediation.core.network.sip import SipMessage
 FLASH: Final = "flash"  # SubjectSignal.switchhookFlash
 PCESP: Final = "pcesp"  # its network reports a hold by the phone as a change of media (PKT-SP-ES-DCI 8.3.2)
 LOCAL: Final = "MEDIATION"  # Cause.signalingType of a Release that no signalling caused
+
+
+def status(
+    order: Surveillance, out: Outbox, event: cdc.StatusEvent, current: cdc.CurrentStatus, now_ns: int
+) -> list[cdc.CallEvent]:
+    """SurveillanceStatus of an order, where the agency wants it, and what else is on its way out."""
+    if order.status_messages:
+        message = cdc.SurveillanceStatus(
+            case_id=order.case_id, iap_system_id=order.iap_system_id, timestamp_ns=now_ns, status_event_type=event,
+            current_status=current,
+        )  # fmt: skip
+        out.add(message, now_ns)
+    return out.take()
+
+
+def begun(order: Surveillance, out: Outbox, now_ns: int) -> list[cdc.CallEvent]:
+    """What an order says when it is armed."""
+    return status(order, out, cdc.StatusEvent.ACTIVATION, cdc.CurrentStatus.FULLY_ACTIVE, now_ns)
 
 
 class Reporter:
@@ -84,13 +103,6 @@ class Reporter:
         calling = call.role is Role.CALLING
         call.subject, call.associate = (first, second) if calling else (second, first)
         self._note_line(call)
-
-    def status(self, event: cdc.StatusEvent, current: cdc.CurrentStatus, stamp_ns: int) -> cdc.Message:
-        return cdc.SurveillanceStatus(
-            **self._at(stamp_ns),
-            status_event_type=event,
-            current_status=current,
-        )
 
     def digits(self, call: Call, digits: str, label: str, stamp_ns: int) -> cdc.Message:
         return cdc.DialedDigitExtraction(

@@ -199,6 +199,15 @@ def root_from_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes
     return value
 
 
+def fold(leaf: bytes, index: int, siblings: Sequence[bytes]) -> bytes:
+    """The root of the complete subtree of 2**len(siblings) leaves that holds leaf `index`."""
+    value = leaf
+    for sibling in siblings:
+        value = node_hash(sibling, value) if index & 1 else node_hash(value, sibling)
+        index >>= 1
+    return value
+
+
 def consistency_path(first: int, second: int, read: Read) -> list[bytes]:
     """PROOF(first, D[second]) of RFC 9162 §2.1.4.1. Raises ValueError unless 0 < first <= second."""
     if not 0 < first <= second:

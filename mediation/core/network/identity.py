@@ -33,6 +33,7 @@ _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _SEPARATORS: Final = b"-.() "
 _HOST: Final = re.compile(rb"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 _BLANKS: Final = b" \t\r\n"
+_END: Final = re.compile(rb"[?>]")  # of a tel URI
 _AFTER_HOST: Final = frozenset((b"", b":", b";", b"?", b">", b" ", b"\t", b"\r", b"\n"))
 
 
@@ -77,7 +78,7 @@ def canonical(uri: str, plan: Plan) -> str | None:
         case b"sip" | b"sips":
             found = _of_sip(rest, plan)
         case b"tel":
-            number, _, parameters = re.split(rb"[?>]", rest, maxsplit=1)[0].partition(b";")
+            number, _, parameters = _END.split(rest, maxsplit=1)[0].partition(b";")
             found = _of_number(number, parameters, plan, tel=True)
         case _:
             return None
