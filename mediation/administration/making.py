@@ -26,6 +26,8 @@ RECONCILER_KEY, RECONCILER_PUBLIC = "log.key", "reconciler.pub"  # as reconcilia
 FOLDERS = {
     "keys": PUBLIC, "run": PUBLIC, "log": PUBLIC, "spool": PRIVATE, "delivery": PRIVATE, "administrator": PRIVATE,
     "reconciler": PRIVATE,
+    # The administrator's, who may make none of its own beside keys/ and config.toml.
+    "plan": PRIVATE, "stamps": PRIVATE, "destruction": PRIVATE,
 }  # fmt: skip
 
 

@@ -273,7 +273,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def store_path(self) -> Path:
-        return self.path / "store.sqlite"
+        return self.path / "administrator" / "store.sqlite"  # who owns its folder can replace nothing beside it
 
     @property
     def lab_dir(self) -> Path:
