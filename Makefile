@@ -7,6 +7,7 @@
 #   make bench      the benchmarks in their quick form
 #   make checked    the tests of ext/ and its users with bounds checks compiled in
 #   make sanitize   the same under the address and undefined-behaviour sanitizers
+#   make machine    the systemd units on a virtual machine of their own (tests/machine/README.md)
 #   make audit      the auditor's offline verifier as one file, audit.pyz: the same octets each time
 #   make release    what is published: built twice, in different circumstances, into the same octets (SEC-25)
 #   make clean      removes what the build made (not .venv)
@@ -39,7 +40,7 @@ BPF_FLAGS := -O2 -g -Wall -Werror -target bpf -ffile-prefix-map=$(CURDIR)=. -fde
 # Tests that use ext/ and need no build of their own; run again in the checked and the sanitized build.
 EXT_TESTS := $(wildcard tests/ext tests/core tests/access tests/fuzz)
 
-.PHONY: demo test build bench checked sanitize audit release clean lint
+.PHONY: demo test build bench checked sanitize machine audit release clean lint
 .DEFAULT_GOAL := build
 
 demo: build
@@ -162,6 +163,9 @@ sanitize: build $(STAMPS)/tools
 	export LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)"
 	export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 	exec ../../$(PYTHON) -m pytest -q -p no:cacheprovider $(EXT_TESTS)
+
+machine: build
+	@exec $(PYTHON) -m tests.machine.run
 
 # Needs nothing but the interpreter: no build, no package, no network.
 audit:

@@ -24,7 +24,8 @@ COPYING: Final = frozenset({"dup", "fwd", "queue"})
 COPYING_TARGETS: Final = frozenset({"TEE", "NFLOG", "NFQUEUE", "ULOG"})
 
 MODULES: Final = Path("/sys/module")
-# Each table is a module of its own. Not ip_tables itself: systemd loads it at every start, and without a table it is empty.
+# Each table is a module of its own. Not ip_tables itself, which systemd loads at every start: without a table it does
+# nothing.
 LEGACY: Final = ("iptable_*", "ip6table_*", "ebtable_*")
 
 

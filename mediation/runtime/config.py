@@ -284,6 +284,15 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         return self.path / "delivery"
 
     @property
+    def access_dir(self) -> Path:
+        """What the access function remembers across restarts and reboots, which run/, a tmpfs, does not."""
+        return self.path / "access"
+
+    @property
+    def egress_dir(self) -> Path:
+        return self.path / "egress"
+
+    @property
     def reconciler_dir(self) -> Path:
         return self.path / "reconciler"
 
