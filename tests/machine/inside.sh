@@ -3,6 +3,7 @@
 exec > /dev/virtio-ports/report 2>&1
 cd /opt/project || exit 1
 export PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8
+systemctl is-active --quiet network.service || journalctl --no-pager -o cat -b -u network.service
 test="/opt/tests/bin/python -m pytest -p no:cacheprovider -q -s -rs"
 if [ ! -e /srv/first ]; then
     touch /srv/first
