@@ -190,6 +190,22 @@ def test_it_waits_for_what_is_away_however_long(site: UnitSite) -> None:
     calls(site)
 
 
+@first
+@pytest.mark.skipif(not RAISES, reason="this kernel lets nobody raise a limit")
+def test_the_real_time_class(site: UnitSite) -> None:
+    """The drop-ins of docs/OPERATING.md, "Systemd"; the site stays so from here on."""
+    site.run_in_real_time()
+    ctl("restart", *map(unit, FUNCTIONS))
+    healed(site)
+    for function, priority, threads in (("iap", 20, 1), ("mediator", 10, 1)):
+        tasks = [int(path.name) for path in Path(f"/proc/{main_pid(function)}/task").iterdir()]
+        found = [os.sched_getparam(task).sched_priority for task in tasks]
+        assert found.count(priority) >= threads, (function, found)
+        tell("real time", function=function, priorities=sorted(found))
+    assert site.status()["functions"]["iap"]["tasks"] == 1
+    calls(site)
+
+
 @again
 def test_after_a_reboot_all_is_as_it_was(site: UnitSite) -> None:
     healed(site)

@@ -104,6 +104,25 @@ class UnitSite(RealSite):
         folder.mkdir(exist_ok=True)
         (folder / "site.conf").write_text(text)
 
+    def run_in_real_time(self) -> None:
+        """Settings and drop-ins for SCHED_FIFO and for a processor that does not sleep."""
+        settings = self.path / "config.toml"
+        text = settings.read_text()
+        for part, line in (("access", "realtime_priority = 20\nhold_cpu_latency = true\n"),
+                           ("delivery", "realtime_priority = 10\n")):  # fmt: skip
+            text = text.replace(f'user = "mediation-{part}"\n', f'user = "mediation-{part}"\n{line}')
+        settings.write_text(text)
+        for function in ("iap", "mediator"):
+            self.drop_in(unit(function), "[Service]\nLimitRTPRIO=50\nRestrictRealtime=no\n"
+                         "SystemCallFilter=sched_setscheduler\n")  # fmt: skip
+        self.drop_in(unit("opener"), "[Service]\nPrivateDevices=no\nDeviceAllow=/dev/cpu_dma_latency w\n")
+        Path("/etc/udev/rules.d/mediation.rules").write_text(
+            'KERNEL=="cpu_dma_latency", GROUP="mediation", MODE="0660"\n'
+        )
+        subprocess.run(["udevadm", "control", "--reload"], check=True)
+        subprocess.run(["udevadm", "trigger", "--settle", "--name-match=cpu_dma_latency"], check=True)
+        ctl("daemon-reload")
+
     def install(self) -> None:
         """The owners, what the units cannot know of a site, and everything that starts with the machine."""
         subprocess.run(["systemd-tmpfiles", "--create"], check=False)

@@ -1,7 +1,7 @@
 """The systemd units: how exposed each is, whether they are well formed, and whether they name what there is.
 
 No service manager runs here as process 1: `systemd-analyze` judges the files, and what they say of a function is held
-against its own code. That a unit starts on a real host is not shown here.
+against its own code. `make machine` (tests/machine) starts them.
 """
 
 from __future__ import annotations
