@@ -14,7 +14,8 @@ from tests.cli.real_site import AGENCY, SITE, WITNESSES
 PREFIX = "machine"
 TELEPHONES = {"alice": "10.77.1.1", "bob": "10.77.2.1", "carol": "10.77.3.1"}
 HOST = ("site", "switch")  # these two are the host itself
-PARTIES = {"site": SITE, "agency": AGENCY, "w1": WITNESSES[0], "w2": WITNESSES[1]}
+# The host last: before Linux 6.2 no other eth0 is made anywhere from where one is.
+PARTIES = {"agency": AGENCY, "w1": WITNESSES[0], "w2": WITNESSES[1], "site": SITE}
 
 
 class Host(Network):
@@ -25,15 +26,16 @@ class Host(Network):
             return super()._add(name)
         full = self.namespace(name)
         subprocess.run(["ip", "netns", "attach", full, "1"], check=True, timeout=COMMAND_LIMIT_S)
+        self._made.append(full)
         return full
 
     def build(self) -> None:
         self.switch()
         self.switch("lan")
-        for name, address in PARTIES.items():
-            self.peer(name, f"{address}/24", switch="lan")
         for name, address in TELEPHONES.items():
             self.peer(name, f"{address}/16")
+        for name, address in PARTIES.items():
+            self.peer(name, f"{address}/24", switch="lan")
 
 
 if __name__ == "__main__":
