@@ -8,6 +8,7 @@
 #   make checked    the tests of ext/ and its users with bounds checks compiled in
 #   make sanitize   the same under the address and undefined-behaviour sanitizers
 #   make guards     each guard of docs/THREATS.md taken away once, and the test that must fail then
+#   make machine    the systemd units on a virtual machine of their own (tests/machine/README.md)
 #   make audit      the auditor's offline verifier as one file, audit.pyz: the same octets each time
 #   make release    what is published: built twice, in different circumstances, into the same octets (SEC-25)
 #   make clean      removes what the build made (not .venv)
@@ -40,7 +41,7 @@ BPF_FLAGS := -O2 -g -Wall -Werror -target bpf -ffile-prefix-map=$(CURDIR)=. -fde
 # Tests that use ext/ and need no build of their own; run again in the checked and the sanitized build.
 EXT_TESTS := $(wildcard tests/ext tests/core tests/access tests/fuzz)
 
-.PHONY: demo test build bench checked sanitize guards audit release clean lint
+.PHONY: demo test build bench checked sanitize guards machine audit release clean lint
 .DEFAULT_GOAL := build
 
 demo: build
@@ -167,6 +168,8 @@ sanitize: build $(STAMPS)/tools
 # A row a line as soon as it is known; fails unless every row is proven. Some rows need root.
 guards: build $(STAMPS)/debian-test
 	exec $(PYTHON) -m tests.guards --jobs 2
+machine: build
+	@exec $(PYTHON) -m tests.machine.run
 
 # Needs nothing but the interpreter: no build, no package, no network.
 audit:

@@ -133,11 +133,11 @@ def test_nothing_of_a_subject_stays_or_shows(tmp_path: Path, wire: Wire, monkeyp
         spooled = [path for path in (site.path / "spool").rglob("*.seg") if any(path.read_bytes()[64:])]
         assert spooled
         assert (site.path / "spool" / "calls.journal").stat().st_size > 1000
-        assert (site.path / "store.sqlite").stat().st_size > 1000
+        assert (site.path / "administrator" / "store.sqlite").stat().st_size > 1000
         assert dict(search.files(site.path, "lab")) == {}
         assert dict(names.files(site.path, *PUBLIC)) == {}
         assert search.octets("\n".join(said).encode()) == set()
-        assert b"tel:" not in (site.path / "store.sqlite").read_bytes()
+        assert b"tel:" not in (site.path / "administrator" / "store.sqlite").read_bytes()
     finally:
         site.stop()
     # After an orderly end as well, and in what lies beside the site.

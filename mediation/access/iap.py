@@ -71,12 +71,12 @@ class AccessFunction:
         self._feed_sockets = descriptors[len(descriptors) - len(handed.feeds) :]
         first = 2 * len(handed.taps)
         maps = (descriptors[first], descriptors[first + 1]) if handed.taps else NO_MAPS
-        self._remembered = Remembered(site.run_dir, "iap")
+        self._remembered = Remembered(site.access_dir, "iap")
         trust = self._remembered.believed(keys.load_trust(site))
-        self._high_water = clock.HighWater(site.run_dir / CLOCK_FILE)
+        self._high_water = clock.HighWater(site.access_dir / CLOCK_FILE)
         self.clock = clock.AuthorityClock(self._high_water)
-        self._stopped = StoppedTasks(site.run_dir / STOPPED_FILE)
-        self._suspended = SuspendedTasks(site.run_dir / SUSPENDED_FILE)
+        self._stopped = StoppedTasks(site.access_dir / STOPPED_FILE)
+        self._suspended = SuspendedTasks(site.access_dir / SUSPENDED_FILE)
         mapping, secret = open_calls(site.run_dir, site.access_points)
         self.matcher = Matcher(site.access_points, site.dial_plan, call_capacity=site.access.calls, secret=secret)
         self.calls = CallJournal(self.matcher, mapping)

@@ -2,8 +2,9 @@
 
 For every intercept access point of the configuration: enter its network namespace, bring the link up, make a packet
 socket that receives nothing yet (protocol 0), put the socket filter on it and lock it, give it a ring, and only then
-bind it. Then hand the descriptors over and exit. Needs CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, and CAP_SYS_ADMIN where a
-namespace is entered.
+bind it. Then hand the descriptors over and exit. Needs CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON (without it
+the kernel's verifier follows each branch as if mispredicted, and gives up), and CAP_SYS_ADMIN where a namespace is
+entered.
 
 The order of the steps is the safety: a socket that is bound first would take unfiltered frames into its ring.
 """

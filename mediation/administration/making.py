@@ -28,7 +28,9 @@ PUBLIC, PRIVATE = 0o755, 0o700
 RECONCILER_KEY, RECONCILER_PUBLIC = "log.key", "reconciler.pub"  # as reconciliation/journal.py reads them
 FOLDERS = {
     "keys": PUBLIC, "run": PUBLIC, "log": PUBLIC, "spool": PRIVATE, "delivery": PRIVATE, "administrator": PRIVATE,
-    "reconciler": PRIVATE,
+    "reconciler": PRIVATE, "access": PRIVATE, "egress": PRIVATE,
+    # The administrator's, who may make none of its own beside keys/ and config.toml.
+    "plan": PRIVATE, "stamps": PRIVATE, "destruction": PRIVATE,
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from mediation.core.errors import ConfigurationError, MediationError
 from mediation.delivery import egress, interception_point, mediator
 from mediation.runtime import clock, config, keys, tls, wrapping
 
-CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF = 12, 13, 39  # linux/capability.h
+OPENER = {"CAP_NET_RAW": 13, "CAP_NET_ADMIN": 12, "CAP_BPF": 39, "CAP_PERFMON": 38}  # linux/capability.h
 
 
 def _roster(site: config.Site) -> str:
@@ -77,11 +77,7 @@ def _clock(site: config.Site) -> str:
 def _privileges(_: config.Site) -> str:
     status = Path("/proc/self/status").read_text()
     effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff")), 16)
-    missing = [
-        name
-        for name, bit in (("CAP_NET_RAW", CAP_NET_RAW), ("CAP_NET_ADMIN", CAP_NET_ADMIN), ("CAP_BPF", CAP_BPF))
-        if not effective >> bit & 1
-    ]
+    missing = [name for name, bit in OPENER.items() if not effective >> bit & 1]
     if missing and os.geteuid() != 0:
         raise ConfigurationError(f"the opener needs {', '.join(missing)}: run as root or by its systemd unit")
     return "the opener may open taps"

@@ -29,6 +29,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -195,7 +196,9 @@ class Egress:
         listener = sockets.listen(
             site.run_dir, X1_SOCKET, owner=(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
         )
-        self._high_water = clock.HighWater(site.run_dir / CLOCK_FILE)
+        with suppress(OSError):  # the next line says what is wrong with it
+            site.egress_dir.mkdir(mode=0o700, exist_ok=True)
+        self._high_water = clock.HighWater(site.egress_dir / CLOCK_FILE)
         self._clock = clock.AuthorityClock(self._high_water)
         uid = mediator_uid(site)
         confine.become(site.egress.user, keeping=confine.CAP_NET_ADMIN)
@@ -217,6 +220,10 @@ class Egress:
         """Ends windows, and tells when something was refused."""
         while True:
             self.table.expire(self._clock.now_ns())
+            try:
+                self._clock.save()
+            except OSError as error:  # a full disk must not open or close anything
+                self._log.error("clock_not_saved", reason=error.strerror)
             refused = await trio.to_thread.run_sync(self.filter.refused)
             if refused > self._said:
                 self.alarms += 1

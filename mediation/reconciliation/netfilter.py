@@ -1,8 +1,8 @@
 """Netfilter rules that copy packets or hand them to a program: dup and fwd, TEE, NFLOG, NFQUEUE; of one namespace.
 
 Read from nf_tables (linux/netfilter/nf_tables.h), which needs CAP_NET_ADMIN; iptables of today writes there too, with
-its old targets by name. The legacy tables of ip_tables are not read: where their module is loaded, an observation says
-that they were not seen. Rules that rewrite addresses are not looked for: they divert, and no switch works without.
+its old targets by name. The legacy tables of ip_tables are not read: where the module of one is loaded, an observation
+says that they were not seen. Rules that rewrite addresses are not looked for: they divert, and no switch works without.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ COPYING: Final = frozenset({"dup", "fwd", "queue"})
 COPYING_TARGETS: Final = frozenset({"TEE", "NFLOG", "NFQUEUE", "ULOG"})
 
 MODULES: Final = Path("/sys/module")
-LEGACY: Final = ("ip_tables", "ip6_tables", "ebtables")
+# Each table is a module of its own. Not ip_tables itself, which systemd loads at every start: without a table it does
+# nothing.
+LEGACY: Final = ("iptable_*", "ip6table_*", "ebtable_*")
 
 
 def rules(namespace: str) -> Iterator[Sight]:
@@ -53,5 +55,5 @@ def _copies(expression: dict[int, memoryview]) -> str:
 
 
 def legacy() -> bool:
-    """Whether tables of ip_tables itself may be there, which are not read here: the module is loaded."""
-    return any((MODULES / name).exists() for name in LEGACY)
+    """Whether tables of ip_tables itself may be there, which are not read here: a table's module is loaded."""
+    return any(True for name in LEGACY for _ in MODULES.glob(name))

@@ -273,7 +273,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def store_path(self) -> Path:
-        return self.path / "store.sqlite"
+        return self.path / "administrator" / "store.sqlite"  # who owns its folder can replace nothing beside it
 
     @property
     def lab_dir(self) -> Path:
@@ -282,6 +282,15 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def delivery_dir(self) -> Path:
         return self.path / "delivery"
+
+    @property
+    def access_dir(self) -> Path:
+        """What the access function remembers across restarts and reboots, which run/, a tmpfs, does not."""
+        return self.path / "access"
+
+    @property
+    def egress_dir(self) -> Path:
+        return self.path / "egress"
 
     @property
     def reconciler_dir(self) -> Path:

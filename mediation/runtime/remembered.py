@@ -40,6 +40,7 @@ class Remembered:
         """Opens or makes them. Raises ConfigurationError."""
         self.failures = 0  # writes that did not reach the disk; what they say holds until a restart
         try:
+            folder.mkdir(mode=0o700, exist_ok=True)
             self._tokens = _open(folder / f"{name}.revoked")
             self._roster = _open(folder / f"{name}.roster")
             self._head = _open(folder / f"{name}.head")

@@ -144,7 +144,7 @@ def test_a_store_that_was_put_back_brings_nothing_back(desk: s.Desk, how: str) -
     else:
         desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, Act.DEACTIVATE))
     desk.orders.close()
-    for path in desk.site.path.glob("store.sqlite*"):
+    for path in desk.site.store_path.parent.glob("store.sqlite*"):
         path.unlink()
     desk.site.store_path.write_bytes(old)
     desk.restart()
@@ -161,7 +161,7 @@ def test_an_order_whose_last_word_is_lost_is_held(desk: s.Desk) -> None:
     desk.restart()
     desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, Act.DDE, dde=False))
     desk.orders.close()
-    for path in desk.site.path.glob("store.sqlite*"):
+    for path in desk.site.store_path.parent.glob("store.sqlite*"):
         path.unlink()
     desk.site.store_path.write_bytes(old)
     desk.restart()

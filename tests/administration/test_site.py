@@ -46,7 +46,8 @@ def test_modes_of_a_site(site: Site) -> None:
     private = ["administrator", "lab", "lab/agency", "ledger", "delivery", "spool"]
     assert all((site.path / name).stat().st_mode & 0o777 == 0o700 for name in private)
     secrets = [
-        "store.sqlite", "administrator/ledger.key", "lab/legal.json", "lab/agency/server.key", "delivery/client.key",
+        "administrator/store.sqlite",
+        "administrator/ledger.key", "lab/legal.json", "lab/agency/server.key", "delivery/client.key",
         "ledger/checkpoint", "ledger/records/000.jsonl",
     ]  # fmt: skip
     assert all((site.path / name).stat().st_mode & 0o777 == 0o600 for name in secrets)

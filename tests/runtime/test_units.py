@@ -1,7 +1,7 @@
 """The systemd units: how exposed each is, whether they are well formed, and whether they name what there is.
 
 No service manager runs here as process 1: `systemd-analyze` judges the files, and what they say of a function is held
-against its own code. That a unit starts on a real host is not shown here.
+against its own code. `make machine` (tests/machine) starts them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from mediation.administration.making import FOLDERS, PUBLIC
 from mediation.cli.function import HARDENED
 
 UNITS = Path(__file__).resolve().parents[2] / "config" / "systemd"
@@ -74,6 +75,38 @@ def test_the_units_are_well_formed(tmp_path: Path) -> None:
     )  # fmt: skip
     complaints = [line for line in ended.stderr.splitlines() if "mediation" in line]
     assert not complaints, "\n".join(complaints)
+
+
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="no systemd-sysusers")
+def test_every_user_of_a_unit_is_made(tmp_path: Path) -> None:
+    """A line that systemd-sysusers(8) does not take leaves a unit without its user, and it says so nowhere else."""
+    (tmp_path / "etc").mkdir()
+    ended = subprocess.run(
+        ["systemd-sysusers", f"--root={tmp_path}", str(UNITS.parent / "sysusers.d" / "mediation.conf")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    made = {line.split(":")[0] for line in (tmp_path / "etc" / "passwd").read_text().splitlines()}
+    assert {settings(name)["User"][0] for name in SERVICES} <= made
+    groups = {line.split(":")[0] for line in (tmp_path / "etc" / "group").read_text().splitlines()}
+    assert {settings(name)["Group"][0] for name in SERVICES} <= groups
+
+
+def test_the_folder_of_a_site_is_roots() -> None:
+    """systemd-tmpfiles(8) refuses what lies below another user's folder; and who owned it could replace keys/."""
+    lines = (UNITS.parent / "tmpfiles.d" / "mediation.conf").read_text().splitlines()
+    owners = {words[1]: words[3] for line in lines if not line.startswith("#") and (words := line.split())}
+    assert owners["/var/lib/mediation"] == owners["/var/lib/mediation/keys"] == "root"
+    # What `init` makes with a mode of its own is somebody's, or root's and read by all.
+    for folder, mode in FOLDERS.items():
+        assert f"/var/lib/mediation/{folder}" in owners or mode == PUBLIC, folder
+
+
+def test_nothing_stays_dead_after_some_failures() -> None:
+    """Five failures in ten seconds, and systemd gives a unit up for good (systemd.unit(5))."""
+    for name in SERVICES:
+        assert settings(name)["StartLimitIntervalSec"] == ["0"], name
+    assert settings("mediation-opener.socket")["TriggerLimitIntervalSec"] == ["0"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
