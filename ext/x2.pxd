@@ -1,4 +1,5 @@
-# Writes X2 and X3 PDUs (ETSI TS 103 221-2) into an octet_buffer: the layout that mediation/core/interface/x2.py reads and
+# Writes X2 and X3 PDUs (ETSI TS 103 221-2) into an octet_buffer: the layout that mediation/core/interface/x2.py
+# reads and
 # documents.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy

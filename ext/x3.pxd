@@ -1,4 +1,5 @@
-# One X3 PDU (ETSI TS 103 221-2; mediation/core/interface/x2.py has the layout), where it lies; and what became of all of them.
+# One X3 PDU (ETSI TS 103 221-2; mediation/core/interface/x2.py has the layout), where it lies; and what became of
+# all of them.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from apdu cimport SECOND, u16, u32
