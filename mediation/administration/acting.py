@@ -10,17 +10,13 @@ from collections.abc import Iterable
 
 import msgspec
 
-from mediation.administration.ledger import Entered
-from mediation.administration.store import PENDING, Stored
+from mediation.administration.store import Stored
 from mediation.core import authorization, entry, extension, jws
 from mediation.core.authorization import NS
 from mediation.core.case import ENDED, LIFE, Act, Command, Event, Revocation, Role, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.trust import Trust
-
-PENDING_ENTRY = Entered(index=PENDING, record="", salt="")
-
 
 # What an act is refused by that the order's state does not have.
 UNFIT = {Act.EXTEND: Check.EXTENSION, Act.SUSPEND: Check.SUSPENSION, Act.RESUME: Check.SUSPENSION}

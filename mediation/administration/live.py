@@ -35,6 +35,8 @@ def load_live(site: Site) -> list[TaskRequest]:
         return found
     head = note.parse_checkpoint(note.split(report.witnessed)[0])  # `examine` found it to be of this ledger
     for order in orders:
+        if not recovery.place(order, seen):
+            continue
         state = recovery.state_of(order, seen)
         if state in (State.FILED, State.SUSPENDED) or state in ENDED:
             continue

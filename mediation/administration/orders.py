@@ -5,9 +5,9 @@ ledger, before `changed` tells the tasking of it. A stop is carried out even whe
 entry is then owed and made with the next one that succeeds. It holds no authority: what it hands on is admitted again
 by each function.
 
-Crash between any two steps: texts are stored first (pending), then entered, then confirmed. At the start, what the
-ledger has is completed from the ledger's own record; what it has not is forgotten, for nobody was told. Stops are
-taken from the ledger whatever the store says. An order of which the ledger knows an act that the store has not is
+Crash between any two steps: texts are stored first, then entered. At the start, where each stands is taken from the
+ledger's own record; what it has not is forgotten, for nobody was told. Stops are taken from the ledger whatever the
+store says. An order of which the ledger knows an act that the store has not is
 held back: its store was replaced by an older one.
 
 Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from mediation.administration import acting, filing, recovery, roster
-from mediation.administration.acting import PENDING_ENTRY
 from mediation.administration.alarms import Alarms
 from mediation.administration.asking import Told
 from mediation.administration.books import Books
@@ -30,7 +29,7 @@ from mediation.administration.keys import LEDGER_KEY, read_ledger_key
 from mediation.administration.ledger import Entered, Ledger
 from mediation.administration.records import open_records
 from mediation.administration.register import Register
-from mediation.administration.store import Store, Stored
+from mediation.administration.store import PENDING_ENTRY, Store, Stored
 from mediation.core import entry, jws
 from mediation.core.authorization import NS
 from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, Revocation, State
@@ -111,18 +110,18 @@ class Orders(Register):
             return results
         with self._store.transaction():
             for order, _ in accepted:
-                filing.keep(self._store, order)
+                self._store.add_order(order)
         try:
             entered = iter(self._books.enter([record for _, records in accepted for record in records]))
         except LedgerError:
-            self._store.drop_pending()
+            with self._store.transaction():
+                self._store.drop(order.carrier_sha256 for order, _ in accepted)
             raise
         with self._books.saving(stop=False):
-            for order, _ in accepted:
-                filing.confirm(self._store, order, entered)
-                self._await_witnesses(order, now_ns)
-                self._store.filed(order.carrier_sha256, order.filed, order.state)
+            pass  # where they stand is the ledger's to say
         for order, _ in accepted:
+            filing.confirm(order, entered)
+            self._await_witnesses(order, now_ns)
             self._hold(order)
             if order.state in RUNNING:
                 self._begun(order, now_ns)
@@ -268,6 +267,8 @@ class Orders(Register):
             )  # fmt: skip
         except LedgerError:
             self._store.drop_command(carrier, sequence)
+            if pair is not None:
+                self._store.drop_extension(carrier, len(order.extensions) + 1)
             raise
         place = entered[-1] if entered else PENDING_ENTRY  # pending: a stop whose entry is owed
         order.commands.append((text, place))
@@ -278,10 +279,7 @@ class Orders(Register):
             self._timetable.add(order)
         self._await_witnesses(order, now_ns)
         with self._books.saving(stop=stop):
-            self._store.entered(carrier, sequence, place)
             self._store.set_state(carrier, order.state)
-            if filed is not None:
-                self._store.extended(carrier, len(order.extensions), entered[0], order.not_after_s)
         if acted.command.act is Act.ACTIVATE and order.state in RUNNING:
             self._begun(order, now_ns)
         self.changed(order)
@@ -290,11 +288,10 @@ class Orders(Register):
             self.advance(now_ns)
         return order
 
-    def _owed(self, order: Stored, sequence: int, place: Entered) -> None:
+    @staticmethod
+    def _owed(order: Stored, sequence: int, place: Entered) -> None:
         """The entry of a stop that the ledger could not take at first stands there now."""
         order.commands[sequence - 1] = (order.commands[sequence - 1][0], place)
-        with self._books.saving(stop=True):
-            self._store.entered(order.carrier_sha256, sequence, place)
 
     def _revoke_one(self, text: str, now_ns: int) -> Stored:
         claimed = jws.decode(jws.split(text).payload, Revocation)  # only to find the case
@@ -322,10 +319,7 @@ class Orders(Register):
         for order, held in recovery.recover(self._store, seen):
             if held:
                 self.held.add(order.carrier_sha256)
-            before = order.state
             self._await_witnesses(order, now_ns)
-            if order.state is not before:
-                self._store.set_state(order.carrier_sha256, order.state)
             self._hold(order)
         self.counters["orders_held"] = len(self.held)
         # Padding is made between two acts, and nothing in the store goes with it.
