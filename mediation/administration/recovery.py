@@ -51,6 +51,8 @@ class Seen(msgspec.Struct):
         if not isinstance(record, entry.Padding):
             self.size = line.index + 1
         match record:
+            case entry.Outcome():  # first: every other entry of a busy ledger is one
+                pass
             case entry.OrderFiled():
                 self.filed[record.carrier_sha256] = line.index
             case entry.CommandAccepted():
