@@ -89,8 +89,8 @@ class Reader:
                 self.tree.append(hashed)
 
     def _all_records(self, first: int, lines: dict[int, tiles.Line], commitments: list[bytes]) -> bool:
-        """Takes a whole bundle of records at once. False, and nothing is taken, unless every leaf is the record that was
-        entered: then `_leaf` looks at each, and says what it is."""
+        """Takes a whole bundle of records at once. False, and nothing is taken, unless every leaf is the very record
+        that was entered: then `_leaf` looks at each, and says what it is."""
         plain = [lines.get(index) for index in range(first, first + len(commitments))]
         if self._padding is not None:
             return False

@@ -81,6 +81,7 @@ def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stor
         not_before_s=order.legal.not_before_s, not_after_s=order.legal.not_after_s, state=state, filed=PENDING,
         commands=[(text, PENDING_ENTRY) for text in filing.commands],
         call_back=(filing.call_back, PENDING_ENTRY) if filing.call_back else None, emergency=bool(filing.call_back),
+        stands_by=trust,
     )  # fmt: skip
     return stored, records
 

@@ -272,6 +272,7 @@ class Orders(Register):
             raise
         place = entered[-1] if entered else PENDING_ENTRY  # pending: a stop whose entry is owed
         order.commands.append((text, place))
+        order.stands_by = None
         order.state = acted.state
         if pair is not None and filed is not None:
             order.extensions.append((*pair, entered[0]))

@@ -27,6 +27,7 @@ from mediation.core import jws, note
 from mediation.core.case import Act, Command, Extension, Proof, State, TaskRequest
 from mediation.core.errors import ConfigurationError
 from mediation.core.sealing import Box, SealError
+from mediation.core.trust import Trust
 from mediation.runtime.order_keys import KeyDestroyedError
 from mediation.runtime.vault import Vault
 
@@ -97,6 +98,7 @@ class Stored(msgspec.Struct, kw_only=True):
     extensions: list[tuple[str, str, Entered]] = []
     call_back: tuple[str, Entered] | None = None
     emergency: bool = False
+    stands_by: Trust | None = None  # by whom its signers were last found good, in this process and of all its texts
 
     @property
     def suspended_at(self) -> int:
