@@ -320,6 +320,9 @@ class Orders(Register):
         for order, held in recovery.recover(self._store, seen):
             if held:
                 self.held.add(order.carrier_sha256)
+            if order.commands and order.commands[-1][1].index > seen.changed_at:
+                # All its texts were judged before its newest act was entered, by whom the roster names still.
+                order.stands_by = self.trust
             self._await_witnesses(order, now_ns)
             self._hold(order)
         self.counters["orders_held"] = len(self.held)
