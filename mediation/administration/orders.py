@@ -320,9 +320,8 @@ class Orders(Register):
         for order, held in recovery.recover(self._store, seen):
             if held:
                 self.held.add(order.carrier_sha256)
-            if order.commands and order.commands[-1][1].index > seen.changed_at:
-                # All its texts were judged before its newest act was entered, by whom the roster names still.
-                order.stands_by = self.trust
+            if order.commands and order.commands[0][1].index > seen.changed_at:
+                order.stands_by = self.trust  # all of it was judged, before it was entered, by the roster of today
             self._await_witnesses(order, now_ns)
             self._hold(order)
         self.counters["orders_held"] = len(self.held)
