@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mediation.administration.tasking import Tasking
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.25  # between attempts to connect: a function that is back is found at once
-WINDOW = 256  # requests on the way to one function, a quarter of a second of its work: no stop waits behind more
+WINDOW = 128  # requests on the way to one function, a tenth of a second of its work: no stop waits behind more
 REFILL = 64  # of them are sent together, once so many have been answered. Ours
 REPORT_LIMIT_S = 2.0
 RECEIVE_OCTETS = 65_536

@@ -4,7 +4,7 @@ Start here. One `CallModel` serves one task (one case at one intercept access po
 takes one X2 PDU, `advance` takes the time, both return messages; nothing else happens. 47 CFR 1.20007(b) and T1.678
 say what has to be reported; RFC 3261 says what happened.
 
-How a message passes through:
+How a message passes through (the parts are in calls/, network/ and channel/ beside this file):
 
     x2.Pdu ─> sip.parse ─> reading.Reader ─> events ─> TABLE ─> report.Reporter ─> minimisation ─> cdc.CallEvent
                                   │                                     │
@@ -24,8 +24,7 @@ How a message passes through:
     media          offer and answer: hold, retrieve, what is a change
     party          PartyIdentity out of headers: the network's word apart from claims
     report         the messages
-    timers         when something is due
-    signal         status code -> tone, Alert-Info -> ringing pattern
+    signal         status code -> tone, Alert-Info -> ringing pattern; timers: when something is due
     service        what the subject does beside calls: registration, messages, message waiting, transfer
     extraction     may keys be heard, and whose; `keypad` finds them, `digits` makes each one digit
     minimisation   what this order may be given of it (`outbox` lets nothing pass it by)

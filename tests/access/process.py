@@ -66,7 +66,7 @@ class Access:
                     task_status=task_status,
                 )
             )  # fmt: skip
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 assert await notify.recv(100) == b"READY=1", self.log.read_text()
         self.x1 = await sockets.connect(self.folder / "run", "iap.x1")
         self.lines = x1.Lines()
@@ -75,7 +75,7 @@ class Access:
     async def connect_x2(self) -> None:
         self.x2 = await sockets.connect(self.folder / "run", "iap.x2")
         self.framer = x2.Framer()
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while not (await self.report())["reader"]["x2_connected"]:
                 await trio.sleep(0.005)
 
@@ -88,7 +88,7 @@ class Access:
 
     async def ask(self, request: x1.Request) -> x1.Answer:
         await self.x1.send_all(x1.encode(request))
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while True:
                 for line in self.lines.feed(await self.x1.receive_some(1 << 20)):
                     return x1.decode_answer(line)
@@ -101,7 +101,7 @@ class Access:
 
     async def pdus(self, count: int) -> list[x2.Pdu]:
         found: list[x2.Pdu] = []
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while len(found) < count:
                 octets = await self.x2.receive_some(65536)
                 assert octets
@@ -111,7 +111,7 @@ class Access:
 
     async def drained(self) -> dict[str, int]:
         """Until every frame that the kernel passed on was walked; then the walker's counters."""
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while True:
                 tap = (await self.report())["taps"][0]
                 passed = sum(value for name, value in tap["filter"].items() if name.startswith("passed_"))

@@ -21,7 +21,7 @@ from mediation.runtime import sockets
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 class Peer:

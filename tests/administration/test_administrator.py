@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from mediation.administration import tiles, verify
+from mediation.administration.function import WINDOW
 from mediation.administration.keys import ledger_files
 from mediation.core import control, entry
 from mediation.core.case import Act
@@ -19,6 +20,8 @@ from mediation.runtime import sockets
 from mediation.runtime.keys import read_verifier
 from tests.administration import site as s
 from tests.administration.peers import Stage, ask, mediation, staged
+
+FEW = 5  # tasks by which it is seen that a function is being told
 
 
 @pytest.fixture
@@ -150,7 +153,7 @@ async def test_windows_begin_and_end_while_it_runs(stage: Stage) -> None:
     wall = time.time() - time.monotonic()
     times = {(name, act): at + wall - now for name, act, _, at in stage.log}
     assert all(2 <= times[name, "armed"] < 2.9 and 4 <= times[name, "stopped"] < 4.9 for name in ("mediator", "iap"))
-    with trio.fail_after(10):  # the outcome is entered after the functions' answers; nothing here is told when
+    with trio.fail_after(60):  # the outcome is entered after the functions' answers; nothing here is told when
         while outcomes(stage)[-1][2] != "disarmed":
             await trio.sleep(0.02)
 
@@ -176,7 +179,7 @@ async def test_status_names_no_target(stage: Stage) -> None:
     assert answer.functions == {"mediator": {"tasks": 1}, "iap": {"tasks": 1}}
     assert "unwitnessed" in answer.ledger["witness"]
     stage.stop(stage.iap)
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         while (await ask(stage.site, Status())).functions["iap"] is not None:  # type: ignore[union-attr]
             pass
     assert b"212555" not in control.encode(answer)
@@ -190,14 +193,13 @@ async def test_many_at_once_and_a_stop_between(stage: Stage) -> None:
     await results(stage, Submit(filings=(first,)))
     filings = [s.filing(stage.site, f"CASE-{n}") for n in range(300)]
     text = s.revocation(stage.site, first, "FIRST")
-    sent = time.monotonic()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(results, stage, Submit(filings=tuple(filings)))
-        await stage.mediator.until(lambda: len(stage.mediator.table) > 5)
-        sent = time.monotonic()
+        await stage.mediator.until(lambda: len(stage.mediator.table) > FEW)
         await results(stage, Revoke(revocations=(text,)))
-    stopped = [at - sent for _, act, _, at in stage.log if act == "stopped"]
-    assert len(stopped) == 2 and max(stopped) < 10.0  # a second on a machine that is not loaded
+    # By the order of what each was told, not by a clock: the machine may stand still, the stop may not wait in line.
+    before = [[each[1] for each in stage.log if each[0] == name].index("stopped") for name in ("mediator", "iap")]
+    assert max(before) <= 2 * WINDOW + FEW
     assert len(stage.iap.table) == len(stage.mediator.table) == 300
     assert len(outcomes(stage)) == 2 + 600 + 2
 
@@ -218,7 +220,7 @@ async def test_the_socket_is_its_owners_and_bears_rubbish(stage: Stage) -> None:
 async def test_a_second_administrator_does_not_start(stage: Stage) -> None:
     await stage.start(stage.mediator, stage.iap)
     await stage.run()
-    with trio.fail_after(40):
+    with trio.fail_after(60):
         done = await mediation("function", "administrator", "--site", str(stage.site.path))
     assert done.returncode == 1 and "held by another process" in done.stderr
 

@@ -372,7 +372,7 @@ async def test_by_the_functions(tmp_path: Path) -> None:
         answer = await ask_administrator(stage.site, Submit(filings=(s.filing(stage.site),)))
         assert isinstance(answer, Results) and answer.results[0].functions == {"iap": "done", "mediator": "done"}
         at = ("certificate", "CASE-1", "--site", str(stage.site.path))
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             while "NOT SIGNED" not in (await mediation(*at)).stdout:
                 await trio.sleep(0.2)
         report = await ask_administrator(stage.site, Status())

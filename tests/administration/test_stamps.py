@@ -163,7 +163,7 @@ async def test_the_days_are_entered(tmp_path: Path, root: x509.Certificate, monk
         stamps = Stamps(tmp_path / "site", [url], [root])
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stamps.run, latest, enter, lambda: clock[0] * 1_000_000_000)
-            with trio.fail_after(30):
+            with trio.fail_after(60):
                 await done.wait()
             nursery.cancel_scope.cancel()
     (record,) = entered

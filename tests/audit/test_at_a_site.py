@@ -105,7 +105,7 @@ async def test_a_guesser_is_thrown_out_and_named_by_uid(stage: Stage) -> None:
     answers = b""
     async with await sockets.connect(stage.site.run_dir, "administrator.control") as stream:
         await stream.send_all(lines)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             try:
                 while octets := await stream.receive_some(65_536):
                     answers += octets

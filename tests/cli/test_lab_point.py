@@ -36,7 +36,7 @@ async def test_the_labs_point_is_heard(tmp_path: Path) -> None:
     heard: list[Pdu] = []
     points = InterceptionPoints(loaded.interception_points, loaded.delivery_dir, heard.extend, heard.extend)
     files = [site / "lab/point" / name for name in ("client.pem", "client.key", "ca.pem")]
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(points.run)
             context = tls.context(ssl.Purpose.SERVER_AUTH, *files)

@@ -19,7 +19,7 @@ from mediation.delivery.spool import Message, Spool
 from mediation.runtime.tls import Channel
 from tests.delivery.support import Certificates, number_of
 
-LIMIT_S = 20
+LIMIT_S = 60
 
 
 def free_port() -> int:

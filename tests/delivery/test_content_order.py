@@ -93,7 +93,7 @@ class Inside:
 
 @pytest.fixture
 async def inside(tmp_path: Path, sends: Sends) -> Any:
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             made = Inside(tmp_path, nursery)
             async with made.r.collecting():

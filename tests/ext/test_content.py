@@ -85,11 +85,9 @@ def counted(made: Streams) -> dict[str, int]:
 
 
 def test_apdus_are_those_of_the_reference() -> None:
-    chance = random.Random(3)
-    queue = Queue(1 << 24, 1 << 24)
+    chance, queue = random.Random(3), Queue(1 << 24, 1 << 24)
     made = opened(queue)
-    expected = b""
-    sequences = [0, 0]
+    expected, sequences = b"", [0, 0]
     for number in range(600):
         stamp = START + chance.choice((0, 1000, 120_000_000, chance.randrange(10**9)))
         stamp += chance.choice((0, 86_400 * SECOND * chance.randrange(3650)))

@@ -41,7 +41,7 @@ pytestmark = [
 FUNCTIONS = ("iap", "mediator", "egress")
 HOUR_NS = 3_600_000_000_000
 LEDGER_KEY = a.private(9)  # what the site's ledger signs with
-LIMIT_S = 30
+LIMIT_S = 60
 
 
 @pytest.fixture

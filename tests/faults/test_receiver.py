@@ -17,7 +17,7 @@ from mediation.runtime.tls import Channel
 from tests.delivery.links import Collector, balanced, link_to, running, send, until
 from tests.delivery.support import NOW_S, Certificates, message, number_of
 
-LIMIT_S = 60
+LIMIT_S = 180  # a loaded machine; it ends by what happens
 
 
 async def test_a_receiver_that_cannot_store_acknowledges_nothing_and_heals(
@@ -142,7 +142,7 @@ async def test_frames_out_of_order_end_the_connection(tmp_path: Path, certificat
 async def test_a_second_connection_of_a_link_ends_the_first(tmp_path: Path, certificates: Certificates) -> None:
     """A mediator that was restarted while its old connection still hangs."""
     collector = Collector(tmp_path / "cf", certificates.server())
-    with trio.fail_after(LIMIT_S / 4):  # not by the silence of the first
+    with trio.fail_after(15):  # not by the silence of the first
         async with collector.running() as port:
             first, _ = await greeting(port, certificates)
             await first.send(link.encode(Data(1, 1, 1, True, bytes(8))))

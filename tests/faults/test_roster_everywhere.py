@@ -35,7 +35,7 @@ FUNCTIONS = ("iap", "mediator")
 async def tell(stream: trio.SocketStream, request: x1.Request) -> x1.Answer:
     lines = x1.Lines()
     await stream.send_all(x1.encode(request))
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         while True:
             octets = await stream.receive_some(65_536)
             assert octets
@@ -89,7 +89,7 @@ async def test_stopped_by_a_change_of_the_roster(tmp_path: Path, changed: tuple[
     for name in FUNCTIONS:
         with function(name, tmp_path, NOW_NS):
             said = tmp_path / "log" / f"{name}.log"
-            with trio.fail_after(30):
+            with trio.fail_after(60):
                 while "not a continuation of the roster" not in said.read_text():
                     await trio.sleep(0.02)
     f.write(tmp_path / "keys", *changed)

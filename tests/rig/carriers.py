@@ -18,7 +18,7 @@ from mediation.cli.demo_media import checksum, udp_frame
 from tests.rig.ladder import End
 from tests.rig.wire import ETH_P_ALL, inside_of, raw_socket, stream_socket
 
-LIMIT_S = 8.0
+LIMIT_S = 30.0
 WS_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 IPIP, GRE_PROTOCOL, UDP = 4, 47, 17
 GTPU_PORT, VXLAN_PORT = 2152, 4789

@@ -20,7 +20,7 @@ from tests.rig.kamailio import WS_PORT
 from tests.rig.ladder import SIP_PORT, End
 from tests.rig.wire import Datagram, Recorder, datagram_socket
 
-LIMIT_S = 8.0
+LIMIT_S = 30.0
 CCC_HEADER = 12  # CCC identifier and NTP time before the intercepted IP packet (PacketCable)
 SIGNALLING = frozenset({SIP_PORT, WS_PORT})
 SSRC = itertools.count(0x7000)

@@ -18,7 +18,7 @@ from tests.rig.kamailio import DOMAIN, WS_PORT
 from tests.rig.ladder import sdp
 from tests.rig.wire import stream_socket
 
-LIMIT_S = 8.0
+LIMIT_S = 30.0
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10  # RFC 6455 §5.2
 OWN_HOST = "df7jal23ls0d.invalid"  # RFC 7118 §5: a client has no address that it could name
 

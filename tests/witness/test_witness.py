@@ -201,7 +201,7 @@ async def test_who_asks_too_often_is_told_so(tmp_path: Path, monkeypatch: pytest
     keys = init(tmp_path / "w")
     serving = server.Server(tmp_path / "w", folder.load(tmp_path / "w"), lambda: NOW_S)
     bound: list[int] = []
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             ready = trio.Event()
             nursery.start_soon(
