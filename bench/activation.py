@@ -19,11 +19,12 @@ from pathlib import Path
 
 from bench import labsite, programs
 from bench.report import Result, main
-from mediation.administration import client, drafting, lab
+from mediation.administration import client, lab
+from mediation.administration.order import drafting
 from mediation.cli.demo_site import LabSite
-from mediation.core import jws
+from mediation.core.authority import jws
 from mediation.core.case import Act, Authority, Capability, LegalToken, Role
-from mediation.core.control import Filing, Results, Settle, Submit
+from mediation.core.interface.control import Filing, Results, Settle, Submit
 from mediation.runtime import config
 
 ORDERS, QUICK_ORDERS = 10_000, 1_000

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench import network, programs
-from mediation.administration import client, drafting, lab
+from mediation.administration import client, lab
+from mediation.administration.order import drafting
 from mediation.cli.demo_site import LabSite
-from mediation.core import jws, x1
+from mediation.core.authority import jws
+from mediation.core.authority.particulars import MAX_SUBJECTS
 from mediation.core.case import Act, Authority, Capability, LegalToken, Role
-from mediation.core.control import Filing, Results, Submit
-from mediation.core.particulars import MAX_SUBJECTS
+from mediation.core.interface import x1
+from mediation.core.interface.control import Filing, Results, Submit
 from mediation.runtime import config
 
 DAY_S = 86_400

@@ -27,7 +27,7 @@ from mediation.access import _linux, opener
 from mediation.access._matcher import Matcher
 from mediation.access._walker import NO_MAPS, Reader, RingWalker, filter_counters
 from mediation.access.socket_filter import FILTER_COUNTERS
-from mediation.core import x2
+from mediation.core.interface import x2
 from mediation.runtime import clock
 from mediation.runtime.config import Access, Clock, Delivery, DialPlan, Iap, Lab, Site
 

@@ -11,7 +11,7 @@ cdef enum:
     BER_CONSTRUCTED = 0x20
     BER_CONTEXT = 0x80
     BER_TIME_OCTETS = 22          # YYYYMMDDhhmmss.ffffffZ
-    BER_MAX_ELEMENTS = 64         # of one SET OF or SEQUENCE OF; see core/syntax.py
+    BER_MAX_ELEMENTS = 64         # of one SET OF or SEQUENCE OF; see core/message/syntax.py
 
 cdef extern from "arpa/inet.h" nogil:
     int inet_pton(int family, const char *text, void *address)

@@ -1,9 +1,9 @@
 # cython: language_level=3
-"""Message structs to BER octets, driven by the tables of core/syntax.py.
+"""Message structs to BER octets, driven by the tables of core/message/syntax.py.
 
 A table is compiled once into nodes on the C side; a message is then one walk, back to front, into one buffer that the
 encoder keeps. Values are only read and checked here, never altered: what does not fit is refused by field name
-(core/fitting.py then adapts it). Errors hold the field's path, never its value.
+(core/message/fitting.py then adapts it). Errors hold the field's path, never its value.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.long cimport PyLong_AsLongLongAndOverflow
@@ -28,7 +28,7 @@ from ber cimport (
     ber_writer,
 )
 
-from mediation.core import syntax
+from mediation.core.message import syntax
 from mediation.core.errors import EncodingError, LocalProtocolError
 
 cdef extern from "Python.h":
@@ -55,7 +55,7 @@ cdef enum Status:
     UNFIT    # the value cannot be encoded: EncodingError
     BUG      # no caller may pass this: LocalProtocolError
 
-# Type of core/syntax.py -> kind, and the universal identifier octet of a list's element (X.680 8.4).
+# Type of core/message/syntax.py -> kind, and the universal identifier octet of a list's element (X.680 8.4).
 cdef dict KINDS = {
     syntax.Visible: (VISIBLE, 0x1A),
     syntax.Text: (TEXT, 0x0C),

@@ -1,4 +1,4 @@
-# Identities of a SIP message in canonical form: the fast twin of mediation/core/identity.py, which defines the forms.
+# Identities of a SIP message in canonical form: the fast twin of mediation/core/network/identity.py, which defines the forms.
 # A number becomes one 64-bit word (length and digits), everything else the canonical text. Nothing is allocated.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy

@@ -297,7 +297,7 @@ cdef class Matcher:
         free(stops)
 
     def canonical(self, const uint8_t[::1] uri not None):
-        """What mediation.core.identity.canonical says of a URI, by the code that matches; for tests."""
+        """What mediation.core.network.identity.canonical says of a URI, by the code that matches; for tests."""
         cdef identity found
         cdef span octets = make_span(&uri[0], &uri[0] + uri.shape[0]) if uri.shape[0] else make_span(NULL, NULL)
         cdef uint32_t i

@@ -1,7 +1,7 @@
 # Where a session description wants media (RFC 8866), read from the octets of a SIP body: of every m= line over UDP the
 # address and port (session- and media-level c=), where its RTCP goes (RFC 3550 section 11, RFC 3605, RFC 5761), and
 # which payload types carry RFC 4733 events. A multipart body is read the same way: no part header looks like an SDP
-# line. mediation/core/sdp.py reads everything else for the call model.
+# line. mediation/core/network/sdp.py reads everything else for the call model.
 #
 # It says where somebody wants to receive, nothing of who may send there: that is decided in ext/flows.pxd.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t

@@ -1,6 +1,6 @@
 """The SIP kernels for Python: the same code that matches at the access point cuts messages for the call model.
 
-Takes octets, gives octets and numbers; what they mean is decided in mediation/core/sip.py.
+Takes octets, gives octets and numbers; what they mean is decided in mediation/core/network/sip.py.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t

@@ -1,4 +1,4 @@
-# Writes X2 and X3 PDUs (ETSI TS 103 221-2) into an octet_buffer: the layout that mediation/core/x2.py reads and
+# Writes X2 and X3 PDUs (ETSI TS 103 221-2) into an octet_buffer: the layout that mediation/core/interface/x2.py reads and
 # documents.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -11,7 +11,7 @@ cdef enum:
     X3_PDU = 2                 # content
     X2_HEADER = 40
     X2_MOST = 144              # octets before the payload, at most: 40 + 8 + 12 + 2 * (20 + 6) + 19 + 12 = 143
-    FORMAT_PROPRIETARY = 4     # a digit heard in the voice band: INBAND_DIGIT of mediation/core/x2.py
+    FORMAT_PROPRIETARY = 4     # a digit heard in the voice band: INBAND_DIGIT of mediation/core/interface/x2.py
     FORMAT_IPV4 = 5
     FORMAT_IPV6 = 6
     FORMAT_RTP = 8

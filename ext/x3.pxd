@@ -1,11 +1,11 @@
-# One X3 PDU (ETSI TS 103 221-2; mediation/core/x2.py has the layout), where it lies; and what became of all of them.
+# One X3 PDU (ETSI TS 103 221-2; mediation/core/interface/x2.py has the layout), where it lies; and what became of all of them.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from apdu cimport SECOND, u16, u32
 
 cdef enum:
     X3_HEADER = 40
-    X3_MOST = 1 << 17            # octets of one PDU, core/x2.py
+    X3_MOST = 1 << 17            # octets of one PDU, core/interface/x2.py
     X3_XID = 16                  # where the XID stands, 16 octets, and the correlation after it, 8
     X3_KEY = 24
     PDU_X3 = 2

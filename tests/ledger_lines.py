@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from mediation.administration import tiles
-from mediation.core.sealing import PREFIX_OCTETS, Box
+from mediation.administration.ledger import tiles
+from mediation.core.ledger.sealing import PREFIX_OCTETS, Box
 
 BOX = Box(bytes(range(32)), os.urandom(PREFIX_OCTETS))
 FILE = "records/000.jsonl"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mediation.core.calls.diagram import diagram
 from mediation.core.case import LIFE
 from mediation.core.check import Check
-from mediation.core.diagram import diagram
-from mediation.core.x2 import Role
+from mediation.core.interface.x2 import Role
 
 DOCS = Path(__file__).parent.parent / "docs"
 STATES = DOCS / "STATES.md"

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mediation.core.sealing import Box
+from mediation.core.ledger.sealing import Box
 from mediation.runtime import vault, wrapping
 from mediation.runtime.memory import Secret
 

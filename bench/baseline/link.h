@@ -1,4 +1,4 @@
-/* The delivery link's frames (mediation/core/link.py), as far as a benchmark needs them: u32 length, u8 type, body. */
+/* The delivery link's frames (mediation/core/interface/link.py), as far as a benchmark needs them: u32 length, u8 type, body. */
 #ifndef LINK_H
 #define LINK_H
 

@@ -4,7 +4,7 @@
  *
  * Rows of --output, three int64 each: latest stamp in the record, arrival (CLOCK_REALTIME ns, read as SSL_read
  * returned), received (the DATA frame's own stamp of the packet). Prints {"ready":true}; SIGUSR1 writes the rows taken
- * since the last report and prints counters. A peer that goes is waited for again; positions follow core/link.py.
+ * since the last report and prints counters. A peer that goes is waited for again; positions follow core/interface/link.py.
  * Options: --host --port --certificate --key --authority --output --rows --core --priority --ack-delay-us */
 #include "link.h"
 #include "tls.h"

@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from mediation.core.identity import Plan
+from mediation.core.network.identity import Plan
 
 COUNTER_NAMES: Final[tuple[str, ...]]
 

@@ -30,8 +30,8 @@ from mediation.access._matcher import Matcher
 from mediation.access._walker import NO_MAPS, TAPS_AT_MOST, Reader, RingWalker, filter_counters
 from mediation.access.calls import open_calls
 from mediation.access.tasking import StoppedTasks, Tasking
-from mediation.core import x1
 from mediation.core.errors import ConfigurationError
+from mediation.core.interface import x1
 from mediation.runtime import clock, confine, identity, keys, log, sockets
 from mediation.runtime.config import Site
 from mediation.runtime.remembered import Remembered, trust_report

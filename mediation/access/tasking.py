@@ -17,12 +17,12 @@ import msgspec
 
 from mediation.access._calls import CallJournal
 from mediation.access._matcher import Matcher
-from mediation.core import x1
+from mediation.core.authority.trust import Trust
 from mediation.core.case import Authority, Capability, Destination, Task
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, EncodingError
+from mediation.core.interface import x1
 from mediation.core.target import match_keys
-from mediation.core.trust import Trust
 from mediation.runtime import clock
 from mediation.runtime.config import Site
 from mediation.runtime.suspended import SuspendedTasks

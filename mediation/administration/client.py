@@ -11,14 +11,17 @@ from collections.abc import Sequence
 
 import trio
 
-from mediation.administration import control, drafting
-from mediation.administration.gate import Caller
-from mediation.administration.inquiries import Inquiries, Prepared
+from mediation.administration import control
 from mediation.administration.lock import lock
-from mediation.administration.orders import Orders
-from mediation.core import jws, request, x1
+from mediation.administration.order import drafting
+from mediation.administration.order.orders import Orders
+from mediation.administration.persons.gate import Caller
+from mediation.administration.persons.inquiries import Inquiries, Prepared
+from mediation.core.authority import jws, request
 from mediation.core.check import Check
-from mediation.core.control import (
+from mediation.core.errors import AuthorizationError, ConfigurationError, MediationError, RemoteProtocolError
+from mediation.core.interface import x1
+from mediation.core.interface.control import (
     MAX_LINE_OCTETS,
     Answer,
     Failed,
@@ -29,7 +32,6 @@ from mediation.core.control import (
     decode_answer,
     encode,
 )
-from mediation.core.errors import AuthorizationError, ConfigurationError, MediationError, RemoteProtocolError
 from mediation.runtime import sockets
 from mediation.runtime.config import Site
 from mediation.signing.signer import Signer
@@ -60,7 +62,7 @@ def inquire(site: Site, inquiry: Inquiry, person: Signer, reason: str) -> Answer
 
 
 def envelope(inquiry: Inquiry, person: Signer, reason: str, *, lab: bool) -> str:
-    """The compact text of a signed request (core/request.py)."""
+    """The compact text of a signed request (core/authority/request.py)."""
     now_s = drafting.now_s()
     payload = request.Envelope(
         type="request", request=encode(inquiry).decode().rstrip("\n"), reason=reason, issued_s=now_s,

@@ -16,23 +16,25 @@ from typing import Any
 
 import trio
 
-from mediation.administration import desk, reconciling
-from mediation.administration.asking import Told
-from mediation.administration.code import CodeWatch
+from mediation.administration import desk
 from mediation.administration.function import Function
-from mediation.administration.gate import UNKNOWN_UID, Caller
-from mediation.administration.heads import open_witnesses
-from mediation.administration.inquiries import Inquiries, Prepared
+from mediation.administration.ledger.asking import Told
+from mediation.administration.ledger.heads import open_witnesses
+from mediation.administration.ledger.stamps import Stamps, open_stamps
 from mediation.administration.lock import lock
-from mediation.administration.orders import Orders
-from mediation.administration.reconciling import Reconciling
-from mediation.administration.stamps import Stamps, open_stamps
+from mediation.administration.order.orders import Orders
+from mediation.administration.persons.gate import UNKNOWN_UID, Caller
+from mediation.administration.persons.inquiries import Inquiries, Prepared
+from mediation.administration.records import reconciling
+from mediation.administration.records.code import CodeWatch
+from mediation.administration.records.reconciling import Reconciling
 from mediation.administration.tasking import Tasking
-from mediation.core import control, entry, x1
-from mediation.core.alarm import Alarm
-from mediation.core.authorization import NS
+from mediation.core.authority.authorization import NS
+from mediation.core.authority.roster import digest
 from mediation.core.errors import ConfigurationError, MediationError, RemoteProtocolError
-from mediation.core.roster import digest
+from mediation.core.interface import control, x1
+from mediation.core.ledger import entry
+from mediation.core.records.alarm import Alarm
 from mediation.runtime import log, network, sockets
 from mediation.runtime.clock import AuthorityClock, HighWater
 from mediation.runtime.config import Site

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from mediation.administration.orders import Orders
-from mediation.administration.store import Stored
-from mediation.core import jws
+from mediation.administration.order.orders import Orders
+from mediation.administration.order.store import Stored
+from mediation.core.authority import jws
 from mediation.core.case import Command, LegalToken
-from mediation.core.control import (
+from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
+from mediation.core.interface.control import (
     AdoptPlan,
     Answer,
     CaseView,
@@ -36,7 +37,6 @@ from mediation.core.control import (
     Status,
     Submit,
 )
-from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 
 OPEN = (Settle, ShowPlan, Status)  # what needs no signature: it shows no case and changes nothing
 

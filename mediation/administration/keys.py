@@ -10,9 +10,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mediation.administration import tiles
-from mediation.core import note
+from mediation.administration.ledger import tiles
 from mediation.core.errors import ConfigurationError
+from mediation.core.ledger import note
 from mediation.runtime import vault
 from mediation.runtime.config import Site
 from mediation.signing.file import PersonKey, new_person, read_person, write_person, write_private

@@ -11,13 +11,16 @@ import secrets
 import time
 from pathlib import Path
 
-from mediation.administration import lab, lab_witness, plans, roster
+from mediation.administration import lab
 from mediation.administration.keys import LEDGER_KEY, new_ledger_key
-from mediation.administration.ledger import Ledger
-from mediation.administration.store import Store
-from mediation.core import entry
+from mediation.administration.ledger import lab_witness
+from mediation.administration.ledger.ledger import Ledger
+from mediation.administration.order.store import Store
+from mediation.administration.persons import roster
+from mediation.administration.records import plans
+from mediation.core.authority.roster import Roster, digest
 from mediation.core.errors import ConfigurationError
-from mediation.core.roster import Roster, digest
+from mediation.core.ledger import entry
 from mediation.runtime import config, vault, wrapping
 from mediation.runtime.keys import LEDGER, POLICY
 

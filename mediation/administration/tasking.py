@@ -1,4 +1,4 @@
-"""Keeps the tasks of each function as the orders want them: X1 from the administrator's side (core/x1.py).
+"""Keeps the tasks of each function as the orders want them: X1 from the administrator's side (core/interface/x1.py).
 
 Answers for telling every function what to arm, change and stop, again after either side has restarted, and for the
 ledger's second entry with what it answered. It gives nothing authority: each order was judged here before it was
@@ -18,15 +18,16 @@ from pathlib import Path
 import msgspec
 import trio
 
-from mediation.administration import roster
 from mediation.administration.function import Function, Sent
-from mediation.administration.orders import Orders
-from mediation.administration.store import Stored
-from mediation.core import entry, x1
-from mediation.core.authorization import NS
+from mediation.administration.order.orders import Orders
+from mediation.administration.order.store import Stored
+from mediation.administration.persons import roster
+from mediation.core.authority.authorization import NS
 from mediation.core.case import ENDED, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
+from mediation.core.interface import x1
+from mediation.core.ledger import entry
 from mediation.runtime import log
 
 OUTCOMES_AT_ONCE = 2_048  # answers under one checkpoint

@@ -18,7 +18,7 @@ from mediation.audit import __main__ as verifier
 from mediation.audit import sample as drawing
 from mediation.cli.options import FILE, NEW_FILE, Time, inquire, key_option, reason_option, site_option, write_new
 from mediation.core.case import Authority, Role
-from mediation.core.control import CommitSeed, Plant
+from mediation.core.interface.control import CommitSeed, Plant
 from mediation.runtime import config
 
 SEED_OCTETS = 32

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from mediation.administration import client, drafting
+from mediation.administration import client
+from mediation.administration.order import drafting
 from mediation.cli.options import (
     FILE,
     accepted,
@@ -23,9 +24,9 @@ from mediation.cli.options import (
     signer,
     site_option,
 )
-from mediation.core import jws, term
+from mediation.core.authority import jws, term
 from mediation.core.case import ENDED, Act, Role
-from mediation.core.control import CaseList, Cases, CaseView, Extend, Extending, Perform
+from mediation.core.interface.control import CaseList, Cases, CaseView, Extend, Extending, Perform
 from mediation.runtime import config
 from mediation.runtime.config import Site
 

@@ -11,13 +11,15 @@ from pathlib import Path
 import click
 import msgspec
 
-from mediation.administration import client, destruction, documents
+from mediation.administration import client
+from mediation.administration.records import destruction, documents
 from mediation.cli.options import accepted, inquire, key_option, reason_option, signer, site_option
-from mediation.core import certificate, jws
+from mediation.core.authority import jws
 from mediation.core.case import Role
 from mediation.core.check import Check
-from mediation.core.control import CertificateList, Certificates, CertificateView, Certify
 from mediation.core.errors import AuthorizationError, ConfigurationError
+from mediation.core.interface.control import CertificateList, Certificates, CertificateView, Certify
+from mediation.core.records import certificate
 from mediation.runtime import config
 from mediation.runtime.config import Site
 

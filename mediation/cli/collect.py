@@ -25,7 +25,7 @@ from mediation.collection.content_receiver import ContentReceiver
 from mediation.collection.decoder import decode
 from mediation.collection.receiver import Received, Receiver
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
-from mediation.core.link import Loss
+from mediation.core.interface.link import Loss
 from mediation.runtime import config, tls
 
 SETTLE_S: Final = 0.5  # content goes by another connection than its ccClose: what is still on its way counts

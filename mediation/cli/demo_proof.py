@@ -8,12 +8,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from mediation.administration import tiles, verify
 from mediation.administration.keys import ledger_files
+from mediation.administration.ledger import tiles, verify
 from mediation.cli.demo_capture import Person
 from mediation.cli.demo_print import Screen
 from mediation.cli.demo_site import LabSite
-from mediation.core import entry
+from mediation.core.ledger import entry
 from mediation.runtime import config
 from mediation.runtime.keys import read_verifier
 

@@ -11,12 +11,14 @@ from typing import Literal
 
 import click
 
-from mediation.administration import client, drafting, lab, plans
+from mediation.administration import client, lab
+from mediation.administration.order import drafting
+from mediation.administration.records import plans
 from mediation.cli import order as order_commands
 from mediation.cli.options import Time, accepted, site_option
-from mediation.core import jws, particulars, term
+from mediation.core.authority import jws, particulars, term
 from mediation.core.case import Act, Authority, Capability, LegalToken, Role
-from mediation.core.control import Filing, Submit
+from mediation.core.interface.control import Filing, Submit
 from mediation.runtime import config
 
 DOCUMENT = b"LAB document: no court made this order"

@@ -11,11 +11,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from mediation.administration import stamp_check, tiles, verify
-from mediation.administration.export import withheld
 from mediation.administration.keys import ledger_files
-from mediation.administration.stamps import ROOTS, read_roots
-from mediation.administration.store import Store
+from mediation.administration.ledger import stamp_check, tiles, verify
+from mediation.administration.ledger.stamps import ROOTS, read_roots
+from mediation.administration.order.store import Store
+from mediation.administration.records.export import withheld
 from mediation.cli.options import (
     FILE,
     NEW_FILE,
@@ -27,10 +27,10 @@ from mediation.cli.options import (
     site_option,
     write_new,
 )
-from mediation.core import entry, merkle, note
 from mediation.core.case import Proof
-from mediation.core.control import Export, Part, Prove, Proved
 from mediation.core.errors import ConfigurationError, LedgerError, RemoteProtocolError
+from mediation.core.interface.control import Export, Part, Prove, Proved
+from mediation.core.ledger import entry, merkle, note
 from mediation.runtime import config
 from mediation.runtime.keys import read_policy, read_verifier
 

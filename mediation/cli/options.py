@@ -12,8 +12,8 @@ import click
 from mediation.administration import client, lab
 from mediation.core.case import Role
 from mediation.core.check import Check
-from mediation.core.control import Answer, CaseList, CaseView, Inquiry, Result, Results
 from mediation.core.errors import AuthorizationError, ConfigurationError
+from mediation.core.interface.control import Answer, CaseList, CaseView, Inquiry, Result, Results
 from mediation.runtime.config import Site
 from mediation.signing.choose import FIDO2, PKCS11, open_key
 from mediation.signing.signer import Signer

@@ -17,8 +17,9 @@ from typing import Any, Literal
 import click
 import msgspec
 
-from mediation.administration import client, drafting
+from mediation.administration import client
 from mediation.administration.keys import new_person, write_person
+from mediation.administration.order import drafting
 from mediation.cli import order_extension, retention
 from mediation.cli.options import (
     FILE,
@@ -34,10 +35,10 @@ from mediation.cli.options import (
     write_new,
 )
 from mediation.cli.order_extension import sha256_of
-from mediation.core import jws, particulars
+from mediation.core.authority import jws, particulars
 from mediation.core.case import Authority, Capability, ContentDestination, Destination, LegalToken, Role, State
-from mediation.core.control import Cases, Filing, Revoke, Submit
 from mediation.core.errors import ConfigurationError
+from mediation.core.interface.control import Cases, Filing, Revoke, Submit
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.signing.choose import open_key

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from mediation.administration import drafting
+from mediation.administration.order import drafting
 from mediation.cli.options import FILE, NEW_FILE, KeyPlace, Time, read_token, write_new
 from mediation.core.errors import ConfigurationError
 from mediation.signing.choose import open_key

@@ -19,14 +19,16 @@ from pathlib import Path
 import click
 import msgspec
 
-from mediation.administration import client, drafting, lab, roster
-from mediation.administration.roster import Member
+from mediation.administration import client, lab
+from mediation.administration.order import drafting
+from mediation.administration.persons import roster
+from mediation.administration.persons.roster import Member
 from mediation.cli.options import FILE, NEW_FILE, KeyPlace, Time, accepted, read_token, rfc3339, site_option, write_new
+from mediation.core.authority.key import Key
+from mediation.core.authority.roster import AnyAction, Change, Contact, End, EndContact, Revoke, Roster
 from mediation.core.case import Role
-from mediation.core.control import ChangeRoster
 from mediation.core.errors import ConfigurationError
-from mediation.core.key import Key
-from mediation.core.roster import AnyAction, Change, Contact, End, EndContact, Revoke, Roster
+from mediation.core.interface.control import ChangeRoster
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_roster, read_verifier

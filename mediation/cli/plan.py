@@ -13,13 +13,16 @@ from pathlib import Path
 import click
 import msgspec
 
-from mediation.administration import client, documents, drafting, lab
+from mediation.administration import client, lab
+from mediation.administration.order import drafting
+from mediation.administration.records import documents
 from mediation.cli.options import FILE, NEW_FILE, KeyPlace, Time, accepted, rfc3339, signer, site_option
-from mediation.core import jws, plan
+from mediation.core.authority import jws
+from mediation.core.authority.particulars import SHA256
 from mediation.core.case import Role
-from mediation.core.control import AdoptPlan, FilePlan, PlanView, ShowPlan
 from mediation.core.errors import ConfigurationError
-from mediation.core.particulars import SHA256
+from mediation.core.interface.control import AdoptPlan, FilePlan, PlanView, ShowPlan
+from mediation.core.records import plan
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.signing.signer import Signer

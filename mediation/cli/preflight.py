@@ -21,11 +21,11 @@ import click
 from cryptography import x509
 
 from mediation.access import interface, socket_filter
-from mediation.administration import verify
 from mediation.administration.keys import ledger_files
+from mediation.administration.ledger import verify
+from mediation.core.authority.roster import FOUNDERS
 from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError, MediationError
-from mediation.core.roster import FOUNDERS
 from mediation.delivery import egress, interception_point, mediator
 from mediation.runtime import clock, config, keys, tls, wrapping
 

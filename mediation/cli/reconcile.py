@@ -13,14 +13,14 @@ from pathlib import Path
 import click
 import trio
 
-from mediation.administration import tiles, verify
 from mediation.administration.keys import ledger_files
+from mediation.administration.ledger import tiles, verify
 from mediation.cli.options import inquire, key_option, reason_option, site_option
-from mediation.core import entry
-from mediation.core.control import Incidents, Papers
 from mediation.core.errors import MediationError, RemoteProtocolError
-from mediation.core.incident import Finding, Noted, Observation, Sight
-from mediation.core.reconciliation import AWAY_S, MAX_INTERVAL_S
+from mediation.core.interface.control import Incidents, Papers
+from mediation.core.ledger import entry
+from mediation.core.records.incident import Finding, Noted, Observation, Sight
+from mediation.core.records.reconciliation import AWAY_S, MAX_INTERVAL_S
 from mediation.reconciliation import journal, reconciler
 from mediation.reconciliation.look import Look, Looker
 from mediation.runtime import config, sockets

@@ -19,10 +19,10 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mediation.administration.keys import write_private
-from mediation.administration.witnesses import Witnesses
+from mediation.administration.ledger.witnesses import Witnesses
 from mediation.cli.options import FILE, read_token
-from mediation.core import note, policy
 from mediation.core.errors import ConfigurationError, LedgerError
+from mediation.core.ledger import note, policy
 from mediation.runtime import release, sbom
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)

@@ -18,15 +18,15 @@ from mediation.access import feeds
 from mediation.access._matcher import Matcher
 from mediation.access._walker import Walker
 from mediation.access.tasking import may_have_content
-from mediation.administration.live import load_live
+from mediation.administration.order.live import load_live
 from mediation.cli.replay_content import ReplayContent
 from mediation.collection import present
 from mediation.collection.decoder import decode
-from mediation.core import authorization
+from mediation.core.authority import authorization
 from mediation.core.case import Capability, Task
 from mediation.core.errors import AuthorizationError, ConfigurationError, MediationError, RemoteProtocolError
+from mediation.core.interface.x2 import Framer
 from mediation.core.target import match_keys
-from mediation.core.x2 import Framer
 from mediation.delivery.tracker import Outgoing, Tracker
 from mediation.runtime import clock, config, keys
 

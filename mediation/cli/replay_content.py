@@ -12,10 +12,10 @@ from typing import Any
 from mediation.collection.content_account import ContentAccount
 from mediation.collection.content_decoder import ApduCutter, decode_apdu, decode_datagram
 from mediation.collection.decoder import Decoded
-from mediation.core import cdc
 from mediation.core.case import Capability, Task
-from mediation.core.content import Verb
-from mediation.core.content_pdu import correlation_info
+from mediation.core.channel.content import Verb
+from mediation.core.channel.content_pdu import correlation_info
+from mediation.core.message import cdc
 from mediation.delivery._content import Queue, Streams
 from mediation.delivery.content import (
     AGAIN_NS,

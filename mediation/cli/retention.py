@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from mediation.administration import client, drafting
+from mediation.administration import client
+from mediation.administration.order import drafting
 from mediation.cli.options import (
     FILE,
     NEW_FILE,
@@ -19,11 +20,12 @@ from mediation.cli.options import (
     site_option,
     write_new,
 )
-from mediation.core import jws, retention
+from mediation.core.authority import jws
 from mediation.core.case import Role
 from mediation.core.check import Check
-from mediation.core.control import CaseList, Cases, Destroy, Hold
 from mediation.core.errors import AuthorizationError
+from mediation.core.interface.control import CaseList, Cases, Destroy, Hold
+from mediation.core.records import retention
 from mediation.runtime import config
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from mediation.cli.options import FILE, read_token, rfc3339
-from mediation.core import note
+from mediation.core.authority.roster import Roster
 from mediation.core.errors import AuthorizationError, ConfigurationError
-from mediation.core.roster import Roster
+from mediation.core.ledger import note
 from mediation.runtime import config
 from mediation.runtime.keys import load_roster, read_verifier
 

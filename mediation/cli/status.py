@@ -14,8 +14,8 @@ import click
 import msgspec
 
 from mediation.administration import client
-from mediation.core.control import Report, Status
 from mediation.core.errors import MediationError
+from mediation.core.interface.control import Report, Status
 from mediation.runtime import clock, config
 
 

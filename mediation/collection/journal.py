@@ -1,8 +1,8 @@
 """What a collection function received over one link, and thereby what it expects next: one file says both.
 
 A message and the position after it become durable in the same write, so no crash can make the receiver acknowledge
-what it has not, or take twice what it has. Files are `EPOCH-FIRST.journal` in the framing of core/record; they are the
-agency's own and are never deleted here.
+what it has not, or take twice what it has. Files are `EPOCH-FIRST.journal` in the framing of core/interface/record;
+they are the agency's own and are never deleted here.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from mediation.core import record
-from mediation.core.link import Loss, Position, Sent
+from mediation.core.interface import record
+from mediation.core.interface.link import Loss, Position, Sent
 from mediation.runtime import durable
 
 ROLL_OCTETS: Final = 16 << 20  # what has to be read at a start

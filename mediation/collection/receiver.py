@@ -21,9 +21,20 @@ import msgspec
 import trio
 
 from mediation.collection.journal import Journal
-from mediation.core import link
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.link import Ack, Close, CloseReason, Data, Hello, KeepaliveAck, Loss, LossClass, Position, Welcome
+from mediation.core.interface import link
+from mediation.core.interface.link import (
+    Ack,
+    Close,
+    CloseReason,
+    Data,
+    Hello,
+    KeepaliveAck,
+    Loss,
+    LossClass,
+    Position,
+    Welcome,
+)
 from mediation.runtime.tls import Channel
 
 GREETING_LIMIT_S: Final = 10.0  # TLS handshake and HELLO

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from mediation.core.errors import RemoteProtocolError
 
 MAX_OCTETS: Final = 1 << 18
-"""Of one message: what a frame of the delivery link can hold (core/link.py)."""
+"""Of one message: what a frame of the delivery link can hold (core/interface/link.py)."""
 
 MAX_DEPTH: Final = 24
 """Of nesting. Source: the deepest T1.678 field of ours has 9 levels."""

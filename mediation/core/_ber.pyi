@@ -2,7 +2,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from mediation.core import syntax
+from mediation.core.message import syntax
 
 class Encoder:
     def __init__(

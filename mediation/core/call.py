@@ -57,28 +57,29 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Final
 
-from mediation.core import cdc, sip
-from mediation.core.content import Binding
-from mediation.core.content_calls import WORDS, CallContent
-from mediation.core.correlation import NOTHING, Marks, marks
-from mediation.core.dialog import Call, State
-from mediation.core.digits import Flash, Gathered
+from mediation.core.calls.correlation import NOTHING, Marks, marks
+from mediation.core.calls.dialog import Call, State
+from mediation.core.calls.event import Event, Reading
+from mediation.core.calls.memory import Calls
+from mediation.core.calls.outbox import Outbox
+from mediation.core.calls.reading import JOINING, Reader
+from mediation.core.calls.report import Reporter
+from mediation.core.calls.service import Service
+from mediation.core.calls.surveillance import COUNTERS, Surveillance
+from mediation.core.calls.transfer import is_about_call
+from mediation.core.calls.word import Say
+from mediation.core.channel.content import Binding
+from mediation.core.channel.content_calls import WORDS, CallContent
+from mediation.core.channel.digits import Flash, Gathered
+from mediation.core.channel.extraction import FORMATS, Extraction
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.event import Event, Reading
-from mediation.core.extraction import FORMATS, Extraction
-from mediation.core.memory import Calls
+from mediation.core.interface.x2 import PayloadFormat, Pdu
+from mediation.core.message import cdc
 from mediation.core.minimisation import Minimiser
-from mediation.core.outbox import Outbox
-from mediation.core.party import Directory
-from mediation.core.reading import JOINING, Reader
-from mediation.core.report import Reporter
-from mediation.core.service import Service
-from mediation.core.surveillance import COUNTERS, Surveillance
+from mediation.core.network import sip
+from mediation.core.network.party import Directory
 from mediation.core.timers import Timers
-from mediation.core.transfer import is_about_call
 from mediation.core.transitions import TABLE, UP
-from mediation.core.word import Say
-from mediation.core.x2 import PayloadFormat, Pdu
 
 MAX_CALLS: Final = 20_000  # of one task, a trunk group at its busiest: twice the 10,000 calls of the memory benchmark
 

@@ -22,7 +22,7 @@ class Authority(enum.StrEnum):
     TRAP_AND_TRACE = "trap-and-trace"
     TITLE_III = "title3"
     FISA = "fisa"
-    # Without an order for now; each runs at most as core/term.py says, and needs a call-back (SEC-30).
+    # Without an order for now; each runs at most as core/authority/term.py says, and needs a call-back (SEC-30).
     EMERGENCY_PEN_REGISTER = "emergency-pen-register"
     EMERGENCY_TRAP_AND_TRACE = "emergency-trap-and-trace"
     EMERGENCY_TITLE_III = "emergency-title3"

@@ -87,13 +87,13 @@ class Check(enum.StrEnum):
     UNENCODABLE = "unencodable", "a field that the delivery profile cannot carry"
     IAP_UNKNOWN = "iap-unknown", "the order names an access point that the site does not have"
     REVOCATION = "revocation", "the revocation names no token of a live order of its case, or not of the signer's role"
-    # Requests at the control socket (core/request.py)
+    # Requests at the control socket (core/authority/request.py)
     REQUEST = "request", "the request is not signed by a person who may make it"
     REQUEST_DATES = "request-dates", "the request was made too long ago, or ahead of time"
     REPLAYED = "replayed", "this very request was made before"
     REASON = "reason", "a reading of case data needs a reason, which names no subject"
     TOO_MANY = "too-many", "too many refused requests: wait"
-    # People, roles and keys (core/roster.py)
+    # People, roles and keys (core/authority/roster.py)
     ROSTER = "roster", "the roster's change does not follow the one before it, or is not well formed"
     ROSTER_APPROVAL = "roster-approval", "not two persons who may approve it, or one whom it concerns"
     ROSTER_ROLES = "roster-roles", "the change would give a person a second role"

@@ -20,9 +20,10 @@ from urllib.parse import unquote
 
 import msgspec
 
-from mediation.core import ccc, cdc, signaling
 from mediation.core.case import Authority, Capability
-from mediation.core.sip import COMPACT
+from mediation.core.message import ccc, cdc
+from mediation.core.network import signaling
+from mediation.core.network.sip import COMPACT
 
 
 class Kind(enum.Enum):

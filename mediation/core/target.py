@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from mediation.core.errors import EncodingError
-from mediation.core.identity import MAX_DIGITS, MAX_HOST_OCTETS, Plan, canonical, host_of
+from mediation.core.network.identity import MAX_DIGITS, MAX_HOST_OCTETS, Plan, canonical, host_of
 
 MIN_PREFIX_DIGITS: Final = 6  # a shorter prefix names a country or an area, not a subject
 

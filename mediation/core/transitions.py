@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from mediation.core.content_calls import with_content
-from mediation.core.dialog import State
-from mediation.core.event import Event
-from mediation.core.word import Say
-from mediation.core.x2 import Role
+from mediation.core.calls.dialog import State
+from mediation.core.calls.event import Event
+from mediation.core.calls.word import Say
+from mediation.core.channel.content_calls import with_content
+from mediation.core.interface.x2 import Role
 
 
 class Row(NamedTuple):

@@ -14,10 +14,10 @@ and the newest are kept; of all together `bound_octets`, beyond which the longes
 The file is rewritten from memory beside itself and renamed, in a thread, while what comes goes to both.
 
 Trust: as the spool's (spool.py). Nothing in it is ever delivered: it moves models of orders that were verified anew,
-in their own windows, and each record is sealed (core/sealing.py), so that nobody else makes or reads one. A record
-that does not open or is none is refused and counted; a torn end is the end. PDUs are kept as they came, because what
-a model makes of the next one depends on them: headers and descriptions of live orders' calls, never content and never
-the text of a MESSAGE.
+in their own windows, and each record is sealed (core/ledger/sealing.py), so that nobody else makes or reads one. A
+record that does not open or is none is refused and counted; a torn end is the end. PDUs are kept as they came, because
+what a model makes of the next one depends on them: headers and descriptions of live orders' calls, never content and
+never the text of a MESSAGE.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from typing import Final
 
 import msgspec
 
-from mediation.core import sip
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
-from mediation.core.sealing import Sealer, SealError
-from mediation.core.x2 import PayloadFormat, Pdu
+from mediation.core.interface.x2 import PayloadFormat, Pdu
+from mediation.core.ledger.sealing import Sealer, SealError
+from mediation.core.network import sip
 from mediation.runtime import durable
 
 FILE: Final = "calls.journal"

@@ -22,9 +22,9 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from mediation.core import cdc
-from mediation.core.ccc import CCClose
-from mediation.core.content import Verb
+from mediation.core.channel.content import Verb
+from mediation.core.message import cdc
+from mediation.core.message.ccc import CCClose
 from mediation.delivery.content import Bound
 from mediation.delivery.tracker import Outgoing
 

@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from mediation.core.link import Position
+from mediation.core.interface.link import Position
 from mediation.delivery import segment as segments
 from mediation.delivery.cursor import Cursor, State
 from mediation.delivery.segment import Segment

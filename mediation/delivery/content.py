@@ -6,8 +6,8 @@
 
 Answers for: content only of tasks that this process verified, that are live and that are for content; none before its
 CCOpen is on its way and none after the end of its order; an order's end takes what is still queued with it, and the
-connection too when a packet of it is half sent. May not: decide what is open (core/content.py), keep a packet anywhere
-but in a bounded queue in memory.
+connection too when a packet of it is half sent. May not: decide what is open (core/channel/content.py), keep a packet
+anywhere but in a bounded queue in memory.
 
 Bounds, all ours: a call's first packets wait HOLD_NS for their CCOpen, then they are lost and counted.
 """
@@ -25,12 +25,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import trio
 
-from mediation.core import cdc, content_ip, x2
 from mediation.core.case import Capability, ContentDestination, Task
-from mediation.core.ccc import Channel, Form
-from mediation.core.content import Binding, Verb
-from mediation.core.content_pdu import MAX_PACKET_OCTETS, correlation_info
-from mediation.core.x2 import PayloadFormat, Pdu
+from mediation.core.channel import content_ip
+from mediation.core.channel.content import Binding, Verb
+from mediation.core.channel.content_pdu import MAX_PACKET_OCTETS, correlation_info
+from mediation.core.interface import x2
+from mediation.core.interface.x2 import PayloadFormat, Pdu
+from mediation.core.message import cdc
+from mediation.core.message.ccc import Channel, Form
 from mediation.delivery._content import NEVER, Queue, Streams
 from mediation.delivery.content_intake import ContentIntake
 from mediation.delivery.content_link import ContentLink

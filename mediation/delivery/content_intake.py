@@ -16,9 +16,9 @@ from typing import Final
 import msgspec
 import trio
 
-from mediation.core import x2
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.x2 import PduType
+from mediation.core.interface import x2
+from mediation.core.interface.x2 import PduType
 from mediation.delivery.intake import FIRST_PAUSE_S, reach
 from mediation.runtime import log
 

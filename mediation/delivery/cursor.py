@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from mediation.core.errors import ConfigurationError
-from mediation.core.link import Loss, LossClass, Position
+from mediation.core.interface.link import Loss, LossClass, Position
 from mediation.runtime import durable
 
 _MAGIC: Final = b"MEDCURSR"

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from mediation.core.x2 import Pdu
+from mediation.core.interface.x2 import Pdu
 
 LIMIT_NS: Final = 30_000_000_000  # the administrator arms 10,000 orders in less. Ours
 MAX_PDUS: Final = 65_536  # some 50 MiB of signalling. Ours

@@ -1,8 +1,8 @@
 """The egress filter: what the delivery function's user may send leaves only for destinations of live orders (SEC-12).
 
 A function of its own, with CAP_NET_ADMIN and nothing else. It is tasked over X1 as the others are, and admits each
-order itself (core/authorization.py), so that neither a compromised administrator nor a compromised mediator can widen
-it: the one has no signatures, the other no privilege. Of an order it keeps the destinations and the window.
+order itself (core/authority/authorization.py), so that neither a compromised administrator nor a compromised mediator
+can widen it: the one has no signatures, the other no privilege. Of an order it keeps the destinations and the window.
 
     table inet mediation_egress_SITE, hook output, for packets of the mediator's user alone (`meta skuid`):
         to a live order's address, protocol and port             accepted
@@ -15,7 +15,7 @@ outlives this process (a kill of it opens nothing and closes nothing); a new one
 not armed again within TAKEN_OVER_S goes.
 
 May not: open a network socket, keep a subject or a case, or accept a destination that is no address: names would make
-the resolver a part of the authority, so with this filter on, orders name addresses (administration/provision.py).
+the resolver a part of the authority, so with this filter on, orders name addresses (administration/order/provision.py).
 Trust: root can remove the table; reconciliation looks for that.
 """
 
@@ -34,10 +34,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import trio
 
-from mediation.core import x1
 from mediation.core.case import Destination, Task
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
+from mediation.core.interface import x1
 from mediation.delivery.links import REVOKED_LINGER_S
 from mediation.runtime import clock, confine, keys, log, sockets
 from mediation.runtime.config import Site

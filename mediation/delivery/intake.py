@@ -16,9 +16,9 @@ from typing import Final
 import msgspec
 import trio
 
-from mediation.core import x2
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.x2 import Pdu, PduType
+from mediation.core.interface import x2
+from mediation.core.interface.x2 import Pdu, PduType
 from mediation.runtime import log, sockets
 
 X2_SOCKET: Final = "iap.x2"

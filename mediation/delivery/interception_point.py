@@ -23,9 +23,9 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from mediation.core import x2
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
-from mediation.core.x2 import Pdu, PduType
+from mediation.core.interface import x2
+from mediation.core.interface.x2 import Pdu, PduType
 from mediation.runtime import config, log, tls
 
 CERTIFICATE, KEY, AUTHORITIES = "x2-server.pem", "x2-server.key", "x2-ca.pem"

@@ -21,7 +21,7 @@ import trio
 from msgspec import structs
 
 from mediation.core.case import Destination, Task
-from mediation.core.link import MAX_LINK_ID_OCTETS
+from mediation.core.interface.link import MAX_LINK_ID_OCTETS
 from mediation.delivery.sender import Link, LinkState
 from mediation.delivery.spool import Spool
 from mediation.delivery.tracker import Outgoing

@@ -9,10 +9,10 @@ The whole of it, in the order of an event's way:
 One drain of the X2 socket is one pass: read what is there, parse it, make its messages, one append and one send for
 each link. Nothing on that way waits: no thread, no lock, no other task.
 
-Answers for: judging each order itself, whoever sent it (core/authorization.py); delivering nothing whose task is not
-live at the moment it comes in, so that a revocation or the end of a window acts on the next PDU; remembering over
-restarts what has ended. What was generated before an end is still delivered after it (links.py says why). May not:
-capture, sign, or open a connection to an address that is not in an order it has verified.
+Answers for: judging each order itself, whoever sent it (core/authority/authorization.py); delivering nothing whose
+task is not live at the moment it comes in, so that a revocation or the end of a window acts on the next PDU;
+remembering over restarts what has ended. What was generated before an end is still delivered after it (links.py says
+why). May not: capture, sign, or open a connection to an address that is not in an order it has verified.
 
 Settings with a measured effect: see delivery/process.py.
 """
@@ -30,10 +30,10 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from mediation.core import x1, x2
 from mediation.core.case import Task
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, EncodingError
+from mediation.core.interface import x1, x2
 from mediation.delivery import process
 from mediation.delivery.calls import CallJournal
 from mediation.delivery.closing import Closings, Gone

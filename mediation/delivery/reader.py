@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from mediation.core import record
-from mediation.core.link import Epoch, Loss, LossClass, Position, Sent
+from mediation.core.interface import record
+from mediation.core.interface.link import Epoch, Loss, LossClass, Position, Sent
 from mediation.delivery.segment import Segment, first_number, last_number
 from mediation.delivery.spool import Spool
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mediation.core.x1 import TaskTable
+from mediation.core.interface.x1 import TaskTable
 from mediation.runtime import durable
 
 _LINE = re.compile(rb"[0-9a-f]{32}")

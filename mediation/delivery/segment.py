@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from mediation.core import record
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.link import Loss, Position, Sent
+from mediation.core.interface import record
+from mediation.core.interface.link import Loss, Position, Sent
 from mediation.runtime import durable
 
 _NAME: Final = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.seg")

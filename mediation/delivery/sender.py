@@ -24,10 +24,10 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from mediation.core import link
 from mediation.core.case import Destination
 from mediation.core.errors import MediationError, RemoteProtocolError
-from mediation.core.link import Ack, Close, CloseReason, Data, Hello, Keepalive, Loss, Position, Sent, Welcome
+from mediation.core.interface import link
+from mediation.core.interface.link import Ack, Close, CloseReason, Data, Hello, Keepalive, Loss, Position, Sent, Welcome
 from mediation.delivery.histogram import Histogram
 from mediation.delivery.reader import Reader
 from mediation.delivery.spool import Spool

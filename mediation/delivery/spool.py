@@ -10,14 +10,15 @@ and p99 1114 µs became 674 and 11160. And it would protect nothing more: a mess
 power failure more often, not less, than one that still waits for the device. What a power failure can take is what
 was neither acknowledged nor synced, some 2 ms of it. The one danger of sending first is that it makes us forget numbers
 that the far side has seen. Therefore each opening begins a new epoch, durable before its first message; within an
-epoch a number is never used twice, and the far side's position decides where the older epoch ended (core/link.py).
+epoch a number is never used twice, and the far side's position decides where the older epoch ended
+(core/interface/link.py).
 
 Accounting, which tests hold: received + recovered == acknowledged + queued. Every message takes a number; one that
 cannot be kept takes it into a Loss that goes to the far side in its place, so that received == delivered + reported
 lost once the queue is empty. A loss that cannot be recorded yet stands in the cursor, which needs no room on the disk.
 
-Every record is sealed (core/record.py, runtime/vault.py): a stolen disk tells how many messages of which length waited
-when, and nothing of them. Measured: 6 µs a message on the loaded machine of bench/results.
+Every record is sealed (core/interface/record.py, runtime/vault.py): a stolen disk tells how many messages of which
+length waited when, and nothing of them. Measured: 6 µs a message on the loaded machine of bench/results.
 
 Trust: whoever may write in this folder can hide undelivered messages of its agency, and bring back ones of the same
 epoch that the far side has and drops; without the mediator's key he can make and change none. He gains no destination,
@@ -31,9 +32,9 @@ from typing import Final
 
 import msgspec
 
-from mediation.core import record
-from mediation.core.link import MAX_MESSAGE_OCTETS, Data, Loss, LossClass, Position, Sent
-from mediation.core.sealing import Sealer
+from mediation.core.interface import record
+from mediation.core.interface.link import MAX_MESSAGE_OCTETS, Data, Loss, LossClass, Position, Sent
+from mediation.core.ledger.sealing import Sealer
 from mediation.delivery import segment as segments
 from mediation.delivery.committer import MAX_UNSYNCED_OCTETS, CommitCounters, Committer
 from mediation.delivery.cursor import Cursor, State

@@ -17,14 +17,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from mediation.core import cdc, encoding
 from mediation.core.call import CallModel
+from mediation.core.calls.surveillance import Surveillance
 from mediation.core.case import Capability, Task
-from mediation.core.content import Channels
+from mediation.core.channel.content import Channels
 from mediation.core.errors import EncodingError
-from mediation.core.identity import Plan
-from mediation.core.surveillance import Surveillance
-from mediation.core.x2 import Pdu, PduType
+from mediation.core.interface.x2 import Pdu, PduType
+from mediation.core.message import cdc, encoding
+from mediation.core.network.identity import Plan
 from mediation.delivery import calls
 from mediation.delivery.calls import CallJournal, Entry, Input
 from mediation.delivery.content import Bound, First

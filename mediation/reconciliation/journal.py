@@ -19,9 +19,9 @@ from typing import Final
 
 import msgspec
 
-from mediation.core import note
 from mediation.core.errors import ConfigurationError, LedgerError, RemoteProtocolError
-from mediation.core.incident import Sight
+from mediation.core.ledger import note
+from mediation.core.records.incident import Sight
 from mediation.runtime import durable
 from mediation.runtime.config import Site
 

@@ -1,7 +1,7 @@
 """One look at everything: each network namespace, then each switch element. Blocking; for a thread of its own.
 
 Answers for the word "unseen": each part that could not be looked at is named in the observation, so that its silence
-accounts for nothing. May not: decide what is expected; it sees, and `core/reconciliation.py` judges.
+accounts for nothing. May not: decide what is expected; it sees, and `core/records/reconciliation.py` judges.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.incident import MAX_SIGHTS, MAX_TEXT, Sight, What
+from mediation.core.records.incident import MAX_SIGHTS, MAX_TEXT, Sight, What
 from mediation.reconciliation import namespaces, netfilter, packet, processes, switch, traffic
 from mediation.runtime.config import Site
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from mediation.core.incident import MAX_TEXT, Sight, What
+from mediation.core.records.incident import MAX_TEXT, Sight, What
 from mediation.reconciliation import netlink
 
 NFNL_SUBSYS_NFTABLES, NFT_MSG_GETRULE = 10, 7

@@ -20,9 +20,9 @@ from typing import Final
 import msgspec
 import trio
 
-from mediation.core import incident
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
-from mediation.core.incident import Noted, Observation, Rule, Sight, What
+from mediation.core.records import incident
+from mediation.core.records.incident import Noted, Observation, Rule, Sight, What
 from mediation.reconciliation.journal import CLEAN, SEEN, START, Journal, Line, held
 from mediation.reconciliation.look import Look, Looker, answers
 from mediation.runtime import confine, denial, identity, log, sockets

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.incident import Sight, What
+from mediation.core.records.incident import Sight, What
 
 LIMIT_S: Final = 3.0  # for one answer
 MAX_OCTETS: Final = 65_535  # one datagram

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from mediation.core.incident import Sight, What
+from mediation.core.records.incident import Sight, What
 from mediation.reconciliation import netlink
 
 RTM_GETLINK, RTM_GETQDISC, RTM_GETTFILTER = 18, 38, 46

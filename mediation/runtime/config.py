@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from mediation.core import term
+from mediation.core.authority import term
 from mediation.core.case import Authority
 from mediation.core.errors import ConfigurationError
 from mediation.runtime.watch import Reconciliation
@@ -144,7 +144,7 @@ class Ledger(_Section, frozen=True, kw_only=True):
 
 
 class Terms(_Section, frozen=True, kw_only=True):
-    """How long orders may run at most on this site: the statutes' limits (core/term.py), or less."""
+    """How long orders may run at most on this site: the statutes' limits (core/authority/term.py), or less."""
 
     title3_days: Annotated[int, Meta(ge=1, le=30)] = 30  # 18 USC 2518(5)
     pen_register_days: Annotated[int, Meta(ge=1, le=60)] = 60  # 18 USC 3123(c)

@@ -1,10 +1,10 @@
 """Reads what a function believes: the site's roster, the pin of its founding, the ledger's public key, its witnesses.
 
 `keys/founding` and `keys/ledger.pub` are public, owned by root and read-only to every function. `keys/roster.jsonl`
-proves itself from the founding on (core/roster.py), so the administrator may append to it. A file that somebody else
-could write to is refused, and so is a missing or malformed one: a function without trust does not start (SEC-28). A
-site that nobody has founded yet has neither roster nor pin, and nobody whose signature counts. `keys/witness.policy`
-(C2SP tlog-policy) is owned by root like the pin; until it is there, nothing can be admitted.
+proves itself from the founding on (core/authority/roster.py), so the administrator may append to it. A file that
+somebody else could write to is refused, and so is a missing or malformed one: a function without trust does not start
+(SEC-28). A site that nobody has founded yet has neither roster nor pin, and nobody whose signature counts.
+`keys/witness.policy` (C2SP tlog-policy) is owned by root like the pin; until it is there, nothing can be admitted.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from mediation.core import note, policy
+from mediation.core.authority.roster import MAX_LINE_OCTETS, Roster
+from mediation.core.authority.trust import Trust
 from mediation.core.errors import AuthorizationError, ConfigurationError
-from mediation.core.roster import MAX_LINE_OCTETS, Roster
-from mediation.core.trust import Trust
+from mediation.core.ledger import note, policy
 from mediation.runtime.config import Site
 
 LEDGER = "ledger.pub"

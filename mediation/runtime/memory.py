@@ -14,7 +14,7 @@ import mmap
 from types import TracebackType
 from typing import Final, Self
 
-from mediation.core.sealing import Octets
+from mediation.core.ledger.sealing import Octets
 
 MADV_DONTDUMP: Final = 16
 MADV_WIPEONFORK: Final = 18  # asm-generic/mman-common.h; since Linux 4.14

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from mediation.core.errors import ConfigurationError
-from mediation.core.sealing import KEY_OCTETS, OVERHEAD_OCTETS, PREFIX_OCTETS, Box, Sealer, SealError
+from mediation.core.ledger.sealing import KEY_OCTETS, OVERHEAD_OCTETS, PREFIX_OCTETS, Box, Sealer, SealError
 from mediation.runtime import durable
 
 NAME_OCTETS: Final = 16

@@ -23,9 +23,9 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-from mediation.core import merkle, note
 from mediation.core.errors import ConfigurationError, LedgerError, RemoteProtocolError
-from mediation.core.policy import Policy
+from mediation.core.ledger import merkle, note
+from mediation.core.ledger.policy import Policy
 
 SUMS, LIST, NOTE = "SHA256SUMS", "releases", "releases.note"
 ORIGIN: Final = "mediation/releases"

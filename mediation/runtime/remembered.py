@@ -20,12 +20,12 @@ import os
 import struct
 from pathlib import Path
 
-from mediation.core import note
+from mediation.core.authority.lease import Lease
+from mediation.core.authority.roster import Roster, digest
+from mediation.core.authority.trust import Trust
 from mediation.core.errors import ConfigurationError
-from mediation.core.lease import Lease
-from mediation.core.roster import Roster, digest
-from mediation.core.trust import Trust
-from mediation.core.x1 import TaskTable
+from mediation.core.interface.x1 import TaskTable
+from mediation.core.ledger import note
 
 TOKEN_OCTETS = 32
 MAX_TOKENS = 1_000_000  # 32 MB; once full, the least harm is to remember the first (ours)

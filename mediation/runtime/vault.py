@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mediation.core.errors import ConfigurationError, LocalProtocolError
-from mediation.core.sealing import KEY_OCTETS, PREFIX_OCTETS, Box, Octets
+from mediation.core.ledger.sealing import KEY_OCTETS, PREFIX_OCTETS, Box, Octets
 from mediation.runtime import wrapping
 from mediation.runtime.config import Site
 from mediation.runtime.memory import Secret, wipe

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from mediation.core.incident import What
+from mediation.core.records.incident import What
 
 Name = Annotated[str, Meta(min_length=1, max_length=15)]
 Port = Annotated[int, Meta(ge=1, le=65535)]

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from msgspec import Meta
 
 from mediation.core.errors import ConfigurationError
-from mediation.core.sealing import KEY_OCTETS, PREFIX_OCTETS, Box, SealError
+from mediation.core.ledger.sealing import KEY_OCTETS, PREFIX_OCTETS, Box, SealError
 from mediation.runtime import durable
 from mediation.runtime.memory import Secret
 

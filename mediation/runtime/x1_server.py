@@ -11,8 +11,8 @@ from typing import Any
 
 import trio
 
-from mediation.core import x1
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.interface import x1
 
 RECEIVE_OCTETS = 262_144  # some forty orders with their proofs
 REQUESTS_AT_ONCE = 4  # 2 ms of work: what comes in meanwhile waits no longer

@@ -14,9 +14,9 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from mediation.core.authority.key import PERSON, Key
 from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError
-from mediation.core.key import PERSON, Key
 
 YEAR_S = 31_536_000
 

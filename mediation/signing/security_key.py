@@ -1,5 +1,5 @@
 """A person's key in a FIDO2 security key: CTAP2 over USB HID, with a PIN (or the key's fingerprint reader) as user
-verification. The act itself is the challenge (core/assertion.py), so a touch signs this text and no other.
+verification. The act itself is the challenge (core/authority/assertion.py), so a touch signs this text and no other.
 
 The credential is found by its card, the public file that `mediation person key` wrote: `fido2:CARD`, with
 `?pin-source=fd:N` when there is no terminal. Attestation is not asked for: whose key it is, two executives attest when
@@ -19,11 +19,11 @@ from fido2.ctap2.base import Ctap2
 from fido2.ctap2.pin import ClientPin
 from fido2.hid import CtapHidDevice
 
-from mediation.core import assertion
-from mediation.core.assertion import Assertion
+from mediation.core.authority import assertion
+from mediation.core.authority.assertion import Assertion
+from mediation.core.authority.key import ALGORITHMS, WEBAUTHN, Key, raw_from_der
 from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError
-from mediation.core.key import ALGORITHMS, WEBAUTHN, Key, raw_from_der
 from mediation.signing import pin
 
 SCHEME = "fido2:"
@@ -59,7 +59,7 @@ class SecurityKey:
         return self
 
     def sign(self, octets: bytes) -> bytes:
-        """The whole assertion, as core/assertion.py lays it out. Raises ConfigurationError."""
+        """The whole assertion, as core/authority/assertion.py lays it out. Raises ConfigurationError."""
         rp_id = self._card.rp_id
         client_data = assertion.client_data(octets, rp_id)
         hashed = hashlib.sha256(client_data).digest()

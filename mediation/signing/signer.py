@@ -10,8 +10,8 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from mediation.core.authority.jws import Signs
 from mediation.core.case import Role
-from mediation.core.jws import Signs
 
 
 class Signer(Protocol):

@@ -18,9 +18,9 @@ import pkcs11
 from asn1crypto.core import ObjectIdentifier, OctetString
 from pkcs11.util.ec import encode_named_curve_parameters
 
+from mediation.core.authority.key import ALGORITHMS, Key, raw
 from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError
-from mediation.core.key import ALGORITHMS, Key, raw
 from mediation.signing import pin
 
 SCHEME = "pkcs11:"

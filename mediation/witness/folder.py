@@ -23,9 +23,9 @@ from pathlib import Path
 
 import msgspec
 
-from mediation.core import cosignature, note
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
-from mediation.core.witness import MAX_LOGS, Answer, Bad, LogKey, Update, Witness
+from mediation.core.ledger import cosignature, note
+from mediation.core.ledger.witness import MAX_LOGS, Answer, Bad, LogKey, Update, Witness
 from mediation.runtime import durable
 
 KEY, PUBLIC, LOGS, STATE, EVIDENCE = "witness.key", "witness.pub", "logs", "state", "evidence"

@@ -17,9 +17,9 @@ from typing import Any
 import h11
 import trio
 
-from mediation.core import note
 from mediation.core.errors import ConfigurationError
-from mediation.core.witness import ADD_CHECKPOINT, MAX_REQUEST_OCTETS, TEXT, Answer, Witness
+from mediation.core.ledger import note
+from mediation.core.ledger.witness import ADD_CHECKPOINT, MAX_REQUEST_OCTETS, TEXT, Answer, Witness
 from mediation.runtime import log
 from mediation.witness import folder
 

@@ -15,8 +15,8 @@ import pytest
 import trio
 
 from mediation.access import calls
-from mediation.core import x1, x2
 from mediation.core.case import Act, TaskRequest
+from mediation.core.interface import x1, x2
 from mediation.runtime import sockets
 from tests.access import frames as make
 from tests.access.conftest import Wire

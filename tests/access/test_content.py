@@ -15,8 +15,8 @@ import pytest
 from mediation.access import opener
 from mediation.access._matcher import Matcher
 from mediation.access._walker import Reader, RingWalker
-from mediation.core import x2
-from mediation.core.x2 import Direction
+from mediation.core.interface import x2
+from mediation.core.interface.x2 import Direction
 from mediation.runtime.config import DialPlan, Iap
 from tests.access import frames as make
 from tests.access.conftest import Wire

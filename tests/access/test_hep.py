@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mediation.access._hep import HepFeed
 from mediation.access._matcher import Matcher
-from mediation.core.x2 import UNKNOWN_ERROR_US, Framer, Pdu
+from mediation.core.interface.x2 import UNKNOWN_ERROR_US, Framer, Pdu
 from mediation.runtime.config import DialPlan, Hep
 
 NOW = 1_700_000_000_123_456_000

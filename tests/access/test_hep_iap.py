@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from mediation.access import opener
-from mediation.core import x1
 from mediation.core.errors import ConfigurationError
+from mediation.core.interface import x1
 from mediation.runtime import confine
 from mediation.runtime.config import Hep, load
 from tests.access.conftest import Wire, ip

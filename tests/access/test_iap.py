@@ -12,8 +12,9 @@ import msgspec
 import pytest
 import trio
 
-from mediation.core import authorization, jws, x1, x2
+from mediation.core.authority import authorization, jws
 from mediation.core.case import Act, Authority, Capability, ContentDestination, TaskRequest
+from mediation.core.interface import x1, x2
 from mediation.runtime import sockets
 from tests.access.conftest import Wire, ip
 from tests.access.process import (

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mediation.core import x1
 from mediation.core.case import Destination
 from mediation.core.check import Check
+from mediation.core.interface import x1
 from tests.access.conftest import Wire
 from tests.access.process import Access, running
 from tests.core import authority

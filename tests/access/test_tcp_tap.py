@@ -13,7 +13,7 @@ from mediation.access import _linux, opener
 from mediation.access._matcher import Matcher
 from mediation.access._walker import RingWalker, filter_counters
 from mediation.access.socket_filter import FILTER_COUNTERS
-from mediation.core.x2 import Framer, Pdu
+from mediation.core.interface.x2 import Framer, Pdu
 from mediation.runtime.config import DialPlan, Iap
 from tests.access import frames as make
 from tests.access.conftest import Wire, ip

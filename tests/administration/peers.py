@@ -14,9 +14,9 @@ from typing import Any
 import trio
 
 from mediation.administration import client
-from mediation.core import x1
-from mediation.core.control import Answer, Request
 from mediation.core.errors import AuthorizationError
+from mediation.core.interface import x1
+from mediation.core.interface.control import Answer, Request
 from mediation.runtime import sockets
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust

@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 
 from mediation.administration import client
-from mediation.core import jws, plan
-from mediation.core.control import AdoptPlan, PlanView, Results, ShowPlan
+from mediation.core.authority import jws
+from mediation.core.interface.control import AdoptPlan, PlanView, Results, ShowPlan
+from mediation.core.records import plan
 from mediation.runtime import config
 from tests.core import founding
 

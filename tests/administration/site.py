@@ -9,13 +9,15 @@ from typing import Any
 
 import msgspec
 
-from mediation.administration import drafting, lab, making, verify
+from mediation.administration import lab, making
 from mediation.administration.keys import ledger_files
-from mediation.administration.orders import Orders
-from mediation.administration.store import Stored
-from mediation.core import authorization, jws
+from mediation.administration.ledger import verify
+from mediation.administration.order import drafting
+from mediation.administration.order.orders import Orders
+from mediation.administration.order.store import Stored
+from mediation.core.authority import authorization, jws
 from mediation.core.case import Act, Authority, Capability, LegalToken, Role, State, Task
-from mediation.core.control import Extending, Filing, Result
+from mediation.core.interface.control import Extending, Filing, Result
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust, read_verifier

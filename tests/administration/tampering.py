@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mediation.core import entry, merkle
+from mediation.core.ledger import entry, merkle
 from tests import ledger_lines
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from mediation.administration import tiles, verify
 from mediation.administration.function import WINDOW
 from mediation.administration.keys import ledger_files
-from mediation.core import control, entry
+from mediation.administration.ledger import tiles, verify
 from mediation.core.case import Act
-from mediation.core.control import Perform, Report, Results, Revoke, Status, Submit
+from mediation.core.interface import control
+from mediation.core.interface.control import Perform, Report, Results, Revoke, Status, Submit
+from mediation.core.ledger import entry
 from mediation.runtime import sockets
 from mediation.runtime.keys import read_verifier
 from tests.administration import site as s

@@ -16,13 +16,17 @@ import pytest
 import trio
 from pypdf import PdfReader
 
-from mediation.administration import documents, lab, verify
-from mediation.administration.certificates import Kept
-from mediation.core import certificate, entry, jws, request
+from mediation.administration import lab
+from mediation.administration.ledger import verify
+from mediation.administration.records import documents
+from mediation.administration.records.certificates import Kept
+from mediation.core.authority import jws, request
 from mediation.core.case import Role
 from mediation.core.check import Check
-from mediation.core.control import Certificates, CertificateView, Certify, Report, Results, Status, Submit
 from mediation.core.errors import AuthorizationError
+from mediation.core.interface.control import Certificates, CertificateView, Certify, Report, Results, Status, Submit
+from mediation.core.ledger import entry
+from mediation.core.records import certificate
 from mediation.runtime.keys import read_verifier
 from tests.administration import site as s
 from tests.administration.peers import ask as ask_administrator
@@ -310,8 +314,8 @@ if len(sys.argv) > 3:
     socket.gethostname = lambda: "another-machine"
     uuid.getnode = lambda: 7
 import msgspec
-from mediation.administration import documents
-from mediation.core.control import CertificateView
+from mediation.administration.records import documents
+from mediation.core.interface.control import CertificateView
 view = msgspec.json.decode(open(sys.argv[1], "rb").read(), type=CertificateView)
 open(sys.argv[2], "wb").write(documents.certification(view))
 """

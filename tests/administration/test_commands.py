@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from mediation.administration import client
+from mediation.core.authority.key import Key
+from mediation.core.authority.roster import Line
 from mediation.core.case import Role
-from mediation.core.control import ChangeRoster, Results
-from mediation.core.key import Key
-from mediation.core.roster import Line
+from mediation.core.interface.control import ChangeRoster, Results
 from mediation.runtime import config
 from mediation.runtime.keys import read_verifier
 from tests import vault

@@ -10,14 +10,19 @@ import msgspec
 import pytest
 from pypdf import PdfReader
 
-from mediation.administration import documents, drafting, lab, verify
+from mediation.administration import lab
 from mediation.administration.keys import ledger_files
-from mediation.administration.ledger import Ledger
-from mediation.administration.store import Store
-from mediation.core import certificate, entry, jws, retention
+from mediation.administration.ledger import verify
+from mediation.administration.ledger.ledger import Ledger
+from mediation.administration.order import drafting
+from mediation.administration.order.store import Store
+from mediation.administration.records import documents
+from mediation.core.authority import jws
 from mediation.core.case import Act, Role, State
 from mediation.core.check import Check
-from mediation.core.control import Destroy, Hold
+from mediation.core.interface.control import Destroy, Hold
+from mediation.core.ledger import entry
+from mediation.core.records import certificate, retention
 from mediation.runtime import config
 from mediation.runtime.keys import read_verifier
 from tests.administration import site as s
@@ -214,7 +219,7 @@ def test_an_order_that_is_not_certified_is_kept_for_ever(desk: s.Desk) -> None:
 
 
 def test_no_file_of_it_outside_its_folder(desk: s.Desk, tmp_path: Path) -> None:
-    from mediation.administration import destruction
+    from mediation.administration.records import destruction
 
     with pytest.raises(destruction.ConfigurationError):
         destruction.read(desk.site, "../config.toml")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from mediation.administration import verify
 from mediation.administration.keys import ledger_files
-from mediation.core import entry
-from mediation.core.alarm import Alarm
+from mediation.administration.ledger import verify
+from mediation.core.ledger import entry
+from mediation.core.records.alarm import Alarm
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier

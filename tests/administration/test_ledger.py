@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from mediation.administration import export, tiles, verify
-from mediation.administration.ledger import Ledger
-from mediation.core import entry, merkle, note
-from mediation.core.control import Export
+from mediation.administration.ledger import tiles, verify
+from mediation.administration.ledger.ledger import Ledger
+from mediation.administration.records import export
 from mediation.core.errors import LedgerError, LocalProtocolError
+from mediation.core.interface.control import Export
+from mediation.core.ledger import entry, merkle, note
 from mediation.runtime import durable
 from tests import ledger_lines
 from tests.administration.tampering import CHANGES

@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mediation.administration import bundles, tiles, verify
-from mediation.administration.ledger import Ledger
-from mediation.core import entry, merkle, note
+from mediation.administration.ledger import bundles, tiles, verify
+from mediation.administration.ledger.ledger import Ledger
 from mediation.core.errors import LedgerError, LocalProtocolError
+from mediation.core.ledger import entry, merkle, note
 from mediation.runtime import durable
 from tests import ledger_lines
 from tests.administration.test_ledger import SIGNER, examine, make, no_pause, record

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mediation.administration import bundles, export, tiles, verify
 from mediation.administration.keys import ledger_files
-from mediation.administration.ledger import Ledger
+from mediation.administration.ledger import bundles, tiles, verify
+from mediation.administration.ledger.ledger import Ledger
+from mediation.administration.records import export
 from mediation.cli.main import group
-from mediation.core import entry
-from mediation.core.control import Export
 from mediation.core.errors import LedgerError, LocalProtocolError
-from mediation.core.sealing import PREFIX_OCTETS, Box
+from mediation.core.interface.control import Export
+from mediation.core.ledger import entry
+from mediation.core.ledger.sealing import PREFIX_OCTETS, Box
 from mediation.runtime import vault
 from tests import ledger_lines
 from tests.administration import site as s

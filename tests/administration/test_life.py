@@ -8,17 +8,18 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from mediation.administration import tiles, verify
 from mediation.administration.keys import ledger_files
-from mediation.administration.ledger import Ledger
-from mediation.administration.store import Store
-from mediation.core import authorization, entry
-from mediation.core.alarm import COUNTDOWN_H, Alarm
+from mediation.administration.ledger import tiles, verify
+from mediation.administration.ledger.ledger import Ledger
+from mediation.administration.order.store import Store
+from mediation.core.authority import authorization
+from mediation.core.authority.term import DAY_S, HOUR_S, left
 from mediation.core.case import Act, Authority, Role, State
 from mediation.core.check import Check
-from mediation.core.control import Filing
 from mediation.core.errors import LedgerError
-from mediation.core.term import DAY_S, HOUR_S, left
+from mediation.core.interface.control import Filing
+from mediation.core.ledger import entry
+from mediation.core.records.alarm import COUNTDOWN_H, Alarm
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier
 from tests.administration import site as s

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.administration import recovery, verify
 from mediation.administration.keys import ledger_files
-from mediation.administration.store import Store, Stored
-from mediation.core import authorization
+from mediation.administration.ledger import verify
+from mediation.administration.order import recovery
+from mediation.administration.order.store import Store, Stored
+from mediation.core.authority import authorization
 from mediation.core.case import ENDED, LIFE, LIVE, Act, Event, Role, State
 from mediation.core.check import Check
-from mediation.core.control import Filing
+from mediation.core.interface.control import Filing
 from mediation.runtime import vault
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier

@@ -14,17 +14,17 @@ import pytest
 import trio
 
 from mediation.administration import desk as front
-from mediation.administration import heads, lab_witness, verify
-from mediation.administration.asking import Conversation, Outcome, Place, Told
-from mediation.administration.heads import LOST_AFTER, refuse_other
 from mediation.administration.keys import ledger_files
-from mediation.administration.lab_witness import LabWitness
+from mediation.administration.ledger import heads, lab_witness, verify
+from mediation.administration.ledger.asking import Conversation, Outcome, Place, Told
+from mediation.administration.ledger.heads import LOST_AFTER, refuse_other
+from mediation.administration.ledger.lab_witness import LabWitness
+from mediation.administration.ledger.witnesses import Witnesses
 from mediation.administration.tasking import Tasking
-from mediation.administration.witnesses import Witnesses
-from mediation.core import entry, note, policy
 from mediation.core.case import Act, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, LedgerError
+from mediation.core.ledger import entry, note, policy
 from mediation.runtime.config import Site
 from mediation.runtime.keys import POLICY, read_verifier
 from tests.administration import site as s

@@ -10,14 +10,18 @@ import msgspec
 import pytest
 from pypdf import PdfReader
 
-from mediation.administration import documents, drafting, lab, roster
-from mediation.administration.plans import path_of
-from mediation.core import jws, plan
+from mediation.administration import lab
+from mediation.administration.order import drafting
+from mediation.administration.persons import roster
+from mediation.administration.records import documents
+from mediation.administration.records.plans import path_of
+from mediation.core.authority import jws
+from mediation.core.authority.roster import Appoint
 from mediation.core.case import Role
 from mediation.core.check import Check
-from mediation.core.control import AdoptPlan, FilePlan, PlanView
 from mediation.core.errors import AuthorizationError, ConfigurationError
-from mediation.core.roster import Appoint
+from mediation.core.interface.control import AdoptPlan, FilePlan, PlanView
+from mediation.core.records import plan
 from mediation.runtime import config
 from tests.administration import site as s
 from tests.administration.peers import command

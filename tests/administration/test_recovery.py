@@ -8,9 +8,9 @@ from typing import Any
 import apsw
 import pytest
 
-from mediation.administration.ledger import Ledger
-from mediation.administration.live import load_live
-from mediation.administration.store import Store
+from mediation.administration.ledger.ledger import Ledger
+from mediation.administration.order.live import load_live
+from mediation.administration.order.store import Store
 from mediation.core.case import Act, State
 from mediation.core.check import Check
 from mediation.core.errors import LedgerError

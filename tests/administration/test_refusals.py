@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from mediation.administration import tiles, verify
 from mediation.administration.keys import ledger_files
-from mediation.administration.orders import Orders
-from mediation.administration.refusals import REFUSALS_AT_ONCE
-from mediation.core import entry
+from mediation.administration.ledger import tiles, verify
+from mediation.administration.ledger.refusals import REFUSALS_AT_ONCE
+from mediation.administration.order.orders import Orders
 from mediation.core.case import Act, Authority, Capability
 from mediation.core.check import Check
-from mediation.core.control import Filing
+from mediation.core.interface.control import Filing
+from mediation.core.ledger import entry
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier
 from tests.administration import site as s

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import trio
 
-from mediation.administration import lab, roster
-from mediation.administration.orders import Orders
-from mediation.core import control
+from mediation.administration import lab
+from mediation.administration.order.orders import Orders
+from mediation.administration.persons import roster
+from mediation.core.authority.roster import AnyAction, End, Revoke, digest, line
 from mediation.core.case import Role, State
 from mediation.core.check import Check
-from mediation.core.control import ChangeRoster, Results, Submit
 from mediation.core.errors import AuthorizationError, ConfigurationError
-from mediation.core.roster import AnyAction, End, Revoke, digest, line
+from mediation.core.interface import control
+from mediation.core.interface.control import ChangeRoster, Results, Submit
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust
 from tests.administration import site as s

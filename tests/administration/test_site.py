@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from mediation.administration.live import load_live
 from mediation.administration.lock import lock
-from mediation.administration.orders import Orders
-from mediation.core import authorization, jws
+from mediation.administration.order.live import load_live
+from mediation.administration.order.orders import Orders
+from mediation.core.authority import authorization, jws
+from mediation.core.authority.roster import digest
 from mediation.core.case import Role
 from mediation.core.check import Check
 from mediation.core.errors import ConfigurationError
-from mediation.core.roster import digest
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust
 from tests import vault

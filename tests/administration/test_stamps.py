@@ -16,12 +16,21 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.administration import making, stamp_check
+from mediation.administration import making
 from mediation.administration.keys import LEDGER_KEY, ledger_files, read_ledger_key
-from mediation.administration.orders import Orders
-from mediation.administration.stamps import MAX_TOKEN_OCTETS, RETRY_S, ROOTS, Stamps, open_stamps, read_roots, verify
-from mediation.core import entry
+from mediation.administration.ledger import stamp_check
+from mediation.administration.ledger.stamps import (
+    MAX_TOKEN_OCTETS,
+    RETRY_S,
+    ROOTS,
+    Stamps,
+    open_stamps,
+    read_roots,
+    verify,
+)
+from mediation.administration.order.orders import Orders
 from mediation.core.errors import ConfigurationError, LedgerError, RemoteProtocolError
+from mediation.core.ledger import entry
 from mediation.runtime import config
 from tests.administration import authority
 from tests.core.cosigning import cosigned, ed25519, grown, head, signed
@@ -148,7 +157,7 @@ async def test_one_that_is_away_is_asked_again_about_the_same_checkpoint(
 
 async def test_the_days_are_entered(tmp_path: Path, root: x509.Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop of the administrator: nothing before a head is witnessed, then one entry a day and authority."""
-    monkeypatch.setattr("mediation.administration.stamps.LOOK_S", 0.01)
+    monkeypatch.setattr("mediation.administration.ledger.stamps.LOOK_S", 0.01)
     heads, entered, clock = ["", HEAD], [], [int(time.time())]
     done = trio.Event()
 

@@ -9,13 +9,14 @@ import pytest
 import trio
 import trio.testing
 
-from mediation.administration import lab_witness, making, witnesses
-from mediation.administration.asking import Outcome, Place
+from mediation.administration import making
 from mediation.administration.keys import LEDGER_KEY, read_ledger_key
-from mediation.administration.lab_witness import LabWitness
-from mediation.administration.witnesses import Witnesses, compare, doubts
-from mediation.core import merkle, note, policy, witness
+from mediation.administration.ledger import lab_witness, witnesses
+from mediation.administration.ledger.asking import Outcome, Place
+from mediation.administration.ledger.lab_witness import LabWitness
+from mediation.administration.ledger.witnesses import Witnesses, compare, doubts
 from mediation.core.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
+from mediation.core.ledger import merkle, note, policy, witness
 from mediation.runtime.config import Site
 from mediation.runtime.keys import POLICY
 from tests.core.cosigning import LEDGER, NOW_S, cosigned, ed25519, grown, head, mldsa, signed

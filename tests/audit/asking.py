@@ -5,13 +5,16 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from mediation.administration import lab, verify
-from mediation.administration.gate import Caller
-from mediation.administration.inquiries import Inquiries, Prepared
+from mediation.administration import lab
 from mediation.administration.keys import PersonKey, ledger_files, new_person
-from mediation.core import control, entry, jws, request
+from mediation.administration.ledger import verify
+from mediation.administration.persons.gate import Caller
+from mediation.administration.persons.inquiries import Inquiries, Prepared
+from mediation.core.authority import jws, request
 from mediation.core.case import Role
-from mediation.core.control import Failed, Inquiry, Signed
+from mediation.core.interface import control
+from mediation.core.interface.control import Failed, Inquiry, Signed
+from mediation.core.ledger import entry
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier
 from tests.administration import site as s

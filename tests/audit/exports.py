@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mediation.administration import export, tiles, verify
-from mediation.administration.ledger import Ledger
+from mediation.administration.ledger import tiles, verify
+from mediation.administration.ledger.ledger import Ledger
+from mediation.administration.records import export
 from mediation.audit import verdict
 from mediation.audit.archive import Export as Archive
-from mediation.core import cosignature, entry, note
-from mediation.core import roster as core_roster
+from mediation.core.authority import roster as core_roster
+from mediation.core.authority.roster import Enroll, Roster
 from mediation.core.case import Act, Role
-from mediation.core.control import Export
-from mediation.core.roster import Enroll, Roster
+from mediation.core.interface.control import Export
+from mediation.core.ledger import cosignature, entry, note
 from tests.core import founding
 from tests.core.authority import NOW_S, private
 from tests.ledger_lines import BOX

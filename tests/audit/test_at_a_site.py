@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import trio
 
-from mediation.administration import verify
-from mediation.administration.gate import FAILED_ON_CONNECTION
 from mediation.administration.keys import ledger_files
-from mediation.core import control, entry
-from mediation.core.control import Signed, Submit
+from mediation.administration.ledger import verify
+from mediation.administration.persons.gate import FAILED_ON_CONNECTION
+from mediation.core.interface import control
+from mediation.core.interface.control import Signed, Submit
+from mediation.core.ledger import entry
 from mediation.runtime import sockets
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier

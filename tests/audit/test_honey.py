@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from mediation.administration import drafting, lab
-from mediation.core import entry
+from mediation.administration import lab
+from mediation.administration.order import drafting
 from mediation.core.case import Act, Authority, Capability, Role
 from mediation.core.check import Check
-from mediation.core.control import (
+from mediation.core.interface.control import (
     CaseList,
     Cases,
     Done,
@@ -17,6 +17,7 @@ from mediation.core.control import (
     Plant,
     Results,
 )
+from mediation.core.ledger import entry
 from tests.audit.asking import Counter, check_of
 
 # --- the honey case (SEC-22) ------------------------------------------------------------------------------------------

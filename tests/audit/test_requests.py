@@ -9,13 +9,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from mediation.administration import gate, lab
-from mediation.administration.gate import Caller
-from mediation.administration.inquiries import Prepared
-from mediation.core import control, entry, jws
+from mediation.administration import lab
+from mediation.administration.persons import gate
+from mediation.administration.persons.gate import Caller
+from mediation.administration.persons.inquiries import Prepared
+from mediation.core.authority import jws
+from mediation.core.authority.trust import Ring, Trust
 from mediation.core.case import Act, Authority, Command, Role
 from mediation.core.check import Check
-from mediation.core.control import (
+from mediation.core.errors import LedgerError
+from mediation.core.interface import control
+from mediation.core.interface.control import (
     CaseList,
     Cases,
     CommitSeed,
@@ -30,8 +34,7 @@ from mediation.core.control import (
     Revoke,
     Status,
 )
-from mediation.core.errors import LedgerError
-from mediation.core.trust import Ring, Trust
+from mediation.core.ledger import entry
 from mediation.runtime.config import Site
 from tests.administration import site as s
 from tests.audit.asking import Counter, check_of, envelope, signed, stranger

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from mediation.administration import tiles
-from mediation.administration.ledger import Ledger
+from mediation.administration.ledger import tiles
+from mediation.administration.ledger.ledger import Ledger
 from mediation.audit import __main__ as program
 from mediation.audit import page, verdict
 from mediation.audit.verdict import ANOMALIES, BAD, CLEAN
-from mediation.core import entry, merkle, note
+from mediation.core.ledger import entry, merkle, note
 from tests.audit import exports as x
 from tests.audit.alone import run
 from tests.audit.exports import KEY, Files, judge

@@ -12,7 +12,7 @@ import pytest
 
 from mediation.audit import notes, pack
 from mediation.audit.verdict import ANOMALIES, CLEAN
-from mediation.core import note
+from mediation.core.ledger import note
 from tests.audit import exports as x
 from tests.audit.alone import run
 from tests.audit.exports import KEY, POLICY, Files, judge

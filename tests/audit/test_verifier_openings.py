@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mediation.audit import page, sample, verdict
 from mediation.audit.verdict import BAD, CLEAN
-from mediation.core import entry
-from mediation.core.control import Export
+from mediation.core.interface.control import Export
+from mediation.core.ledger import entry
 from tests.audit import exports as x
 from tests.audit.exports import Files, judge
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from mediation.audit.verdict import BAD
-from mediation.core import jws
+from mediation.core.authority import jws
 from tests.audit import exports as x
 from tests.audit.exports import Files, judge
 from tests.core import founding
@@ -22,8 +22,8 @@ def with_roster(files: Files, lines: list[str]) -> Files:
 
 def swapped_line(made: x.Made, *approvers: str, person: str = "olga") -> str:
     """Another change in the place of line 1."""
-    from mediation.core import roster
-    from mediation.core.roster import Enroll, Roster
+    from mediation.core.authority import roster
+    from mediation.core.authority.roster import Enroll, Roster
 
     held = Roster.replay(made.lines[:1], roster.digest(made.lines[0]), x.ORIGIN, lab=False)
     key = founding.key_of(person, founding.seed("forger"), kid="forger-1", not_before_s=x.NOW_S - 500)
@@ -72,7 +72,7 @@ def test_the_signatures_of_every_form_of_key(person: str) -> None:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     from mediation.audit import tokens
-    from mediation.core import assertion, key
+    from mediation.core.authority import assertion, key
 
     form = person
     header = jws._encode(json.dumps({"alg": key.ALGORITHMS[form], "kid": "k", "typ": "t"}).encode())

@@ -9,7 +9,7 @@ import pytest
 
 from mediation.audit import page, verdict
 from mediation.audit.verdict import ANOMALIES, CLEAN
-from mediation.core import entry
+from mediation.core.ledger import entry
 from tests.audit import exports as x
 from tests.audit.exports import judge
 

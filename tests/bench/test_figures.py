@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import report, search, traffic
-from mediation.core import sip
+from mediation.core.network import sip
 
 
 def frames(path: Path) -> tuple[int, list[tuple[bytes, int, list[int]]]]:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from mediation.administration import making
 from mediation.cli import preflight
-from mediation.core.x2 import Pdu
+from mediation.core.interface.x2 import Pdu
 from mediation.delivery.interception_point import InterceptionPoints
 from mediation.runtime import config, tls
 from tests.delivery.links import free_port, until

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mediation.collection import decoder, present, tlv
-from mediation.core import cdc, encoding
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.message import cdc, encoding
 from tests.core.encoding_samples import FULL, STAMP_NS
 
 ANSWER = bytes.fromhex("a120a11e80024331821332303236313132313136323030352e3132335aa303800178")
@@ -242,5 +242,5 @@ def test_text_of_the_network_cannot_break_the_line() -> None:
 
 def test_the_codec_is_compiled_once_and_the_daemon_does_not_load_it() -> None:
     assert decoder.specification("ber") is decoder.specification("ber")
-    check = "import sys, mediation.core.encoding; sys.exit('asn1tools' in sys.modules)"
+    check = "import sys, mediation.core.message.encoding; sys.exit('asn1tools' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True, timeout=60)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mediation.collection.journal import Journal
-from mediation.core import record
-from mediation.core.link import Data, Loss, LossClass, Position, Sent
+from mediation.core.interface import record
+from mediation.core.interface.link import Data, Loss, LossClass, Position, Sent
 
 
 def message(sequence: int) -> Data:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from mediation.core.digits import KEYS, TelephoneEvents
+from mediation.core.channel.digits import KEYS, TelephoneEvents
 from mediation.core.errors import RemoteProtocolError
 from tests.cli.test_replay import Site
 

@@ -17,10 +17,10 @@ import pytest
 
 from mediation.access._matcher import Matcher
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.identity import canonical
-from mediation.core.sdp import parse_sdp
-from mediation.core.sip import parse, split_messages
-from mediation.core.x2 import Framer
+from mediation.core.interface.x2 import Framer
+from mediation.core.network.identity import canonical
+from mediation.core.network.sdp import parse_sdp
+from mediation.core.network.sip import parse, split_messages
 from tests.ext.calls import NOW, PLAN, XID, Point
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from mediation.core import cdc
 from mediation.core.call import CallModel
+from mediation.core.calls.surveillance import Surveillance
 from mediation.core.case import Authority, Capability
-from mediation.core.surveillance import Surveillance
+from mediation.core.message import cdc
 from tests.core.call_rig import A_URI, B_CONTACT, B_URI, S_CONTACT, A, B, S, Wire, incoming, press, sdp, surveillance
 
 RINGBACK = "networkSignal RINGBACK_TONE"

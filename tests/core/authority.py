@@ -8,7 +8,9 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mediation.core import cosignature, entry, jws, merkle, note, policy
+from mediation.core.authority import jws
+from mediation.core.authority.roster import Appointment, Contact
+from mediation.core.authority.trust import Key, Ring, Trust
 from mediation.core.case import (
     Act,
     Authority,
@@ -25,8 +27,7 @@ from mediation.core.case import (
     Role,
     TaskRequest,
 )
-from mediation.core.roster import Appointment, Contact
-from mediation.core.trust import Key, Ring, Trust
+from mediation.core.ledger import cosignature, entry, merkle, note, policy
 
 NOW_S = 1_800_000_000
 NOW_NS = NOW_S * 1_000_000_000

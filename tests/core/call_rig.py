@@ -10,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 import zlib
 
-from mediation.core import cdc
 from mediation.core.call import CallModel
+from mediation.core.calls.surveillance import Surveillance
 from mediation.core.case import Authority, Capability
-from mediation.core.surveillance import Surveillance
-from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType, Role
+from mediation.core.interface.x2 import Direction, PayloadFormat, Pdu, PduType, Role
+from mediation.core.message import cdc
 
 MS = 1_000_000
 SECOND = 1_000_000_000

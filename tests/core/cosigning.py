@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mediation.core import cosignature, merkle, note
+from mediation.core.ledger import cosignature, merkle, note
 from tests.core.authority import private
 
 LEDGER = note.Signer("LAB/ledger", private(9))

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from mediation.core import ccc, cdc
+from mediation.core.message import ccc, cdc
 
 # Struct field -> the ASN.1 name a reader finds, T1.678v2. A tuple is a path; "=" marks the alternative of a CHOICE.
 PREFIX = {"case_id": "caseId", "iap_system_id": "iAPSystemId", "timestamp_ns": "timestamp"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mediation.core import ccc, cdc
+from mediation.core.message import ccc, cdc
 
 STAMP_NS = 1_795_278_005_123_000_000
 """2026-11-21T16:20:05.123Z, the time of the golden vectors."""

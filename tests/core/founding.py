@@ -10,11 +10,11 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mediation.core import jws, roster
+from mediation.core.authority import jws, roster
+from mediation.core.authority.key import Key
+from mediation.core.authority.roster import Appoint, Change, Contact, Enroll, Roster
+from mediation.core.authority.trust import Trust
 from mediation.core.case import Role
-from mediation.core.key import Key
-from mediation.core.roster import Appoint, Change, Contact, Enroll, Roster
-from mediation.core.trust import Trust
 from tests.core import authority
 
 AGENCIES = ("AGENCY", "ELSEWHERE")  # those that the tests deliver to

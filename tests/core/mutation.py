@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from mediation.core import jws
+from mediation.core.authority import jws
+from mediation.core.authority.trust import Trust
 from mediation.core.case import TaskRequest
 from mediation.core.check import Check
-from mediation.core.trust import Trust
 from tests.core import authority as a
 from tests.core.authority import NOW_NS
 

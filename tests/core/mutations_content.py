@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mediation.core import jws, particulars
+from mediation.core.authority import jws, particulars
 from mediation.core.case import Authority, Capability, ContentDestination
 from mediation.core.check import Check
 from tests.core import authority as a

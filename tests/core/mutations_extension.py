@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mediation.core import jws, particulars
+from mediation.core.authority import jws, particulars
 from mediation.core.case import Act, Role, TaskRequest
 from mediation.core.check import Check
 from tests.core import authority as a

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mediation.core import jws, term
+from mediation.core.authority import jws, term
 from mediation.core.case import Act, Authority, Capability, Role
 from mediation.core.check import Check
 from tests.core import authority as a

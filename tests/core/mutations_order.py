@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mediation.core import authorization, jws, particulars
+from mediation.core.authority import authorization, jws, particulars
 from mediation.core.case import Act, Authority, Capability, Destination, Role
 from mediation.core.check import Check
 from tests.core import authority as a

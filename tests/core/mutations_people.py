@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mediation.core import policy
+from mediation.core.authority.roster import Appoint, End, Enroll, Revoke, Roster
+from mediation.core.authority.trust import Trust
 from mediation.core.case import Role
 from mediation.core.check import Check
-from mediation.core.roster import Appoint, End, Enroll, Revoke, Roster
-from mediation.core.trust import Trust
+from mediation.core.ledger import policy
 from tests.core import authority as a
 from tests.core import founding as f
 from tests.core.authority import KEYS, KIDS, NOW_S, PERSONS

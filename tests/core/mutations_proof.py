@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from mediation.core import cosignature, entry, note
 from mediation.core.case import Act, TaskRequest
 from mediation.core.check import Check
+from mediation.core.ledger import cosignature, entry, note
 from tests.core import authority as a
 from tests.core.authority import NOW_S
 from tests.core.mutation import (

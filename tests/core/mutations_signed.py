@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from mediation.core import jws
+from mediation.core.authority import jws
 from mediation.core.case import Act, Role
 from mediation.core.check import Check
 from tests.core import authority as a

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mediation.core import ccc, cdc, pcesp
+from mediation.core.message import ccc, cdc, pcesp
 from tests.core.encoding_samples import SDP, STAMP_NS
 
 CALL = pcesp.CallId(sequencenumber="4294967295,123456789", systemidentity="SBC1")

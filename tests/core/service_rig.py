@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import zlib
 
-from mediation.core import cdc
 from mediation.core.call import CallModel
-from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType, Role
+from mediation.core.interface.x2 import Direction, PayloadFormat, Pdu, PduType, Role
+from mediation.core.message import cdc
 from tests.core.call_rig import A_URI, MS, S_CONTACT, S_URI, SECOND, START
 
 PHONE, REGISTRAR = ("10.0.0.5", 5060), ("10.0.3.3", 5060)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from mediation.core import cdc
 from mediation.core.call import CallModel
-from mediation.core.x2 import Role
+from mediation.core.interface.x2 import Role
+from mediation.core.message import cdc
 from tests.core.call_rig import A_URI, S_URI, Wire, incoming, sdp, surveillance, tell
 
 

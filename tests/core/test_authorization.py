@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from mediation.core import authorization, jws, particulars, term
+from mediation.core.authority import authorization, jws, particulars, term
+from mediation.core.authority.trust import Trust
 from mediation.core.case import Act, Authority, Capability, Command, Destination, Role, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
-from mediation.core.trust import Trust
 from tests.core import authority as a
 from tests.core.authority import KEYS, KIDS, LEGAL, NOW_NS, NOW_S, PERSONS
 from tests.core.mutation import GOOD, edit, edited, replace, with_commands

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.core import cdc
 from mediation.core.call import CallModel
+from mediation.core.message import cdc
 from tests.core.call_rig import Wire, incoming, press, sdp, surveillance
 
 RINGBACK = "networkSignal RINGBACK_TONE"

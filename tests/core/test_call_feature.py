@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.core import cdc
 from mediation.core.call import CallModel
-from mediation.core.feature import code_of
+from mediation.core.calls.feature import code_of
+from mediation.core.message import cdc
 from tests.core.call_rig import Wire, incoming, sdp, surveillance
 
 RINGBACK = "networkSignal RINGBACK_TONE"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.core import cdc
 from mediation.core.call import CallModel
-from mediation.core.x2 import Role
+from mediation.core.interface.x2 import Role
+from mediation.core.message import cdc
 from tests.core.call_rig import A_URI, B_URI, S_CONTACT, S_URI, A, B, S, Wire, incoming, sdp, surveillance
 
 ALERT = "networkSignal ALERTING_PATTERN_0"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from mediation.core import cdc
 from mediation.core.call import CallModel
-from mediation.core.x2 import PayloadFormat, PduType
+from mediation.core.interface.x2 import PayloadFormat, PduType
+from mediation.core.message import cdc
 from tests.core.call_rig import A_CONTACT, S_CONTACT, SECOND, Wire, incoming, press, sdp, surveillance
 
 RINGBACK = "networkSignal RINGBACK_TONE"

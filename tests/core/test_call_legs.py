@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from mediation.core import cdc
 from mediation.core.call import CallModel
-from mediation.core.dialog import MAX_ECHOES
-from mediation.core.memory import MAX_ALIASES
-from mediation.core.x2 import Pdu
+from mediation.core.calls.dialog import MAX_ECHOES
+from mediation.core.calls.memory import MAX_ALIASES
+from mediation.core.interface.x2 import Pdu
+from mediation.core.message import cdc
 from tests.core.call_rig import A_URI, B_URI, S_CONTACT, S_URI, B, S, Wire, incoming, sdp, surveillance
 
 RINGBACK = "networkSignal RINGBACK_TONE"

@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mediation.core import call as call_module
-from mediation.core import cdc, dialog
 from mediation.core.call import CallModel
-from mediation.core.dialog import QUIET_LIMIT
-from mediation.core.x2 import PayloadFormat, Pdu
+from mediation.core.calls import dialog
+from mediation.core.calls.dialog import QUIET_LIMIT
+from mediation.core.interface.x2 import PayloadFormat, Pdu
+from mediation.core.message import cdc
 from tests.conformance.test_scenarios import IN, OUT
 from tests.core.call_rig import S_CONTACT, Wire, incoming, sdp, surveillance
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from mediation.core import cdc
 from mediation.core.call import CallModel
-from mediation.core.x2 import Pdu
+from mediation.core.interface.x2 import Pdu
+from mediation.core.message import cdc
 from tests.core.call_rig import A_URI
 from tests.core.several_rig import Table, hold, retrieve
 

@@ -14,10 +14,10 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mediation.core import cdc
 from mediation.core.call import CallModel
-from mediation.core.dialog import QUIET_LIMIT
-from mediation.core.x2 import Pdu
+from mediation.core.calls.dialog import QUIET_LIMIT
+from mediation.core.interface.x2 import Pdu
+from mediation.core.message import cdc
 from tests.core.call_rig import Wire, incoming, surveillance
 from tests.core.several_rig import hold, notify, refer, replacing, retrieve
 from tests.core.test_call_properties import begins, by_call, is_end

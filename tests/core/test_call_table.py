@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from mediation.core import call as call_module
-from mediation.core import cdc
 from mediation.core.call import CallModel
-from mediation.core.diagram import diagram, reachable
-from mediation.core.dialog import LINGER, QUIET_LIMIT, SETUP_LIMIT, State
+from mediation.core.calls.diagram import diagram, reachable
+from mediation.core.calls.dialog import LINGER, QUIET_LIMIT, SETUP_LIMIT, State
+from mediation.core.calls.event import Event
+from mediation.core.calls.word import Say
+from mediation.core.channel.media import Side
 from mediation.core.errors import EncodingError
-from mediation.core.event import Event
-from mediation.core.media import Side
+from mediation.core.interface.x2 import Role
+from mediation.core.message import cdc
 from mediation.core.transitions import ROWS, TABLE
-from mediation.core.word import Say
-from mediation.core.x2 import Role
 from tests.core.call_rig import SECOND, Wire, incoming, surveillance
 
 RINGBACK = "networkSignal RINGBACK_TONE"

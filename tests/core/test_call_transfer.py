@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.core import cdc
+from mediation.core.message import cdc
 from tests.core.call_rig import A_URI, B_URI, S_URI, A, B, S, sdp
 from tests.core.several_rig import Table, hold, notify, numbers, refer, replacing
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.core import cdc
-from mediation.core.association import MAX_APPEARANCES
+from mediation.core.calls.association import MAX_APPEARANCES
+from mediation.core.message import cdc
 from tests.core.call_rig import A_URI, B_CONTACT, B_URI, A, B, S, Wire
 from tests.core.several_rig import Table, hold, numbers, retrieve
 

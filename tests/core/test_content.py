@@ -7,10 +7,10 @@ import zlib
 import msgspec
 import pytest
 
-from mediation.core import ccc, cdc
 from mediation.core.call import CallModel
 from mediation.core.case import ContentDestination
-from mediation.core.content import QUIET_LIMIT, ROWS, TABLE, Channels, Event, Reason, State, Verb
+from mediation.core.channel.content import QUIET_LIMIT, ROWS, TABLE, Channels, Event, Reason, State, Verb
+from mediation.core.message import ccc, cdc
 from tests.core.call_rig import SECOND, Wire, incoming, sdp, surveillance
 
 PLACE = ContentDestination(host="192.0.2.9", port=41810)

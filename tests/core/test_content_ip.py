@@ -6,7 +6,7 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 
-from mediation.core.content_ip import MAX_PAYLOAD_OCTETS, Endpoint, udp_packet
+from mediation.core.channel.content_ip import MAX_PAYLOAD_OCTETS, Endpoint, udp_packet
 from mediation.core.errors import LocalProtocolError
 
 V4 = (("192.0.2.1", 40000), ("198.51.100.2", 50001))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.core.content import Binding, Verb
+from mediation.core.channel.content import Binding, Verb
 from tests.core.call_rig import A_URI, B_URI
 from tests.core.several_rig import Table, hold, notify, refer, replacing
 from tests.core.test_call_conference import conference

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from mediation.collection import decoder
 from mediation.collection.content_decoder import MAX_APDU_OCTETS, ApduCutter, decode_apdu, decode_datagram
-from mediation.core import cdc, content_pdu, encoding
-from mediation.core.content_pdu import PacketDirection, cc_apdu, correlation_info, datagram
+from mediation.core.channel import content_pdu
+from mediation.core.channel.content_pdu import PacketDirection, cc_apdu, correlation_info, datagram
 from mediation.core.errors import LocalProtocolError, RemoteProtocolError
+from mediation.core.message import cdc, encoding
 from tests.core.encoding_samples import STAMP_NS
 from tests.core.test_encoding_vectors import GOLDEN
 

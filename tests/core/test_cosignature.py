@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.core import cosignature, note
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.ledger import cosignature, note
 from tests.core.cosigning import NOW_S, ed25519, grown, mldsa, signed
 
 # The example of C2SP tlog-cosignature; its keys are not published, its form and its time are.

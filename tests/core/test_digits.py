@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.core.digits import (
+from mediation.core.channel.digits import (
     FIRST_DIGIT_TIMEOUT_NS,
     FLASH,
     INTER_DIGIT_TIMEOUT_NS,

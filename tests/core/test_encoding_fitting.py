@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from mediation.collection import decoder
 from mediation.collection.tlv import walk
-from mediation.core import ccc, cdc, encoding, fitting, syntax, t1678
 from mediation.core.errors import EncodingError
-from mediation.core.fitting import Adapted
+from mediation.core.message import ccc, cdc, encoding, fitting, syntax, t1678
+from mediation.core.message.fitting import Adapted
 from tests.core.encoding_samples import FULL, STAMP_NS
 
 CALL = cdc.CallIdentity(main="c")

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from mediation.collection import decoder
 from mediation.collection.tlv import walk
-from mediation.core import _ber, cdc, encoding, syntax
+from mediation.core import _ber
 from mediation.core.errors import EncodingError
+from mediation.core.message import cdc, encoding, syntax
 from tests.core.encoding_samples import FULL, STAMP_NS
 
 EPOCH = datetime.datetime(1970, 1, 1)

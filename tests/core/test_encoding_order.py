@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.core import cdc, encoding
 from mediation.core.errors import EncodingError
-from mediation.core.fitting import Adapted
+from mediation.core.message import cdc, encoding
+from mediation.core.message.fitting import Adapted
 
 GOOD = ("CASE-0001", "SBC1", ("tel:+12025550100", "sip:alice@example.com", "sip:*@trunk.example.com", "tel:911"))
 

@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 from mediation.collection import decoder
-from mediation.core import _ber, cdc, encoding, syntax, t1678
+from mediation.core import _ber
 from mediation.core.errors import EncodingError, LocalProtocolError, MediationError
+from mediation.core.message import cdc, encoding, syntax, t1678
 from tests.core.encoding_names import arranged, expected
 from tests.core.encoding_samples import FULL, PARTY, STAMP_NS
 

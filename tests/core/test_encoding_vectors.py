@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mediation.collection import decoder
-from mediation.core import cdc, encoding, t1678
+from mediation.core.message import cdc, encoding, t1678
 from tests.core.encoding_names import arranged, expected
 from tests.core.encoding_samples import FULL, STAMP_NS
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mediation.access._matcher import Matcher
 from mediation.core.errors import EncodingError
-from mediation.core.identity import DialPlan, canonical, host_of
+from mediation.core.network.identity import DialPlan, canonical, host_of
 from mediation.core.target import KeySet, match_keys
 
 NANP = DialPlan(area_code="212")
@@ -153,7 +153,7 @@ MATCHERS = {id(plan): Matcher([], plan) for plan in (NANP, GERMANY)}
 @example("tel:" + "1" * 33, GERMANY)
 @example("tel:1;phone-context=" + "c" * 256, NANP)
 def test_the_access_point_agrees(uri: str, plan: DialPlan) -> None:
-    """ext/identity.pxd and core/identity.py are two writings of one definition."""
+    """ext/identity.pxd and core/network/identity.py are two writings of one definition."""
     octets = uri.encode("utf-8", "surrogateescape")
     assert MATCHERS[id(plan)].canonical(octets) == canonical(uri, plan)
 

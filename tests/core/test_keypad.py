@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.core import cdc, info, kpml
 from mediation.core.call import CallModel
 from mediation.core.case import Capability
-from mediation.core.digits import FLASH
+from mediation.core.channel.digits import FLASH
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.keypad import MAX_SUBSCRIPTIONS
-from mediation.core.x2 import INBAND_DIGIT, PayloadFormat
+from mediation.core.interface.x2 import INBAND_DIGIT, PayloadFormat
+from mediation.core.message import cdc
+from mediation.core.network import info, kpml
+from mediation.core.network.keypad import MAX_SUBSCRIPTIONS
 from tests.core.call_rig import MS, S_URI, Wire, incoming, press, surveillance
 
 UP = ["origination", "networkSignal RINGBACK_TONE", "answer"]

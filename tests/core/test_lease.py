@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.core import authorization, merkle, note, x1
+from mediation.core.authority import authorization
+from mediation.core.authority.lease import GRACE_NS, HOUR_NS, MAX_GRACE_NS, Lease
 from mediation.core.case import Act
 from mediation.core.check import Check
-from mediation.core.lease import GRACE_NS, HOUR_NS, MAX_GRACE_NS, Lease
+from mediation.core.interface import x1
+from mediation.core.ledger import merkle, note
 from tests.core import authority as a
 from tests.core.authority import NOW_NS, NOW_S
 from tests.core.mutation import GOOD, with_commands

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.core import frame, link
 from mediation.core.errors import LocalProtocolError, RemoteProtocolError
-from mediation.core.link import (
+from mediation.core.interface import frame, link
+from mediation.core.interface.link import (
     Ack,
     Close,
     CloseReason,

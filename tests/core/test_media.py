@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.core.media import Change, Description, Exchange, Side, describe
+from mediation.core.channel.media import Change, Description, Exchange, Side, describe
 from tests.core.call_rig import sdp
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.core import merkle
+from mediation.core.ledger import merkle
 
 # The inputs that RFC 6962's own trees are tested with everywhere, and the roots of their first 0 to 8 leaves.
 LEAVES = [bytes.fromhex(text) for text in (

@@ -8,8 +8,8 @@ import typing
 import msgspec
 import pytest
 
-from mediation.core import ccc, cdc
 from mediation.core.case import Authority, Capability
+from mediation.core.message import ccc, cdc
 from mediation.core.minimisation import FIELDS, VERDICTS, WHOLE, Kind, Minimiser, kind_of_line, table
 
 PEN = (Authority.PEN_REGISTER, Authority.TRAP_AND_TRACE)

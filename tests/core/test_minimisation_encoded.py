@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from mediation.core import ccc, cdc, encoding
 from mediation.core.case import Authority, Capability
-from mediation.core.fitting import Adapted
+from mediation.core.message import ccc, cdc, encoding
+from mediation.core.message.fitting import Adapted
 from mediation.core.minimisation import Minimiser
 from tests.core.test_minimisation import RECORDS
 

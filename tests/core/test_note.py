@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.core import note
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.ledger import note
 from tests.core.authority import private
 
 SIGNER = note.Signer("test/ledger", private(9))

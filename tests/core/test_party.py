@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.core import cdc, signal
 from mediation.core.call import CallModel
-from mediation.core.cdc import AlertingSignal, AudibleSignal, Party
-from mediation.core.sip import NameAddr
+from mediation.core.message import cdc
+from mediation.core.message.cdc import AlertingSignal, AudibleSignal, Party
+from mediation.core.network import signal
+from mediation.core.network.sip import NameAddr
 from tests.core.call_rig import A_URI, B_URI, S_URI, A, B, S, Wire, incoming, sdp, surveillance
 
 HIDDEN = '"Anonymous" <sip:anonymous@anonymous.invalid>'
@@ -240,7 +241,7 @@ def test_what_a_calling_subject_is_told_besides_tones(status: int, reason: str) 
     "uri", ["sip:anonymous@anonymous.invalid", "sip:Anonymous@carrier.example", "sip:x@anonymous.invalid:5060"]
 )
 def test_an_anonymous_from(uri: str) -> None:
-    from mediation.core.party import anonymous
+    from mediation.core.network.party import anonymous
 
     assert anonymous(NameAddr(uri=uri))
     assert not anonymous(NameAddr(uri=S_URI))

@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mediation.collection import decoder
-from mediation.core import _ber, ccc, cdc, encoding, pcesp, pcesp_mapping, syntax, t1678
+from mediation.core import _ber
 from mediation.core.errors import LocalProtocolError, MediationError
-from mediation.core.fitting import Adapted
+from mediation.core.message import ccc, cdc, encoding, pcesp, pcesp_mapping, syntax, t1678
+from mediation.core.message.fitting import Adapted
 from tests.core.encoding_samples import STAMP_NS
 from tests.core.pcesp_samples import NAMES, PDUS
 from tests.core.test_encoding_fitting import _messages

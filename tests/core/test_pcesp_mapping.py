@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mediation.collection import decoder
-from mediation.core import ccc, cdc, encoding, pcesp
-from mediation.core.pcesp_mapping import call_id, party_id, pdu_of
+from mediation.core.message import ccc, cdc, encoding, pcesp
+from mediation.core.message.pcesp_mapping import call_id, party_id, pdu_of
 
 CALL = cdc.CallIdentity(main="a@b")
 LEG = cdc.CallIdentity(main="a@b", leg="tag")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.core import note, policy
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.ledger import note, policy
 from tests.core.cosigning import LEDGER, NOW_S, cosigned, ed25519, grown, mldsa, signed
 
 W = [ed25519(n) for n in range(1, 7)]

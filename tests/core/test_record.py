@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.core import record
 from mediation.core.errors import LocalProtocolError, RemoteProtocolError
-from mediation.core.link import Data, Loss, LossClass, Position, Sent
-from mediation.core.sealing import Box
+from mediation.core.interface import record
+from mediation.core.interface.link import Data, Loss, LossClass, Position, Sent
+from mediation.core.ledger.sealing import Box
 from tests import vault
 
 EPOCH = 1_700_000_000

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from mediation.core import cdc
 from mediation.core.call import CallModel
-from mediation.core.cdc import AddressBinding, Party, RegistrationType
-from mediation.core.registration import GRACE_NS, MAX_BINDINGS, MAX_REQUESTS, MAX_SUBSCRIBERS
+from mediation.core.calls.registration import GRACE_NS, MAX_BINDINGS, MAX_REQUESTS, MAX_SUBSCRIBERS
+from mediation.core.message import cdc
+from mediation.core.message.cdc import AddressBinding, Party, RegistrationType
 from tests.core.call_rig import A_URI, S_CONTACT, S_URI, SECOND, START, S, surveillance
 from tests.core.service_rig import CONTACT, Line
 

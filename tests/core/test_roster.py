@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from mediation.core import jws, roster
+from mediation.core.authority import jws, roster
+from mediation.core.authority.roster import Contact, End, EndContact, Enroll, Revoke, Roster
 from mediation.core.case import Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
-from mediation.core.roster import Contact, End, EndContact, Enroll, Revoke, Roster
 from tests.core import founding as f
 from tests.core.authority import private
 

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mediation.core import roster
+from mediation.core.authority import roster
+from mediation.core.authority.roster import End, Enroll, Revoke, Roster
 from mediation.core.case import Role
 from mediation.core.errors import AuthorizationError
-from mediation.core.roster import End, Enroll, Revoke, Roster
 from tests.core import founding as f
 from tests.core.authority import private
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediation.core.sdp import MAX_MEDIA, Codec, Direction, parse_sdp
+from mediation.core.network.sdp import MAX_MEDIA, Codec, Direction, parse_sdp
 from tests.ext.calls import XID, Dialog, Rig, sdp
 
 TWO_STREAMS = (
@@ -115,7 +115,8 @@ def test_more_streams_than_are_read() -> None:
     )
 )  # fmt: skip
 def test_the_access_point_reads_the_same(lines: list[str]) -> None:
-    """ext/sdp.pxd and core/sdp.py agree on where audio streams want media, and on what carries digits in them."""
+    """ext/sdp.pxd and core/network/sdp.py agree on where audio streams want media, and on what carries digits in
+    them."""
     body = "v=0\r\n" + "".join(line + "\r\n" for line in lines)
     described = parse_sdp(body.encode())
     assert described is not None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.core import cdc
 from mediation.core.call import CallModel
+from mediation.core.calls.service import MAX_MAILBOXES, MAX_SEEN, SILENT_EVENTS
 from mediation.core.case import Authority, Capability
-from mediation.core.service import MAX_MAILBOXES, MAX_SEEN, SILENT_EVENTS
-from mediation.core.sip import parse
+from mediation.core.message import cdc
+from mediation.core.network.sip import parse
 from tests.core.call_rig import A_CONTACT, A_URI, ALL, B_URI, S_CONTACT, S_URI, Wire, surveillance
 from tests.core.service_rig import Line
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.core import cdc, encoding
 from mediation.core.call import CallModel
-from mediation.core.identity import DialPlan
+from mediation.core.message import cdc, encoding
+from mediation.core.network.identity import DialPlan
 from tests.core.call_rig import surveillance
 from tests.ext.calls import SBC, Dialog, Rig, S
 

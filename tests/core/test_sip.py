@@ -3,7 +3,7 @@
 import pytest
 
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.sip import name_addrs, parse, split_messages
+from mediation.core.network.sip import name_addrs, parse, split_messages
 from tests.ext.calls import Dialog
 
 INVITE = Dialog().invite(headers=["Contact: <sip:+12125550100@192.0.2.10>"])

@@ -1,13 +1,14 @@
-"""An Ed25519 key of small order signs every text: it is refused where the mathematics is done (core/key.py)."""
+"""An Ed25519 key of small order signs every text: it is refused where the mathematics is done
+(core/authority/key.py)."""
 
 from __future__ import annotations
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from mediation.core.authority.key import Key, Public
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
-from mediation.core.key import Key, Public
 
 IDENTITY = bytes([1, *[0] * 31])  # the neutral element: 0 B = R + k A for R = A = identity, whatever the text
 FORGED = IDENTITY + bytes(32)

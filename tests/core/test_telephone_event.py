@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.core.digits import KEYS
+from mediation.core.channel.digits import KEYS
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.telephone_event import MAX_SEGMENT, MAX_SOURCES, TelephoneEvents
+from mediation.core.network.telephone_event import MAX_SEGMENT, MAX_SOURCES, TelephoneEvents
 from tests.core.call_rig import press, telephone_event
 
 

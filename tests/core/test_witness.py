@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediation.core import cosignature, merkle, note, witness
 from mediation.core.errors import LocalProtocolError, RemoteProtocolError
+from mediation.core.ledger import cosignature, merkle, note, witness
 from tests.core.cosigning import LEDGER, NOW_S, ed25519, grown, head, mldsa, signed
 
 TREE, OTHER = grown(40), grown(40, b"forged")

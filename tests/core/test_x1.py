@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from mediation.core import authorization, x1
+from mediation.core.authority import authorization
 from mediation.core.case import Act, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
+from mediation.core.interface import x1
 from tests.core import authority as a
 from tests.core.authority import LEGAL, NOW_NS
 from tests.core.mutation import GOOD, with_commands

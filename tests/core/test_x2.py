@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediation.core import x2
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.x2 import Direction, Framer, PayloadFormat, Pdu, PduType, Role
+from mediation.core.interface import x2
+from mediation.core.interface.x2 import Direction, Framer, PayloadFormat, Pdu, PduType, Role
 
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
 ENDPOINTS = st.one_of(st.just(("", 0)), st.tuples(ADDRESSES, st.integers(0, 65535)))

@@ -18,9 +18,9 @@ from mediation.collection.content_account import ChannelAccount, ContentAccount
 from mediation.collection.content_decoder import ContentPacket
 from mediation.collection.content_receiver import ContentReceiver
 from mediation.collection.decoder import Decoded, decode
-from mediation.core import x2
 from mediation.core.case import Authority, Capability, ContentDestination, Destination, TaskRequest
-from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType
+from mediation.core.interface import x2
+from mediation.core.interface.x2 import Direction, PayloadFormat, Pdu, PduType
 from mediation.runtime import sockets
 from tests.delivery.house import IAP, House, sip
 from tests.delivery.links import free_port

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 import trio
 
-from mediation.core import jws, x1, x2
+from mediation.core.authority import jws
 from mediation.core.case import Act, Destination, LegalToken, Revocation, Role, TaskRequest
-from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType
+from mediation.core.interface import x1, x2
+from mediation.core.interface.x2 import Direction, PayloadFormat, Pdu, PduType
 from mediation.runtime import config, keys, sockets
 from tests import vault
 from tests.core import authority, founding

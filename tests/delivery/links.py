@@ -11,9 +11,9 @@ from pathlib import Path
 import trio
 
 from mediation.collection.receiver import Received, Receiver
-from mediation.core import link
 from mediation.core.case import Destination
-from mediation.core.link import Hello, Loss, Position, Welcome
+from mediation.core.interface import link
+from mediation.core.interface.link import Hello, Loss, Position, Welcome
 from mediation.delivery.sender import Link
 from mediation.delivery.spool import Message, Spool
 from mediation.runtime.tls import Channel

@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from mediation.collection.decoder import decode
-from mediation.core import x1
+from mediation.core.interface import x1
 from tests.delivery.house import Administrator, House, Tap
 from tests.delivery.links import Collector, free_port, until
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trustme
 
-from mediation.core.link import Data, Epoch, Loss, Position, Sent
+from mediation.core.interface.link import Data, Epoch, Loss, Position, Sent
 from mediation.delivery.reader import Reader
 from mediation.delivery.spool import Message, Spool
 from mediation.runtime import tls

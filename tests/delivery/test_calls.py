@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mediation.core.sealing import Sealer
-from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType
+from mediation.core.interface.x2 import Direction, PayloadFormat, Pdu, PduType
+from mediation.core.ledger.sealing import Sealer
 from mediation.delivery import calls
 from mediation.delivery.calls import CallJournal, Passed, Seen
 from mediation.delivery.early import LIMIT_NS, MAX_PDUS, Early

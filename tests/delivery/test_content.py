@@ -10,8 +10,9 @@ import msgspec
 import pytest
 import trio
 
-from mediation.core import jws, x1
+from mediation.core.authority import jws
 from mediation.core.case import Authority, Capability, Destination, LegalToken, TaskRequest
+from mediation.core.interface import x1
 from tests.delivery.content_rig import ContentRig, bye, content_rig, rtp, set_up
 from tests.delivery.house import call, xid_of
 from tests.delivery.links import until

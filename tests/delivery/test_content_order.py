@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from mediation.collection.decoder import decode
-from mediation.core import x1, x2
+from mediation.core.interface import x1, x2
 from mediation.delivery import mediator as module
 from mediation.delivery.closing import LIMIT_NS, TAIL_NS
 from mediation.delivery.content_link import ContentLink

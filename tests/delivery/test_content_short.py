@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import trio
 
-from mediation.core import x2
+from mediation.core.interface import x2
 from mediation.delivery.closing import TAIL_NS
 from tests.delivery.content_rig import ContentRig, bye, content_rig, rtp, set_up
 from tests.delivery.house import sip

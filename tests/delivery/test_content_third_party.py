@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import trio
 
-from mediation.core import content_ip, x2
-from mediation.core.x2 import Direction, PayloadFormat, PduType
+from mediation.core.channel import content_ip
+from mediation.core.interface import x2
+from mediation.core.interface.x2 import Direction, PayloadFormat, PduType
 from mediation.runtime.tls import Channel
 from tests.delivery.content_rig import OTHER_MEDIA, SUBJECT_MEDIA, ContentRig, ContentTap, bye, rtp, set_up
 from tests.delivery.house import xid_of

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from mediation.core import x1
 from mediation.core.case import Capability, ContentDestination
+from mediation.core.interface import x1
 from mediation.delivery.egress import places
 from mediation.runtime import sockets
 from tests.core import authority
@@ -219,7 +219,7 @@ def table(namespace: str) -> str:
 
 
 def test_the_places_of_an_order(tmp_path: Path) -> None:
-    from mediation.core import authorization
+    from mediation.core.authority import authorization
     from mediation.runtime import keys
 
     house = House(tmp_path)

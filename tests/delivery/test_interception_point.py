@@ -15,9 +15,9 @@ import pytest
 import trio
 import trustme
 
-from mediation.core import x1, x2
 from mediation.core.errors import ConfigurationError
-from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType, Role
+from mediation.core.interface import x1, x2
+from mediation.core.interface.x2 import Direction, PayloadFormat, Pdu, PduType, Role
 from mediation.delivery.interception_point import HANDSHAKES, InterceptionPoints
 from mediation.runtime import config
 from mediation.runtime.tls import Channel

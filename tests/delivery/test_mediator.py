@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from mediation.collection.decoder import decode
-from mediation.core import x1
-from mediation.core.x2 import Direction, PayloadFormat
+from mediation.core.interface import x1
+from mediation.core.interface.x2 import Direction, PayloadFormat
 from tests.delivery.house import MESSAGES_OF_A_CALL, Administrator, call, revocation, sip, xid_of
 from tests.delivery.links import free_port, until
 from tests.delivery.rig import arrived, calls_of, names, rig

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from mediation.core import link
-from mediation.core.link import Ack, Close, CloseReason, Hello, Loss, LossClass, Position, Welcome
+from mediation.core.interface import link
+from mediation.core.interface.link import Ack, Close, CloseReason, Hello, Loss, LossClass, Position, Welcome
 from mediation.delivery import sender
 from mediation.delivery.sender import LinkState
 from mediation.delivery.spool import Message, Spool

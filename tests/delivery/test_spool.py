@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mediation.core import record
 from mediation.core.errors import ConfigurationError
-from mediation.core.link import Data, Epoch, Loss, LossClass, Position
+from mediation.core.interface import record
+from mediation.core.interface.link import Data, Epoch, Loss, LossClass, Position
 from mediation.delivery import committer
 from mediation.delivery.cursor import Cursor, State
 from mediation.delivery.spool import MIN_SEGMENT_OCTETS, Message, Spool

@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mediation.core import x1
 from mediation.core.call import CallModel
 from mediation.core.case import Task
-from mediation.core.cdc import CallEvent
-from mediation.core.link import Loss, LossClass
-from mediation.core.x2 import Framer, Pdu, PduType
+from mediation.core.interface import x1
+from mediation.core.interface.link import Loss, LossClass
+from mediation.core.interface.x2 import Framer, Pdu, PduType
+from mediation.core.message.cdc import CallEvent
 from mediation.delivery.spool import Spool
 from mediation.delivery.tracker import Tracker
 from mediation.runtime import keys

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from mediation.access._matcher import Matcher
-from mediation.core.identity import DialPlan
+from mediation.core.interface.x2 import Framer, Pdu
+from mediation.core.network.identity import DialPlan
 from mediation.core.target import match_keys
-from mediation.core.x2 import Framer, Pdu
 
 S = "tel:+12125550100"  # the subject
 S2 = "tel:+12125550199"  # another subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import struct
 
-from mediation.core.x2 import PayloadFormat, Pdu
+from mediation.core.interface.x2 import PayloadFormat, Pdu
 from tests.ext.calls import Dialog, Rig, sdp
 
 NEAR, NEAR_RTCP = ("192.0.2.10", 40000), ("192.0.2.10", 40001)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mediation.access._matcher import Matcher
 from mediation.access._walker import Walker
-from mediation.core.x2 import Framer, Pdu
+from mediation.core.interface.x2 import Framer, Pdu
 from mediation.runtime.config import DialPlan, Iap
 from tests.access import frames as make
 

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from mediation.collection.content_decoder import ApduCutter, decode_apdu, decode_datagram
-from mediation.core import cdc, content_pdu, x2
-from mediation.core.content_pdu import PacketDirection, correlation_info
+from mediation.core.channel import content_pdu
+from mediation.core.channel.content_pdu import PacketDirection, correlation_info
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.x2 import Direction, PayloadFormat, Pdu, PduType
+from mediation.core.interface import x2
+from mediation.core.interface.x2 import Direction, PayloadFormat, Pdu, PduType
+from mediation.core.message import cdc
 from mediation.delivery._content import Queue, Streams
 
 SECOND = 1_000_000_000

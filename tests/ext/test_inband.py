@@ -6,8 +6,8 @@ import pytest
 
 from bench import tones
 from bench.tones import ALAW, KEYS, ULAW, Dialing
-from mediation.core import x2
-from mediation.core.x2 import Direction, PayloadFormat, Pdu, Role
+from mediation.core.interface import x2
+from mediation.core.interface.x2 import Direction, PayloadFormat, Pdu, Role
 from tests.ext.calls import S2, XID, XID2, Dialog, Rig, event_packet, sdp
 
 SUBJECT = "sip:+12125550100@example.com"

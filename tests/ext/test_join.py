@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mediation.core.x2 import Direction, Role
+from mediation.core.interface.x2 import Direction, Role
 from tests.ext.calls import PEER, SBC, Dialog, Point, Rig
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from mediation.core.errors import LocalProtocolError
-from mediation.core.sip import parse
-from mediation.core.x2 import Direction, PayloadFormat, Role
+from mediation.core.interface.x2 import Direction, PayloadFormat, Role
+from mediation.core.network.sip import parse
 from tests.ext.calls import HOUR, NOW, PEER, S2, SBC, XID, XID2, Dialog, Point, Rig, S
 
 STRANGER = "sip:+13125550123@example.net"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mediation.core.x2 import Direction, Role
+from mediation.core.interface.x2 import Direction, Role
 from tests.ext.calls import PEER, SBC, Dialog, Point, Rig, sdp
 from tests.ext.test_match import COUNTING, INVITE_HEADERS, STRANGER, SUBJECT, to_subject
 

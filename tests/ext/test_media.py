@@ -2,7 +2,7 @@
 
 import pytest
 
-from mediation.core.x2 import Direction, PayloadFormat, Role
+from mediation.core.interface.x2 import Direction, PayloadFormat, Role
 from tests.ext.calls import S2, XID, XID2, Dialog, Rig, event_packet, sdp
 
 SUBJECT = "sip:+12125550100@example.com"

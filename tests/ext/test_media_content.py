@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mediation.core.x2 import Direction, PduType, Role
+from mediation.core.interface.x2 import Direction, PduType, Role
 from tests.ext.calls import S2, XID, XID2, Dialog, Rig, event_packet, sdp
 from tests.ext.content import CONTROL, FAR, FAR_RTCP, NEAR, NEAR_RTCP, RTCP, RTP, udp_of, up
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediation.core.x2 import Direction
+from mediation.core.interface.x2 import Direction
 from tests.ext.calls import XID, Dialog, Rig, sdp
 from tests.ext.content import CONTROL, FAR, FAR_RTCP, NEAR, NEAR_RTCP, RTCP, RTP, described, udp_of, up
 

@@ -14,9 +14,9 @@ from typing import Any, get_args
 
 import msgspec
 
-from mediation.administration import tiles
-from mediation.core import entry, merkle, note
+from mediation.administration.ledger import tiles
 from mediation.core.case import Act
+from mediation.core.ledger import entry, merkle, note
 from tests import ledger_lines
 from tests.core.authority import NOW_S, ORIGIN, private
 

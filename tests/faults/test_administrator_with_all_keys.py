@@ -22,10 +22,12 @@ import msgspec
 import pytest
 import trio
 
-from mediation.core import authorization, cosignature, jws, merkle, note, roster, x1
+from mediation.core.authority import authorization, jws, roster
+from mediation.core.authority.roster import End
 from mediation.core.case import Act, Authority, Proof, Revocation, Role, TaskRequest
 from mediation.core.check import Check
-from mediation.core.roster import End
+from mediation.core.interface import x1
+from mediation.core.ledger import cosignature, merkle, note
 from tests.core import authority as a
 from tests.core import founding as f
 from tests.core import mutations_life as life

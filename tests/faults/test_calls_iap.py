@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from mediation.access import calls
-from mediation.core import x1, x2
 from mediation.core.case import Capability
+from mediation.core.interface import x1, x2
 from tests.access.conftest import Wire
 from tests.access.process import PHONE, PROXY, Access, answer, invite, rtp, running, sip
 

@@ -10,10 +10,10 @@ from typing import Any
 import trio
 
 from mediation.collection.decoder import Decoded, decode
-from mediation.core import x1
 from mediation.core.case import Authority, Capability
-from mediation.core.sealing import SealError
-from mediation.core.x2 import PayloadFormat
+from mediation.core.interface import x1
+from mediation.core.interface.x2 import PayloadFormat
+from mediation.core.ledger.sealing import SealError
 from mediation.runtime.vault import unlock
 from tests.delivery.content_rig import OTHER_MEDIA, SUBJECT_MEDIA, bye, content_rig, rtp, sdp, set_up
 from tests.delivery.house import House, call, sip, xid_of

@@ -21,11 +21,12 @@ import msgspec
 import pytest
 import trio
 
-from mediation.core import authorization, x1
+from mediation.core.authority import authorization
+from mediation.core.authority.trust import Trust
 from mediation.core.case import Act, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
-from mediation.core.trust import Trust
+from mediation.core.interface import x1
 from mediation.runtime import sockets
 from tests import vault
 from tests.core import authority, founding

@@ -13,8 +13,8 @@ import pytest
 import trio
 
 from mediation.collection.decoder import decode
-from mediation.core import record, x1
-from mediation.core.link import Data, Loss, Sent
+from mediation.core.interface import record, x1
+from mediation.core.interface.link import Data, Loss, Sent
 from mediation.delivery.sender import LinkState
 from mediation.delivery.spool import Spool
 from tests import vault

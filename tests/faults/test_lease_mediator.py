@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from mediation.core import merkle, note, x1
+from mediation.core.authority.lease import GRACE_NS
 from mediation.core.case import TaskRequest
-from mediation.core.lease import GRACE_NS
+from mediation.core.interface import x1
+from mediation.core.ledger import merkle, note
 from tests.core import authority as a
 from tests.delivery.house import call, xid_of
 from tests.delivery.links import until

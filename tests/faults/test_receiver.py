@@ -10,8 +10,8 @@ import trio
 
 from mediation.collection.journal import Journal
 from mediation.collection.receiver import Receiver
-from mediation.core import link
-from mediation.core.link import Ack, CloseReason, Data, Hello, Position, Sent, Welcome
+from mediation.core.interface import link
+from mediation.core.interface.link import Ack, CloseReason, Data, Hello, Position, Sent, Welcome
 from mediation.delivery.spool import Spool
 from mediation.runtime.tls import Channel
 from tests.delivery.links import Collector, balanced, link_to, running, send, until

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from mediation.administration import lab_witness, tiles, verify
-from mediation.administration.heads import refuse_other
-from mediation.administration.lab_witness import LabWitness
-from mediation.administration.ledger import Ledger
-from mediation.administration.witnesses import Witnesses
-from mediation.core import entry, note, policy
+from mediation.administration.ledger import lab_witness, tiles, verify
+from mediation.administration.ledger.heads import refuse_other
+from mediation.administration.ledger.lab_witness import LabWitness
+from mediation.administration.ledger.ledger import Ledger
+from mediation.administration.ledger.witnesses import Witnesses
 from mediation.core.errors import LedgerError
+from mediation.core.ledger import entry, note, policy
 from mediation.runtime import durable
 from tests import ledger_lines
 from tests.core.authority import NOW_S, SIGNER

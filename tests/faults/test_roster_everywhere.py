@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import trio
 
-from mediation.core import jws, roster, x1
+from mediation.core.authority import jws, roster
+from mediation.core.authority.roster import End, Revoke, Roster
 from mediation.core.case import Revocation, Role
 from mediation.core.check import Check
-from mediation.core.roster import End, Revoke, Roster
+from mediation.core.interface import x1
 from tests.core import authority as a
 from tests.core import founding as f
 from tests.core.authority import KEYS, KIDS, NOW_NS, NOW_S, ORIGIN, PERSONS

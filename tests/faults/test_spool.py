@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from mediation.core import record
-from mediation.core.link import Loss, LossClass, Position
+from mediation.core.interface import record
+from mediation.core.interface.link import Loss, LossClass, Position
 from mediation.delivery import segment
 from mediation.delivery.spool import MIN_SEGMENT_OCTETS, Spool
 from tests import vault

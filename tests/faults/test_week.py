@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from trio.testing import MockClock
 
-from mediation.core import entry
-from mediation.core.alarm import Alarm
 from mediation.core.case import Act, Authority, State
 from mediation.core.check import Check
+from mediation.core.ledger import entry
+from mediation.core.records.alarm import Alarm
 from tests.administration import site as s
 from tests.faults.week import DAY, HOUR, Week, week
 

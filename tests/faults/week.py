@@ -22,15 +22,16 @@ from trio.testing import MockClock
 
 from mediation.access.handover import Handover
 from mediation.access.iap import AccessFunction
-from mediation.administration import drafting, verify
 from mediation.administration.control import Administrator
 from mediation.administration.keys import ledger_files
-from mediation.administration.orders import Orders
-from mediation.administration.store import Stored
-from mediation.core import entry
+from mediation.administration.ledger import verify
+from mediation.administration.order import drafting
+from mediation.administration.order.orders import Orders
+from mediation.administration.order.store import Stored
 from mediation.core.case import Act, State
-from mediation.core.control import Extending, Filing
-from mediation.core.x1 import TaskTable
+from mediation.core.interface.control import Extending, Filing
+from mediation.core.interface.x1 import TaskTable
+from mediation.core.ledger import entry
 from mediation.delivery import process
 from mediation.delivery.mediator import Mediator
 from mediation.runtime import clock as clocks

@@ -18,9 +18,9 @@ from typing import Any
 import msgspec
 
 from mediation.collection import decoder, present
-from mediation.core import cdc, encoding, fitting, syntax, t1678
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.fitting import Adapted
+from mediation.core.message import cdc, encoding, fitting, syntax, t1678
+from mediation.core.message.fitting import Adapted
 
 SEEDS = [
     bytes.fromhex(line.split()[2])

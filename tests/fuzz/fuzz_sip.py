@@ -7,7 +7,7 @@ unreadable page, so an octet read behind it ends the process, with the sanitizer
 * a message cut from a datagram is octets of that datagram, in order, and is cut the same way again
 * the matcher accounts for every message: matched, of nobody, or malformed by reason
 * a PDU decodes, and its payload is octets of the datagram or packet that was fed
-* the access point's identities are those of mediation.core.identity
+* the access point's identities are those of mediation.core.network.identity
 * the kernel's media filter is empty when no task is left
 """
 
@@ -25,10 +25,10 @@ from pathlib import Path
 
 from mediation.access._matcher import Matcher
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.identity import canonical
-from mediation.core.sdp import parse_sdp
-from mediation.core.sip import SipMessage, name_addrs, parse, split_messages
-from mediation.core.x2 import Framer
+from mediation.core.interface.x2 import Framer
+from mediation.core.network.identity import canonical
+from mediation.core.network.sdp import parse_sdp
+from mediation.core.network.sip import SipMessage, name_addrs, parse, split_messages
 from tests.ext.calls import NOW, PLAN, Dialog, Point, event_packet, sdp
 
 MOST = 65_536  # a UDP payload

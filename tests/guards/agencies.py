@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mediation.core.authority.roster import Contact, Enroll, Roster
 from mediation.core.case import Role
-from mediation.core.roster import Contact, Enroll, Roster
 from tests.core import authority, founding
 from tests.delivery.house import House
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import trio
 
-from mediation.core import jws, link, x1
+from mediation.core.authority import jws
 from mediation.core.case import Revocation, Role, TaskRequest
-from mediation.core.frame import (
+from mediation.core.interface import link, x1
+from mediation.core.interface.frame import (
     Ack,
     Close,
     CloseReason,

@@ -20,12 +20,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mediation.administration.gate import Caller
-from mediation.administration.inquiries import Inquiries
-from mediation.core import control, lease
+from mediation.administration.persons.gate import Caller
+from mediation.administration.persons.inquiries import Inquiries
+from mediation.core.authority import lease
+from mediation.core.authority.trust import Trust
 from mediation.core.case import State
 from mediation.core.errors import ConfigurationError
-from mediation.core.trust import Trust
+from mediation.core.interface import control
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from mediation.core import cosignature, key, merkle, note, request
+from mediation.core.authority import key, request
+from mediation.core.ledger import cosignature, merkle, note
 from mediation.runtime import config
 from mediation.signing import token
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mediation.core import authorization
+from mediation.core.authority import authorization
 from mediation.core.errors import AuthorizationError
 from tests.core.mutations import ROWS
 from tests.guards.table import ADMIT, GUARDS, REQUIRED, Guard
@@ -114,7 +114,7 @@ def test_a_guard_that_is_moved_is_noticed(tmp_path: Path) -> None:
 
     moved: Callable[[Guard], str] = lambda guard: without(guard, tmp_path)  # noqa: E731
     (tmp_path / "mediation" / "core").mkdir(parents=True)
-    guard = next(each for each in GUARDS if each.file == "mediation/core/lease.py")
+    guard = next(each for each in GUARDS if each.file == "mediation/core/authority/lease.py")
     (tmp_path / guard.file).write_text("pass\n")
     with pytest.raises(ValueError, match="0 times"):
         moved(guard)

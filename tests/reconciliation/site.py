@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mediation.administration import making, verify
+from mediation.administration import making
 from mediation.administration.keys import ledger_files
-from mediation.core import entry
+from mediation.administration.ledger import verify
+from mediation.core.ledger import entry
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier

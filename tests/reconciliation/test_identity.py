@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from mediation.administration import verify
-from mediation.administration.code import CodeWatch
 from mediation.administration.keys import ledger_files
-from mediation.core import entry
+from mediation.administration.ledger import verify
+from mediation.administration.records.code import CodeWatch
 from mediation.core.case import Act
 from mediation.core.check import Check
+from mediation.core.ledger import entry
 from mediation.runtime.identity import PACKAGE, Identity
 from mediation.runtime.keys import read_verifier
 from tests.administration.site import Desk, act, filing, make

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from mediation.administration.incidents import Incidents, live_cases
-from mediation.core.alarm import Alarm
+from mediation.administration.records.incidents import Incidents, live_cases
 from mediation.core.check import Check
-from mediation.core.control import Paper
 from mediation.core.errors import AuthorizationError, ConfigurationError
-from mediation.core.incident import Finding, Observation, Sight, What
+from mediation.core.interface.control import Paper
+from mediation.core.records.alarm import Alarm
+from mediation.core.records.incident import Finding, Observation, Sight, What
 from tests.administration.site import Desk, filing, kinds, make
 
 PHANTOM = Sight(what=What.PACKET_SOCKET, interface="eth9", protocol=3, uid=0, inode=7)

@@ -9,7 +9,7 @@ import pytest
 from mediation.administration import making
 from mediation.cli.reconcile import LATE_US, hidden
 from mediation.core.errors import ConfigurationError, LedgerError
-from mediation.core.incident import Finding, Sight, What
+from mediation.core.records.incident import Finding, Sight, What
 from mediation.reconciliation import journal
 from mediation.reconciliation.journal import CLEAN, SEEN, START, Journal, Line
 from mediation.runtime.config import Site

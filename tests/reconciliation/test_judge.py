@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from mediation.core import incident
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.incident import Finding, Observation, Rule, Sight, Tap, What
-from mediation.core.reconciliation import AWAY_S, LATE_S, MAX_INTERVAL_S, PATIENCE_S, Judge, Reported, silent
+from mediation.core.records import incident
+from mediation.core.records.incident import Finding, Observation, Rule, Sight, Tap, What
+from mediation.core.records.reconciliation import AWAY_S, LATE_S, MAX_INTERVAL_S, PATIENCE_S, Judge, Reported, silent
 
 S = 1_000_000
 POINTS = [("eth1", "")]

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mediation.core.incident import Sight, What
+from mediation.core.records.incident import Sight, What
 from tests.reconciliation.world import World, tap
 
 pytestmark = pytest.mark.root

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mediation.core import entry
-from mediation.core.alarm import Alarm
+from mediation.core.ledger import entry
+from mediation.core.records.alarm import Alarm
 from tests.reconciliation.site import INTERVAL_S, running
 from tests.reconciliation.world import World, tap
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mediation.core import entry
-from mediation.core.incident import What
+from mediation.core.ledger import entry
+from mediation.core.records.incident import What
 from tests.reconciliation.site import running
 from tests.reconciliation.test_look import look
 from tests.reconciliation.world import World

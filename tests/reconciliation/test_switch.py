@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.incident import What
+from mediation.core.records.incident import What
 from mediation.reconciliation import switch
 from mediation.reconciliation.switch import Rtpengine, decode, encode, kamailio, recordings
 from tests.rig import kamailio as rig_kamailio

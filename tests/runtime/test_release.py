@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mediation.core import cosignature, note, policy
 from mediation.core.errors import LedgerError, RemoteProtocolError
+from mediation.core.ledger import cosignature, note, policy
 from mediation.runtime import release, sbom
 
 ROOT = Path(__file__).resolve().parent.parent.parent

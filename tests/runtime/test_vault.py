@@ -13,7 +13,7 @@ import pytest
 
 from mediation.administration import making
 from mediation.core.errors import ConfigurationError, LocalProtocolError
-from mediation.core.sealing import OVERHEAD_OCTETS, Box, SealError, _derive
+from mediation.core.ledger.sealing import OVERHEAD_OCTETS, Box, SealError, _derive
 from mediation.runtime import config, vault, wrapping
 from mediation.runtime.config import Site
 from mediation.runtime.memory import Secret

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from mediation.core import jws
-from mediation.core.assertion import Assertion, parse
+from mediation.core.authority import jws
+from mediation.core.authority.assertion import Assertion, parse
+from mediation.core.authority.key import Key, Public
 from mediation.core.errors import AuthorizationError, ConfigurationError
-from mediation.core.key import Key, Public
 from mediation.signing import pin, security_key
 from mediation.signing.security_key import SecurityKey
 from tests.core.authority import LEGAL, NOW_S

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mediation.core.authority.key import P256_ORDER, Public
 from mediation.core.errors import AuthorizationError, ConfigurationError
-from mediation.core.key import P256_ORDER, Public
 from mediation.signing import token
 from mediation.signing.choose import open_key
 from mediation.signing.token import Place

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from mediation.cli.main import main
-from mediation.core.witness import Update
+from mediation.core.ledger.witness import Update
 from mediation.witness import folder
 
 _keep = folder.keep

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mediation.core import merkle, policy
+from mediation.core.ledger import merkle, policy
 from mediation.witness import folder
 from tests.core.cosigning import LEDGER
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mediation.core import cosignature
+from mediation.core.ledger import cosignature
 from tests.core.cosigning import LEDGER
 from tests.witness.processes import MAIN, NAME, running
 from tests.witness.test_witness import ask, client

@@ -14,10 +14,10 @@ import pytest
 import trio
 import trustme
 
-from mediation.administration.asking import Outcome
-from mediation.administration.witnesses import Cosigned, Witnesses, compare
-from mediation.core import merkle, note, witness
+from mediation.administration.ledger.asking import Outcome
+from mediation.administration.ledger.witnesses import Cosigned, Witnesses, compare
 from mediation.core.errors import ConfigurationError
+from mediation.core.ledger import merkle, note, witness
 from mediation.witness import folder, server
 from tests.core.cosigning import LEDGER, NOW_S, grown, head, signed
 from tests.witness.processes import MAIN, NAME, Process, init, policy_of, running

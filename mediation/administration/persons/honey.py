@@ -1,0 +1,100 @@
+"""Honey cases: cases that nobody ordered, kept so that whoever reads one is seen (SEC-22).
+
+Answers for what a reader is shown and for nothing else. A honey case has no token and no act: there is no signature
+from which a task could be made, so nothing can ever arm it, and it is no order of the store. Auditors plant it; the
+ledger's entry of that names no case. In a list it stands among the others and raises nothing; reading it by its name
+raises the alarm in the same append in which the reading is entered, before the answer leaves.
+
+Trust in the file DIR/administrator/honey.json: who reads it knows which cases are bait; who deletes it takes the bait
+away, which the auditor sees when he reads his own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from mediation.core.authority.particulars import AGENCY, CASE_IDENTITY, MAX_YEAR_S
+from mediation.core.case import Act, Authority, Capability, State
+from mediation.core.check import Check
+from mediation.core.errors import AuthorizationError, ConfigurationError
+from mediation.core.interface.control import CaseView, Plant
+from mediation.runtime import durable
+
+FILE = "honey.json"
+MAX_CASES = 64
+MAX_OCTETS = 1 << 20
+ALARM = "honey-case"
+
+
+class Bait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One honey case. `secret` is random, hex: what looks like hashes of tokens is made of it."""
+
+    case: str
+    agency: str
+    authority: Authority
+    not_before_s: int
+    not_after_s: int
+    secret: str
+    lab: bool
+
+    def view(self, now_s: int) -> CaseView:
+        """What an order of that window would look like at `now_s`."""
+        legal, carrier = (hashlib.sha256(f"{each} {self.secret}".encode()).hexdigest() for each in ("legal", "carrier"))
+        state = State.WAITING if now_s < self.not_before_s else State.ACTIVE
+        return CaseView(
+            case=self.case, xid=carrier[:32], state=State.EXPIRED if now_s >= self.not_after_s else state,
+            agency=self.agency, authority=self.authority, profile="t1678",
+            capabilities=(Capability.CALL_DATA, Capability.DIGITS), not_before_s=self.not_before_s,
+            not_after_s=self.not_after_s, dde=False, sequence=1, last_act=Act.ACTIVATE, legal_sha256=legal,
+            carrier_sha256=carrier, lab=self.lab,
+        )  # fmt: skip
+
+
+class Honey:
+    """The honey cases of a site. Raises ConfigurationError for a file that is not ours."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._baits: dict[str, Bait] = {}
+        try:
+            octets = self._path.read_bytes() if self._path.exists() else b"[]"
+            if len(octets) > MAX_OCTETS:
+                raise ConfigurationError(f"{FILE}: too large")
+            self._baits = {bait.case: bait for bait in msgspec.json.decode(octets, type=list[Bait])}
+        except OSError as error:
+            raise ConfigurationError(f"{FILE}: {error.strerror}") from error
+        except msgspec.MsgspecError:
+            raise ConfigurationError(f"{FILE}: not readable") from None
+
+    def __contains__(self, case: str) -> bool:
+        return case in self._baits
+
+    def views(self, now_s: int, case: str | None = None) -> list[CaseView]:
+        """All of them, or the one of that name."""
+        baits = self._baits.values() if case is None else [self._baits[case]] if case in self._baits else []
+        return [bait.view(now_s) for bait in baits]
+
+    def plant(self, plant: Plant, secret: str, *, lab: bool) -> None:
+        """Keeps one more. Raises AuthorizationError for one that does not look like a case, ConfigurationError."""
+        if not CASE_IDENTITY.fullmatch(plant.case):
+            raise AuthorizationError(Check.CASE_IDENTITY)
+        if not AGENCY.fullmatch(plant.agency):
+            raise AuthorizationError(Check.AGENCY)
+        if not 0 <= plant.not_before_s < plant.not_after_s < MAX_YEAR_S:
+            raise AuthorizationError(Check.WINDOW_ORDER)
+        if plant.case in self._baits or len(self._baits) >= MAX_CASES:
+            raise AuthorizationError(Check.CASE_LIVE)
+        bait = Bait(
+            case=plant.case, agency=plant.agency, authority=plant.authority, not_before_s=plant.not_before_s,
+            not_after_s=plant.not_after_s, secret=secret, lab=lab,
+        )  # fmt: skip
+        self._baits[plant.case] = bait
+        try:
+            durable.replace(self._path, msgspec.json.encode(list(self._baits.values())))
+            self._path.chmod(0o600)
+        except OSError as error:
+            del self._baits[plant.case]
+            raise ConfigurationError(f"{FILE}: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""What the ledger is made of: entries, trees, notes, cosignatures, and the sealing of what rests on a disk."""

@@ -1,0 +1,1 @@
+"""The messages an agency gets, as structs and as octets: T1.678 and PCESP."""
