@@ -113,7 +113,7 @@ def test_a_guard_that_is_moved_is_noticed(tmp_path: Path) -> None:
     from tests.guards.run import without
 
     moved: Callable[[Guard], str] = lambda guard: without(guard, tmp_path)  # noqa: E731
-    (tmp_path / "mediation" / "core").mkdir(parents=True)
+    (tmp_path / "mediation" / "core" / "authority").mkdir(parents=True)
     guard = next(each for each in GUARDS if each.file == "mediation/core/authority/lease.py")
     (tmp_path / guard.file).write_text("pass\n")
     with pytest.raises(ValueError, match="0 times"):
