@@ -1,10 +1,12 @@
-"""Only cythonizes: everything else stands in pyproject.toml.
+"""Only cythonizes, and compiles the Python beside it: everything else stands in pyproject.toml.
 
 MEDIATION_CHECKED=1 turns bounds, wraparound and None checks on (same tests, slower code);
 MEDIATION_SANITIZE=1 builds with the address and undefined-behaviour sanitizers.
 """
 
+import compileall
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -61,3 +63,6 @@ setup(
     ),
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )
+if "--inplace" in sys.argv:
+    # A checkout that may not be written to, or PYTHONDONTWRITEBYTECODE, would have each process compile each module.
+    compileall.compile_dir("mediation", quiet=1)

@@ -50,7 +50,7 @@ def test_clean(tmp_path, shared):
     print("a test's own", NUMBER, file=sys.stderr)
 """
 PLANTED = {
-    "file": "(site.path / 'store.sqlite').open('ab').write(BASE64)",
+    "file": "(site.path / 'administrator' / 'store.sqlite').open('ab').write(BASE64)",
     "file_name": "(site.path / f'call-{NATIONAL}').touch()",
     "folder_name": "(site.path / NATIONAL).mkdir()",
     "written_beside": "durable.replace(tmp_path / 'spool', PACKED + bytes(1 << 20))",

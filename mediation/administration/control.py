@@ -7,6 +7,7 @@ witnesses of `keys/witness.policy` and the configured time-stamping authorities,
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import struct
@@ -64,7 +65,13 @@ async def serve(site: Site, notifier: Notifier | None = None) -> None:
     network.keep_to(site.management.interface)
     with await _lock(site):
         clock = open_clock(site)
-        orders = Orders(site, clock.now_ns(), told=await remembered(site, clock.now_ns()))
+        told = await remembered(site, clock.now_ns())
+        gc.disable()  # what is read of thousands of orders stays: looking through it for garbage is in vain
+        try:
+            orders = Orders(site, clock.now_ns(), told=told)
+        finally:
+            gc.freeze()
+            gc.enable()
         try:
             orders.records.plans.check_retention()
             await Administrator(site, orders, clock).run(notifier)

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import msgspec
 import trio
 
 from mediation.administration.function import Function, Sent
@@ -22,7 +23,7 @@ from mediation.administration.order.orders import Orders
 from mediation.administration.order.store import Stored
 from mediation.administration.persons import roster
 from mediation.core.authority.authorization import NS
-from mediation.core.case import ENDED, State, TaskRequest
+from mediation.core.case import ENDED, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.interface import x1
@@ -30,11 +31,18 @@ from mediation.core.ledger import entry
 from mediation.runtime import log
 
 OUTCOMES_AT_ONCE = 2_048  # answers under one checkpoint
-ADMITTED_KEPT = 2_048  # requests, 10 MB; what is on its way to one function and not yet to the other
+ADMITTED_KEPT = 2_048  # lines, 10 MB; what is on its way to one function and not yet to the other
 EGRESS_LIMIT_S = 3.0  # then the mediator is armed all the same: its packets wait for the filter, not the other way
 DONE, AWAY = "done", "away"
 
 logger = log.get("administrator")
+
+
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A line for the functions. `wanted`: how many acts it shows, whether it is a new task, and less digits."""
+
+    wanted: tuple[int, bool, bool]
+    line: bytes
 
 
 class Tasking:
@@ -50,7 +58,7 @@ class Tasking:
         self.egress = Function("egress", self) if orders.site.filters_egress else None
         self.functions = (self.mediator, self.iap) if self.egress is None else (self.egress, self.mediator, self.iap)
         self._outcomes: list[entry.Outcome] = []
-        self._admitted: dict[str, TaskRequest] = {}
+        self._admitted: dict[str, Admitted] = {}
         self._moved = trio.Event()
         orders.changed = self.changed
         orders.followed = self.follow
@@ -58,25 +66,28 @@ class Tasking:
         orders.revoked = self.revoked
         orders.records.busy = lambda: any(function.busy(None) for function in self.functions)
 
-    def admitted(self, order: Stored) -> TaskRequest:
-        """The request for an order, found good by this process; kept a while, since two functions are told of it.
+    def admitted(self, order: Stored, *, new: bool, dde_off: bool) -> bytes:
+        """The line that arms or changes an order's task, found good by this process; kept a while, since two functions
+        are told the same.
 
         All its texts were judged in full before the ledger had them, and the ledger says so; what can have changed
         since is asked again: the window, and whether its signers and tokens still stand. Each function judges the whole
         of it for itself. Raises AuthorizationError.
         """
-        request = self._admitted.get(order.carrier_sha256)
-        if request is None or len(request.commands) != self.orders.standing(order)[0]:
+        wanted = self.orders.standing(order)[0], new, dde_off
+        kept = self._admitted.get(order.carrier_sha256)
+        if kept is None or kept.wanted != wanted:
             now_s = self.now_ns() // NS
             if not order.not_before_s <= now_s < order.not_after_s:
                 raise AuthorizationError(Check.EXPIRED if now_s >= order.not_after_s else Check.NOT_YET_VALID)
             roster.check_stands(order, self.orders.trust)
-            request = self.orders.request(order)
+            kind = x1.ActivateTask if new else x1.ModifyTask
+            line = x1.encode(kind(request=self.orders.request(order), dde_off=dde_off))
             self._admitted.pop(order.carrier_sha256, None)
             if len(self._admitted) >= ADMITTED_KEPT:
                 del self._admitted[next(iter(self._admitted))]
-            self._admitted[order.carrier_sha256] = request
-        return request
+            kept = self._admitted[order.carrier_sha256] = Admitted(wanted=wanted, line=line)
+        return kept.line
 
     async def before(self, function: Function) -> None:
         """The mediator is told of orders when their destinations are open, or the egress function stays away."""
@@ -117,7 +128,6 @@ class Tasking:
         if isinstance(answer, x1.Refused):
             self.counters["x1_refusals"] += 1
             logger.error(f"{act}_refused", peer=function.name, check=answer.check)
-        self.move()
 
     def answered(self, function: Function, order: Stored) -> None:
         """The mediator has taken a task, or is gone: now the access function."""
@@ -127,7 +137,7 @@ class Tasking:
             self.iap.want(order)
 
     def outcome(self, function: Function, sent: Sent, check: str) -> None:
-        """Keeps what a function answered for the ledger."""
+        """Keeps what a function answered for the ledger; the caller moves on when it has taken all that came."""
         assert sent.order is not None
         order = sent.order
         function.answers[order.carrier_sha256] = check or DONE
@@ -142,7 +152,6 @@ class Tasking:
                 sequence=sent.sequence, refused=check,
             )
         )  # fmt: skip
-        self.move()
 
     def move(self) -> None:
         """Something was answered: enters it when enough has gathered or nothing more is under way; wakes who waits."""

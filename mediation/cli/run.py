@@ -110,12 +110,12 @@ class Parent:
         """Until a signal. Raises ConfigurationError when a function does not become ready at the start."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._until_signal, nursery.cancel_scope)
-            # All at once: the administrator reads its books while the others come up, connects to them when they are
-            # there, and is ready when all live orders are armed.
+            # All at once, the administrator first: it reads its books while the others come up, connects to them when
+            # they are there, and is ready when all live orders are armed.
             listening: dict[str, trio.Event] = {}
             first = ("egress",) if self._site.filters_egress else ()
             last = ("reconciler",) if self._site.reconciles else ()
-            for name in (*first, "mediator", "iap", "administrator", *last):
+            for name in ("administrator", *first, "mediator", "iap", *last):
                 listening[name] = await nursery.start(self._listen, name)
                 nursery.start_soon(self.keep, name)
             for name, ready in listening.items():

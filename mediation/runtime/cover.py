@@ -10,6 +10,10 @@ import hmac
 import os
 from typing import Final
 
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
 LEAST: Final = 64  # how many places a file has at least. Ours
 STEP: Final = 4  # from class to class: 64, 256, 1,024, 4,096, 16,384 … Ours
 NAME_OCTETS: Final = 16
@@ -28,6 +32,21 @@ def made_up(key: bytes) -> bytes:
     """A name of NAME_OCTETS for nothing: `key`, 32 octets, makes the names of things as well."""
     half = os.urandom(_HALF)
     return half + _code(half, key)
+
+
+class Hidden:
+    """Names of NAME_OCTETS as a file shows them: one block of AES-256 each (FIPS 197), so that who holds `key` can turn
+    them back, and to others each is chance. Two names are never one block."""
+
+    def __init__(self, key: bytes) -> None:
+        cipher = Cipher(AES(hmac.digest(key, b"hidden", "sha256")), ECB())  # noqa: S305 - one block, no message
+        self._hiding, self._showing = cipher.encryptor(), cipher.decryptor()
+
+    def hide(self, name: bytes) -> bytes:
+        return self._hiding.update(name)
+
+    def show(self, hidden: bytes) -> bytes:
+        return self._showing.update(hidden)
 
 
 def is_made_up(name: bytes, key: bytes) -> bool:

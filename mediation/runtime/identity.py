@@ -16,6 +16,7 @@ What it does not show: the interpreter, the libraries beside the package, .pyc f
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -48,13 +49,15 @@ class Identity:
         self.config_sha256 = _digest((n, state) for n, state in self._files.items() if n.startswith("site:"))
         self.adapters_sha256 = _digest((n, state) for n, state in code.items() if n.startswith(ADAPTERS))
 
-    def _paths(self) -> Iterator[tuple[str, Path]]:
-        for path in sorted(self._package.rglob("*")):
-            if path.name.endswith(SUFFIXES) and path.is_file():
-                yield path.relative_to(self._package).as_posix(), path
+    def _paths(self) -> Iterator[tuple[str, str]]:
+        """Names with paths, sorted by path: looked at before activations, so without an object for each."""
+        prefix = len(str(self._package)) + 1
+        for path in sorted(_below(str(self._package))):
+            yield path[prefix:], path
         for name in CONFIGURATION:
-            if (self._site / name).exists():
-                yield f"site:{name}", self._site / name
+            path = str(self._site / name)
+            if os.path.exists(path):
+                yield f"site:{name}", path
 
     def changed(self) -> tuple[str, ...]:
         """Names of files that are not what they were when this process started, sorted; those of the site begin with
@@ -84,18 +87,33 @@ class Identity:
         return {"code": self.code_sha256, "config": self.config_sha256, "adapters": self.adapters_sha256}
 
 
-def _stamp(path: Path) -> tuple[int, int, int, int]:
-    status = path.stat()
+def _below(folder: str) -> Iterator[str]:
+    """Every file of the package that counts, in no order; links to folders are not followed, and of a folder that
+    cannot be read all files have gone."""
+    try:
+        with os.scandir(folder) as entries:
+            found = list(entries)
+    except OSError:
+        return
+    for each in found:
+        if each.is_dir(follow_symlinks=False):
+            yield from _below(each.path)
+        elif each.name.endswith(SUFFIXES) and each.is_file():
+            yield each.path
+
+
+def _stamp(path: str) -> tuple[int, int, int, int]:
+    status = os.stat(path)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _state(path: Path) -> _State:
+def _state(path: str) -> _State:
     try:
         stamp = _stamp(path)
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             return _State(hashlib.file_digest(file, "sha256").hexdigest(), stamp)
     except OSError as error:
-        raise ConfigurationError(f"{path.name}: {error.strerror}") from error
+        raise ConfigurationError(f"{Path(path).name}: {error.strerror}") from error
 
 
 def _digest(files: Iterable[tuple[str, _State]]) -> str:

@@ -88,12 +88,14 @@ class OrderKeys:
     def make(self, xid: str) -> Box:
         """A new order's key, or the one it has; on the disk after `flush`."""
         name = self._name(xid)
-        if name not in self._sealed:
-            if len(self._sealed) >= MAX_ORDERS:
-                raise ConfigurationError(f"{self._path.name}: full")
-            self._sealed[name] = self._another().seal(os.urandom(KEY_OCTETS), name)
-            self._unsaved.append(name)
-        return self.get(xid)
+        if name in self._sealed:
+            return self.get(xid)
+        if len(self._sealed) >= MAX_ORDERS:
+            raise ConfigurationError(f"{self._path.name}: full")
+        key = os.urandom(KEY_OCTETS)
+        self._sealed[name] = self._another().seal(key, name)
+        self._unsaved.append(name)
+        return Box(key, os.urandom(PREFIX_OCTETS))
 
     def flush(self) -> None:
         """The new keys are durable. Raises OSError.
@@ -111,8 +113,8 @@ class OrderKeys:
                 )
                 self._free += range(self._size, needed)
                 self._size = needed
-            for name in self._unsaved:
-                place = self._free.pop(0)
+            places, self._free = self._free[: len(self._unsaved)], self._free[len(self._unsaved) :]
+            for name, place in zip(self._unsaved, places, strict=True):
                 slot = name + self._sealed[name]
                 durable.write(descriptor, slot + os.urandom(SLOT_OCTETS - _USED), place * SLOT_OCTETS)
                 self._places[name] = place

@@ -115,7 +115,7 @@ def test_a_withdrawn_extension_ends_the_order(desk: s.Desk) -> None:
     assert desk.state() is State.REVOKED
 
 
-@pytest.mark.parametrize(("kind", "name"), [(Ledger, "append"), (Store, "extended"), (Store, "add_extension")])
+@pytest.mark.parametrize(("kind", "name"), [(Ledger, "append"), (Store, "set_state"), (Store, "add_extension")])
 def test_a_crash_in_an_extension(desk: s.Desk, monkeypatch: pytest.MonkeyPatch, kind: type, name: str) -> None:
     """At every step: either the order is extended for everybody, or for nobody and it can be tried again."""
     filed = s.filing(desk.site)
@@ -130,7 +130,7 @@ def test_a_crash_in_an_extension(desk: s.Desk, monkeypatch: pytest.MonkeyPatch, 
         with pytest.raises(KeyboardInterrupt):
             desk.extend(more)
     desk.restart()
-    if name == "extended":  # the ledger has it
+    if name == "set_state":  # the ledger has it
         assert (desk.state(), admitted(desk).not_after_ns) == (State.EXTENDED, end(desk) * NS)
     else:
         assert desk.state() is State.ACTIVE and admitted(desk).not_after_ns < end(desk) * NS
@@ -168,7 +168,7 @@ def test_a_crash_after_the_ledger_has_the_suspension(desk: s.Desk, monkeypatch: 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "entered", crash)
+        patch.setattr(Store, "set_state", crash)
         with pytest.raises(KeyboardInterrupt):
             desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, Act.SUSPEND))
     desk.restart()

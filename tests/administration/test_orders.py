@@ -6,6 +6,7 @@ import pytest
 
 from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import verify
+from mediation.administration.order import recovery
 from mediation.administration.order.store import Store, Stored
 from mediation.core.authority import authorization
 from mediation.core.case import ENDED, LIFE, LIVE, Act, Event, Role, State
@@ -43,11 +44,13 @@ def test_nothing_is_told_before_it_is_durable(site: Site) -> None:
     heard: list[int] = []
 
     def changed(order: Stored) -> None:
-        report = verify.examine(ledger_files(site), read_verifier(site.keys_dir))
+        seen = recovery.Seen()
+        report = verify.examine(ledger_files(site), read_verifier(site.keys_dir), on_record=seen.read)
         assert report.problems == ()
         store = Store(site.store_path, vault.unlock(site), readonly=True)
         stored = next(each for each in store.orders() if each.carrier_sha256 == order.carrier_sha256)
         store.close()
+        assert recovery.place(stored, seen)
         assert all(0 <= entered.index < report.head.size for _, entered in stored.commands)
         assert len(stored.commands) == len(order.commands) > 0
         heard.append(report.head.size)

@@ -38,7 +38,7 @@ def cutting(monkeypatch: pytest.MonkeyPatch, kind: type, name: str, *, after: bo
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
     ("kind", "name", "entered"),
-    [(Store, "add_command", False), (Ledger, "append", None), (Store, "entered", True), (Store, "set_head", False)],
+    [(Store, "add_command", False), (Ledger, "append", None), (Store, "set_head", False)],
 )
 def test_power_cut_during_an_activation(
     *, desk: s.Desk, monkeypatch: pytest.MonkeyPatch, kind: type, name: str, entered: bool | None, after: bool
@@ -65,7 +65,7 @@ def test_power_cut_during_an_activation(
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(("kind", "name"), [(Store, "add_order"), (Ledger, "append"), (Store, "filed")])
+@pytest.mark.parametrize(("kind", "name"), [(Store, "add_order"), (Ledger, "append"), (Store, "set_head")])
 def test_power_cut_during_a_filing(
     desk: s.Desk, monkeypatch: pytest.MonkeyPatch, kind: type, name: str, after: bool
 ) -> None:

@@ -15,7 +15,7 @@ from mediation.administration.persons import roster
 from mediation.core.authority.roster import AnyAction, End, Revoke, digest, line
 from mediation.core.case import Role, State
 from mediation.core.check import Check
-from mediation.core.errors import ConfigurationError
+from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.interface import control
 from mediation.core.interface.control import ChangeRoster, Results, Submit
 from mediation.runtime.config import Site
@@ -85,6 +85,25 @@ def test_orders_that_do_not_stand_are_revoked(desk: s.Desk) -> None:
     old = approvals(desk.site, End(person="lab-auditor", role=Role.AUDITOR, at_s=now_s), now_s=now_s)
     desk.later(roster.LIFE_S + 1)
     assert desk.orders.change_roster(old, desk.now_ns).check == Check.ROSTER_DATES
+
+
+def test_a_crash_before_the_orders_are_judged(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The change stands, and nobody has looked yet for whom it ends: no function is told of such an order again."""
+    desk.submit(s.filing(desk.site))
+    desk.later(100)
+    now_s = desk.now_ns // s.NS
+    texts = approvals(desk.site, void(desk.site, Role.LEGAL, now_s - 200), now_s=now_s)
+
+    def crash(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(roster, "stands", crash)
+        with pytest.raises(KeyboardInterrupt):
+            desk.orders.change_roster(texts, desk.now_ns)
+    desk.restart()
+    with pytest.raises(AuthorizationError, match=Check.KEY_DATES):
+        roster.check_stands(desk.order(), desk.orders.trust)
 
 
 @pytest.mark.parametrize("entered", [True, False], ids=["entered", "not entered"])

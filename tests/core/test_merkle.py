@@ -156,3 +156,13 @@ def test_a_truncated_tree_is_the_smaller_tree(size: int, more: int) -> None:
     for each in data[size:]:
         tree.append(merkle.leaf_hash(each))
     assert tree.root() == mth(data)
+
+
+@given(st.integers(0, 300), st.integers(0, 600))
+def test_leaves_that_come_together_are_the_same_tree(before: int, together: int) -> None:
+    data = [n.to_bytes(2, "big") for n in range(before + together)]
+    tree = tree_of(data[:before])
+    tree.extend(b"".join(merkle.leaf_hash(each) for each in data[before:]))
+    assert (tree.size, tree.root()) == (len(data), mth(data))
+    for index in range(0, len(data), 97):
+        assert tree.inclusion_path(index, len(data)) == merkle.inclusion_path(index, len(data), tree_of(data).read)

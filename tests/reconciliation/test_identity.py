@@ -99,6 +99,16 @@ def test_a_new_file_and_a_missing_one_are_changes(tmp_path: Path, package: Path)
     assert found.changed() == ("four.py", "one.py")
 
 
+def test_a_folder_that_has_gone_is_told_by_its_files(tmp_path: Path, package: Path) -> None:
+    folder = package / "deep"
+    folder.mkdir()
+    (folder / "five.py").write_text("")
+    found = Identity(Desk(make(tmp_path)).site, package)
+    assert found.changed() == ()
+    shutil.rmtree(folder)
+    assert found.changed() == ("deep/five.py",)
+
+
 def test_a_file_with_its_old_times_and_length_is_found_all_the_same(tmp_path: Path, package: Path) -> None:
     found = Identity(Desk(make(tmp_path)).site, package)
     path = package / "one.py"

@@ -7,6 +7,7 @@ first entry that cannot be believed. `verify` asks, and holds the tree to the si
 from __future__ import annotations
 
 from collections import Counter
+from hashlib import sha256
 
 import msgspec
 
@@ -65,19 +66,53 @@ class Reader:
             return
         hashes = self._tile(0, n, width, HASH_OCTETS, first)
         entries = self._tile("entries", n, width, ENTRY_OCTETS, first)
+        commitments = [entries[at + 2 : at + ENTRY_OCTETS] for at in range(0, width * ENTRY_OCTETS, ENTRY_OCTETS)]
+        if self.tree.size != first or not _fits(hashes, entries, commitments, width):
+            self._each(first, width, hashes, entries)
+        else:
+            self.tree.extend(hashes)
+        if self.files.opened and not self._all_records(first, lines or {}, commitments):
+            for index, commitment in enumerate(commitments, first):
+                self._leaf(index, (lines or {}).get(index), commitment)
+
+    def _each(self, first: int, width: int, hashes: bytes, entries: bytes) -> None:
+        """Leaf by leaf, what does not fit in a bundle; what can be believed of it stands in the tree."""
         for offset in range(width):
             index = first + offset
             hashed = hashes[offset * HASH_OCTETS : (offset + 1) * HASH_OCTETS]
             stored = entries[offset * ENTRY_OCTETS : (offset + 1) * ENTRY_OCTETS]
-            commitment = stored[2:]
             if len(stored) == ENTRY_OCTETS and stored[:2] != HASH_OCTETS.to_bytes(2, "big"):
                 self.problem(index, "the commitment's length was edited")
-            elif len(stored) == ENTRY_OCTETS and merkle.leaf_hash(commitment) != hashed:
+            elif len(stored) == ENTRY_OCTETS and merkle.leaf_hash(stored[2:]) != hashed:
                 self.problem(index, "the commitment does not have the hash that stands in the tree")
             if len(hashed) == HASH_OCTETS and self.tree.size == index:
                 self.tree.append(hashed)
-            if self.files.opened:
-                self._leaf(index, (lines or {}).get(index), commitment)
+
+    def _all_records(self, first: int, lines: dict[int, tiles.Line], commitments: list[bytes]) -> bool:
+        """Takes a whole bundle of records at once. False, and nothing is taken, unless every leaf is the very record
+        that was entered: then `_leaf` looks at each, and says what it is."""
+        plain = [lines.get(index) for index in range(first, first + len(commitments))]
+        if self._padding is not None:
+            return False
+        found = [line for line in plain if line is not None and line.salt and line.record]
+        if len(found) < len(plain):
+            return False
+        try:
+            salted = [bytes.fromhex(line.salt) + line.record.encode() for line in found]
+            records = [entry.decode(line.record) for line in found]
+        except (ValueError, msgspec.MsgspecError):
+            return False
+        if any(len(line.salt) != 2 * entry.SALT_OCTETS or line.seed or line.destroyed for line in found):
+            return False
+        if [sha256(octets).digest() for octets in salted] != commitments:
+            return False
+        self.records += zip(found, records, strict=True)
+        self.kinds.update(str(record.__struct_config__.tag) for record in records)
+        self.first_us = records[0].time_us if self.first_us is None else self.first_us
+        self.last_us = records[-1].time_us
+        self.last_entry = found[-1].index
+        self.run = None
+        return True
 
     def _span_root(self, n: int) -> bytes | None:
         """The hash over a complete bundle, from the tile above; what stands there is held to the signed root later."""
@@ -141,9 +176,12 @@ class Reader:
             return None
         found: dict[int, tiles.Line] = {}
         place, padded = n * WIDTH, self._padding is not None
-        for text in octets.splitlines():
+        texts = octets.splitlines()
+        if not padded and (whole := _in_order(texts, range(place, min(place + WIDTH, self.head.size)))) is not None:
+            return whole
+        for text in texts:
             try:
-                line = msgspec.json.decode(text, type=tiles.Line)
+                line = tiles.decode(text)
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 if place < self.head.size:
                     self.problem(place, "the record's line is not readable")
@@ -214,6 +252,27 @@ class Reader:
         later = [name for name in self.files.names(f"{tiles.tile(0, last)}.p") if name.isdigit() and int(name) > width]
         if later or self.files.read(tiles.tile(0, last)) is not None:
             self.problem(self.head.size, f"a tile {UNCOVERED}")
+
+
+def _fits(hashes: bytes, entries: bytes, commitments: list[bytes], width: int) -> bool:
+    """Whether a bundle's tiles are whole and of each other: every commitment, of the right length, has its hash."""
+    return (
+        (len(hashes), len(entries)) == (width * HASH_OCTETS, width * ENTRY_OCTETS)
+        and entries[::ENTRY_OCTETS] == bytes(width)
+        and entries[1::ENTRY_OCTETS] == bytes((HASH_OCTETS,)) * width
+        and b"".join([sha256(b"\0" + commitment).digest() for commitment in commitments]) == hashes
+    )
+
+
+def _in_order(texts: list[bytes], places: range) -> dict[int, tiles.Line] | None:
+    """The lines of a bundle that has no padding and nothing wrong: one for each place. None for any other."""
+    if len(texts) != len(places):
+        return None
+    try:
+        found = {line.index: line for line in map(tiles.decode, texts) if not line.seed}
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return found if list(found) == list(places) else None
 
 
 def padding_problem(files: Files, tree: merkle.Tree, n: int) -> Problem | None:

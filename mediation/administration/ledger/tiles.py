@@ -66,6 +66,9 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     destroyed: str = ""
 
 
+decode = msgspec.json.Decoder(Line).decode  # raises msgspec.MsgspecError or UnicodeDecodeError
+
+
 def sealed(line: Line, box: Sealer | None) -> bytes:
     """What stands in a records file for `line`, with its end. Raises LocalProtocolError without a vault."""
     octets = msgspec.json.encode(line)
@@ -84,9 +87,9 @@ def opened(octets: bytes, box: Sealer) -> bytes:
     for place, text in enumerate(octets.splitlines()):
         try:
             if text[:1] == b'"' and text[-1:] == b'"':
-                found.append(box.open(binascii.a2b_base64(text[1:-1], strict_mode=True), ASSOCIATED).rstrip(b" "))
+                found.append(box.open(binascii.a2b_base64(text[1:-1], strict_mode=True), ASSOCIATED).rstrip())
             else:
-                first = not place and msgspec.json.decode(text, type=Line).index == 0
+                first = not place and decode(text).index == 0
                 found.append(text if first else UNREADABLE)
         except (SealError, ValueError):
             found.append(UNREADABLE)

@@ -10,8 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from mediation.administration.ledger.ledger import Entered
-from mediation.administration.order.store import PENDING, Stored
+from mediation.administration.order.store import Stored
 from mediation.core.authority import authorization, extension, jws
 from mediation.core.authority.authorization import NS
 from mediation.core.authority.trust import Trust
@@ -19,9 +18,6 @@ from mediation.core.case import ENDED, LIFE, Act, Command, Event, Revocation, Ro
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.ledger import entry
-
-PENDING_ENTRY = Entered(index=PENDING, record="", salt="")
-
 
 # What an act is refused by that the order's state does not have.
 UNFIT = {Act.EXTEND: Check.EXTENSION, Act.SUSPEND: Check.SUSPENSION, Act.RESUME: Check.SUSPENSION}

@@ -46,16 +46,16 @@ def is_decoy(row: str, key: bytes) -> bool:
     return hiding.is_made_up(bytes.fromhex(row), key)
 
 
-def filled(text: str) -> bytes:
+def filled(text: bytes) -> bytes:
     """The text, a mark and zeros (ISO/IEC 7816-4 padding): short ones of one length, long ones of few."""
-    octets = text.encode() + b"\x80"
+    octets = text + b"\x80"
     short = len(octets) <= FIELD_OCTETS
     return octets.ljust(FIELD_OCTETS if short else -(-len(octets) // FILL_OCTETS) * FILL_OCTETS, b"\0")
 
 
-def emptied(octets: bytes) -> str:
+def emptied(octets: bytes) -> bytes:
     """What `filled` was given."""
-    return octets.rstrip(b"\0")[:-1].decode()
+    return octets.rstrip(b"\0")[:-1]
 
 
 def cover(db: apsw.Connection, key: bytes, tables: Sequence[str], usual: Usual, *, anew: bool) -> bool:

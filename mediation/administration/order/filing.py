@@ -10,8 +10,9 @@ from collections.abc import Container, Iterable, Iterator
 
 from mediation.administration.ledger.ledger import Entered
 from mediation.administration.order import acting, provision
-from mediation.administration.order.acting import PENDING_ENTRY, accepted
-from mediation.administration.order.store import PENDING, Store, Stored
+from mediation.administration.order.acting import accepted
+from mediation.administration.order.store import PENDING, PENDING_ENTRY, Stored
+from mediation.administration.records.history import xid_of
 from mediation.core.authority import authorization, jws
 from mediation.core.authority.authorization import NS
 from mediation.core.authority.trust import Key, Trust
@@ -23,23 +24,12 @@ from mediation.core.ledger import entry
 from mediation.runtime.config import Site
 
 
-def keep(store: Store, order: Stored) -> None:
-    """The texts of an order that was examined, before they are entered."""
-    store.add_order(order)
-    for sequence, (text, _) in enumerate(order.commands, 1):
-        store.add_command(order.carrier_sha256, sequence, text)
-
-
-def confirm(store: Store, order: Stored, entered: Iterator[Entered]) -> None:
-    """The entries of an order that was examined, taken in their turn: it and its acts stand in the ledger. Where the
-    order itself stands then is the caller's to store (`Store.filed`)."""
+def confirm(order: Stored, entered: Iterator[Entered]) -> None:
+    """The entries of an order that was examined, taken in their turn: it and its acts stand in the ledger."""
     order.filed = next(entered).index
     if order.call_back is not None:
         order.call_back = (order.call_back[0], next(entered))
-        store.called_back(order.carrier_sha256, order.call_back[1])
     order.commands = [(text, next(entered)) for text, _ in order.commands]
-    for sequence, (_, place) in enumerate(order.commands, 1):
-        store.entered(order.carrier_sha256, sequence, place)
 
 
 def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stored, list[entry.Record]]:
@@ -63,10 +53,10 @@ def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stor
     authorization.check_order_dates(order, now_ns // NS)
     authorization.check_agency(order, trust, now_ns // NS)
     provision.check(order, site)
-    time_us = now_ns // 1000
+    time_us, xid = now_ns // 1000, xid_of(carrier_sha256)
     records: list[entry.Record] = [
         entry.OrderFiled(
-            time_us=time_us, case=order.legal.case, xid=authorization.xid(filing.carrier).hex(),
+            time_us=time_us, case=order.legal.case, xid=xid,
             agency=order.legal.agency, authority=order.legal.authority, legal_sha256=legal_sha256,
             carrier_sha256=carrier_sha256, document_sha256=order.legal.document_sha256,
             legal_person=order.legal_key.person, carrier_person=order.carrier_key.person,
@@ -87,11 +77,12 @@ def examine(filing: Filing, trust: Trust, site: Site, now_ns: int) -> tuple[Stor
         records.append(accepted(text, command, key.person, legal_sha256, time_us))
         state = acting.after(state, command.act)
     stored = Stored(
-        carrier_sha256=carrier_sha256, legal_sha256=legal_sha256, xid=authorization.xid(filing.carrier).hex(),
+        carrier_sha256=carrier_sha256, legal_sha256=legal_sha256, xid=xid,
         case=order.legal.case, legal=filing.legal, carrier=filing.carrier,
         not_before_s=order.legal.not_before_s, not_after_s=order.legal.not_after_s, state=state, filed=PENDING,
         commands=[(text, PENDING_ENTRY) for text in filing.commands],
         call_back=(filing.call_back, PENDING_ENTRY) if filing.call_back else None, emergency=bool(filing.call_back),
+        stands_by=trust,
     )  # fmt: skip
     return stored, records
 

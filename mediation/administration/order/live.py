@@ -35,7 +35,8 @@ def load_live(site: Site) -> list[TaskRequest]:
     if not report.witnessed:
         return found
     head = note.parse_checkpoint(note.split(report.witnessed)[0])  # `examine` found it to be of this ledger
-    for order in orders:
+    placed = [order for order in orders if recovery.place(order, seen)]
+    for order in sorted(placed, key=lambda each: each.filed):
         state = recovery.state_of(order, seen)
         if state in (State.FILED, State.SUSPENDED) or state in ENDED:
             continue

@@ -5,9 +5,9 @@ ledger, before `changed` tells the tasking of it. A stop is carried out even whe
 entry is then owed and made with the next one that succeeds. It holds no authority: what it hands on is admitted again
 by each function.
 
-Crash between any two steps: texts are stored first (pending), then entered, then confirmed. At the start, what the
-ledger has is completed from the ledger's own record; what it has not is forgotten, for nobody was told. Stops are
-taken from the ledger whatever the store says. An order of which the ledger knows an act that the store has not is
+Crash between any two steps: texts are stored first, then entered. At the start, where each stands is taken from the
+ledger's own record; what it has not is forgotten, for nobody was told. Stops are taken from the ledger whatever the
+store says. An order of which the ledger knows an act that the store has not is
 held back: its store was replaced by an older one.
 
 Blocking, not for several threads. Times: `now_ns`, UTC nanoseconds.
@@ -25,9 +25,8 @@ from mediation.administration.ledger.books import Books
 from mediation.administration.ledger.heads import open_heads
 from mediation.administration.ledger.ledger import Entered, Ledger
 from mediation.administration.order import acting, agencies, filing, recovery
-from mediation.administration.order.acting import PENDING_ENTRY
 from mediation.administration.order.register import Register
-from mediation.administration.order.store import Store, Stored
+from mediation.administration.order.store import PENDING_ENTRY, Store, Stored
 from mediation.administration.persons import roster
 from mediation.administration.records.alarms import Alarms
 from mediation.administration.records.history import History
@@ -115,18 +114,18 @@ class Orders(Register):
             return results
         with self._store.transaction():
             for order, _ in accepted:
-                filing.keep(self._store, order)
+                self._store.add_order(order)
         try:
             entered = iter(self._books.enter([record for _, records in accepted for record in records]))
         except LedgerError:
-            self._store.drop_pending()
+            with self._store.transaction():
+                self._store.drop(order.carrier_sha256 for order, _ in accepted)
             raise
         with self._books.saving(stop=False):
-            for order, _ in accepted:
-                filing.confirm(self._store, order, entered)
-                self._await_witnesses(order, now_ns)
-                self._store.filed(order.carrier_sha256, order.filed, order.state)
+            pass  # where they stand is the ledger's to say
         for order, _ in accepted:
+            filing.confirm(order, entered)
+            self._await_witnesses(order, now_ns)
             self._hold(order)
             if order.state in RUNNING:
                 self._begun(order, now_ns)
@@ -291,9 +290,12 @@ class Orders(Register):
             )  # fmt: skip
         except LedgerError:
             self._store.drop_command(carrier, sequence)
+            if pair is not None:
+                self._store.drop_extension(carrier, len(order.extensions) + 1)
             raise
         place = entered[-1] if entered else PENDING_ENTRY  # pending: a stop whose entry is owed
         order.commands.append((text, place))
+        order.stands_by = None
         order.state = acted.state
         if pair is not None and filed is not None:
             order.extensions.append((*pair, entered[0]))
@@ -301,10 +303,7 @@ class Orders(Register):
             self._timetable.add(order)
         self._await_witnesses(order, now_ns)
         with self._books.saving(stop=stop):
-            self._store.entered(carrier, sequence, place)
             self._store.set_state(carrier, order.state)
-            if filed is not None:
-                self._store.extended(carrier, len(order.extensions), entered[0], order.not_after_s)
         if acted.command.act is Act.ACTIVATE and order.state in RUNNING:
             self._begun(order, now_ns)
         self.changed(order)
@@ -313,11 +312,10 @@ class Orders(Register):
             self.advance(now_ns)
         return order
 
-    def _owed(self, order: Stored, sequence: int, place: Entered) -> None:
+    @staticmethod
+    def _owed(order: Stored, sequence: int, place: Entered) -> None:
         """The entry of a stop that the ledger could not take at first stands there now."""
         order.commands[sequence - 1] = (order.commands[sequence - 1][0], place)
-        with self._books.saving(stop=True):
-            self._store.entered(order.carrier_sha256, sequence, place)
 
     def _revoke_one(self, text: str, now_ns: int) -> Stored:
         claimed = jws.decode(jws.split(text).payload, Revocation)  # only to find the case
@@ -345,10 +343,9 @@ class Orders(Register):
         for order, held in recovery.recover(self._store, seen):
             if held:
                 self.held.add(order.carrier_sha256)
-            before = order.state
+            if order.commands and order.commands[0][1].index > seen.changed_at:
+                order.stands_by = self.trust  # all of it was judged, before it was entered, by the roster of today
             self._await_witnesses(order, now_ns)
-            if order.state is not before:
-                self._store.set_state(order.carrier_sha256, order.state)
             self._hold(order)
         self.counters["orders_held"] = len(self.held)
         # Padding is made between two acts, and nothing in the store goes with it.

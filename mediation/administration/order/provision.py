@@ -7,6 +7,7 @@ An order that could only half be carried out is refused here, by a named check, 
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from mediation.core import target
 from mediation.core.authority.authorization import Order
@@ -19,8 +20,10 @@ from mediation.runtime.config import Site
 # The one place that says what this release delivers: a capability or profile is added here when it is built.
 CAPABILITIES = frozenset({Capability.CALL_DATA, Capability.DIGITS, Capability.CONTENT})
 PROFILES = frozenset(encoding.PROFILES)
+HOSTS_KEPT = 256  # thousands of orders go to the few agencies that there are
 
 
+@lru_cache(HOSTS_KEPT)
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)

@@ -1,7 +1,7 @@
 """Brings the store to what the ledger says, at each start of the administrator.
 
 The ledger is the authority on stops: what it says has ended has ended, whatever the store says. An act whose text was
-stored and which the ledger has is completed; one that the ledger has not is forgotten, for nobody was told of it. An
+stored and which the ledger has stands where the ledger says; one that it has not is forgotten, for nobody was told. An
 order of which the ledger knows an act that the store has not at all is held back: the store was replaced by an older
 one, and its last word, perhaps a switched-off toggle, is lost.
 """
@@ -15,7 +15,7 @@ import msgspec
 
 from mediation.administration.ledger import tiles, verify
 from mediation.administration.ledger.ledger import Entered
-from mediation.administration.order.store import PENDING, Store, Stored
+from mediation.administration.order.store import Store, Stored
 from mediation.core.authority import jws
 from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, LegalExtension, State
 from mediation.core.ledger import entry
@@ -36,6 +36,7 @@ class Seen(msgspec.Struct):
     alarms: set[tuple[str, str, str]] = set()
     founding: str = ""  # SHA-256 of the roster's first line, on a lab site
     changes: dict[int, str] = {}  # SHA-256 of the roster's lines by number
+    changed_at: int = -1  # the entry of the last of them
     requests: dict[str, int] = {}  # signed requests that were accepted, each with its second: none is accepted twice
 
     def followed_by(self, other: verify.OnRecord) -> verify.OnRecord:
@@ -53,6 +54,8 @@ class Seen(msgspec.Struct):
         if not isinstance(record, entry.Padding):
             self.size = line.index + 1
         match record:
+            case entry.Outcome():  # first: every other entry of a busy ledger is one
+                pass
             case entry.OrderFiled():
                 self.filed[record.carrier_sha256] = line.index
             case entry.CommandAccepted():
@@ -83,7 +86,7 @@ class Seen(msgspec.Struct):
             case entry.SiteMade():
                 self.founding = record.founding
             case entry.RosterChanged():
-                self.changes[record.number] = record.change_sha256
+                self.changes[record.number], self.changed_at = record.change_sha256, line.index
             case entry.CaseRead() | entry.SampleDrawn():
                 self.requests[record.request_sha256] = record.time_us // 1_000_000
             case _:
@@ -91,42 +94,66 @@ class Seen(msgspec.Struct):
 
 
 def recover(store: Store, seen: Seen) -> Iterator[tuple[Stored, bool]]:
-    """All orders of the store as the ledger has them, oldest first, each with whether it is held back."""
-    if store.pending:
-        _complete(store, seen)
-    for order in list(store.orders()):
-        state = state_of(order, seen)
-        if state is not order.state:
-            order.state = state
-            store.set_state(order.carrier_sha256, state)
-        yield order, state not in ENDED and len(order.commands) < seen.acts[order.carrier_sha256]
+    """All orders of the store as the ledger has them, oldest first, each with whether it is held back.
+
+    What the ledger has not is forgotten at the end, when all were taken.
+    """
+    placed: list[Stored] = []
+    forgotten: list[str] = []
+    acts: list[tuple[str, int]] = []
+    extensions: list[tuple[str, int]] = []
+    for order in store.orders():
+        carrier, commands, pairs = order.carrier_sha256, order.commands, order.extensions
+        if not place(order, seen):
+            forgotten.append(carrier)
+            continue
+        if len(order.commands) < len(commands):
+            kept = {text for text, _ in order.commands}
+            acts += [(carrier, number) for number, (text, _) in enumerate(commands, 1) if text not in kept]
+        if len(order.extensions) < len(pairs):
+            stand = {approval for _, approval, _ in order.extensions}
+            extensions += [(carrier, number) for number, (_, text, _) in enumerate(pairs, 1) if text not in stand]
+        placed.append(order)
+    for order in sorted(placed, key=lambda each: each.filed):  # the store knows no order of filing
+        order.state = state_of(order, seen)
+        yield order, order.state not in ENDED and len(order.commands) < seen.acts[order.carrier_sha256]
+    if forgotten or acts or extensions:
+        with store.transaction():
+            store.drop(forgotten)
+            for carrier, number in acts:
+                store.drop_command(carrier, number)
+            for carrier, number in extensions:
+                store.drop_extension(carrier, number)
 
 
-def _complete(store: Store, seen: Seen) -> None:
-    """Gives what was on its way its place in the ledger, or forgets it."""
-    with store.transaction():
-        for order in list(store.orders()):
-            if order.filed == PENDING and (filed := seen.filed.get(order.carrier_sha256)) is not None:
-                store.filed(order.carrier_sha256, filed)
-            for sequence, (text, place) in enumerate(order.commands, 1):
-                if place.index == PENDING and (entered := seen.commands.get(jws.sha256_hex(text))) is not None:
-                    store.entered(order.carrier_sha256, sequence, entered)
-                    _extend(store, order, text, seen)
-            if order.call_back is not None and order.call_back[1].index == PENDING:
-                called = seen.call_backs.get(jws.sha256_hex(order.call_back[0]))
-                if called is not None:
-                    store.called_back(order.carrier_sha256, called)
-        store.drop_pending()
+def place(order: Stored, seen: Seen) -> bool:
+    """Gives the texts of an order their places in the ledger, and the order the end of its last extension; texts that
+    the ledger has not are taken from it. False when the ledger has not the order itself."""
+    filed = seen.filed.get(order.carrier_sha256)
+    if filed is None:
+        return False
+    order.filed = filed
+    if order.call_back is not None:
+        called = seen.call_backs.get(jws.sha256_hex(order.call_back[0]))
+        if called is None:
+            return False
+        order.call_back = (order.call_back[0], called)
+    acts = ((text, seen.commands.get(jws.sha256_hex(text))) for text, _ in order.commands)
+    order.commands = [(text, entered) for text, entered in acts if entered is not None]
+    if order.extensions:
+        _extend(order, seen)
+    return True
 
 
-def _extend(store: Store, order: Stored, text: str, seen: Seen) -> None:
-    """Completes the extension that an act put in force. One whose act the ledger has not is in force for nobody."""
-    command = jws.decode(jws.split(text).payload, Command)
-    for number, (legal, approval, place) in enumerate(order.extensions, 1):
+def _extend(order: Stored, seen: Seen) -> None:
+    """The extensions that an act has put in force. One whose act the ledger has not is in force for nobody."""
+    named = {jws.decode(jws.split(text).payload, Command).extension_sha256 for text, _ in order.commands}
+    extensions, order.extensions = order.extensions, []
+    for legal, approval, _ in extensions:
         digest = jws.sha256_hex(approval)
-        if place.index == PENDING and digest == command.extension_sha256 and digest in seen.extensions:
-            end_s = jws.decode(jws.split(legal).payload, LegalExtension).not_after_s
-            store.extended(order.carrier_sha256, number, seen.extensions[digest], end_s)
+        if digest in named and digest in seen.extensions:
+            order.extensions.append((legal, approval, seen.extensions[digest]))
+            order.not_after_s = jws.decode(jws.split(legal).payload, LegalExtension).not_after_s
 
 
 def state_of(order: Stored, seen: Seen) -> State:
@@ -135,12 +162,13 @@ def state_of(order: Stored, seen: Seen) -> State:
         return ended
     state = order.state
     if state is State.FILED and order.commands:
-        return LIFE[state, Event.ACTIVATE]
+        state = LIFE[state, Event.ACTIVATE]
+    begun = state in RUNNING or state is State.LOGGED
     suspended = seen.suspended.get(order.carrier_sha256, False)
-    if suspended and state in RUNNING:
-        return LIFE[state, Event.SUSPEND]
+    if suspended and begun:
+        return State.SUSPENDED  # what was suspended or extended did run, whether that was stored or not
     if not suspended and state is State.SUSPENDED:
         state = LIFE[state, Event.RESUME]
-    if state is State.ACTIVE and order.extensions:
-        state = LIFE[state, Event.EXTEND]
+    if order.extensions and (state is State.ACTIVE or state is State.LOGGED):
+        state = State.EXTENDED
     return state

@@ -1,12 +1,12 @@
 """The administrator's store: the exact texts of orders, acts and revocations, and where each order stands.
 
 Trust: none. An attacker who changes it can make the administrator forget an order, so an interception stops or does
-not start; he cannot start one, because every text is verified again before use and by each receiver, and he cannot
-bring a stopped one back, because stops are read from the ledger at each start. All that it says is sealed: an order's
-texts under the order's own key (`Vault.order_key`), so that destroying that key destroys them wherever a copy of this
-file lies; what outlives that key under the vault's key `store`. Rows have names that the vault's key makes, texts are
-filled up, and rows of no order stand between the others (decoys.py): who reads the file learns the number of orders to
-a factor of four.
+not start; he cannot start one, because every text is verified again by each receiver, and he cannot bring a stopped
+one back, because stops, suspensions and where each text stands are read from the ledger at each start. All that it says
+is sealed: an order's texts under the order's own key (`Vault.order_key`), so that destroying that key destroys them
+wherever a copy of this file lies; what outlives that key under the vault's key `store`. Rows have names that only the
+vault's key turns back, texts are filled up, and rows of no order stand between the others (decoys.py): who reads the
+file learns the number of orders to a factor of four.
 
 SQLite in WAL mode with full synchronisation: a transaction that returned survives a power cut. One writer, which
 holds the site's lock; readers may come at any time.
@@ -15,8 +15,9 @@ holds the site's lock; readers may come at any time.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import apsw
@@ -24,24 +25,45 @@ import msgspec
 
 from mediation.administration.ledger.ledger import Entered
 from mediation.administration.order import decoys
-from mediation.administration.order.store_schema import ANY_PENDING, APPLICATION_ID, SCHEMA, TABLES, USUAL, VERSION
+from mediation.administration.order.store_schema import APPLICATION_ID, SCHEMA, TABLES, USUAL, VERSION
+from mediation.administration.records.history import xid_of
 from mediation.core.authority import jws
+from mediation.core.authority.trust import Trust
 from mediation.core.case import Act, Command, Extension, Proof, State, TaskRequest
 from mediation.core.errors import ConfigurationError
 from mediation.core.ledger import note
-from mediation.core.ledger.sealing import Box, Octets, SealError
+from mediation.core.ledger.sealing import Box, SealError
+from mediation.runtime.cover import Hidden
 from mediation.runtime.order_keys import KeyDestroyedError
 from mediation.runtime.vault import Vault
 
 CACHE_KIB, WAL_PAGES = 65_536, 8_192  # 10,000 orders without reading a page again; 32 MB between two tidyings
 PENDING = -1  # in place of a ledger index: written here first, not yet entered there
+PENDING_ENTRY = Entered(index=PENDING, record="", salt="")
+
+
+class Filed(msgspec.Struct, frozen=True, array_like=True):
+    """What is sealed of an order when it is filed: its tokens, and the acts and the call-back that came with them."""
+
+    case: str
+    legal_sha256: str
+    legal: str
+    carrier: str
+    not_before_s: int
+    not_after_s: int
+    commands: tuple[str, ...]
+    call_back: str
+
+
+_filed: msgspec.msgpack.Decoder[Filed] = msgspec.msgpack.Decoder(Filed)
+_encoder = msgspec.msgpack.Encoder()
 
 
 class Stored(msgspec.Struct, kw_only=True):
-    """One order as stored. `commands` with their entries in the ledger, in order of sequence; `extensions` likewise,
-    legal text, carrier text and entry; `call_back` of an emergency order. `filed` is the index of the ledger's entry of
-    the filing, which orders the orders of one case. Any index may be PENDING. `not_after_s` is the end that is in
-    force, of the last extension if there is one."""
+    """One order. `commands` with their entries in the ledger, in order of sequence; `extensions` likewise, legal text,
+    carrier text and entry; `call_back` of an emergency order. `filed` is the index of the ledger's entry of the filing,
+    which orders the orders of one case. As the store gives it every index is PENDING, and `not_after_s` the end that
+    the order began with: where all stands, and which extension is in force, the ledger says (`recovery.place`)."""
 
     carrier_sha256: str
     legal_sha256: str
@@ -57,6 +79,7 @@ class Stored(msgspec.Struct, kw_only=True):
     extensions: list[tuple[str, str, Entered]] = []
     call_back: tuple[str, Entered] | None = None
     emergency: bool = False
+    stands_by: Trust | None = None  # by whom its signers were last found good, in this process and of all its texts
 
     @property
     def suspended_at(self) -> int:
@@ -99,10 +122,7 @@ class Store:
     def __init__(self, path: Path, vault: Vault | None, *, create: bool = False, readonly: bool = False) -> None:
         """`vault` None only to make the empty store of a site whose key is made later."""
         self._vault = vault
-        self._rows: dict[str, str] = {}  # names of rows, by carrier token
         self._keys: dict[str, Box] = {}  # of orders, by row
-        self._outer: dict[str, Box] = {}  # what seals that which outlives them, by row
-        self._xids: dict[str, str] = {}  # by row
         self._moved = self._covered = False  # orders look otherwise than at the last covering; that is complete
         self.destroyed = 0
         if vault is not None:
@@ -147,99 +167,58 @@ class Store:
         if self._covered and not self._moved:
             return
         with self._db:
-            self._covered = decoys.cover(self._db, self._sealing.name_key("store"), TABLES, USUAL, anew=self._moved)
+            self._covered = decoys.cover(self._db, self._name_key, TABLES, USUAL, anew=self._moved)
         self._moved = False
         decoys.settle(self._db)
 
     def add_order(self, order: Stored) -> None:
+        """An order with what was filed with it, about to be entered in the ledger: at the next start it is forgotten
+        (`drop`) unless the ledger has it."""
         row = self._row(order.carrier_sha256)
-        self._keys[row], self._xids[row] = self._sealing.order_keys.make(order.xid), order.xid
-        self._moved = True
-        self._db.execute(
-            "INSERT INTO orders VALUES (?,?,?,?,?,?,?,?,?)",
-            (
-                row, self._sealing.name("store", order.xid),
-                self._seal_outer(row, "place", f"{order.xid} {order.filed}"),
-                self._seal(row, "terms", f"{order.not_before_s} {order.case}"), self._seal(row, "legal", order.legal),
-                self._seal(row, "carrier", order.carrier), self._seal(row, "not_after_s", str(order.not_after_s)),
-                self._seal_outer(row, "state", order.state.value), order.filed == PENDING,
-            ),
+        self._keys[row] = self._sealing.order_keys.make(order.xid)
+        body = Filed(
+            order.case, order.legal_sha256, order.legal, order.carrier, order.not_before_s, order.not_after_s,
+            tuple(text for text, _ in order.commands), order.call_back[0] if order.call_back is not None else "",
         )  # fmt: skip
-        if order.call_back is not None:
-            sealed = self._seal(row, "call-back", order.call_back[0])
-            self._db.execute("INSERT INTO call_backs VALUES (?,?,x'')", (row, sealed))
+        sealed = self._keys[row].seal(decoys.filled(_encoder.encode(body)), f"{row} order".encode())
+        self._insert("orders", row, sealed)
 
     def add_extension(self, carrier_sha256: str, number: int, legal: str, approval: str) -> None:
         """As `add_command`, in the same transaction as the act that puts it in force."""
         row = self._row(carrier_sha256)
         texts = self._seal(row, f"extension {number}", legal), self._seal(row, f"approval {number}", approval)
-        self._moved = True
-        self._db.execute("INSERT INTO extensions VALUES (?,?,?,?,x'')", (row, number, *texts))
-
-    def extended(self, carrier_sha256: str, number: int, entered: Entered, not_after_s: int) -> None:
-        """The extension stands in the ledger, and its act: the order has another end."""
-        row = self._row(carrier_sha256)
-        self._db.execute(
-            "UPDATE extensions SET entered = ? WHERE row = ? AND number = ?",
-            (self._place(row, f"extension {number}", entered), row, number),
-        )
-        sealed = self._seal(row, "not_after_s", str(not_after_s))
-        self._db.execute("UPDATE orders SET not_after_s = ? WHERE row = ?", (sealed, row))
-
-    def called_back(self, carrier_sha256: str, entered: Entered) -> None:
-        row = self._row(carrier_sha256)
-        self._db.execute(
-            "UPDATE call_backs SET entered = ? WHERE row = ?", (self._place(row, "call-back", entered), row)
-        )
+        self._insert("extensions", row, number, *texts)
 
     def add_command(self, carrier_sha256: str, sequence: int, text: str) -> None:
-        """An act that is about to be entered in the ledger; `entered` follows, or `drop_pending` at the next start."""
+        """An act after the filing that is about to be entered in the ledger."""
         row = self._row(carrier_sha256)
-        self._moved = True
-        sealed = self._seal(row, f"command {sequence}", text)
-        self._db.execute("INSERT INTO commands VALUES (?,?,?,x'')", (row, sequence, sealed))
+        self._insert("commands", row, sequence, self._seal(row, f"command {sequence}", text))
 
-    def filed(self, carrier_sha256: str, index: int, state: State | None = None) -> None:
-        """The filing stands in the ledger; with `state` the order stands there now (one writing of a long row)."""
-        row = self._row(carrier_sha256)
-        place = self._seal_outer(row, "place", f"{self._xids[row]} {index}")
-        if state is None:
-            self._db.execute("UPDATE orders SET place = ?, owed = 0 WHERE row = ?", (place, row))
-        else:
-            sealed = self._seal_outer(row, "state", state.value)
-            self._db.execute("UPDATE orders SET place = ?, owed = 0, state = ? WHERE row = ?", (place, sealed, row))
-
-    def entered(self, carrier_sha256: str, sequence: int, entered: Entered) -> None:
-        row = self._row(carrier_sha256)
-        self._db.execute(
-            "UPDATE commands SET entered = ? WHERE row = ? AND sequence = ?",
-            (self._place(row, str(sequence), entered), row, sequence),
-        )
+    def drop(self, carriers: Iterable[str]) -> None:
+        """Forgets orders that never reached the ledger: nobody was told that they were accepted."""
+        for carrier in carriers:
+            self._remove(self._row(carrier))
 
     def drop_command(self, carrier_sha256: str, sequence: int) -> None:
-        """Forgets one act that did not reach the ledger, with its extension; others may still be owed."""
+        """Forgets one act that did not reach the ledger; others may still be owed."""
         row = self._row(carrier_sha256)
         self._db.execute("DELETE FROM commands WHERE row = ? AND sequence = ?", (row, sequence))
-        self._db.execute("DELETE FROM extensions WHERE row = ? AND entered = x''", (row,))
 
-    def drop_pending(self) -> None:
-        """Forgets what never reached the ledger: nobody was told that it was accepted."""
-        for table in ("commands", "extensions", "call_backs"):
-            self._db.execute(f"DELETE FROM {table} WHERE entered = x''")  # noqa: S608 - our names
-        self._db.execute("DELETE FROM orders WHERE owed")
+    def drop_extension(self, carrier_sha256: str, number: int) -> None:
+        """Forgets an extension whose act did not reach the ledger."""
+        row = self._row(carrier_sha256)
+        self._db.execute("DELETE FROM extensions WHERE row = ? AND number = ?", (row, number))
 
     def add_revocation(self, token_sha256: str, carrier_sha256: str, text: str) -> None:
-        row, token = self._row(carrier_sha256), self._sealing.name("store", token_sha256)
-        self._moved = True
-        sealed = self._seal(row, f"revocation {token}", text)
+        row = self._row(carrier_sha256)
+        token = self._sealing.name("store", f"{token_sha256} {row}")
         withdrawn = self._seal_outer(row, f"withdrawn {token}", token_sha256)
-        self._db.execute("INSERT OR IGNORE INTO revocations VALUES (?,?,?,?)", (token, row, withdrawn, sealed))
+        self._insert("revocations", row, token, withdrawn, self._seal(row, f"revocation {token}", text))
 
     def set_state(self, carrier_sha256: str, state: State) -> None:
+        """Where an order stands, if that is not what the ledger says of one that was filed and activated."""
         row = self._row(carrier_sha256)
-        self._db.execute(
-            "UPDATE orders SET state = ? WHERE row = ?", (self._seal_outer(row, "state", state.value), row)
-        )
+        self._insert("states", row, self._seal_outer(row, "state", state.value))
 
     def set_head(self, head: note.Checkpoint) -> None:
         self._db.execute("INSERT OR REPLACE INTO head VALUES (1, ?, ?)", (head.size, head.root.hex()))
@@ -253,72 +232,85 @@ class Store:
     def revoked(self) -> set[str]:
         return {
             self._open_outer(row, f"withdrawn {token}", sealed)
-            for token, row, sealed in self._db.execute("SELECT token, row, withdrawn FROM revocations")
+            for row, token, sealed in self._db.execute("SELECT row, token, withdrawn FROM revocations")
             if not self._is_decoy(row)
         }
 
-    def revocations(self, carriers: Container[str]) -> list[str]:
+    def revocations(self, carriers: Iterable[str]) -> list[str]:
         """The signed texts of the withdrawals of these orders' tokens."""
-        wanted = {row for carrier, row in self._rows.items() if carrier in carriers and row in self._keys}
+        wanted = {self._row(carrier) for carrier in carriers}
         return [
             self._open(row, f"revocation {token}", sealed)
-            for token, row, sealed in self._db.execute("SELECT token, row, text FROM revocations")
-            if row in wanted
+            for row, token, sealed in self._db.execute("SELECT row, token, text FROM revocations")
+            if row in wanted and row in self._keys
         ]
 
-    @property
-    def pending(self) -> bool:
-        """Whether anything stands here that the ledger may not have."""
-        return any(found for (found,) in self._db.execute(ANY_PENDING))
-
-    def orders(self) -> list[Stored]:
-        """All orders in the order of their filing, with their commands.
+    def orders(self) -> Iterator[Stored]:
+        """All orders, with all texts; FILED unless another state was stored.
 
         Raises ConfigurationError for what was changed.
         """
-        commands: dict[str, list[tuple[int, bytes, bytes]]] = {}
-        for row, sequence, text, entered in self._db.execute("SELECT * FROM commands ORDER BY row, sequence"):
-            commands.setdefault(row, []).append((sequence, text, entered))
         self.destroyed = 0
-        beside = "SELECT row FROM extensions UNION SELECT row FROM call_backs"
-        more = {row for (row,) in self._db.execute(beside)}
-        found = []
-        for row, _, place, terms, legal, carrier, not_after, state, owed in self._db.execute("SELECT * FROM orders"):
+        states = dict(self._db.execute("SELECT row, state FROM states"))
+        more = {row for (row,) in self._db.execute("SELECT row FROM extensions UNION SELECT row FROM commands")}
+        for row, sealed in self._db.execute("SELECT row, body FROM orders"):
             if self._is_decoy(row):
                 continue
-            xid, _, filed = self._open_outer(row, "place", place).partition(" ")
+            xid = self._hidden.show(bytes.fromhex(row)).hex()
             try:
-                self._keys[row] = self._sealing.order_key(xid)
+                key = self._keys[row] = self._sealing.order_key(xid)
             except KeyDestroyedError:
                 self.destroyed += 1
                 continue
-            extensions, call_back = self._beside(row) if row in more else ([], None)
-            not_before, _, case = self._open(row, "terms", terms).partition(" ")
-            texts = self._open(row, "legal", legal), self._open(row, "carrier", carrier)
+            try:
+                body = _filed.decode(decoys.emptied(key.open(sealed, f"{row} order".encode())))
+            except (SealError, msgspec.MsgspecError) as error:
+                raise ConfigurationError(f"store: an order: {error}") from None
+            state = states.get(row)
             order = Stored(
-                carrier_sha256=jws.sha256_hex(texts[1]), legal_sha256=jws.sha256_hex(texts[0]), xid=xid, case=case,
-                legal=texts[0], carrier=texts[1], not_before_s=int(not_before),
-                not_after_s=int(self._open(row, "not_after_s", not_after)), state=self._read_state(row, state),
-                filed=PENDING if owed else int(filed),
-                commands=[self._command(row, each) for each in commands.pop(row, [])],
-                extensions=extensions, call_back=call_back, emergency=call_back is not None,
+                carrier_sha256=jws.sha256_hex(body.carrier), legal_sha256=body.legal_sha256, xid=xid, case=body.case,
+                legal=body.legal, carrier=body.carrier, not_before_s=body.not_before_s, not_after_s=body.not_after_s,
+                state=State.FILED if state is None else self._read_state(row, state), filed=PENDING,
+                commands=[(text, PENDING_ENTRY) for text in body.commands],
+                call_back=(body.call_back, PENDING_ENTRY) if body.call_back else None, emergency=bool(body.call_back),
             )  # fmt: skip
-            self._rows[order.carrier_sha256], self._xids[row] = row, xid
-            found.append(order)
-        return sorted(found, key=lambda order: order.filed)
+            if row in more:
+                self._add_later(row, order)
+            yield order
+
+    def _add_later(self, row: str, order: Stored) -> None:
+        """The acts and the extensions that came after the filing."""
+        rows = self._db.execute("SELECT sequence, text FROM commands WHERE row = ? ORDER BY sequence", (row,))
+        order.commands += [(self._open(row, f"command {number}", text), PENDING_ENTRY) for number, text in rows]
+        order.extensions = [
+            (
+                self._open(row, f"extension {number}", legal),
+                self._open(row, f"approval {number}", approval),
+                PENDING_ENTRY,
+            )
+            for number, legal, approval in self._db.execute(
+                "SELECT number, legal, approval FROM extensions WHERE row = ? ORDER BY number", (row,)
+            )
+        ]
 
     def remove(self, xid: str) -> None:
         """Every row of an order; done again it changes nothing. Its key is destroyed before: what the file system keeps
         of the rows opens for nobody."""
-        named = self._sealing.name("store", xid)
+        self._remove(self._hidden.hide(bytes.fromhex(xid)).hex())
+
+    def _remove(self, row: str) -> None:
+        decoys.remove(self._db, TABLES, row)
+        self._keys.pop(row, None)
         self._moved = True
-        for (row,) in list(self._db.execute("SELECT row FROM orders WHERE xid = ?", (named,))):
-            decoys.remove(self._db, TABLES, row)
-            self._keys.pop(row, None)
 
     def forget_key(self, carrier_sha256: str) -> None:
         """The order's key is destroyed: nothing more is sealed or opened under it here."""
         self._keys.pop(self._row(carrier_sha256), None)
+
+    def _insert(self, table: str, *cells: str | int | bytes) -> None:
+        self._moved = True
+        places = ",".join("?" * len(cells))
+        self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({places})", cells)  # noqa: S608 - our names
 
     # -- seals --------------------------------------------------------------------------------------------------------
 
@@ -328,63 +320,35 @@ class Store:
             raise ConfigurationError("the store was opened without the vault")
         return self._vault
 
+    @cached_property
+    def _name_key(self) -> bytes:
+        return self._sealing.name_key("store")
+
+    @cached_property
+    def _hidden(self) -> Hidden:
+        return Hidden(self._name_key)
+
     def _row(self, carrier_sha256: str) -> str:
-        """The name of an order's rows."""
-        row = self._rows.get(carrier_sha256)
-        if row is None:
-            row = self._rows[carrier_sha256] = self._sealing.name("store", carrier_sha256)
-        return row
+        """The name of an order's rows: its XID, hidden."""
+        return self._hidden.hide(bytes.fromhex(xid_of(carrier_sha256))).hex()
 
     def _is_decoy(self, row: str) -> bool:
-        return decoys.is_decoy(row, self._sealing.name_key("store"))
+        return decoys.is_decoy(row, self._name_key)
 
     def _seal(self, row: str, place: str, text: str) -> bytes:
         """Under the order's own key; it opens in this column of this order alone."""
-        return self._keys[row].seal(decoys.filled(text), f"{row} {place}".encode())
+        return self._keys[row].seal(decoys.filled(text.encode()), f"{row} {place}".encode())
 
     def _open(self, row: str, place: str, sealed: bytes) -> str:
-        return _opened(self._keys[row].open, row, place, sealed)
+        return _opened(self._keys[row], row, place, sealed)
 
     def _seal_outer(self, row: str, place: str, text: str) -> bytes:
-        """Under the vault's key, for it outlives the order's; each row by a box of its own, so that no nonce tells
+        """Under the vault's key, for it outlives the order's; each time by a box of its own, so that no nonce tells
         which rows were written by one process."""
-        box = self._outer.get(row)
-        if box is None:
-            box = self._outer[row] = self._sealing.another_box("store")
-        return box.seal(decoys.filled(text), f"{row} {place}".encode())
+        return self._sealing.another_box("store").seal(decoys.filled(text.encode()), f"{row} {place}".encode())
 
     def _open_outer(self, row: str, place: str, sealed: bytes) -> str:
-        return _opened(self._sealing.box("store").open, row, place, sealed)
-
-    def _place(self, row: str, place: str, entered: Entered) -> bytes:
-        """Where something stands in the ledger, as it is stored."""
-        return self._seal(row, f"record {place}", f"{entered.index} {entered.salt} {entered.record}")
-
-    def _entered(self, row: str, place: str, sealed: bytes) -> Entered:
-        if not sealed:
-            return Entered(index=PENDING, record="", salt="")
-        index, salt, record = self._open(row, f"record {place}", sealed).split(" ", 2)
-        return Entered(index=int(index), record=record, salt=salt)
-
-    def _command(self, row: str, stored: tuple[int, bytes, bytes]) -> tuple[str, Entered]:
-        sequence, text, entered = stored
-        return self._open(row, f"command {sequence}", text), self._entered(row, str(sequence), entered)
-
-    def _beside(self, row: str) -> tuple[list[tuple[str, str, Entered]], tuple[str, Entered] | None]:
-        """The extensions and the call-back of an order."""
-        extensions = [
-            (
-                self._open(row, f"extension {number}", legal),
-                self._open(row, f"approval {number}", approval),
-                self._entered(row, f"extension {number}", entered),
-            )
-            for _, number, legal, approval, entered in self._db.execute(
-                "SELECT * FROM extensions WHERE row = ? ORDER BY number", (row,)
-            )
-        ]
-        for _, text, entered in self._db.execute("SELECT * FROM call_backs WHERE row = ?", (row,)):
-            return extensions, (self._open(row, "call-back", text), self._entered(row, "call-back", entered))
-        return extensions, None
+        return _opened(self._sealing.box("store"), row, place, sealed)
 
     def _read_state(self, row: str, sealed: bytes) -> State:
         try:
@@ -393,8 +357,8 @@ class Store:
             raise ConfigurationError(f"store: state of an order: {error}") from None
 
 
-def _opened(opening: Callable[[Octets, bytes], bytes], row: str, place: str, sealed: bytes) -> str:
+def _opened(box: Box, row: str, place: str, sealed: bytes) -> str:
     try:
-        return decoys.emptied(opening(sealed, f"{row} {place}".encode()))
+        return decoys.emptied(box.open(sealed, f"{row} {place}".encode())).decode()
     except SealError as error:
         raise ConfigurationError(f"store: {place.split(maxsplit=1)[0]} of an order: {error}") from None

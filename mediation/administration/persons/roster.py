@@ -176,8 +176,13 @@ def stands(order: Stored, trust: Trust) -> bool:
 
 
 def check_stands(order: Stored, trust: Trust) -> None:
-    """The same. Raises AuthorizationError by the name of what does not stand any more."""
-    standing.check(standing_of(order, trust), trust)
+    """The same. Raises AuthorizationError by the name of what does not stand any more.
+
+    One that was judged by this very trust stands by it still: a change of persons, keys or tokens makes another.
+    """
+    if order.stands_by is not trust:
+        standing.check(standing_of(order, trust), trust)
+        order.stands_by = trust
 
 
 class _Kid(msgspec.Struct):

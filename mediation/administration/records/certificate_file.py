@@ -67,7 +67,7 @@ class CertificateFile:
             if decoys.is_decoy(name, key):
                 continue
             try:
-                opened = decoys.emptied(self._vault.open(PURPOSE, facts, f"{name} {number}".encode()))
+                opened = decoys.emptied(self._vault.open(PURPOSE, facts, f"{name} {number}".encode())).decode()
             except SealError as error:
                 raise ConfigurationError(f"{self._name}: {error}") from None
             sha256, replaces, owner = opened.split(" ", 2)
@@ -86,8 +86,8 @@ class CertificateFile:
     def add(self, row: Row, text: str) -> None:
         """A draft. Raises KeyDestroyedError."""
         name, number = self._named(row)
-        sealed = self._vault.order_key(row.owner).seal(decoys.filled(text), _place(row, "text"))
-        facts = decoys.filled(f"{row.sha256} {row.replaces} {row.owner}")
+        sealed = self._vault.order_key(row.owner).seal(decoys.filled(text.encode()), _place(row, "text"))
+        facts = decoys.filled(f"{row.sha256} {row.replaces} {row.owner}".encode())
         facts = self._vault.another_box(PURPOSE).seal(facts, f"{name} {number}".encode())
         self._db.execute("INSERT INTO certificates VALUES (?,?,?,?,x'')", (name, number, facts, sealed))
         self._moved = True
@@ -96,7 +96,7 @@ class CertificateFile:
         """Keeps the signature; an empty one takes it away."""
         sealed = b""
         if signature:
-            sealed = self._vault.order_key(row.owner).seal(decoys.filled(signature), _place(row, "signature"))
+            sealed = self._vault.order_key(row.owner).seal(decoys.filled(signature.encode()), _place(row, "signature"))
         self._db.execute(
             "UPDATE certificates SET signature = ? WHERE row = ? AND number = ?", (sealed, *self._named(row))
         )
@@ -110,7 +110,8 @@ class CertificateFile:
             try:
                 box = self._vault.order_key(row.owner)
                 opened = decoys.emptied(box.open(text, _place(row, "text")))
-                return opened, decoys.emptied(box.open(signature, _place(row, "signature"))) if signature else ""
+                signed = decoys.emptied(box.open(signature, _place(row, "signature"))) if signature else b""
+                return opened.decode(), signed.decode()
             except SealError as error:
                 raise ConfigurationError(f"{self._name}: {error}") from None
             except KeyDestroyedError:

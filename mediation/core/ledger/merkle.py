@@ -6,23 +6,23 @@ Answers for the mathematics only: it reads no file and knows no record. A tree i
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
 
 HASH_OCTETS = 32
-EMPTY_ROOT = hashlib.sha256(b"").digest()
+EMPTY_ROOT = sha256(b"").digest()
 
 Read = Callable[[int, int], bytes]
 
 
 def leaf_hash(data: bytes) -> bytes:
     """MTH({d(0)}) = SHA-256(0x00 || d(0))."""
-    return hashlib.sha256(b"\x00" + data).digest()
+    return sha256(b"\x00" + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """SHA-256(0x01 || left || right)."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return sha256(b"\x01" + left + right).digest()
 
 
 class Tree:
@@ -65,6 +65,18 @@ class Tree:
         self._keep(self._spans, self._open)
         self._open = [[] for _ in range(self.HEIGHT)]
         self._push(value)
+
+    def extend(self, leaves: bytes) -> None:
+        """Adds leaf hashes that stand one after the other; a whole span at once where one begins."""
+        for at in range(0, len(leaves), self.SPAN * HASH_OCTETS):
+            part = leaves[at : at + self.SPAN * HASH_OCTETS]
+            if len(part) == self.SPAN * HASH_OCTETS and not self._open[0]:
+                rows, top = rows_of(part)
+                self._keep(self._spans, rows)
+                self._push(top)
+            else:
+                for place in range(0, len(part), HASH_OCTETS):
+                    self.append(part[place : place + HASH_OCTETS])
 
     def append_span(self, root: bytes) -> None:
         """Adds SPAN leaves by the hash over them alone; `load` must know them. Raises ValueError inside a span."""
@@ -149,7 +161,7 @@ def rows_of(leaves: bytes) -> tuple[list[list[bytes]], bytes]:
     rows: list[list[bytes]] = []
     while len(row) > 1:
         rows.append(row)
-        row = [node_hash(row[at], row[at + 1]) for at in range(0, len(row) - 1, 2)]
+        row = [sha256(b"\1" + left + right).digest() for left, right in zip(row[::2], row[1::2], strict=False)]
     return rows, row[0] if row else EMPTY_ROOT
 
 

@@ -34,7 +34,10 @@ DERIVED_KEPT: Final = 32  # prefixes of earlier processes whose derived keys are
 Octets = bytes | bytearray | memoryview
 
 _BLOCK: Final = 16
+_ZEROS: Final = bytes(_BLOCK)
+_BLOCK_MASK: Final = (1 << 128) - 1
 _REDUCTION: Final = 0x87  # x^128 = x^7 + x^2 + x + 1 (NIST SP 800-38B 5.3)
+_FIRST, _SECOND = b"\0\1X\0", b"\0\2X\0"  # counter, label "X" and separator of the two blocks (C2SP XAES-256-GCM)
 
 
 class SealError(RemoteProtocolError):
@@ -91,16 +94,13 @@ class Box:
 def _derive(key: Octets, prefix: bytes) -> AESGCM:
     """AES-256-GCM under the key that belongs to `prefix`. The derived key's own buffer is wiped."""
     encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305 - one block each, as CMAC asks
-    doubled = int.from_bytes(encryptor.update(bytes(_BLOCK)), "big") << 1
+    doubled = int.from_bytes(encryptor.update(_ZEROS), "big") << 1
     if doubled >> 128:
-        doubled = (doubled & ((1 << 128) - 1)) ^ _REDUCTION
-    blocks = b"".join(
-        (int.from_bytes(bytes((0, number)) + b"X\0" + prefix, "big") ^ doubled).to_bytes(_BLOCK, "big")
-        for number in (1, 2)
-    )
-    derived = bytearray(len(blocks) + _BLOCK - 1)
+        doubled = (doubled & _BLOCK_MASK) ^ _REDUCTION
+    blocks = int.from_bytes(_FIRST + prefix + _SECOND + prefix, "big") ^ (doubled << 128 | doubled)
+    derived = bytearray(3 * _BLOCK - 1)  # two blocks, and the room that update_into asks for
     try:
-        encryptor.update_into(blocks, derived)
+        encryptor.update_into(blocks.to_bytes(2 * _BLOCK, "big"), derived)
         return AESGCM(memoryview(derived)[:KEY_OCTETS])
     finally:
         derived[:] = bytes(len(derived))
