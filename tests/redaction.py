@@ -231,7 +231,7 @@ class Redaction:
         every = Finder(self._all)
         for path in (*self._cores(), *([self.temporary] if self.temporary else [])):
             self.late += self._search(every, path)
-        self.tally.identities = len(self._all)
+        self.tally.identities += len(self._all)  # of the workers, in their controller
         self.tally.findings += len(self.late)
         if (out := getattr(session.config, "workeroutput", None)) is not None:
             out[KEY] = json.dumps([msgspec.to_builtins(self.tally), self.late])

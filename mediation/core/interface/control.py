@@ -7,10 +7,9 @@ case data is asked for in an envelope that a person signed, with a reason (SEC-1
       Cases       where orders stand; of one case or of all               CaseList
       Prove       the proof that one entry stands in the ledger           Proved
       Export      the ledger and what belongs to it, for an auditor       Part, as many as it takes
-      Certificates  the certifications of a case                    CertificateList
+      Certificates, Statements  certifications of a case; monthly statements    CertificateList, StatementList
       CommitSeed  an auditor's seed, by its hash, before the audit        Done
       Plant       an auditor's honey case                                 Done
-      Statements  the monthly statements of completeness            StatementList
       Incidents   the drafts of reports and of certifications made of incidents, of one or of all    Papers
     Submit    file orders, each with or without its activation      Results, one for each
     Perform   an officer's acts on orders that were filed           Results, one for each
