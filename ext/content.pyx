@@ -3,8 +3,8 @@
 Answers for: nothing of a task that is not permitted at this moment passes, whoever sent it; every packet that goes in
 is delivered, held, or counted under one name; each leaves with the number of its own channel and the stamp of its
 capture (47 CFR 1.20007(a)(14)). Input is ETSI TS 103 221-2 (mediation/core/interface/x2.py has the layout), output
-T1.678's CC-APDU in DER or the datagram of PacketCable (ext/apdu.pxd). May not: decide what is open, open a connection, write
-anywhere but into memory. Octets of content are in these buffers and nowhere else.
+T1.678's CC-APDU in DER or the datagram of PacketCable (ext/apdu.pxd). May not: decide what is open, open a
+connection, write anywhere but into memory. Octets of content are in these buffers and nowhere else.
 
 Times are UTC nanoseconds; lengths octets. All bounds are arguments, with their sources where they are set
 (delivery/content.py).

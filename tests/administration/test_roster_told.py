@@ -166,6 +166,6 @@ def test_what_the_administrator_remembers_is_what_admission_says(desk: s.Desk) -
     assert desk.extend(s.extension(desk.site, filed, now_s + 7_200))[0].check == ""
     found = roster.standing_of(desk.order(), desk.orders.trust)
     assert found == s.admitted(desk).standing
-    assert len(found.tokens) == 4 and [each[0] for each in found.signers] == [
+    assert len(found.tokens) == 5 and [each[0] for each in found.signers] == [
         Role.LEGAL, Role.CARRIER, Role.OFFICER, Role.OFFICER, Role.LEGAL, Role.CARRIER,
     ]  # fmt: skip

@@ -77,7 +77,7 @@ async def test_first_packets_that_overtake_the_signalling_wait_for_their_channel
         await r.base.tap.send(r.base.tap.pdus(xid, [invite, ringing], 1))
         await both_ways(r, xid, range(5, 10))
         await r.base.tap.send(r.base.tap.pdus(xid, [answer], 1))
-        await until(lambda: r.agency.count >= 20)
+        await until(lambda: r.agency.count >= 20 and "ccOpen" in r.names())
         assert r.agency.packets[r.channels("call-1")["from"]] == sent(range(10), from_subject=True)
 
 

@@ -209,7 +209,7 @@ async def test_the_end_of_an_order_waits_for_nothing(inside: Inside, sends: Send
 
 
 def test_the_tail_is_that_of_the_access_function() -> None:
-    text = (Path(x2.__file__).parents[2] / "ext" / "dialog.pxd").read_text()
+    text = (Path(x2.__file__).parents[3] / "ext" / "dialog.pxd").read_text()
     assert f"CONTENT_TAIL_MS = {TAIL_NS // 1_000_000} " in text
 
 

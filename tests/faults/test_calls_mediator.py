@@ -101,7 +101,7 @@ async def test_a_call_that_is_up_goes_on(tmp_path: Path) -> None:
 
 
 async def test_digits_are_told_once_and_those_that_waited_are_told(tmp_path: Path) -> None:
-    async with rig(tmp_path, settings="[delivery]\ndigit_timeout_ms = 6000\n") as r, r.collector.running(r.port):
+    async with rig(tmp_path, settings="[delivery]\ndigit_timeout_ms = 4000\n") as r, r.collector.running(r.port):
         order = r.house.order(
             r.port,
             dde=(True,),

@@ -269,8 +269,8 @@ def test_no_request_for_case_data_has_an_unsigned_form() -> None:
 # Each carries texts that persons signed; or says numbers alone (Status), asks for what is due anyway (Settle), or shows
 # the policies and procedures, which name no case (ShowPlan).
 UNSIGNED = {
-    "Submit", "Perform", "Revoke", "Extend", "ChangeRoster", "Certify", "AdoptPlan", "FilePlan", "Hold", "Destroy",
-    "Status", "Settle", "ShowPlan",
+    "Submit", "Perform", "Revoke", "RevokeAgency", "Extend", "ChangeRoster", "Certify", "SignStatement", "AdoptPlan",
+    "FilePlan", "Hold", "Destroy", "Status", "Settle", "ShowPlan",
 }  # fmt: skip
 
 

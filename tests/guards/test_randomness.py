@@ -25,7 +25,7 @@ MODULES = sorted((ROOT / "mediation").rglob("*.py"))
 # Generators whose state can be known, set or guessed.
 OTHER_SOURCES = {"random", "numpy"}
 OF_A_NAME = {"uuid5", "UUID", "NAMESPACE_URL", "NAMESPACE_DNS"}  # no clock, no address, nothing drawn: RFC 9562 §5.5
-FROM_THE_SYSTEM = {"randbits", "token_bytes", "token_hex", "SystemRandom", "compare_digest"}
+FROM_THE_SYSTEM = {"choice", "randbits", "token_bytes", "token_hex", "SystemRandom", "compare_digest"}
 # Of cryptography's own modules: each name that may be used. Another curve, hash or cipher is another line here, which
 # two persons read.
 ALLOWED = {

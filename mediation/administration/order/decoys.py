@@ -15,7 +15,7 @@ import contextlib
 import ctypes
 import itertools
 import os
-import random
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -69,8 +69,7 @@ def cover(db: apsw.Connection, key: bytes, tables: Sequence[str], usual: Usual, 
     others: list[str] = []
     for (row,) in db.execute(f"SELECT DISTINCT row FROM {tables[0]}"):  # noqa: S608 - our names
         (others if is_decoy(row, key) else orders).append(row)
-    chance = random.SystemRandom()
-    chance.shuffle(others)
+    others.sort(key=lambda _: os.urandom(8))
     target = hiding.wanted(len(orders)) - len(orders)
     keep = min(target, len(others))
     if anew and keep == target:
@@ -79,7 +78,7 @@ def cover(db: apsw.Connection, key: bytes, tables: Sequence[str], usual: Usual, 
         remove(db, tables, row)
     make = min(target - keep, AT_ONCE)
     for _ in range(make):
-        _add(db, _form(db, tables, chance.choice(orders)) if orders else _made(usual), key)
+        _add(db, _form(db, tables, secrets.choice(orders)) if orders else _made(usual), key)
     return keep + make == target
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from mediation.administration.ledger.books import Books
 from mediation.administration.order.store import PENDING, Stored
-from mediation.core.authority import call_back, jws, roster, standing
+from mediation.core.authority import call_back, jws, roster, standing, withdrawal
 from mediation.core.authority.authorization import NS, US
 from mediation.core.authority.key import Key
 from mediation.core.authority.roster import Change, Judged, Roster
@@ -192,6 +192,7 @@ class _Kid(msgspec.Struct):
 class _Signed(msgspec.Struct):
     issued_s: int
     act: str = ""
+    agency: str = ""
 
 
 def standing_of(order: Stored, trust: Trust) -> Standing:
@@ -214,6 +215,9 @@ def standing_of(order: Stored, trust: Trust) -> Standing:
             legal, carrier, _ = next(extensions)
             signers += [_signer(Role.LEGAL, legal, at_s), _signer(Role.CARRIER, carrier, at_s)]
             tokens += [jws.sha256_hex(legal), jws.sha256_hex(carrier)]
+    agency = _payload(order.legal).agency
+    if signers and (contact := trust.contact(agency, signers[0][3])) is not None:
+        tokens.append(withdrawal.marker(agency, contact))
     return Standing(tokens=tuple(tokens), signers=tuple(signers))
 
 
