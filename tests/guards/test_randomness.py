@@ -37,6 +37,7 @@ ALLOWED = {
     "algorithms": {"AES"},
 }  # fmt: skip
 HASHES = {"sha256", "file_digest"}
+OF_OTHERS = {"mediation/audit/timestamp.py": {"new"}}  # reads time stamps, whose authorities choose; makes none
 C_SOURCES = re.compile(r"\b(s?rand(om)?(_r)?|[delmnj]rand48|arc4random\w*|getentropy)\s*\(")
 
 
@@ -81,7 +82,7 @@ def check_module(path: Path) -> None:
         assert owner != "secrets" or attribute in FROM_THE_SYSTEM, where
         assert owner != "uuid" or attribute in OF_A_NAME, where
         assert not attribute.startswith("RAND_"), where  # OpenSSL's own can be seeded
-        assert owner != "hashlib" or attribute in HASHES, where
+        assert owner != "hashlib" or attribute in HASHES | OF_OTHERS.get(name(path), set()), where
         assert owner not in crypto & ALLOWED.keys() or attribute in ALLOWED[owner], where
 
 
