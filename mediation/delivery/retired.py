@@ -9,7 +9,7 @@ empties slots takes this memory away; the order's own commands and its window st
 from __future__ import annotations
 
 import os
-import random
+import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class Retired:
                 durable.write(descriptor, more, self._size * NAME_OCTETS)
                 self._free += range(self._size, needed)
                 self._size = needed
-            random.SystemRandom().shuffle(self._free)
+            secrets.SystemRandom().shuffle(self._free)
             for slot, xid in zip(self._free, waiting, strict=False):
                 durable.write(descriptor, xid, slot * NAME_OCTETS)
             os.fdatasync(descriptor)
