@@ -143,7 +143,7 @@ GUARDS: Final = (
     Guard(19, "rows of no order hide how many there are", ADMINISTRATION + "order/decoys.py",
           "target = hiding.wanted(len(orders)) - len(orders)", "target = 0",
           ("tests/test_stolen_disk.py::test_one_order_or_thirty",)),
-    Guard(19, "decoys look like orders", ADMINISTRATION + "order/decoys.py", "_form(db, tables, chance.choice(orders))",
+    Guard(19, "decoys look like orders", ADMINISTRATION + "order/decoys.py", "_form(db, tables, secrets.choice(orders))",
           "_made(usual)", ("tests/test_stolen_disk.py::test_decoys_follow_what_orders_become",)),
     Guard(19, "no text is told by its size", ADMINISTRATION + "order/decoys.py",
           "FIELD_OCTETS if short else -(-len(octets) // FILL_OCTETS) * FILL_OCTETS", "0",
