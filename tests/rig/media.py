@@ -43,7 +43,7 @@ class Voice:
         """RTP (PCMU, 20 ms) and RTCP to another's sockets; awaited there, one by one."""
         for _ in range(packets):
             self._sequence += 1
-            header = struct.pack("!BBHII", 0x80, 0, self._sequence, self._sequence * 160, self._ssrc)
+            header = struct.pack("!BBHII", 0x80, 0, self._sequence & 0xFFFF, self._sequence * 160, self._ssrc)
             packet = header + struct.pack("!II", self._ssrc, self._sequence) * 20
             self.rtp.sendto(packet, (other.address, other.port))
             assert other.rtp.recv(2048) == packet
