@@ -30,7 +30,7 @@ def _temporary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 # Here nothing depends on a clock, another process or the kernel: what fails once is wrong.
-ALWAYS_THE_SAME = ("audit", "core", "ext", "fuzz", "guards", "signing", "test_docs.py", "test_house.py")
+ALWAYS_THE_SAME = ("audit", "core", "ext", "fuzz", "signing", "test_docs.py", "test_house.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
