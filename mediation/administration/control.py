@@ -43,6 +43,7 @@ from mediation.runtime.systemd import Notifier
 
 SOCKET = "administrator.control"
 FOLDER = "administrator"  # private to this function: the ledger's key, the lock, the clock's high-water mark
+GARBAGE = (20_000, 20, 100)  # allocations, and rounds, between two looks for garbage: ten thousand orders make little
 TICK_S = 1.0  # the longest sleep: a wall clock that was set forward is noticed by then
 ARM_LIMIT_S = 10.0  # how long a command waits for the functions' answers
 READY_LIMIT_S = 10.0  # how long the start waits for functions that are away
@@ -71,6 +72,7 @@ async def serve(site: Site, notifier: Notifier | None = None) -> None:
             orders = Orders(site, clock.now_ns(), told=told)
         finally:
             gc.freeze()
+            gc.set_threshold(*GARBAGE)
             gc.enable()
         try:
             orders.records.plans.check_retention()

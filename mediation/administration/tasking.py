@@ -64,7 +64,7 @@ class Tasking:
         orders.followed = self.follow
         orders.roster_changed = self.roster_changed
         orders.revoked = self.revoked
-        orders.records.busy = lambda: any(function.busy(None) for function in self.functions)
+        orders.records.busy = lambda: any(each.busy(None) or not each.met.is_set() for each in self.functions)
 
     def admitted(self, order: Stored, *, new: bool, dde_off: bool) -> bytes:
         """The line that arms or changes an order's task, found good by this process; kept a while, since two functions

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import trio
 
 from mediation.core.errors import ConfigurationError
 from mediation.runtime import config, denial, forgetting, log, systemd
@@ -22,6 +21,13 @@ from mediation.runtime.systemd import Notifier
 
 OPENER = "opener"  # a socket in run/, owned by the access function's user
 OPENER_LIMIT_S = 30.0
+SERVED = {
+    "administrator": "mediation.administration.control",
+    "egress": "mediation.delivery.egress",
+    "iap": "mediation.access.iap",
+    "mediator": "mediation.delivery.mediator",
+    "reconciler": "mediation.reconciliation.reconciler",  # hardens itself: what it is allowed depends on its site
+}
 # What each is allowed beside files and ordinary sockets (runtime/denial.py).
 HARDENED: dict[str, dict[str, Any]] = {
     "administrator": {},
@@ -64,7 +70,7 @@ def _asking() -> socket.socket:
 
 
 @click.command(hidden=True)
-@click.argument("name", type=click.Choice(["administrator", "egress", "opener", "iap", "mediator", "reconciler"]))
+@click.argument("name", type=click.Choice([*SERVED, "opener"]))
 @click.option("--site", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 def command(name: str, site: Path) -> None:
     """Runs one function in the foreground."""
@@ -79,17 +85,13 @@ def command(name: str, site: Path) -> None:
     else:
         denial.quiet()
     # Imported by name: a function's process holds no other function's code.
-    if name == "egress":
-        trio.run(import_module("mediation.delivery.egress").serve, loaded, Notifier())
-    elif name == "administrator":
-        trio.run(import_module("mediation.administration.control").serve, loaded, Notifier())
-    elif name == "reconciler":  # hardens itself: what it is allowed depends on what it may look at
-        trio.run(import_module("mediation.reconciliation.reconciler").serve, loaded, Notifier())
-    elif name == "mediator":
-        trio.run(import_module("mediation.delivery.mediator").serve, loaded, Notifier())
-    elif name == "opener":
+    if name == "opener":
         import_module("mediation.access.opener").main(loaded, _asking())
-    else:
+        return
+    run = import_module("trio").run  # which the opener, privileged, does without
+    if name == "iap":
         notifier = Notifier()
         channel = _opener(loaded)
-        trio.run(import_module("mediation.access.iap").serve, loaded, channel, notifier)
+        run(import_module(SERVED[name]).serve, loaded, channel, notifier)
+    else:
+        run(import_module(SERVED[name]).serve, loaded, Notifier())

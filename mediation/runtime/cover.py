@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import hmac
 import os
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
+from mediation.core.errors import ConfigurationError
+
 LEAST: Final = 64  # how many places a file has at least. Ours
 STEP: Final = 4  # from class to class: 64, 256, 1,024, 4,096, 16,384 … Ours
 NAME_OCTETS: Final = 16
-_HALF: Final = NAME_OCTETS // 2  # 64 bits of chance, and as many of their code
+_HALF: Final = NAME_OCTETS // 2  # 64 bits of chance, and as many that say that it is none
+_NOTHING: Final = bytes(_HALF)
+KEYS_KEPT: Final = 16  # a process names things in a few files
 
 
 def wanted(count: int) -> int:
@@ -26,12 +31,6 @@ def wanted(count: int) -> int:
     while size < count:
         size *= STEP
     return size
-
-
-def made_up(key: bytes) -> bytes:
-    """A name of NAME_OCTETS for nothing: `key`, 32 octets, makes the names of things as well."""
-    half = os.urandom(_HALF)
-    return half + _code(half, key)
 
 
 class Hidden:
@@ -46,12 +45,22 @@ class Hidden:
         return self._hiding.update(name)
 
     def show(self, hidden: bytes) -> bytes:
+        """Raises ConfigurationError for what is no name: it would put the cipher out of step."""
+        if len(hidden) != NAME_OCTETS:
+            raise ConfigurationError("a hidden name: not of its length")
         return self._showing.update(hidden)
 
 
+@lru_cache(KEYS_KEPT)
+def _hidden(key: bytes) -> Hidden:
+    return Hidden(key)
+
+
+def made_up(key: bytes) -> bytes:
+    """A name of NAME_OCTETS for nothing: `key`, 32 octets, hides the names of things as well."""
+    return _hidden(key).hide(os.urandom(_HALF) + _NOTHING)
+
+
 def is_made_up(name: bytes, key: bytes) -> bool:
-    return hmac.compare_digest(name[_HALF:], _code(name[:_HALF], key))
-
-
-def _code(half: bytes, key: bytes) -> bytes:
-    return hmac.digest(key, b"nothing " + half, "sha256")[:_HALF]
+    """Of 2^64 names of things, one looks made up. Raises ConfigurationError for what is no name."""
+    return _hidden(key).show(name)[_HALF:] == _NOTHING

@@ -18,8 +18,7 @@ import ipaddress
 import socket
 import struct
 from pathlib import Path
-
-import trio
+from typing import Protocol
 
 from mediation.core.errors import ConfigurationError
 
@@ -76,26 +75,13 @@ def keep_to(interface: str) -> None:
     _kept[:] = [interface] if interface else []
 
 
-def bind(made: socket.socket | trio.socket.SocketType) -> None:
+class Bindable(Protocol):
+    """A socket, of whatever library."""
+
+    def setsockopt(self, level: int, option: int, value: bytes, /) -> None: ...
+
+
+def bind(made: Bindable) -> None:
     """Binds a socket to the interface of this process's plane, before it connects or listens. Raises OSError."""
     if _kept:
         made.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, _kept[0].encode() + b"\0")
-
-
-async def connect(host: str, port: int) -> trio.socket.SocketType:
-    """A TCP connection to the first address of `host` that answers. Raises OSError."""
-    failure: OSError = OSError("no address")
-    for family, kind, protocol, _, address in await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        raw = trio.socket.socket(family, kind, protocol)
-        try:
-            bind(raw)
-            await raw.connect(address)
-        except OSError as error:
-            raw.close()
-            failure = error
-            continue
-        except BaseException:
-            raw.close()
-            raise
-        return raw
-    raise failure

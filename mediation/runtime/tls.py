@@ -21,7 +21,7 @@ from typing import Final
 import trio
 
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
-from mediation.runtime import network
+from mediation.runtime import outgoing
 
 RECEIVE_OCTETS: Final = 1 << 16
 USER_TIMEOUT_MS: Final = 30_000  # unacknowledged data of that age ends a connection (RFC 5482)
@@ -65,7 +65,7 @@ class Channel:
     @classmethod
     async def connect(cls, host: str, port: int, made: ssl.SSLContext) -> Channel:
         """Raises OSError (ssl.SSLError is one): not reached, not trusted, or not TLS 1.3."""
-        return await cls.secure(await network.connect(host, port), made, server=False, host=host)
+        return await cls.secure(await outgoing.connect(host, port), made, server=False, host=host)
 
     @classmethod
     async def secure(

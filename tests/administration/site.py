@@ -102,7 +102,12 @@ class Desk:
     changes: list[tuple[str, State]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._open()
+
+    def _open(self) -> None:
         self.orders = Orders(self.site, self.now_ns, self._changed)
+        self.orders.records.busy = lambda: False  # there are no functions here
+        self.orders.advance(self.now_ns)
 
     def _changed(self, order: Stored) -> None:
         self.changes.append((order.case, order.state))
@@ -110,7 +115,7 @@ class Desk:
     def restart(self) -> None:
         self.orders.close()
         self.changes.clear()
-        self.orders = Orders(self.site, self.now_ns, self._changed)
+        self._open()
 
     def submit(self, *filings: Filing) -> list[Result]:
         return self.orders.submit(filings, self.now_ns)

@@ -16,7 +16,7 @@ import trio
 from mediation.access import opener
 from mediation.cli.demo_site import LabSite
 from mediation.core.errors import ConfigurationError
-from mediation.runtime import config, network
+from mediation.runtime import config, network, outgoing
 from tests.delivery.links import free_port
 from tests.test_redaction import descendants, listeners, until
 
@@ -72,13 +72,13 @@ async def test_a_connection_leaves_by_its_plane_alone(interfaces: None) -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     with trio.fail_after(60):
-        (await network.connect("127.0.0.1", port)).close()
+        (await outgoing.connect("127.0.0.1", port)).close()
         network.keep_to("lo")
-        (await network.connect("127.0.0.1", port)).close()
+        (await outgoing.connect("127.0.0.1", port)).close()
         network.keep_to(OTHER)
         reached = False
         with trio.move_on_after(1), suppress(OSError):  # refused by the route, or never answered
-            (await network.connect("127.0.0.1", port)).close()
+            (await outgoing.connect("127.0.0.1", port)).close()
             reached = True
         assert not reached
     listening.close()

@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
-from mediation.runtime import network
+from mediation.runtime import outgoing
 
 MAX_HEADER_OCTETS = 16_384
 RECEIVE_OCTETS = 1 << 16
@@ -103,7 +103,7 @@ class Client:
             await trio.aclose_forcefully(stream)
 
     async def _open(self) -> None:
-        stream: Stream = trio.SocketStream(await network.connect(self._host, self._port))
+        stream: Stream = trio.SocketStream(await outgoing.connect(self._host, self._port))
         if self._tls is not None:
             assert isinstance(stream, trio.SocketStream)
             stream = trio.SSLStream(stream, self._tls, server_hostname=self._host, https_compatible=True)

@@ -24,7 +24,6 @@ Answers for names and for cutting files apart; `ledger` writes them, `verify` ju
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import io
 import tarfile
@@ -32,6 +31,7 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+import pybase64
 
 from mediation.core.errors import LedgerError, LocalProtocolError
 from mediation.core.ledger import entry
@@ -77,7 +77,7 @@ def sealed(line: Line, box: Sealer | None) -> bytes:
     if box is None:
         raise LocalProtocolError("ledger: there is no vault to seal its records")
     size = max(LEAST_LINE_OCTETS, 1 << (len(octets) - 1).bit_length())
-    return b'"' + binascii.b2a_base64(box.seal(octets.ljust(size), ASSOCIATED), newline=False) + b'"\n'
+    return b'"' + pybase64.b64encode(box.seal(octets.ljust(size), ASSOCIATED)) + b'"\n'
 
 
 def opened(octets: bytes, box: Sealer) -> bytes:
@@ -87,7 +87,7 @@ def opened(octets: bytes, box: Sealer) -> bytes:
     for place, text in enumerate(octets.splitlines()):
         try:
             if text[:1] == b'"' and text[-1:] == b'"':
-                found.append(box.open(binascii.a2b_base64(text[1:-1], strict_mode=True), ASSOCIATED).rstrip())
+                found.append(box.open(pybase64.b64decode(text[1:-1], validate=True), ASSOCIATED).rstrip())
             else:
                 first = not place and decode(text).index == 0
                 found.append(text if first else UNREADABLE)

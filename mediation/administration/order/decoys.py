@@ -21,6 +21,7 @@ from typing import Final
 
 import apsw
 
+from mediation.core.errors import ConfigurationError
 from mediation.runtime import cover as hiding
 
 AT_ONCE: Final = 256  # decoys made in one turn, some 50 µs each: whoever waits, waits 15 ms
@@ -42,8 +43,12 @@ Form = dict[str, list[tuple[Cell, ...]]]
 
 
 def is_decoy(row: str, key: bytes) -> bool:
-    """Whether no order has this name. `key` makes names (`Vault.name_key`)."""
-    return hiding.is_made_up(bytes.fromhex(row), key)
+    """Whether no order has this name. `key` makes names (`Vault.name_key`). Raises ConfigurationError for a name that
+    was changed into none."""
+    try:
+        return hiding.is_made_up(bytes.fromhex(row), key)
+    except ValueError:
+        raise ConfigurationError("a row's name was changed") from None
 
 
 def filled(text: bytes) -> bytes:

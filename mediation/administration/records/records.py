@@ -66,7 +66,7 @@ class Records:
         """Raises ConfigurationError."""
         self._history, self._books = keeping.history, keeping.books
         self.stamped = keeping.history.stamped
-        self.busy: Callable[[], bool] = lambda: False  # whether the functions are being told of orders
+        self.busy: Callable[[], bool] = lambda: True  # whether functions are still to be told of orders: who knows says
         self._next_s = 0
         self._waiting_s = 0  # since when drafts wait for that
         self._now_ns = 0

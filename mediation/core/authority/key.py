@@ -50,7 +50,7 @@ P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551 
 Interval = tuple[int, int]  # seconds since 1970: from, up to and not including
 
 
-class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_hash=True):
     """One public key of one person. `public` in hex; `credential` (hex) and `rp_id` of a security key only.
 
     `held`: when its person held the role that the key was looked up for, by the roster; None where no roster says so.
