@@ -40,7 +40,8 @@ FOLDERS = ("certificates", "plans", "plan", "stamps", "destruction", "incidents"
 PRIVATE = frozenset({".key", ".salt", ".secret", ".new"})
 MAX_BESIDE_OCTETS = 1 << 30
 ALWAYS = frozenset({"site-made", "padding", "witnesses-lost", "witnesses-found", "stamped", "destroyed",
-                    "statement-drafted", "statement-signed"})  # fmt: skip
+                    "statement-drafted", "statement-signed", "plan-adopted", "modification-ordered",
+                    "contact-tested"})  # fmt: skip
 # What says nothing of a case is opened in every export: without it the auditor could not read the rest.
 
 
