@@ -12,10 +12,12 @@ from mediation.administration import lab
 from mediation.administration.keys import PersonKey, ledger_files
 from mediation.administration.ledger import verify
 from mediation.administration.order import drafting
-from mediation.administration.records.plans import SIGNED
+from mediation.administration.records import signed_texts
 from mediation.core.authority import jws
 from mediation.core.case import Role
 from mediation.core.check import Check
+from mediation.core.errors import ConfigurationError
+from mediation.core.interface.control import Export
 from mediation.core.interface.policies import TryContact
 from mediation.core.ledger import entry
 from mediation.core.records import contact, plan, statement
@@ -107,7 +109,10 @@ def test_a_call_that_was_answered_is_entered_with_its_time(desk: s.Desk) -> None
     assert record.called_s == desk.now_ns // s.NS - 30 and record.signed_sha256 == jws.sha256_hex(text)
     assert record.appendix_sha256 == plan.digest(view(desk).appendix)
     assert lab.DIRECTORY_NUMBER not in entry.encode(record)  # the signed text has it, as the appendix does
-    assert (desk.site.path / SIGNED / f"{record.signed_sha256}.jws").read_text() == text
+    ((name, octets),) = desk.orders.records.exported(Export())
+    assert (name, octets) == (f"plan/signed/{record.signed_sha256}.jws", text.encode())
+    path = desk.site.path / signed_texts.FOLDER / record.signed_sha256
+    assert text.split(".")[1].encode() not in path.read_bytes()  # sealed: SEC-19
     found = status(desk)
     assert (found["contact_tests"], found["contact_missed"], found["contact_answer_seconds"]) == (1, 0, 12)
     assert view(desk).contact_called_s == record.called_s
@@ -134,7 +139,22 @@ REFUSED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("changes", REFUSED.values(), ids=REFUSED)
 def test_only_a_call_of_the_plans_own_contact(desk: s.Desk, changes: dict[str, Any]) -> None:
     assert tried(desk, **changes) == Check.CONTACT
-    assert "contact-tested" not in s.kinds(desk.site) and not (desk.site.path / SIGNED).exists()
+    assert "contact-tested" not in s.kinds(desk.site) and not (desk.site.path / signed_texts.FOLDER).exists()
+
+
+def test_a_file_that_was_changed_or_is_of_no_entry(desk: s.Desk) -> None:
+    assert tried(desk) == ""
+    keeping = desk.orders.records._keeping
+    signed_texts.keep(keeping, "of no entry: the machine stopped after it was stored")
+    ((name, _),) = signed_texts.exported(keeping)
+    path = desk.site.path / signed_texts.FOLDER / Path(name).stem
+    octets = bytearray(path.read_bytes())
+    octets[-1] ^= 1
+    path.write_bytes(octets)
+    with pytest.raises(ConfigurationError, match=r"policies/"):
+        signed_texts.exported(keeping)
+    path.unlink()
+    assert signed_texts.exported(keeping) == []
 
 
 def test_lately_and_not_in_the_future(desk: s.Desk) -> None:

@@ -15,7 +15,7 @@ from mediation.administration import lab
 from mediation.administration.keys import PersonKey
 from mediation.administration.order import drafting
 from mediation.administration.records import documents
-from mediation.administration.records.plans import SIGNED
+from mediation.administration.records.signed_texts import FOLDER
 from mediation.core.authority import jws
 from mediation.core.authority.key import Key
 from mediation.core.case import Role
@@ -227,4 +227,4 @@ def test_on_a_real_site_with_its_own_persons(tmp_path: Path) -> None:
     made = config.load(site)
     assert [each.person for each in records(made, entry.ContactTested)] == ["officer"]
     assert [each.modifications for each in records(made, entry.PlanAdopted)] == [(), (), (sha256,), (sha256,)]
-    assert len(list((site / SIGNED).iterdir())) == 2
+    assert len(list((site / FOLDER).iterdir())) == 2

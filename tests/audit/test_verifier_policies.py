@@ -12,8 +12,7 @@ import pytest
 
 from mediation.administration import lab
 from mediation.administration.ledger import tiles
-from mediation.administration.records import export
-from mediation.administration.records.plans import keep_signed
+from mediation.administration.records import export, signed_texts
 from mediation.audit import page, verdict
 from mediation.core.authority import jws
 from mediation.core.interface.control import Export
@@ -42,7 +41,8 @@ class Told:
         self.month = month
         for step in steps:
             step(desk)
-        octets = export.make(self.site, wanted or Export())
+        wanted = wanted or Export()
+        octets = export.make(self.site, wanted, desk.orders.records.exported(wanted))
         desk.orders.close()
         path = folder / "export.tar"
         path.write_bytes(octets)
@@ -232,7 +232,7 @@ def test_a_forged_signature_under_an_entry_of_its_own(tmp_path: Path) -> None:
         forged = f"{text.rpartition('.')[0]}.{x.flip(text).rpartition('.')[2]}"
         facts = msgspec.json.decode(jws.split(text).payload)
         same = {name: facts[name] for name in ("called_s", "answered", "answer_s", "appendix_sha256")}
-        sha256 = keep_signed(desk.site, forged)
+        sha256 = signed_texts.keep(desk.orders.records._keeping, forged)
         desk.orders.note(
             entry.ContactTested(time_us=desk.now_ns // 1000, signed_sha256=sha256, person="lab-officer", **same)
         )

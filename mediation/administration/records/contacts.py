@@ -8,8 +8,9 @@ text is kept first and entered after. It calls nobody: the system has no telepho
 
 from __future__ import annotations
 
+from mediation.administration.records import signed_texts
 from mediation.administration.records.keeping import Keeping
-from mediation.administration.records.plans import Plans, keep_signed
+from mediation.administration.records.plans import Plans
 from mediation.core.authority import jws
 from mediation.core.authority.authorization import NS
 from mediation.core.check import Check
@@ -37,7 +38,7 @@ class Contacts:
             raise AuthorizationError(Check.REPLAYED, "a call of that second is entered")
         record = entry.ContactTested(
             time_us=now_ns // 1000, called_s=said.called_s, answered=said.answered, answer_s=said.answer_s,
-            appendix_sha256=said.appendix_sha256, signed_sha256=keep_signed(self._keeping.site, request.test),
+            appendix_sha256=said.appendix_sha256, signed_sha256=signed_texts.keep(self._keeping, request.test),
             person=key.person,
         )  # fmt: skip
         self._keeping.books.note([record], stop=False)

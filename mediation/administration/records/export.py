@@ -6,6 +6,7 @@
                                           compared with what was published
     certifications/SHA256.json            certifications, with the fields that are opened (core/records/opening.py)
     statements/YYYY-MM.jws                the monthly statements of completeness, signed
+    plan/signed/SHA256.jws                calls of the plan's contact and orders of the Commission, signed
     certificates/, plans/, stamps/, …     what other parts have filed for the auditor (FOLDERS)
     manifest.json                         every file with its length and SHA-256; which records were withheld
 

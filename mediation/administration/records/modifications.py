@@ -7,8 +7,9 @@ it was filed (plans.py). Blocking. The signed text is kept first and entered aft
 
 from __future__ import annotations
 
+from mediation.administration.records import signed_texts
 from mediation.administration.records.keeping import Keeping
-from mediation.administration.records.plans import countdown, keep_signed
+from mediation.administration.records.plans import countdown
 from mediation.core.authority import jws
 from mediation.core.authority.authorization import NS
 from mediation.core.check import Check
@@ -40,7 +41,7 @@ class Modifications:
             raise AuthorizationError(Check.PLAN, "not the plan in force")
         record = entry.ModificationOrdered(
             time_us=now_ns // 1000, document_sha256=document, due_s=said.due_s, version=said.version,
-            signed_sha256=keep_signed(self._keeping.site, request.modification), person=key.person,
+            signed_sha256=signed_texts.keep(self._keeping, request.modification), person=key.person,
         )  # fmt: skip
         self._keeping.books.note([record], stop=False)
 

@@ -33,7 +33,6 @@ from mediation.runtime.config import Site
 FOLDER = "plan"
 LAB_CONFIRMATION = "LAB"  # of the plan that a lab site begins with: nobody filed it
 MAX_VERSIONS = 10_000
-SIGNED = Path(FOLDER) / "signed"  # what persons signed beside the plan, by its SHA-256
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -81,19 +80,6 @@ def newest_sha256(site: Site) -> str:
     if found is None:
         raise ConfigurationError(f"{FOLDER}/: no plan")
     return plan.digest(found.plan)
-
-
-def keep_signed(site: Site, text: str) -> str:
-    """Keeps what a person signed for an entry that is made next; its SHA-256. Durable when it returns; without its
-    entry it says nothing. Raises ConfigurationError."""
-    sha256 = jws.sha256_hex(text)
-    try:
-        durable.make_folder(site.path / FOLDER)
-        durable.make_folder(site.path / SIGNED)
-        durable.replace(site.path / SIGNED / f"{sha256}.jws", text.encode())
-    except OSError as error:
-        raise ConfigurationError(f"{SIGNED}: {error.strerror}") from error
-    return sha256
 
 
 def countdown(

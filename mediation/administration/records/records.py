@@ -15,7 +15,7 @@ import msgspec
 
 from mediation.administration.ledger.books import Books
 from mediation.administration.order.store import Stored
-from mediation.administration.records import export
+from mediation.administration.records import export, signed_texts
 from mediation.administration.records.certificates import Certificates, Kept
 from mediation.administration.records.contacts import Contacts
 from mediation.administration.records.destruction import Destruction
@@ -63,7 +63,7 @@ class Records:
 
     def __init__(self, keeping: Keeping) -> None:
         """Raises ConfigurationError."""
-        self._history, self._books = keeping.history, keeping.books
+        self._keeping, self._history, self._books = keeping, keeping.history, keeping.books
         self.stamped = keeping.history.stamped
         self.busy: Callable[[], bool] = lambda: False  # whether the functions are being told of orders
         self._next_s = 0
@@ -153,9 +153,10 @@ class Records:
         return CertificateList(certificates=tuple(self._view(kept) for kept in self.certificates.of_case(wanted.case)))
 
     def exported(self, wanted: Export) -> list[tuple[str, bytes]]:
-        """What of the records an export has beside the ledger: signed statements, and of the certifications whose
-        entries it opens the fields that are wanted. Raises AuthorizationError, ConfigurationError."""
-        files = self.statements.exported()
+        """What of the records an export has beside the ledger: signed statements, what was signed beside the plan,
+        and of the certifications whose entries it opens the fields that are wanted. Raises AuthorizationError,
+        ConfigurationError."""
+        files = [*self.statements.exported(), *signed_texts.exported(self._keeping)]
         if wanted.certified is None:
             return files
         if not set(wanted.certified) <= set(opening.NUMBERS):
