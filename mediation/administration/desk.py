@@ -15,7 +15,6 @@ from mediation.core.authority import jws
 from mediation.core.case import Command, LegalToken
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.interface.control import (
-    AdoptPlan,
     Answer,
     CaseView,
     Certify,
@@ -23,7 +22,6 @@ from mediation.core.interface.control import (
     Destroy,
     Extend,
     Failed,
-    FilePlan,
     Hold,
     Perform,
     Report,
@@ -33,12 +31,12 @@ from mediation.core.interface.control import (
     Revoke,
     RevokeAgency,
     Settle,
-    ShowPlan,
     Signed,
     SignStatement,
     Status,
     Submit,
 )
+from mediation.core.interface.policies import AdoptPlan, FilePlan, OrderModification, ShowPlan, TryContact
 
 OPEN = (Settle, ShowPlan, Status)  # what needs no signature: it shows no case and changes nothing
 
@@ -60,7 +58,10 @@ def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
                 return Results(results=(orders.revoke_agency(request.revocation, now_ns),))
             case ChangeRoster():
                 return Results(results=(orders.change_roster(request.approvals, now_ns),))
-            case Certify() | SignStatement() | AdoptPlan() | FilePlan() | Hold() | Destroy():
+            case (
+                Certify() | SignStatement() | AdoptPlan() | FilePlan() | OrderModification() | TryContact() | Hold()
+                | Destroy()
+            ):  # fmt: skip
                 return Results(results=(orders.records.act(request, now_ns),))
             case ShowPlan():
                 return orders.records.show_plan(request, now_ns)

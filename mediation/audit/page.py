@@ -41,6 +41,8 @@ def page(verdict: Verdict, seed: str | None = None, count: int = 0) -> str:
     lines += _section("Who read what, and why", _readings(found.readings), "nobody read anything")
     lines += _section("Gaps", _gaps(ledger), "none: every entry is opened")
     lines += _section("Retention and filed plans", _plans(found.plans), "no plan is entered")
+    lines += _section("Calls of the 7x24 contact", _calls(verdict.policies.calls), "none is entered")
+    lines += _section("What the Commission ordered", _ordered(verdict.policies.orders), "no modification is entered")
     lines += _section("Monthly statements of completeness", _statements(verdict.months), "no month is over")
     lines += _section("Certifications", map(_certified, verdict.certified), "none came with this export")
     lines += _section("Time stamps (RFC 3161)", _stamps(verdict.stamps), "none that was checked")
@@ -156,6 +158,23 @@ def _plans(plans: list[dict[str, Any]]) -> list[str]:
         f"entry {each['entry']}: version {each['version']}, retention {each['retention_days']} days, "
         + (f"filed {when(each['filed_s'] * US)} ({each['confirmation']})" if each.get("filed_s") else "not yet filed")
         for each in plans
+    ]
+
+
+def _calls(calls: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"entry {each['entry']}: {when(each['called_s'] * US)}, by {each['person']}: "
+        + (f"answered after {each['answer_s']} s" if each["answered"] else f"MISSED, waited for {each['answer_s']} s")
+        + ("; the signature holds" if each["signature_checked"] else "")
+        for each in calls
+    ]
+
+
+def _ordered(orders: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"entry {each['entry']}: order {each['document_sha256']}, by {when(each['due_s'] * US)}: "
+        + ("NOT FILED" if each["filed"] is None else f"filed as version {each['filed_version']}, entry {each['filed']}")
+        for each in orders
     ]
 
 

@@ -44,12 +44,12 @@ def examine(export: Export, ledger: Ledger, roster: Roster | None, found: Findin
             }
         )  # fmt: skip
         if signature is None or draft is None:
-            if _ends_s(month) + LATE_S < ledger.records[-1].time_us // US:
+            if ends_s(month) + LATE_S < ledger.records[-1].time_us // US:
                 found.anomaly(f"month {month}: no signed statement that its records are complete", *_index(draft))
             continue
         if draft.facts.get("differences"):
             found.anomaly(f"month {month}: the statement names {draft.facts['differences']} differences", draft.index)
-        if signature.time_us // US > _ends_s(month) + LATE_S:
+        if signature.time_us // US > ends_s(month) + LATE_S:
             found.anomaly(f"month {month}: stated later than two weeks after it", signature.index)
         person = str(signature.facts.get("person"))
         if roster is not None and roster.lines and person not in roster.seniors_at(signature.time_us // US):
@@ -108,7 +108,7 @@ def _counted(ledger: Ledger) -> dict[str, Counter[str]] | None:
     months: dict[str, Counter[str]] = {month: Counter() for month in _months(ledger)}
     enabled: set[str] = set()
     for record in ledger.records:
-        month, facts = months.setdefault(_month(record.time_us), Counter()), record.facts
+        month, facts = months.setdefault(month_of(record.time_us), Counter()), record.facts
         if record.kind == "order-filed":
             month["orders"] += 1
         elif record.kind == "command-accepted" and facts.get("act") == "activate":
@@ -140,21 +140,21 @@ def _months(ledger: Ledger) -> list[str]:
     found: list[str] = []
     if not ledger.records:
         return found
-    month, last_s = _month(ledger.records[0].time_us), ledger.records[-1].time_us // US
-    while len(found) < MAX_MONTHS and month and _ends_s(month) <= last_s:
+    month, last_s = month_of(ledger.records[0].time_us), ledger.records[-1].time_us // US
+    while len(found) < MAX_MONTHS and month and ends_s(month) <= last_s:
         found.append(month)
-        month = _month(_ends_s(month) * US)
+        month = month_of(ends_s(month) * US)
     return found
 
 
-def _month(time_us: int) -> str:
+def month_of(time_us: int) -> str:
     try:
         return datetime.datetime.fromtimestamp(time_us // US, datetime.UTC).strftime("%Y-%m")
     except (OverflowError, ValueError, OSError):
         return ""
 
 
-def _ends_s(month: str) -> int:
+def ends_s(month: str) -> int:
     year, number = int(month[:4]), int(month[5:])
     following = datetime.datetime(year + number // 12, number % 12 + 1, 1, tzinfo=datetime.UTC)
     return int(following.timestamp())

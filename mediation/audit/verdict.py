@@ -11,11 +11,12 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from mediation.audit import certifications, findings, notes, persons, sample, stamps, statements, tokens, tree
+from mediation.audit import certifications, findings, notes, persons, policies, sample, stamps, statements, tokens, tree
 from mediation.audit.archive import Export, Unreadable
 from mediation.audit.findings import US, Finding, Findings, when
 from mediation.audit.notes import FORGED, NOT_CHECKED, Bad
 from mediation.audit.persons import Roster
+from mediation.audit.policies import Policies
 from mediation.audit.stamps import Stamps
 
 CLEAN, ANOMALIES, BAD = "clean", "anomalies", "forged"
@@ -50,6 +51,7 @@ class Verdict:
     files: dict[str, int] = field(default_factory=dict)
     certified: list[dict[str, Any]] = field(default_factory=list)  # certifications that came, field by field
     months: list[dict[str, Any]] = field(default_factory=list)  # statements of completeness
+    policies: Policies = field(default_factory=Policies)
 
     @property
     def result(self) -> str:
@@ -87,11 +89,14 @@ def judge(
     forged += forged_statements
     forged_fields, certified = certifications.examine(export, ledger, roster, found)
     forged += forged_fields
+    forged_policies, acts = policies.examine(export, ledger, roster, found)
+    forged += forged_policies
     found.anomalies[:0] = not_enough
     found.anomalies += [Finding(f"archive: {each}") for each in export.problems]
     verdict = Verdict(
-        ledger, verifier, key is not None, witnesses, roster, found, stamped, forged, months=months, certified=certified
-    )
+        ledger, verifier, key is not None, witnesses, roster, found, stamped, forged, months=months,
+        certified=certified, policies=acts,
+    )  # fmt: skip
     _beside(export, verdict)
     verdict.forged += [each for each in found.anomalies if each.what.startswith("roster line")]
     found.anomalies = [each for each in found.anomalies if not each.what.startswith("roster line")]
@@ -229,6 +234,8 @@ def as_json(verdict: Verdict, seed: str | None = None, count: int = 0) -> dict[s
         "withheld": ledger.withheld,
         "destroyed": ledger.destroyed,
         "plans": found.plans,
+        "contact_calls": verdict.policies.calls,
+        "modifications": verdict.policies.orders,
         "timestamps": verdict.stamps.as_json(),
         "certifications": verdict.certified,
         "statements": verdict.months,

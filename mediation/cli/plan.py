@@ -1,9 +1,11 @@
 """`mediation plan …`: the policies and procedures of 47 CFR 1.20003 and 1.20005, drawn from the live settings.
 
-draft    the next plan and its appendix, as files to read
-adopt    puts a draft in force: signed by the senior officer, or by two executives
-filed    records that the plan in force was filed with the Commission, with its confirmation number
-show     the plan in force: texts, hashes, what is still to be filed; or both documents as PDF
+draft         the next plan and its appendix, as files to read
+adopt         puts a draft in force: signed by the senior officer, or by two executives
+filed         records that the plan in force was filed with the Commission, with its confirmation number
+ordered       records that the Commission ordered the policies modified, and by when (1.20005(b))
+contact-test  records that somebody called the 7x24 contact of the appendix, and who answered (1.20003(b)(4)(ii))
+show          the plan in force: texts, hashes, what is still to be done; or both documents as PDF
 """
 
 from __future__ import annotations
@@ -17,12 +19,20 @@ from mediation.administration import client, lab
 from mediation.administration.order import drafting
 from mediation.administration.records import documents
 from mediation.cli.options import FILE, NEW_FILE, KeyPlace, Time, accepted, rfc3339, signer, site_option
+from mediation.cli.order_extension import sha256_of
 from mediation.core.authority import jws
 from mediation.core.authority.particulars import SHA256
 from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError
-from mediation.core.interface.control import AdoptPlan, FilePlan, PlanView, ShowPlan
-from mediation.core.records import plan
+from mediation.core.interface.policies import (
+    AdoptPlan,
+    FilePlan,
+    OrderModification,
+    PlanView,
+    ShowPlan,
+    TryContact,
+)
+from mediation.core.records import contact, modification, plan
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.signing.signer import Signer
@@ -32,7 +42,7 @@ APPENDIX = ".appendix"
 
 @click.group()
 def group() -> None:
-    """The plan of policies and procedures: draft, adopt, filed, show."""
+    """The plan of policies and procedures: draft, adopt, filed, ordered, contact-test, show."""
 
 
 def _ask(site: Site, request: ShowPlan) -> PlanView:
@@ -44,10 +54,12 @@ def _ask(site: Site, request: ShowPlan) -> PlanView:
 @group.command()
 @site_option
 @click.option("--retention-days", type=click.IntRange(1), help="How long records are kept; as configured by default.")
+@click.option("--ordered", multiple=True, type=FILE, help="The Commission's order that this version carries out.")
 @click.option("--out", required=True, type=NEW_FILE, help="The plan; its appendix is written beside it.")
-def draft(folder: Path, retention_days: int | None, out: Path) -> None:
+def draft(folder: Path, retention_days: int | None, ordered: tuple[Path, ...], out: Path) -> None:
     """Draws up the next plan and its appendix from the live settings."""
-    view = _ask(config.load(folder), ShowPlan(draft=True, retention_days=retention_days or 0))
+    named = tuple(sorted({sha256_of(path) for path in ordered}))
+    view = _ask(config.load(folder), ShowPlan(draft=True, retention_days=retention_days or 0, modifications=named))
     _write(out, view.plan.encode())
     _write(_beside(out), view.appendix.encode())
     click.echo(f"version {view.version}  plan {plan.digest(view.plan)}  appendix {plan.digest(view.appendix)}")
@@ -103,6 +115,60 @@ def filed(folder: Path, confirmation: str, when: int, key: str | None) -> None:
 
 @group.command()
 @site_option
+@click.option("--document", required=True, type=FILE, help="The Commission's order as received; its SHA-256 is kept.")
+@click.option("--due", required=True, type=Time(), help="By when it is to be carried out; of a date, its first second.")
+@click.option("--key", type=KeyPlace(), help="Of an officer or an executive; on a lab site the lab's by default.")
+def ordered(folder: Path, document: Path, due: int, key: str | None) -> None:
+    """Records that the Commission ordered the policies modified; again with another day, that it gave more time."""
+    site = config.load(folder)
+    view = _ask(site, ShowPlan())
+    said = modification.Modification(
+        type="modification", document_sha256=sha256_of(document), due_s=due, version=view.version,
+        plan_sha256=plan.digest(view.plan), issued_s=drafting.now_s(), nonce=drafting.nonce(), lab=site.lab,
+    )  # fmt: skip
+    person = signer(site, Role.OFFICER, key)
+    text = jws.sign(said, modification.TYP, person.kid, person.key())
+    accepted(client.one(site, OrderModification(modification=text)))
+    click.echo(f"order {said.document_sha256}: a plan that names it is to be filed by {rfc3339(due)}")
+
+
+@group.command("contact-test")
+@site_option
+@click.option("--answered-by", help="Who answered.")
+@click.option("--missed", is_flag=True, help="Nobody answered.")
+@click.option(
+    "--after",
+    required=True,
+    type=click.IntRange(0, contact.MAX_ANSWER_S),
+    help="Seconds until it was answered, or until you waited no longer.",
+)
+@click.option("--called", type=Time(), help="When you called; by default so many seconds ago as --after says.")
+@click.option("--mail", is_flag=True, help="You wrote to the contact's mail address, and did not call the number.")
+@click.option("--key", type=KeyPlace(), help="Of an officer or an executive; on a lab site the lab's by default.")
+def contact_test(
+    *, folder: Path, answered_by: str | None, missed: bool, after: int, called: int | None, mail: bool, key: str | None
+) -> None:  # fmt: skip
+    """Records that you called the 7x24 contact of the plan in force. This system calls nobody by itself."""
+    if missed is (answered_by is not None):
+        raise click.UsageError("either --answered-by or --missed")
+    site = config.load(folder)
+    view = _ask(site, ShowPlan())
+    reached = _contact(view)
+    said = contact.ContactTest(
+        type="contact-test", version=view.version, appendix_sha256=plan.digest(view.appendix),
+        called=reached.mail if mail or not reached.telephone else reached.telephone,
+        called_s=called if called is not None else drafting.now_s() - after, answered=not missed, answer_s=after,
+        answered_by=answered_by or "", issued_s=drafting.now_s(), nonce=drafting.nonce(), lab=site.lab,
+    )  # fmt: skip
+    person = signer(site, Role.OFFICER, key)
+    text = jws.sign(said, contact.TYP, person.kid, person.key())
+    accepted(client.one(site, TryContact(test=text)))
+    what = f"missed for {after} s" if missed else f"answered after {after} s"
+    click.echo(f"{said.called}, called {rfc3339(said.called_s)}: {what}; {_next_call(_ask(site, ShowPlan()))}")
+
+
+@group.command()
+@site_option
 @click.option("--out", type=NEW_FILE, help="Write the exact text: what `order sign carrier --policy` attests.")
 @click.option("--pdf", type=NEW_FILE, help="Draw the plan, and its appendix beside it; the same octets each time.")
 def show(folder: Path, out: Path | None, pdf: Path | None) -> None:
@@ -121,6 +187,19 @@ def show(folder: Path, out: Path | None, pdf: Path | None) -> None:
             click.echo(f"filed: version {view.filed_version}, {rfc3339(view.filed_s)}, {view.confirmation}")
         for cause, due_s in sorted(view.amendments.items()):
             click.echo(f"to be filed: {cause}, by {rfc3339(due_s)}")
+        for sha256, due_s in sorted(view.modifications.items()):
+            click.echo(f"to be filed: a plan that names the order {sha256}, by {rfc3339(due_s)}")
+        reached = _contact(view)
+        click.echo(f"7x24 contact: {', '.join(filter(None, (reached.telephone, reached.mail)))}; {_next_call(view)}")
+
+
+def _contact(view: PlanView) -> plan.Contact:
+    return msgspec.json.decode(view.appendix, type=plan.Appendix).contact
+
+
+def _next_call(view: PlanView) -> str:
+    last = f"last answered {rfc3339(view.contact_called_s)}" if view.contact_called_s else "never answered yet"
+    return f"{last}, to be called by {rfc3339(view.contact_due_s)}"
 
 
 def _previous(site: Site) -> str:

@@ -124,5 +124,7 @@ class Check(enum.StrEnum):
     CERTIFICATE = "certificate", "a field of the certification is empty, or the signer is not its overseeing person"
     STATEMENT = "statement", "not a month's statement as it was drafted, or its signer is not the senior officer"
     PLAN = "plan", "not a plan in force, not drawn from the live settings, or not adopted by those who may"
+    CONTACT = "contact", "not a call of the 7x24 contact that the plan names, or by that contact itself"
+    MODIFICATION = "modification", "not an order of the Commission that is open here, or without a day"
     RETENTION = "retention", "the retention is not the one of the filed plan"
     KEPT = "kept", "the records must be kept: their time has not passed, or a hold stands"

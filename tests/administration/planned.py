@@ -9,7 +9,8 @@ import msgspec
 
 from mediation.administration import client
 from mediation.core.authority import jws
-from mediation.core.interface.control import AdoptPlan, PlanView, Results, ShowPlan
+from mediation.core.interface.control import Results
+from mediation.core.interface.policies import AdoptPlan, PlanView, ShowPlan
 from mediation.core.records import plan
 from mediation.runtime import config
 from tests.core import founding
@@ -17,13 +18,13 @@ from tests.core import founding
 CONTACT = '\n[contact]\ntelephone = "+12125550123"\n'
 
 
-def adopt(folder: Path, retention_days: int = 0) -> str:
+def adopt(folder: Path, retention_days: int = 0, modifications: tuple[str, ...] = ()) -> str:
     """Adopts what is drawn up from the settings; the plan's exact text, which carrier tokens name by its hash."""
     path = folder / config.FILE
     if "[contact]" not in path.read_text():
         path.write_text(path.read_text() + CONTACT)
     site = config.load(folder)
-    drawn = client.one(site, ShowPlan(draft=True, retention_days=retention_days))
+    drawn = client.one(site, ShowPlan(draft=True, retention_days=retention_days, modifications=modifications))
     assert isinstance(drawn, PlanView)
     adoption = plan.Adoption(
         type="adoption", version=drawn.version, plan_sha256=plan.digest(drawn.plan),

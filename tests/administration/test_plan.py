@@ -20,7 +20,7 @@ from mediation.core.authority.roster import Appoint
 from mediation.core.case import Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
-from mediation.core.interface.control import AdoptPlan, FilePlan, PlanView
+from mediation.core.interface.policies import AdoptPlan, FilePlan, PlanView
 from mediation.core.records import plan
 from mediation.runtime import config
 from tests.administration import site as s

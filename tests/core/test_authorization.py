@@ -48,6 +48,7 @@ RECEIVERS_AND_PROVISIONING = {
     Check.CERTIFICATE,  # tests/administration/test_certificate.py
     Check.STATEMENT,  # tests/administration/test_statement.py
     Check.PLAN, Check.RETENTION,  # tests/administration/test_plan.py
+    Check.CONTACT, Check.MODIFICATION,  # tests/administration/test_contact.py, test_modification.py
     Check.KEPT,  # tests/administration/test_destruction.py
     Check.REQUEST, Check.REQUEST_DATES, Check.REPLAYED, Check.REASON, Check.TOO_MANY,  # tests/audit/test_requests.py
 }  # fmt: skip

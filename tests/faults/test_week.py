@@ -21,7 +21,7 @@ from mediation.core.authority import jws
 from mediation.core.authority.roster import Appoint
 from mediation.core.case import RUNNING, Act, Authority, Role, State
 from mediation.core.check import Check
-from mediation.core.interface.control import AdoptPlan, FilePlan, PlanView
+from mediation.core.interface.policies import AdoptPlan, FilePlan, PlanView
 from mediation.core.ledger import entry
 from mediation.core.records import plan
 from mediation.core.records.alarm import Alarm

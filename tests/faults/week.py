@@ -204,11 +204,11 @@ class Week:
         return (record.time_us / 1e6 - self.begin_s) / HOUR
 
     def alarms(self) -> list[tuple[str, str, float]]:
-        """Name, case (or what else it is about), hours since the week began; of a month that ended in it none."""
+        """Name, case (or what else it is about), hours since the week began; none of what each month asks for."""
         return [
             (record.alarm, record.case or record.detail, round(self.hours(record), 1))
             for record in self.records()
-            if isinstance(record, entry.Alarm) and not record.alarm.startswith("statement")
+            if isinstance(record, entry.Alarm) and not record.alarm.startswith(("statement", "contact"))
         ]
 
     # --- the administrator ---------------------------------------------------------------------------------------

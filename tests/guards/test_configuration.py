@@ -270,7 +270,7 @@ def test_no_request_for_case_data_has_an_unsigned_form() -> None:
 # the policies and procedures, which name no case (ShowPlan).
 UNSIGNED = {
     "Submit", "Perform", "Revoke", "RevokeAgency", "Extend", "ChangeRoster", "Certify", "SignStatement", "AdoptPlan",
-    "FilePlan", "Hold", "Destroy", "Status", "Settle", "ShowPlan",
+    "FilePlan", "OrderModification", "TryContact", "Hold", "Destroy", "Status", "Settle", "ShowPlan",
 }  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from reportlab.lib.pagesizes import LETTER
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
-from mediation.core.interface.control import CertificateView, PlanView, StatementView
+from mediation.core.interface.control import CertificateView, StatementView
+from mediation.core.interface.policies import PlanView
 from mediation.core.records import certificate, plan, retention, statement
 from mediation.core.records.certificate import Certificate
 from mediation.core.records.retention import DestructionCertificate
@@ -197,6 +198,9 @@ def policies(view: PlanView) -> bytes:
         "6. Amendments (1.20005)",
         (f"An amendment of this plan or of its appendix is filed within {body.amendment_days} days.",),
     )
+    if body.modifications:
+        ordered = (f"the order with SHA-256 {sha256}" for sha256 in body.modifications)
+        sheet.row("7. Modified as the Commission ordered (1.20005(b))", ordered)
     sheet.row("Appendix", ("The senior officer and how he is reached stand in a separate appendix (1.20003(b)(4)).",))
     if view.confirmation and view.filed_version == body.version:
         filed = certificate.rfc3339(view.filed_s * 1_000_000)

@@ -6,6 +6,7 @@
                                           compared with what was published
     certifications/SHA256.json            certifications, with the fields that are opened (core/records/opening.py)
     statements/YYYY-MM.jws                the monthly statements of completeness, signed
+    plan/signed/SHA256.jws                calls of the plan's contact and orders of the Commission, signed
     certificates/, plans/, stamps/, …     what other parts have filed for the auditor (FOLDERS)
     manifest.json                         every file with its length and SHA-256; which records were withheld
 
@@ -40,7 +41,8 @@ FOLDERS = ("certificates", "plans", "plan", "stamps", "destruction", "incidents"
 PRIVATE = frozenset({".key", ".salt", ".secret", ".new"})
 MAX_BESIDE_OCTETS = 1 << 30
 ALWAYS = frozenset({"site-made", "padding", "witnesses-lost", "witnesses-found", "stamped", "destroyed",
-                    "statement-drafted", "statement-signed"})  # fmt: skip
+                    "statement-drafted", "statement-signed", "plan-adopted", "modification-ordered",
+                    "contact-tested"})  # fmt: skip
 # What says nothing of a case is opened in every export: without it the auditor could not read the rest.
 
 

@@ -16,6 +16,7 @@ from mediation.core.case import Act
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
 from mediation.core.records.certificate import Paper
+from mediation.core.records.statement import US, month_of
 
 ARMED_BY = "iap"  # whose first "armed" is the moment in which the carrier enables (47 CFR 1.20004(a)(1)(ii))
 
@@ -58,6 +59,12 @@ class History:
         self.raised: set[tuple[str, str]] = set()  # alarms, with their detail
         self.plans: list[entry.PlanAdopted] = []
         self.amendments: dict[str, int] = {}  # open ones: due, by cause
+        self.modifications: dict[str, entry.ModificationOrdered] = {}  # open ones, by the document's SHA-256
+        self.modified: dict[str, int] = {}  # those that a filing has ended, with the version of its plan
+        self.contact_tests: list[entry.ContactTested] = []
+        self.reached: set[str] = set()  # months in which the 7x24 contact answered a call
+        self.signed: set[str] = set()  # SHA-256 of the texts of both
+        self.made_us = 0  # when the ledger began
         self.armed: list[str] = []  # XIDs since the last look
         self.extended: list[str] = []
         self.tally = Tally()
@@ -132,12 +139,23 @@ class History:
                 self.plans.append(record)
                 if record.confirmation:
                     self.amendments.clear()  # what it does not cover is opened again, with its day and its alarms
+                    for sha256 in record.modifications:
+                        if self.modifications.pop(sha256, None) is not None:
+                            self.modified[sha256] = record.version
+            case entry.ModificationOrdered():
+                self.modifications[record.document_sha256] = record
+                self.signed.add(record.signed_sha256)
+            case entry.ContactTested():
+                self.contact_tests.append(record)
+                self.signed.add(record.signed_sha256)
+                if record.answered:
+                    self.reached.add(month_of(record.called_s * US))
             case entry.AmendmentOpened():
                 self.amendments[record.cause] = record.due_s
             case entry.Stamped():
                 self.stamps.setdefault(record.subject_sha256, []).append(record)
             case entry.SiteMade():
-                self.lab_plan = record.plan
+                self.lab_plan, self.made_us = record.plan, record.time_us
             case _:
                 pass
 

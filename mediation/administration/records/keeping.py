@@ -1,4 +1,6 @@
-"""What the keepers of records share: the site, its books and vault, and the orders as they stand. It does nothing."""
+"""What the keepers of records share: the site, its books and vault, the orders as they stand, and one way of raising an
+alarm. It decides nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,13 @@ from mediation.administration.ledger.books import Books
 from mediation.administration.order.store import Stored
 from mediation.administration.records.history import History
 from mediation.core.authority.trust import Trust
+from mediation.core.ledger import entry
+from mediation.core.records.alarm import Alarm
+from mediation.runtime import log
 from mediation.runtime.config import Site
 from mediation.runtime.vault import Vault
+
+logger = log.get("administrator")
 
 
 class Keeping(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,3 +38,15 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
     def origin(self) -> str:
         """The ledger's name, which every record carries."""
         return self.books.ledger.verifier.name
+
+    def announce(self, alarms: Iterable[tuple[Alarm, str]], now_ns: int) -> None:
+        """Raises each alarm, with its detail, that was not raised before: in the log and in the ledger."""
+        due = [
+            entry.Alarm(time_us=now_ns // 1000, alarm=name.value, detail=detail)
+            for name, detail in alarms
+            if self.history.once(name, detail)
+        ]
+        for alarm in due:
+            logger.error("alarm", alarm=alarm.alarm, detail=alarm.detail)
+        if due:
+            self.books.note(due, stop=True)

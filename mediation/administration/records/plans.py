@@ -9,6 +9,7 @@ hash a carrier token must name.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -18,22 +19,20 @@ from mediation.administration.records.keeping import Keeping
 from mediation.core.authority import jws
 from mediation.core.authority.authorization import NS
 from mediation.core.authority.roster import Appointment
-from mediation.core.authority.term import DAY_S
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
-from mediation.core.interface.control import AdoptPlan, FilePlan, PlanView
+from mediation.core.interface.policies import AdoptPlan, FilePlan, PlanView
 from mediation.core.ledger import entry
-from mediation.core.records import plan
+from mediation.core.records import contact as calls
+from mediation.core.records import modification, plan
 from mediation.core.records.alarm import Alarm
 from mediation.core.records.plan import Adopted
-from mediation.runtime import durable, log
+from mediation.runtime import durable
 from mediation.runtime.config import Site
 
 FOLDER = "plan"
 LAB_CONFIRMATION = "LAB"  # of the plan that a lab site begins with: nobody filed it
 MAX_VERSIONS = 10_000
-
-logger = log.get("administrator")
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -83,12 +82,24 @@ def newest_sha256(site: Site) -> str:
     return plan.digest(found.plan)
 
 
+def countdown(
+    soon: Alarm, late: Alarm, due: Iterable[tuple[str, int]], now_s: int
+) -> Iterator[tuple[Alarm, str]]:  # fmt: skip
+    """Of each thing that is to be filed by its day, the last announcement whose moment has come."""
+    for what, due_s in due:
+        days = plan.days_left(due_s, now_s)
+        if days == 0:
+            yield late, f"{what} {due_s}"
+        elif days is not None:
+            yield soon, f"{what} {due_s} {days} d"
+
+
 class Plans:
     """Of one site."""
 
     def __init__(self, keeping: Keeping) -> None:
         """Raises ConfigurationError for texts that are not those of the ledger."""
-        self._site, self._origin = keeping.site, keeping.origin
+        self._keeping, self._site, self._origin = keeping, keeping.site, keeping.origin
         self._history, self._books, self._trust = keeping.history, keeping.books, keeping.trust
         if self._history.lab_plan:
             self._begin_lab()
@@ -104,7 +115,8 @@ class Plans:
         self._history.plans.insert(  # whatever was adopted since came after it
             0,
             entry.PlanAdopted(
-                time_us=0, version=1, plan_sha256=plan.digest(found.plan), appendix_sha256=plan.digest(found.appendix),
+                time_us=self._history.made_us, version=1, plan_sha256=plan.digest(found.plan),
+                appendix_sha256=plan.digest(found.appendix),
                 retention_days=found.body.retention_days, filed_s=1, confirmation=LAB_CONFIRMATION,
             ),
         )  # fmt: skip
@@ -150,22 +162,28 @@ class Plans:
         if token.policy_sha256 not in {each.plan_sha256 for each in self._history.plans}:
             raise AuthorizationError(Check.PLAN, "policy_sha256 is of no plan that was adopted here")
 
-    def view(self, now_ns: int, *, draft: bool, retention_days: int | None) -> PlanView:
+    def view(
+        self, now_ns: int, *, draft: bool, retention_days: int | None, modifications: tuple[str, ...] = ()
+    ) -> PlanView:
         """The plan in force, or a draft of the next. Raises AuthorizationError for what cannot be drawn up."""
+        history = self._history
         if draft:
-            text, appendix = self._draw(retention_days or self._site.retention.days, now_ns)
+            text, appendix = self._draw(retention_days or self._site.retention.days, modifications, now_ns)
             adopted = Adopted(plan=text, appendix=appendix, approvals=())
         elif self.adopted is not None:
             adopted = self.adopted
         else:
             raise AuthorizationError(Check.PLAN, "none was adopted")
-        latest, filed = self._history.plan(), self._history.plan(filed=True)
+        latest, filed = history.plan(), history.plan(filed=True)
         return PlanView(
             plan=adopted.plan, appendix=adopted.appendix, version=adopted.body.version,
             previous_sha256=latest.plan_sha256 if latest is not None and draft else "",
             adopted=not draft, filed_version=filed.version if filed is not None else 0,
             filed_s=filed.filed_s if filed is not None else 0,
-            confirmation=filed.confirmation if filed is not None else "", amendments=dict(self._history.amendments),
+            confirmation=filed.confirmation if filed is not None else "", amendments=dict(history.amendments),
+            modifications={sha256: each.due_s for sha256, each in history.modifications.items()},
+            contact_due_s=calls.due_s(history.plans[0].time_us, history.reached) if history.plans else 0,
+            contact_called_s=max((each.called_s for each in history.contact_tests if each.answered), default=0),
         )  # fmt: skip
 
     def report(self, now_ns: int) -> dict[str, int]:
@@ -188,12 +206,13 @@ class Plans:
             raise AuthorizationError(Check.PLAN, "too long")
         adopted = Adopted(plan=request.plan, appendix=request.appendix, approvals=request.approvals)
         body = adopted.body
-        if (adopted.plan, adopted.appendix) != self._draw(body.retention_days, now_ns):
+        if (adopted.plan, adopted.appendix) != self._draw(body.retention_days, body.modifications, now_ns):
             raise AuthorizationError(Check.PLAN, "not what is drawn up from the live settings now: draft it again")
         plan.examine_adoption(request.approvals, adopted, self._trust(), now_ns)
         record = entry.PlanAdopted(
             time_us=now_ns // 1000, version=body.version, plan_sha256=plan.digest(adopted.plan),
             appendix_sha256=plan.digest(adopted.appendix), retention_days=body.retention_days,
+            modifications=body.modifications,
         )  # fmt: skip
         try:
             durable.make_folder(self._site.path / FOLDER)
@@ -241,32 +260,19 @@ class Plans:
         ]  # fmt: skip
         if records:
             self._books.note(records, stop=True)
-        alarms = [self._alarm(cause, due_s, now_s) for cause, due_s in sorted(self._history.amendments.items())]
-        due = [
-            entry.Alarm(time_us=now_ns // 1000, alarm=name.value, detail=detail)
-            for name, detail in (each for each in alarms if each is not None)
-            if self._history.once(name, detail)
-        ]
-        if due:
-            for alarm in due:
-                logger.error("alarm", alarm=alarm.alarm, detail=alarm.detail)
-            self._books.note(due, stop=True)
+        due = sorted(self._history.amendments.items())
+        self._keeping.announce(countdown(Alarm.AMENDMENT_DUE, Alarm.AMENDMENT_OVERDUE, due, now_s), now_ns)
 
-    def _alarm(self, cause: str, due_s: int, now_s: int) -> tuple[Alarm, str] | None:
-        """The last announcement whose moment has come."""
-        if now_s >= due_s:
-            return Alarm.AMENDMENT_OVERDUE, f"{cause} {due_s}"
-        days = [days for days in plan.WARN_DAYS if now_s >= due_s - days * DAY_S]
-        return (Alarm.AMENDMENT_DUE, f"{cause} {due_s} {days[-1]} d") if days else None
-
-    def _draw(self, retention_days: int, now_ns: int) -> tuple[str, str]:
+    def _draw(self, retention_days: int, modifications: tuple[str, ...], now_ns: int) -> tuple[str, str]:
         """The next plan and its appendix, from the live settings. Raises AuthorizationError."""
+        modification.check_named(modifications, self._history.modifications)
         latest = self._history.plan()
         version = latest.version + 1 if latest is not None else 1
         if version > MAX_VERSIONS:
             raise AuthorizationError(Check.PLAN, "too many versions")
         text = plan.draft(
-            version, site=self._origin, carrier=self._site.name, retention_days=retention_days, lab=self._site.lab
-        )
+            version, site=self._origin, carrier=self._site.name, retention_days=retention_days, lab=self._site.lab,
+            modifications=modifications,
+        )  # fmt: skip
         officer = self._trust().senior_officer(now_ns // NS)
         return text, plan.annex(officer, contact(self._site), site=self._origin, lab=self._site.lab)

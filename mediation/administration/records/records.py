@@ -15,11 +15,13 @@ import msgspec
 
 from mediation.administration.ledger.books import Books
 from mediation.administration.order.store import Stored
-from mediation.administration.records import export
+from mediation.administration.records import export, signed_texts
 from mediation.administration.records.certificates import Certificates, Kept
+from mediation.administration.records.contacts import Contacts
 from mediation.administration.records.destruction import Destruction
 from mediation.administration.records.history import History
 from mediation.administration.records.keeping import Keeping
+from mediation.administration.records.modifications import Modifications
 from mediation.administration.records.plans import Plans
 from mediation.administration.records.statements import Statements
 from mediation.core.authority.authorization import NS
@@ -29,22 +31,19 @@ from mediation.core.case import Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.interface.control import (
-    AdoptPlan,
     CertificateList,
     CertificateView,
     Certify,
     Destroy,
     Export,
-    FilePlan,
     Hold,
-    PlanView,
     Result,
-    ShowPlan,
     SignStatement,
 )  # fmt: skip
 from mediation.core.interface.control import (
     Certificates as AskCertificates,
 )
+from mediation.core.interface.policies import AdoptPlan, FilePlan, OrderModification, PlanView, ShowPlan, TryContact
 from mediation.core.ledger import entry
 from mediation.core.records import opening
 from mediation.runtime import log
@@ -56,7 +55,7 @@ EVERY_S = 60  # how often the clocks of certifications, amendments and retention
 
 logger = log.get("administrator")
 
-Act = Certify | SignStatement | AdoptPlan | FilePlan | Hold | Destroy
+Act = Certify | SignStatement | AdoptPlan | FilePlan | OrderModification | TryContact | Hold | Destroy
 
 
 class Records:
@@ -64,7 +63,7 @@ class Records:
 
     def __init__(self, keeping: Keeping) -> None:
         """Raises ConfigurationError."""
-        self._history, self._books = keeping.history, keeping.books
+        self._keeping, self._history, self._books = keeping, keeping.history, keeping.books
         self.stamped = keeping.history.stamped
         self.busy: Callable[[], bool] = lambda: True  # whether functions are still to be told of orders: who knows says
         self._next_s = 0
@@ -73,6 +72,8 @@ class Records:
         self._open = False
         self._books.watch = self._history.entered
         self.plans = Plans(keeping)
+        self.modifications = Modifications(keeping)
+        self.contacts = Contacts(keeping, self.plans)
         self.certificates = Certificates(keeping)
         self.destruction = Destruction(keeping, self.certificates, self.plans)
         self.statements = Statements(keeping, self.certificates)
@@ -103,6 +104,8 @@ class Records:
         self._next_s = now_ns // NS + EVERY_S
         self._guarded(lambda: self._raise_alarms(now_ns))
         self._guarded(lambda: self.plans.watch(now_ns))
+        self._guarded(lambda: self.modifications.watch(now_ns))
+        self._guarded(lambda: self.contacts.watch(now_ns))
         self._guarded(lambda: self.statements.watch(now_ns))
         self._guarded(lambda: self.destruction.seal(now_ns))
         self._guarded(lambda: self.destruction.keep(now_ns))
@@ -131,6 +134,10 @@ class Records:
                 self.plans.adopt(request, now_ns)
             case FilePlan():
                 self.plans.file(request, now_ns)
+            case OrderModification():
+                self.modifications.order(request, now_ns)
+            case TryContact():
+                self.contacts.tried(request, now_ns)
             case Hold():
                 case = self.destruction.hold(request.hold, now_ns)
             case Destroy():
@@ -146,9 +153,10 @@ class Records:
         return CertificateList(certificates=tuple(self._view(kept) for kept in self.certificates.of_case(wanted.case)))
 
     def exported(self, wanted: Export) -> list[tuple[str, bytes]]:
-        """What of the records an export has beside the ledger: signed statements, and of the certifications whose
-        entries it opens the fields that are wanted. Raises AuthorizationError, ConfigurationError."""
-        files = self.statements.exported()
+        """What of the records an export has beside the ledger: signed statements, what was signed beside the plan,
+        and of the certifications whose entries it opens the fields that are wanted. Raises AuthorizationError,
+        ConfigurationError."""
+        files = [*self.statements.exported(), *signed_texts.exported(self._keeping)]
         if wanted.certified is None:
             return files
         if not set(wanted.certified) <= set(opening.NUMBERS):
@@ -162,11 +170,14 @@ class Records:
 
     def show_plan(self, request: ShowPlan, now_ns: int) -> PlanView:
         """Raises AuthorizationError."""
-        return self.plans.view(now_ns, draft=request.draft, retention_days=request.retention_days or None)
+        return self.plans.view(
+            now_ns, draft=request.draft, retention_days=request.retention_days or None,
+            modifications=request.modifications,
+        )  # fmt: skip
 
     def report(self) -> dict[str, int]:
         """For `status`; nothing of a case."""
-        keepers = (self.certificates, self.statements, self.plans)
+        keepers = (self.certificates, self.statements, self.plans, self.modifications, self.contacts)
         return {name: count for keeper in keepers for name, count in keeper.report(self._now_ns).items()}
 
     def _raise_alarms(self, now_ns: int) -> None:

@@ -30,7 +30,7 @@ from mediation.core.records import statement
 from mediation.core.records.alarm import Alarm
 from mediation.core.records.certificate import Responsible
 from mediation.core.records.statement import Counts, Difference, Statement
-from mediation.runtime import durable, log
+from mediation.runtime import durable
 
 FOLDER = Path("administrator") / "statements"
 PURPOSE = "records"
@@ -38,8 +38,6 @@ EXPORTED = "statements"
 AT_ONCE = 12  # months drafted in one turn: a stop does not wait behind the years of an old ledger (ours)
 MAX_MONTHS = 1_200
 AGAIN_S = 3_600  # how often an unsigned draft is compared with the records as they stand by then (ours)
-
-logger = log.get("administrator")
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +53,7 @@ class Statements:
     def __init__(self, keeping: Keeping, certificates: Certificates) -> None:
         self._site, self._vault, self._origin = keeping.site, keeping.vault, keeping.origin
         self._history, self._books, self._trust = keeping.history, keeping.books, keeping.trust
-        self._certificates = certificates
+        self._keeping, self._certificates = keeping, certificates
         self._looked_s: dict[str, int] = {}  # when a draft was last compared with what it would say now
 
     # --- drafting ----------------------------------------------------------------------------------------------------
@@ -68,15 +66,8 @@ class Statements:
         for month in due:
             if now_s >= statement.ends_s(month) + statement.DRAFTED_S and drafted < AT_ONCE:
                 drafted += self._draft(month, now_ns)
-        alarms = [
-            entry.Alarm(time_us=now_ns // 1000, alarm=name.value, detail=month)
-            for month in due
-            if (name := _late(month, now_s)) is not None and self._history.once(name, month)
-        ]
-        if alarms:
-            for alarm in alarms:
-                logger.error("alarm", alarm=alarm.alarm, detail=alarm.detail)
-            self._books.note(alarms, stop=True)
+        late = [(name, month) for month in due if (name := _late(month, now_s)) is not None]
+        self._keeping.announce(late, now_ns)
 
     def _months(self, now_s: int) -> Iterator[str]:
         """Those that are over, since the ledger began."""

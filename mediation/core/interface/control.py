@@ -17,7 +17,7 @@ case data is asked for in an envelope that a person signed, with a reason (SEC-1
     Revoke    a token's withdrawal                                  Results, one for each
     RevokeAgency, ChangeRoster  an agency's authority; persons, roles, keys, contacts   Results, one
     Certify, SignStatement  the overseeing person's signatures; the senior officer's    Results, one
-    ShowPlan, AdoptPlan, FilePlan  the policies and procedures      PlanView; Results, one
+    ShowPlan, AdoptPlan, FilePlan, …  the policies and procedures (policies.py)     PlanView; Results, one
     Hold, Destroy  the end of an order's records                    Results, one
     Settle    wait until the functions have answered everything     Results, empty
     Status    live state, without any target identity               Report
@@ -32,6 +32,14 @@ import msgspec
 
 from mediation.core.case import Act, Authority, Capability, Proof, State
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.interface.policies import (
+    AdoptPlan,
+    FilePlan,
+    OrderModification,
+    PlanView,
+    ShowPlan,
+    TryContact,
+)
 
 MAX_LINE_OCTETS = 16 << 20
 PART_OCTETS = 1 << 20  # of an export in one line
@@ -160,27 +168,6 @@ class SignStatement(_Message, frozen=True, kw_only=True):
     signature: str  # the senior officer's, over a month's statement as it was drafted (core/records/statement.py)
 
 
-class ShowPlan(_Message, frozen=True, kw_only=True):
-    """The policies and procedures in force, or a draft of the next ones; `retention_days` 0: as configured."""
-
-    draft: bool = False
-    retention_days: int = 0
-
-
-class AdoptPlan(_Message, frozen=True, kw_only=True):
-    """The exact texts of a draft, and the approvals that put it in force (core/records/plan.py)."""
-
-    plan: str
-    appendix: str
-    approvals: tuple[str, ...]
-
-
-class FilePlan(_Message, frozen=True, kw_only=True):
-    """That the plan in force was filed with the Commission, signed."""
-
-    filing: str
-
-
 class Hold(_Message, frozen=True, kw_only=True):
     """A duty to preserve a case's records begins or ends, signed (core/records/retention.py)."""
 
@@ -279,20 +266,6 @@ class StatementList(_Message, frozen=True, kw_only=True):
     statements: tuple[StatementView, ...]
 
 
-class PlanView(_Message, frozen=True, kw_only=True):
-    """A plan and its appendix, exact texts. `amendments`: what is to be filed, each with its day (UTC seconds)."""
-
-    plan: str
-    appendix: str
-    version: int
-    previous_sha256: str
-    adopted: bool
-    filed_version: int
-    filed_s: int
-    confirmation: str
-    amendments: dict[str, int]
-
-
 class Report(_Message, frozen=True, kw_only=True):
     """Orders by state, the ledger's head, and what each function reports of itself (None: it is away)."""
 
@@ -338,7 +311,7 @@ class Failed(_Message, frozen=True, kw_only=True):
 
 Request = (
     Submit | Perform | Extend | Revoke | RevokeAgency | ChangeRoster | Certify | SignStatement | ShowPlan | AdoptPlan
-    | FilePlan | Hold | Destroy | Signed | Settle | Status
+    | FilePlan | OrderModification | TryContact | Hold | Destroy | Signed | Settle | Status
 )  # fmt: skip
 Inquiry = Cases | Certificates | Statements | Prove | Export | CommitSeed | Plant | Incidents
 Answer = (

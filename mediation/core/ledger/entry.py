@@ -257,7 +257,8 @@ class StatementSigned(Entry, frozen=True, kw_only=True, tag="statement-signed"):
 
 
 class PlanAdopted(Entry, frozen=True, kw_only=True, tag="plan-adopted"):
-    """The policies and procedures in force; `filed_s` and `confirmation` once they are filed (1.20005)."""
+    """The policies and procedures in force; `filed_s` and `confirmation` once they are filed (1.20005).
+    `modifications`: the orders of the Commission that the plan names as carried out by it."""
 
     version: int
     plan_sha256: str
@@ -265,6 +266,7 @@ class PlanAdopted(Entry, frozen=True, kw_only=True, tag="plan-adopted"):
     retention_days: int
     filed_s: int = 0
     confirmation: str = ""
+    modifications: tuple[str, ...] = ()
 
 
 class AmendmentOpened(Entry, frozen=True, kw_only=True, tag="amendment-opened"):
@@ -272,6 +274,29 @@ class AmendmentOpened(Entry, frozen=True, kw_only=True, tag="amendment-opened"):
 
     cause: str  # officer, contact, retention, plan
     due_s: int
+
+
+class ModificationOrdered(Entry, frozen=True, kw_only=True, tag="modification-ordered"):
+    """The Commission ordered the policies modified (47 CFR 1.20005(b)); entered again, its day is another one. It ends
+    with the filing of a plan that names it."""
+
+    document_sha256: str
+    due_s: int
+    version: int  # of the plan in force then
+    signed_sha256: str
+    person: str
+
+
+class ContactTested(Entry, frozen=True, kw_only=True, tag="contact-tested"):
+    """The 7x24 contact of an appendix was called (47 CFR 1.20003(b)(4)(ii)); `answer_s`: seconds until somebody
+    answered, or until nobody was waited for any longer."""
+
+    called_s: int
+    answered: bool
+    answer_s: int
+    appendix_sha256: str
+    signed_sha256: str
+    person: str
 
 
 # --- detection ---
@@ -332,7 +357,8 @@ Record = (
     | Refused | Recovered | Padding
     | RosterChanged | ExtensionFiled | CallBackFiled | Sealed | Destroyed | Held | Alarm | WitnessesLost
     | WitnessesFound | Stamped | CertificateDrafted | CertificateSigned | StatementDrafted | StatementSigned
-    | PlanAdopted | AmendmentOpened | Reconciled | Incident | CodeIdentity | CaseRead | SampleDrawn
+    | PlanAdopted | AmendmentOpened | ModificationOrdered | ContactTested | Reconciled | Incident | CodeIdentity
+    | CaseRead | SampleDrawn
 )  # fmt: skip
 
 KINDS = frozenset(str(kind.__struct_config__.tag) for kind in Entry.__subclasses__())

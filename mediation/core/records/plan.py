@@ -6,15 +6,16 @@ was filed is what the system does: the statement of both authorizations (1.20003
 he is reached seven days a week, twenty-four hours a day ((b)(4)). The exact octets are the document; the SHA-256 of the
 plan is what a carrier token names as `policy_sha256`.
 
-Answers also for whose signatures adopt it (the senior officer's, or those of two executives), and for what opens the
-clock of ninety days within which an amendment is filed with the Commission (1.20005(a)). It reads no clock.
+Answers also for whose signatures adopt it (the senior officer's, or those of two executives), for who may record what
+concerns it, and for what opens the clock of ninety days within which an amendment is filed with the Commission
+(1.20005(a)). It reads no clock.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
@@ -86,6 +87,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     report_h: int
     amendment_days: int
     lab: bool
+    modifications: tuple[str, ...] = ()  # SHA-256 of orders of the Commission by which it was modified (1.20005(b))
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,7 +122,18 @@ class Adoption(Signed, frozen=True, kw_only=True):
     lab: bool = False
 
 
-class PlanFiling(Signed, frozen=True, kw_only=True):
+class Recorded(Signed, frozen=True, kw_only=True):
+    """What one of FILERS signs so that it is entered."""
+
+    issued_s: int
+    nonce: str
+    lab: bool = False
+
+
+R = TypeVar("R", bound=Recorded)
+
+
+class PlanFiling(Recorded, frozen=True, kw_only=True):
     """The plan was filed with the Commission; `confirmation` is the number that its system gave."""
 
     type: Literal["plan-filing"]
@@ -129,9 +142,6 @@ class PlanFiling(Signed, frozen=True, kw_only=True):
     appendix_sha256: str
     filed_s: int
     confirmation: str
-    issued_s: int
-    nonce: str
-    lab: bool = False
 
 
 class Adopted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,8 +160,11 @@ class Adopted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return msgspec.json.decode(self.appendix, type=Appendix)
 
 
-def draft(version: int, *, site: str, carrier: str, retention_days: int, lab: bool) -> str:
-    """The plan's text. Raises AuthorizationError `retention` for a period that nobody can call reasonable."""
+def draft(
+    version: int, *, site: str, carrier: str, retention_days: int, lab: bool, modifications: tuple[str, ...] = ()
+) -> str:
+    """The plan's text; `modifications` as the plan has them. Raises AuthorizationError `retention` for a period that
+    nobody can call reasonable."""
     if not MIN_DAYS <= retention_days <= MAX_DAYS:
         raise AuthorizationError(Check.RETENTION, f"{MIN_DAYS} to {MAX_DAYS} days")
     body = Plan(
@@ -159,7 +172,7 @@ def draft(version: int, *, site: str, carrier: str, retention_days: int, lab: bo
         appropriate_authorization=APPROPRIATE_AUTHORIZATION, retention_days=retention_days,
         retention=_KEEPING.format(days=retention_days), certification_due_h=certificate.DUE_S // HOUR_S,
         certification_overdue_h=certificate.OVERDUE_S // HOUR_S, reporting=REPORTING, report_h=REPORT_H,
-        amendment_days=AMENDMENT_DAYS, lab=lab,
+        amendment_days=AMENDMENT_DAYS, lab=lab, modifications=modifications,
     )  # fmt: skip
     return msgspec.json.encode(body).decode()
 
@@ -214,17 +227,23 @@ def examine_adoption(approvals: Sequence[str], adopted: Adopted, trust: Trust, n
     return tuple(sorted(persons))
 
 
-def examine_filing(text: str, trust: Trust, now_ns: int) -> tuple[PlanFiling, Key]:
-    """Raises AuthorizationError."""
+def examine_recorded(text: str, typ: str, kind: type[R], trust: Trust, now_ns: int) -> tuple[R, Key]:
+    """What one of FILERS signed lately, and with which key. Raises AuthorizationError."""
     parts = jws.split(text)
-    if parts.header.typ != FILING_TYP:
+    if parts.header.typ != typ:
         raise AuthorizationError(Check.TOKEN_TYPE)
     key = _signed(parts, trust, FILERS)
-    filing = jws.decode(parts.payload, PlanFiling)
-    _check(filing.nonce, filing.lab, trust)
-    check_key_dates(key, filing.issued_s, now_ns // NS)
-    if now_ns // NS - filing.issued_s > LIFE_S:
+    said = jws.decode(parts.payload, kind)
+    _check(said.nonce, said.lab, trust)
+    check_key_dates(key, said.issued_s, now_ns // NS)
+    if now_ns // NS - said.issued_s > LIFE_S:
         raise AuthorizationError(Check.COMMAND_DATES)
+    return said, key
+
+
+def examine_filing(text: str, trust: Trust, now_ns: int) -> tuple[PlanFiling, Key]:
+    """Raises AuthorizationError."""
+    filing, key = examine_recorded(text, FILING_TYP, PlanFiling, trust, now_ns)
     if not PARTICULAR.fullmatch(filing.confirmation) or not filing.confirmation.strip():
         raise AuthorizationError(Check.PLAN, "the confirmation number")
     if not 0 < filing.filed_s <= now_ns // NS:
@@ -253,6 +272,14 @@ def due_s(opened_s: int, *, first: bool) -> int:
     """When an amendment must have been filed. The first plan is on file before service begins (1.20005(c)): a day, for
     the confirmation to come (ours)."""
     return opened_s + (1 if first else AMENDMENT_DAYS) * DAY_S
+
+
+def days_left(due_s: int, now_s: int) -> int | None:
+    """What is announced of a day by which something is to be filed: 0 when it has passed, else the last of WARN_DAYS
+    whose moment has come; None before."""
+    if now_s >= due_s:
+        return 0
+    return next((days for days in reversed(WARN_DAYS) if now_s >= due_s - days * DAY_S), None)
 
 
 def _signed(parts: jws.Parts, trust: Trust, roles: tuple[Role, ...]) -> Key:
