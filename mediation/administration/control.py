@@ -176,6 +176,7 @@ class Administrator:
         while True:
             now_ns = self._clock.now_ns()
             self._orders.advance(now_ns)
+            self._tasking.disputes.announce(now_ns)
             self._clock.save()
             moment_s = self._orders.next_moment_s()
             wait_s = TICK_S if moment_s is None else min(TICK_S, (moment_s * NS - now_ns) / NS)
@@ -278,6 +279,9 @@ class Administrator:
                 nursery.start_soon(ask, function.name)
         report = desk.report(self._orders, functions)
         report.counters.update(self._tasking.counters)
+        if refused := self._tasking.disputes.standing():
+            words = (f"{name} {count} orders" for name, count in sorted(refused.items()))
+            report.alarms[Alarm.FUNCTION_REFUSED.value] = ", ".join(words)
         return report
 
 
