@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -210,6 +211,16 @@ async def test_many_at_once_and_a_stop_between(stage: Stage) -> None:
         while len(outcomes(stage)) < 2 + 600 + 2:
             await trio.sleep(0.1)
     assert len(outcomes(stage)) == 2 + 600 + 2
+
+
+async def test_one_that_stands_still_keeps_no_test_from_ending(stage: Stage) -> None:
+    await stage.start(stage.mediator, stage.iap)
+    await stage.run()
+    assert stage.administrator is not None
+    stage.administrator.send_signal(signal.SIGSTOP)
+    with trio.move_on_after(0.5) as asked:
+        await ask(stage.site, Status())
+    assert asked.cancelled_caught
 
 
 async def test_the_socket_is_its_owners_and_bears_rubbish(stage: Stage) -> None:
