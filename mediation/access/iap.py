@@ -29,13 +29,12 @@ from mediation.access._hep import HepFeed
 from mediation.access._matcher import Matcher
 from mediation.access._walker import NO_MAPS, TAPS_AT_MOST, Reader, RingWalker, filter_counters
 from mediation.access.calls import open_calls
-from mediation.access.tasking import Tasking
+from mediation.access.tasking import StoppedTasks, Tasking
 from mediation.core.errors import ConfigurationError
 from mediation.core.interface import x1
 from mediation.runtime import clock, confine, identity, keys, log, sockets
 from mediation.runtime.config import Site
 from mediation.runtime.remembered import Remembered, trust_report
-from mediation.runtime.stopped import StoppedTasks
 from mediation.runtime.suspended import SuspendedTasks
 from mediation.runtime.systemd import Notifier
 from mediation.runtime.x1_server import X1Server
@@ -246,7 +245,7 @@ class AccessFunction:
             "calls": calls,
             "identity": self._identity,
             "x1_malformed": self._x1.malformed,
-            "unrecorded_stops": self._stopped.unrecorded,
+            "unrecorded_stops": self.tasking.unrecorded_stops,
             "roster": trust_report(self.tasking.table, self._remembered),
             "unrecorded_suspensions": self._suspended.unrecorded,
         }

@@ -7,8 +7,10 @@ an order's case identity, agency or destination once it is judged (this process 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,15 +20,49 @@ from mediation.access._matcher import Matcher
 from mediation.core.authority.trust import Trust
 from mediation.core.case import Authority, Capability, Destination, Task
 from mediation.core.check import Check
-from mediation.core.errors import AuthorizationError, EncodingError
+from mediation.core.errors import AuthorizationError, ConfigurationError, EncodingError
 from mediation.core.interface import x1
 from mediation.core.target import match_keys
 from mediation.runtime import clock
 from mediation.runtime.config import Site
-from mediation.runtime.stopped import StoppedTasks
 from mediation.runtime.suspended import SuspendedTasks
 
+XID_OCTETS = 16
 NOBODY = Destination(host="", port=0, certificate_sha256="")
+
+
+class StoppedTasks:
+    """The XIDs that may never be armed again, in a file that stays open: 16 octets each, appended and synchronised.
+
+    Not trusted: who adds to it can stop interceptions, which is always possible; who takes from it gains nothing, since
+    an order with a stop among its acts is refused by `authorization` as well.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens or makes the file. Raises ConfigurationError."""
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            octets = os.pread(self._fd, x1.TaskTable.MAX_STOPPED * XID_OCTETS, 0)
+        except OSError as error:
+            raise ConfigurationError(f"iap: {path.name}: {error.strerror}") from error
+        # A write that a crash cut short leaves a part of an XID at the end; the next one takes its place.
+        self._end = len(octets) // XID_OCTETS * XID_OCTETS
+        self.xids = {octets[at : at + XID_OCTETS] for at in range(0, self._end, XID_OCTETS)}
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def add(self, xid: bytes) -> None:
+        """pwrite64 fdatasync; nothing for one that is there, or beyond the bound. Raises OSError."""
+        if xid in self.xids or len(self.xids) >= x1.TaskTable.MAX_STOPPED:
+            return
+        os.pwrite(self._fd, xid, self._end)
+        os.fdatasync(self._fd)
+        self._end += XID_OCTETS
+        self.xids.add(xid)
+
+    def close(self) -> None:
+        os.close(self._fd)
 
 
 def may_have_content(task: Task) -> bool:
@@ -69,6 +105,7 @@ class Tasking:
         self.table = x1.TaskTable(
             trust, self._changed, kept=_kept, grace_ns=site.ledger.grace_ns, suspended=suspended.add
         )
+        self.unrecorded_stops = 0  # stops whose record did not reach the disk; they hold until a restart
         for xid in stopped.xids:
             self.table.stop(xid)
         for xid, sequence in suspended:
@@ -79,7 +116,10 @@ class Tasking:
         self._now_ns = now_ns
         answer = self.table.handle(request, now_ns, report)
         if isinstance(request, x1.DeactivateTask) and isinstance(answer, x1.Ok):
-            self._stopped.add(bytes.fromhex(request.xid))
+            try:
+                self._stopped.add(bytes.fromhex(request.xid))
+            except OSError:
+                self.unrecorded_stops += 1  # the stop itself must not fail for a full disk
         return answer
 
     def expire(self, now_ns: int) -> int:

@@ -44,7 +44,6 @@ from mediation.delivery.links import REVOKED_LINGER_S
 from mediation.runtime import clock, confine, keys, log, sockets
 from mediation.runtime.config import Site
 from mediation.runtime.remembered import Remembered, trust_report
-from mediation.runtime.stopped import StoppedTasks
 from mediation.runtime.suspended import SuspendedTasks
 from mediation.runtime.systemd import Notifier
 from mediation.runtime.x1_server import X1Server
@@ -58,6 +57,7 @@ TICK_S: Final = 1.0  # how late an alarm is at most
 NFT_LIMIT_S: Final = 10.0
 LINGER_S: Final = 3600  # what was generated before an order's end is delivered until then. Ours
 TAKEN_OVER_S: Final = 30  # what an earlier process allowed, until it is armed again. Ours
+FOR_GOOD: Final = 0  # the number of an act in the record of a stop: none
 NOBODY: Final = Destination(host="", port=0, certificate_sha256="")
 
 
@@ -207,7 +207,7 @@ class Egress:
         self._high_water = clock.HighWater(site.egress_dir / CLOCK_FILE)
         self._clock = clock.AuthorityClock(self._high_water)
         self._remembered = Remembered(site.egress_dir, "egress")
-        self._stopped = StoppedTasks(site.egress_dir / STOPPED_FILE)
+        self._stopped = SuspendedTasks(site.egress_dir / STOPPED_FILE)  # in the same form: for good, so by no act
         self._suspended = SuspendedTasks(site.egress_dir / SUSPENDED_FILE)
         trust = self._remembered.believed(trust)
         uid = mediator_uid(site)
@@ -217,7 +217,7 @@ class Egress:
             trust, self._changed, kept=_kept, grace_ns=site.ledger.grace_ns, suspended=self._suspended.add
         )
         self._remembered.resume(self.table.lease, trust.ledger)
-        for xid in self._stopped.xids:
+        for xid, _ in self._stopped:
             self.table.stop(xid)
         for xid, sequence in self._suspended:
             self.table.hold(xid, sequence)
@@ -251,7 +251,7 @@ class Egress:
     def _handle(self, request: x1.Request) -> x1.Answer:
         answer = self.table.handle(request, self._clock.now_ns(), self.report)
         if isinstance(request, x1.DeactivateTask) and isinstance(answer, x1.Ok):
-            self._stopped.add(bytes.fromhex(request.xid))
+            self._stopped.add(bytes.fromhex(request.xid), FOR_GOOD)
         if isinstance(request, x1.Roster | x1.RevokeToken):
             self._remembered.keep(self.table.trust)
         self._remembered.followed(self.table.lease)
