@@ -279,9 +279,6 @@ class Administrator:
                 nursery.start_soon(ask, function.name)
         report = desk.report(self._orders, functions)
         report.counters.update(self._tasking.counters)
-        if refused := self._tasking.disputes.standing():
-            words = (f"{name} {count} orders" for name, count in sorted(refused.items()))
-            report.alarms[Alarm.FUNCTION_REFUSED.value] = ", ".join(words)
         return report
 
 

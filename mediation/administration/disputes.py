@@ -77,10 +77,11 @@ class Disputes:
             dispute.refused |= dispute.fresh
             dispute.fresh = set()
 
-    def standing(self) -> dict[str, int]:
-        """How many orders each function refuses now."""
+    def standing(self) -> dict[str, str]:
+        """For `status`: how many orders each function refuses now; empty when none does."""
         found = {
             function: sum(self._wanted(carrier) for carrier in dispute.refused | dispute.fresh)
-            for function, dispute in self._of.items()
+            for function, dispute in sorted(self._of.items())
         }
-        return {function: count for function, count in found.items() if count}
+        words = [f"{function} {count} orders" for function, count in found.items() if count]
+        return {Alarm.FUNCTION_REFUSED.value: ", ".join(words)} if words else {}

@@ -59,6 +59,7 @@ class Tasking:
         self.egress = Function("egress", self) if orders.site.filters_egress else None
         self.functions = (self.mediator, self.iap) if self.egress is None else (self.egress, self.mediator, self.iap)
         self.disputes = Disputes(orders.alarms, self._wanted)
+        orders.alarms.standing = self.disputes.standing
         self._outcomes: list[entry.Outcome] = []
         self._admitted: dict[str, Admitted] = {}
         self._moved = trio.Event()

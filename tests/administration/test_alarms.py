@@ -176,12 +176,12 @@ def test_ten_thousand_refusals_are_one_alarm_for_each_function() -> None:
             disputes.announce(n)
     disputes.announce(10_000)
     assert sounded.told == ["iap clock since 0", "mediator clock since 0"]
-    assert disputes.standing() == {"iap": 10_000, "mediator": 10_000}
+    assert disputes.standing() == {Alarm.FUNCTION_REFUSED: "iap 10000 orders, mediator 10000 orders"}
     # It is over when nothing is refused any more, for whatever reason; what begins then is another one.
     for n in range(5_000):
         disputes.answered("iap", f"{n}", "")
     ended.update(f"{n}" for n in range(5_000, 10_000))
-    assert disputes.standing() == {"mediator": 5_000}
+    assert disputes.standing() == {Alarm.FUNCTION_REFUSED: "mediator 5000 orders"}
     disputes.answered("iap", "7", "revoked")
     disputes.announce(AGAIN_NS - 1)  # so soon it waits
     assert len(sounded.told) == 2
