@@ -63,6 +63,13 @@ def test_each_reading_is_entered_with_its_person_and_reason(counter: Counter) ->
     ]
 
 
+@pytest.mark.parametrize("index", [-1, -257, 1 << 40, -(1 << 70), 1 << 70])
+def test_an_entry_that_there_is_not(counter: Counter, index: int) -> None:
+    """One number before the first entry once kept the administrator busy for ever: no stop was heard after it."""
+    answer = counter.read(Role.AUDITOR, Prove(index=index))
+    assert isinstance(answer, Failed) and answer.detail.startswith(f"ledger: entry {index}: there is none")
+
+
 def test_what_cannot_be_entered_is_not_shown(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: object) -> object:
         raise LedgerError("cannot be written: No space left on device")
