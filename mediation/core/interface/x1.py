@@ -134,8 +134,8 @@ def decode_request(line: bytes) -> Request:
 
 
 def decode_answer(line: bytes) -> Answer:
-    """Raises RemoteProtocolError, also for a refusal by what is no check: its words are entered and logged, and must not
-    be the other side's own."""
+    """Raises RemoteProtocolError, also for a refusal by what is no check: its words are entered and logged, and must
+    not be the other side's own."""
     answer = _decode(line, _answers)
     if isinstance(answer, Refused) and answer.check not in _CHECKS:
         raise RemoteProtocolError("x1: refused by a check that there is not")
