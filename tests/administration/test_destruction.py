@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 from pypdf import PdfReader
@@ -20,11 +21,13 @@ from mediation.administration.records import documents
 from mediation.core.authority import jws
 from mediation.core.case import Act, Role, State
 from mediation.core.check import Check
+from mediation.core.errors import LedgerError
 from mediation.core.interface.control import Destroy, Hold
 from mediation.core.ledger import entry
 from mediation.core.records import certificate, retention
 from mediation.runtime import config
 from mediation.runtime.keys import read_verifier
+from mediation.runtime.order_keys import OrderKeys
 from tests.administration import site as s
 from tests.administration.test_certificate import arm, kept, sign, signed
 
@@ -194,6 +197,31 @@ def test_what_was_entered_is_carried_out_at_the_next_start(
         with pytest.raises(Killed):
             desk.later(370 * DAY_S)
     desk.restart()
+    assert list(desk.orders) == []
+    _check_gone(desk, xid, places)
+
+
+@pytest.mark.parametrize("step", ["key", "rows", "ledger"])
+def test_what_failed_is_tried_again_under_the_same_certificate(
+    desk: s.Desk, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(desk)
+    xid, places = desk.order().xid, [place.index for _, place in desk.order().commands]
+    failures = {
+        "key": (OrderKeys, "destroy", OSError(24, "Too many open files")),
+        "rows": (Store, "remove", apsw.FullError()),
+        "ledger": (Ledger, "destroy", LedgerError("cannot be written: Input/output error")),
+    }
+    owner, name, error = failures[step]
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fail)
+        desk.later(370 * DAY_S)
+    assert desk.orders.counters["records_not_kept"] and len(list(desk.orders)) == 1
+    desk.later(120)
     assert list(desk.orders) == []
     _check_gone(desk, xid, places)
 
