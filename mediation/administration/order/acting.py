@@ -64,6 +64,8 @@ def examine(
         raise AuthorizationError(Check.SUPERSEDED, "the ledger knows of acts that the store has lost")
     if now_ns >= order.not_after_s * NS:
         raise AuthorizationError(Check.EXPIRED)
+    if len(order.commands) >= authorization.MAX_COMMANDS - 1 and claimed.act is not Act.DEACTIVATE:
+        raise AuthorizationError(Check.STRUCTURE, "too many acts: the last place is that of its end")
     texts = [*(earlier for earlier, _ in order.commands), text]
     pairs = [(legal, carrier) for legal, carrier, _ in order.extensions] + ([pair] if pair is not None else [])
     call_back = order.call_back[0] if order.call_back is not None else ""
