@@ -117,6 +117,44 @@ def test_a_full_disk_stops_no_stop(desk: s.Desk, monkeypatch: pytest.MonkeyPatch
     assert desk.state() is State(how)
 
 
+@pytest.mark.parametrize("act", [Act.SUSPEND, Act.DEACTIVATE])
+def test_a_stop_whose_entry_is_owed_outlives_the_process(
+    desk: s.Desk, act: Act, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody's act has let it go on; and what was done stands in the ledger at last."""
+    filed = s.filing(desk.site)
+    desk.submit(filed)
+
+    def full(*_: Any) -> None:
+        raise LedgerError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "append", full)
+        assert desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, act))[0].check == ""
+    state = desk.state()
+    for _ in range(2):
+        desk.restart()
+        assert desk.state() is state in (State.SUSPENDED, State.DEACTIVATED)
+        assert [kind for kind in kinds(desk.site) if kind == "command-accepted"] == ["command-accepted"] * 2
+        assert len(desk.order().commands) == 2
+        assert load_live(desk.site) == []
+    if act is Act.SUSPEND:
+        assert admitted(desk).suspended
+        assert desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 3, Act.RESUME))[0].check == ""
+        assert not admitted(desk).suspended
+
+
+def test_a_stop_that_was_not_carried_out_is_forgotten(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    filed = s.filing(desk.site)
+    desk.submit(filed)
+    with monkeypatch.context() as patch:
+        cutting(patch, Store, "add_command", after=True)
+        with pytest.raises(Cut):
+            desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, Act.SUSPEND))
+    desk.restart()
+    assert desk.state() is State.ACTIVE and len(desk.order().commands) == 1
+
+
 def test_a_store_that_cannot_be_written_stops_no_stop(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     filed = s.filing(desk.site)
     desk.submit(filed)
