@@ -94,6 +94,22 @@ def _write_beside(path: Path, octets: bytes) -> None:
         os.close(descriptor)
 
 
+def keep_open(path: Path) -> int:
+    """The descriptor of a file that a function writes in place for as long as it runs, made if missing: then the name
+    is on the disk before anything is said to be. Raises OSError, also for a symbolic link: who may make one in the
+    folder must not choose what is written to.
+
+    openat(path, O_RDWR|O_CREAT|O_NOFOLLOW) openat(folder) fsync close
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+    try:
+        sync_folder(path.parent)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def append(path: Path, octets: bytes) -> None:
     """`octets` stand at the end of `path`, made if missing. A crash may leave a part of them; the reader must tell.
 
