@@ -159,6 +159,8 @@ def _apply(roster: Roster, actions: list[dict[str, Any]], number: int, earliest_
             for held in roster.appointments:
                 if (held.person, held.role) == (action["person"], action["role"]):
                     held.to_s = min(held.to_s, max(int(action["at_s"]), held.from_s))
+            # One that ends before it begins never was, and excludes no other role.
+            roster.appointments = [held for held in roster.appointments if held.from_s < held.to_s]
         elif what == "enroll":
             key = PersonKey.of(action["key"])
             same = [
