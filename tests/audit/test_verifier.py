@@ -11,7 +11,7 @@ import pytest
 from mediation.administration.ledger import tiles
 from mediation.administration.ledger.ledger import Ledger
 from mediation.audit import __main__ as program
-from mediation.audit import archive, page, verdict
+from mediation.audit import archive, page
 from mediation.audit.verdict import ANOMALIES, BAD, CLEAN
 from mediation.core.ledger import entry, merkle, note
 from tests.audit import exports as x
