@@ -24,6 +24,7 @@ DAY_US = 86_400 * US
 CERTIFICATION_LATE_US = 3 * DAY_US  # the house's bound for "within a reasonable time" (1.20004(a)(3))
 WITNESS_GRACE_US = 3 * DAY_US  # the hard maximum for which running cases go on without a quorum
 CLOCK_SKEW_US = 60 * US
+DRAFT_LIFE_US = 7 * DAY_US  # from the draft of a roster's change to its entry, as the administrator holds it
 MAX_LISTED = 200  # readings on the page; all of them are in --json
 EMERGENCY = "emergency-"  # types of orders that begin so need a second person's call-back (SEC-30)
 XID_DIGITS = 32  # an order's XID is the beginning of its carrier token's hash
@@ -207,6 +208,9 @@ class _Story:
             self._found.anomaly(f"roster line {number} is not the one that was entered", record.index)
         elif self._roster.approvers[number] != sorted(record.facts["approvers"]) and number:
             self._found.anomaly(f"roster line {number} was approved by others than the entry says", record.index)
+        elif not -CLOCK_SKEW_US <= record.time_us - self._roster.issued[number] * US <= DRAFT_LIFE_US:
+            # Whoever was an executive once could else sign for the time in which he was one.
+            self._found.anomaly(f"line {number} of the roster was not entered within a week of its date", record.index)
 
     def _site_made(self, record: Record) -> None:
         pinned = record.facts.get("founding", "")

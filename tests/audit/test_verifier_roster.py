@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from mediation.audit import persons
@@ -12,6 +14,7 @@ from mediation.audit.verdict import BAD
 from mediation.core.authority import jws, roster
 from mediation.core.authority.roster import End, Enroll, Roster
 from mediation.core.case import Role
+from mediation.core.ledger import entry
 from tests.audit import exports as x
 from tests.audit.exports import Files, judge
 from tests.core import founding
@@ -119,3 +122,19 @@ def test_an_appointment_that_never_began_is_no_second_role(made: x.Made, files: 
     found = persons.read(x.as_export(with_roster(files, list(held.lines))), x.ORIGIN)
     assert found is not None and found.problems == []
     assert found.roles_at("nina", x.NOW_S + 900_000) == {"legal"}
+
+
+@pytest.mark.parametrize(("age_s", "late"), [(-60, False), (-61, True), (7 * 86_400, False), (7 * 86_400 + 1, True)])
+def test_a_change_that_is_dated_back(tmp_path: Path, age_s: int, late: bool) -> None:
+    """The administrator takes none; two who once were executives, and whoever holds the ledger's key, could."""
+
+    def steps(lines: list[str]) -> list[list[entry.Record]]:
+        first, *others = x.story(lines)
+        issued_us = (x.NOW_S - 500) * 1_000_000
+        changed = msgspec.structs.replace(first[1], time_us=issued_us + age_s * 1_000_000)
+        made = msgspec.structs.replace(first[0], time_us=issued_us - 100_000_000)
+        return [[made, changed], *(later for later in others if later[0].time_us > changed.time_us)]
+
+    found = judge(x.Made(tmp_path / "ledger", steps=steps).files())
+    named = [each for each in found.findings.anomalies if "within a week" in each.what]
+    assert bool(named) is late and all(each.entries == (1,) for each in named)
