@@ -361,7 +361,7 @@ class TaskTable:
 
 
 def _xid(text: str) -> bytes:
-    if len(text) != XID_HEX_DIGITS:
+    if len(text) != XID_HEX_DIGITS or not text.isalnum():  # `fromhex` passes blanks over
         raise AuthorizationError(Check.STRUCTURE, "xid")
     try:
         return bytes.fromhex(text)
