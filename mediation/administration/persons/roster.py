@@ -106,7 +106,7 @@ def append(folder: Path, text: str) -> None:
     path = folder / ROSTER
     new = not path.exists() or not path.stat().st_size
     if new:
-        (folder / FOUNDING).write_text(f"{roster.digest(text)}\n")
+        durable.replace(folder / FOUNDING, f"{roster.digest(text)}\n".encode())
         (folder / FOUNDING).chmod(0o644)
     durable.append(path, f"{text}\n".encode())
     if new:
