@@ -46,13 +46,16 @@ def ended(desk: s.Desk, case: str = "CASE-1", *, certified: bool = True) -> s.De
 
 
 def hold(desk: s.Desk, on: bool = True, role: Role = Role.LEGAL, case: str = "CASE-1") -> str:
+    return desk.orders.records.act(Hold(hold=hold_text(desk, on, role, case)), desk.now_ns).check
+
+
+def hold_text(desk: s.Desk, on: bool = True, role: Role = Role.LEGAL, case: str = "CASE-1") -> str:
     key = lab.person(desk.site, role)
     wanted = retention.Hold(
         type="hold", case=case, hold=on, reason="a motion is pending", issued_s=desk.now_ns // s.NS,
         nonce=drafting.nonce(), lab=True,
     )  # fmt: skip
-    text = jws.sign(wanted, retention.HOLD_TYP, key.kid, key.key())
-    return desk.orders.records.act(Hold(hold=text), desk.now_ns).check
+    return jws.sign(wanted, retention.HOLD_TYP, key.kid, key.key())
 
 
 def destroy(desk: s.Desk, persons: int = 2, *, same: bool = False) -> str:
@@ -171,6 +174,22 @@ def test_never_while_a_hold_stands(desk: s.Desk) -> None:
     assert destroy(desk) == Check.KEPT
     assert hold(desk, on=False) == ""
     assert desk.orders.of_case("CASE-1") == []  # its time had passed
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_end_of_one_hold_ends_no_later_one(desk: s.Desk, restarted: bool) -> None:
+    """Whoever kept the text, and has no key, once could lift the next hold with it, and have the records destroyed."""
+    ended(desk)
+    assert hold(desk) == ""
+    kept_text = hold_text(desk, on=False)
+    assert desk.orders.records.act(Hold(hold=kept_text), desk.now_ns).check == ""
+    assert hold(desk) == ""
+    if restarted:
+        desk.restart()
+    assert desk.orders.records.act(Hold(hold=kept_text), desk.now_ns).check == Check.REPLAYED
+    desk.later(370 * DAY_S)
+    assert desk.state() is State.SEALED
+    assert hold(desk, on=False) == ""
 
 
 @pytest.mark.parametrize("crash", ["key", "rows", "ledger"])

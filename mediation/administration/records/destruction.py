@@ -71,6 +71,8 @@ class Destruction:
             raise AuthorizationError(Check.ORDER_UNKNOWN)
         if wanted.hold is (wanted.case in self._history.holds):
             raise AuthorizationError(Check.REPLAYED, "it stands so already")
+        if jws.sha256_hex(text) in self._history.hold_texts:
+            raise AuthorizationError(Check.REPLAYED)  # an earlier end must not end what has begun since
         record = entry.Held(
             time_us=now_ns // 1000, case=wanted.case, hold=wanted.hold, hold_sha256=jws.sha256_hex(text),
             person=key.person,
