@@ -16,6 +16,7 @@ from pathlib import Path
 
 WRITE_OCTETS = 1 << 18  # pre-writing in pieces keeps memory small
 MODE = 0o600
+UNFINISHED = ".new"  # ends the name of what a crash kept from taking its place
 
 
 def sync_folder(folder: Path) -> None:
@@ -78,7 +79,7 @@ def replace_all(files: Sequence[tuple[Path, bytes]]) -> None:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(path.name + ".new")
+    return path.with_name(path.name + UNFINISHED)
 
 
 def _put_in_place(path: Path) -> None:
