@@ -8,12 +8,15 @@ from typing import Any
 import apsw
 import pytest
 
+from mediation.administration import desk as administration_desk
 from mediation.administration.ledger.ledger import Ledger
 from mediation.administration.order.live import load_live
 from mediation.administration.order.store import Store
 from mediation.core.case import Act, State
 from mediation.core.check import Check
 from mediation.core.errors import LedgerError
+from mediation.core.interface.control import Failed, Perform, Submit
+from mediation.runtime.order_keys import OrderKeys
 from tests.administration import site as s
 from tests.administration.site import admitted, kinds
 
@@ -167,6 +170,41 @@ def test_a_store_that_cannot_be_written_stops_no_stop(desk: s.Desk, monkeypatch:
         assert desk.revoke(s.revocation(desk.site, filed))[0].check == ""
     assert desk.changes[-1] == ("CASE-1", State.REVOKED)
     desk.restart()  # the store says active; the ledger knows better
+    assert desk.state() is State.REVOKED
+
+
+FULL = [
+    (Store, "add_order", apsw.FullError()), (Store, "add_command", apsw.IOError()),
+    (OrderKeys, "flush", OSError(28, "No space left on device")), (Store, "set_head", apsw.FullError()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name", "error"), FULL, ids=[name for _, name, _ in FULL])
+def test_what_a_full_disk_refuses_takes_no_stop_with_it(
+    desk: s.Desk, monkeypatch: pytest.MonkeyPatch, kind: type, name: str, error: Exception
+) -> None:
+    """Neither a filing nor an act that cannot be written ends the administrator, which could not start again then."""
+    filed, later = s.filing(desk.site), s.filing(desk.site, "CASE-3", activate=False)
+    desk.submit(filed, later)
+
+    def full(*_: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, name, full)
+        answers = [
+            administration_desk.handle(desk.orders, asked, desk.now_ns)
+            for asked in (
+                Submit(filings=(s.filing(desk.site, "CASE-2"),)),
+                Perform(commands=(s.act(desk.site, later.carrier, "CASE-3"),)),
+            )
+        ]
+        assert any(isinstance(answer, Failed) for answer in answers)
+        assert desk.revoke(s.revocation(desk.site, filed))[0].check == ""
+        assert desk.changes[-1] == ("CASE-1", State.REVOKED)
+    memory = {order.case: order.state for order in desk.orders}
+    desk.restart()
+    assert {order.case: order.state for order in desk.orders} == memory
     assert desk.state() is State.REVOKED
 
 

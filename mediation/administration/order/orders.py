@@ -121,7 +121,7 @@ class Orders(Register):
             with self._store.transaction():
                 self._store.drop(order.carrier_sha256 for order, _ in accepted)
             raise
-        with self._books.saving(stop=False):
+        with self._books.saving(stop=True):
             pass  # where they stand is the ledger's to say
         for order, _ in accepted:
             filing.confirm(order, entered)
@@ -302,7 +302,7 @@ class Orders(Register):
             order.not_after_s = filed.not_after_s
             self._timetable.add(order)
         self._await_witnesses(order, now_ns)
-        with self._books.saving(stop=stop):
+        with self._books.saving(stop=True):  # what was entered is done: the ledger says where it stands
             self._store.set_state(carrier, order.state)
         if acted.command.act is Act.ACTIVATE and order.state in RUNNING:
             self._begun(order, now_ns)
