@@ -178,7 +178,10 @@ class Administrator:
         while True:
             now_ns = self._clock.now_ns()
             self._orders.advance(now_ns)
-            self._clock.save()
+            try:
+                self._clock.save()
+            except OSError as error:  # a full disk must not take the stops with it
+                logger.error("alarm_clock_not_saved", reason=error.strerror)  # noqa: TRY400
             moment_s = self._orders.next_moment_s()
             wait_s = TICK_S if moment_s is None else min(TICK_S, (moment_s * NS - now_ns) / NS)
             self._due = trio.Event()
