@@ -168,7 +168,10 @@ class AccessFunction:
             with self.reader:
                 self.calls.tidy(now)
             self.measure_clock()
-            self.clock.save()
+            try:
+                self.clock.save()
+            except OSError as error:  # what runs goes on, and ends in its time
+                self._log.error("alarm_clock_not_saved", reason=error.strerror)
             self._say_losses()
             next_end = self.tasking.table.next_end_ns()
             pause = TICK_S if next_end is None else min(TICK_S, max(0.0, (next_end - self.clock.now_ns()) / 1e9))

@@ -23,7 +23,7 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, EncodingError
 from mediation.core.interface import x1
 from mediation.core.target import match_keys
-from mediation.runtime import clock
+from mediation.runtime import clock, durable
 from mediation.runtime.config import Site
 from mediation.runtime.suspended import SuspendedTasks
 
@@ -41,7 +41,7 @@ class StoppedTasks:
     def __init__(self, path: Path) -> None:
         """Opens or makes the file. Raises ConfigurationError."""
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = durable.keep_open(path)
             octets = os.pread(self._fd, x1.TaskTable.MAX_STOPPED * XID_OCTETS, 0)
         except OSError as error:
             raise ConfigurationError(f"iap: {path.name}: {error.strerror}") from error
@@ -56,7 +56,7 @@ class StoppedTasks:
         """pwrite64 fdatasync; nothing for one that is there, or beyond the bound. Raises OSError."""
         if xid in self.xids or len(self.xids) >= x1.TaskTable.MAX_STOPPED:
             return
-        os.pwrite(self._fd, xid, self._end)
+        durable.write(self._fd, xid, self._end)
         os.fdatasync(self._fd)
         self._end += XID_OCTETS
         self.xids.add(xid)

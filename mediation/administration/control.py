@@ -11,12 +11,14 @@ import gc
 import signal
 import socket
 import struct
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import trio
 
 from mediation.administration import desk
+from mediation.administration.connections import Connections
 from mediation.administration.function import Function
 from mediation.administration.ledger.asking import Told
 from mediation.administration.ledger.heads import open_witnesses
@@ -118,7 +120,7 @@ class Administrator:
         self._reconciling: Reconciling | None = None
         if site.reconciles:
             self._reconciling = Reconciling(site, orders, self._tasking, clock.now_ns)
-        self._limit = trio.CapacityLimiter(MAX_COMMANDS_AT_ONCE)
+        self._connections = Connections(MAX_COMMANDS_AT_ONCE)
         self._due = trio.Event()
 
     async def run(self, notifier: Notifier | None) -> None:
@@ -179,7 +181,10 @@ class Administrator:
             now_ns = self._clock.now_ns()
             self._orders.advance(now_ns)
             self._tasking.disputes.announce(now_ns)
-            self._clock.save()
+            try:
+                self._clock.save()
+            except OSError as error:  # a full disk must not take the stops with it
+                logger.error("alarm_clock_not_saved", reason=error.strerror)  # noqa: TRY400
             moment_s = self._orders.next_moment_s()
             wait_s = TICK_S if moment_s is None else min(TICK_S, (moment_s * NS - now_ns) / NS)
             self._due = trio.Event()
@@ -225,32 +230,40 @@ class Administrator:
         """One command's connection."""
         lines = x1.Lines(control.MAX_LINE_OCTETS)
         caller = Caller(uid=_peer_uid(stream))
-        async with stream, self._limit:
-            try:
-                while octets := await stream.receive_some(RECEIVE_OCTETS):
-                    for line in lines.feed(octets):
-                        answer = await self._answer(line, caller)
-                        if isinstance(answer, Prepared):
-                            await self._send_export(stream, answer)
-                        else:
-                            await stream.send_all(control.encode(answer))
-                        if caller.over:
-                            return
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass
-            except RemoteProtocolError as error:
-                self._orders.counters["control_protocol_errors"] += 1
-                logger.warning("control_refused", error=str(error))
+        with self._connections.one() as scope:
+            async with stream:
+                try:
+                    while octets := await self._heard(stream, scope):
+                        for line in lines.feed(octets):
+                            answer = await self._answer(line, caller)
+                            await self._say(stream, scope, answer)
+                            if caller.over:
+                                return
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    pass
+                except RemoteProtocolError as error:
+                    self._orders.counters["control_protocol_errors"] += 1
+                    logger.warning("control_refused", error=str(error))
 
-    async def _send_export(self, stream: trio.SocketStream, granted: Prepared) -> None:
-        """Read in a thread: a stop does not wait for it."""
-        try:
-            octets = await trio.to_thread.run_sync(granted.make)
-        except MediationError as error:
-            await stream.send_all(control.encode(control.Failed(detail=str(error))))
-            return
-        for part in control.parts(octets):
-            await stream.send_all(control.encode(part))
+    async def _heard(self, stream: trio.SocketStream, scope: trio.CancelScope) -> bytes | bytearray:
+        with self._connections.waiting(scope):
+            return await stream.receive_some(RECEIVE_OCTETS)
+
+    async def _say(
+        self, stream: trio.SocketStream, scope: trio.CancelScope, answer: control.Answer | Prepared
+    ) -> None:  # fmt: skip
+        """An answer; an export is read in a thread: a stop does not wait for it."""
+        parts: Iterable[control.Answer]
+        if not isinstance(answer, Prepared):
+            parts = (answer,)
+        else:
+            try:
+                parts = control.parts(await trio.to_thread.run_sync(answer.make))
+            except MediationError as error:
+                parts = (control.Failed(detail=str(error)),)
+        with self._connections.waiting(scope):
+            for part in parts:
+                await stream.send_all(control.encode(part))
 
     async def _answer(self, line: bytes, caller: Caller) -> control.Answer | Prepared:
         try:
@@ -280,7 +293,7 @@ class Administrator:
             for function in self._tasking.functions:
                 nursery.start_soon(ask, function.name)
         report = desk.report(self._orders, functions)
-        report.counters.update(self._tasking.counters)
+        report.counters.update(self._tasking.counters, connections_ended=self._connections.ended)
         return report
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import apsw
+
 from mediation.administration.order.orders import Orders
 from mediation.administration.order.store import Stored
 from mediation.core.authority import jws
@@ -77,6 +79,9 @@ def handle(orders: Orders, request: Request, now_ns: int) -> Answer:
         return Failed(detail=str(error))
     except LedgerError as error:
         return Failed(detail=f"ledger: {error}")
+    except (apsw.Error, OSError) as error:  # what a full disk refuses must not take the stops with it
+        orders.counters["store_write_failed"] += 1
+        return Failed(detail=f"store: {type(error).__name__}")
 
 
 def touched(orders: Orders, answer: Answer) -> list[Stored]:

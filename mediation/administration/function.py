@@ -142,9 +142,12 @@ class Function:
             except* RemoteProtocolError as group:
                 self._tasking.counters["x1_protocol_errors"] += 1
                 logger.error("x1_protocol_error", peer=self.name, error=str(group.exceptions[0]))  # noqa: TRY400  (no traceback wanted)
+                pause = LONGEST_PAUSE_S
             finally:
                 self._forget()
             logger.warning("x1_disconnected", peer=self.name)
+            if pause == LONGEST_PAUSE_S:  # who speaks nonsense is not told everything again without a rest
+                await trio.sleep(pause)
 
     async def _session(self, stream: trio.SocketStream) -> None:
         await self._tasking.before(self)
@@ -281,7 +284,8 @@ class Function:
                     self.want(order)
             return
         self._tasking.counters["heads_refused"] += 1
-        known = int(answer.detail) if answer.detail.isdigit() and len(answer.detail) < MAX_SIZE_DIGITS else 0
+        stated = answer.detail.isascii() and answer.detail.isdigit() and len(answer.detail) < MAX_SIZE_DIGITS
+        known = int(answer.detail) if stated else 0
         if answer.check == Check.PROOF_CONSISTENCY and 0 < known <= sent.sequence and known != self._head_size:
             self._head_size, self._head_due = known, True
         else:

@@ -27,7 +27,7 @@ def main(words: Sequence[str] | None = None) -> int:
             timestamps=None if asked.timestamps is None else _octets(asked.timestamps),
         )  # fmt: skip
     except archive.Unreadable as error:
-        print(f"audit: {error}", file=sys.stderr)
+        print(page.plain(f"audit: {error}"), file=sys.stderr)
         return 1 if error.forged else 2
     seed: str | None = asked.seed
     count: int = asked.number
@@ -35,7 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(json.dumps(verdict.as_json(found, seed, count), indent=1, sort_keys=True))
     elif asked.command == "sample" and seed is not None:
         made = verdict.drawn(found, seed, count)
-        print("\n".join(f"{each['entry']} {each['kind']} {each['case']}" for each in made["drawn"]))
+        print("\n".join(page.plain(f"{each['entry']} {each['kind']} {each['case']}") for each in made["drawn"]))
         if not made["committed"]:
             print("audit: this seed was never committed", file=sys.stderr)
             return 1
@@ -44,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if found.forged:
         first = found.forged[0]
         where = f"entry {first.entries[0]}" if first.entries else "the export"
-        print(f"audit: {where}: {first.what}", file=sys.stderr)
+        print(page.plain(f"audit: {where}: {first.what}"), file=sys.stderr)
     return 0 if found.result == verdict.CLEAN else 1
 
 

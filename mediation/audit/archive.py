@@ -17,6 +17,7 @@ from typing import Any
 MANIFEST = "manifest.json"
 MAX_OCTETS = 4 << 30
 MAX_FILES = 1_000_000
+ENTRY_OCTETS = 34  # of a commitment in its tile: u16 length and 32 octets
 FORMAT = 1
 
 
@@ -36,6 +37,11 @@ class Export:
     withheld: frozenset[int] = frozenset()
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def leaves(self) -> int:
+        """How many leaves there can be: each has its commitment in a tile."""
+        return _leaves(self.files)
 
     def text(self, name: str) -> str | None:
         octets = self.files.get(name)
@@ -71,7 +77,7 @@ def load(path: Path) -> Export:
         return Export(files=files, problems=tuple(problems), notes=("the archive has no manifest",))
     try:
         manifest = json.loads(files[MANIFEST])
-        withheld = _withheld(manifest)
+        withheld = _withheld(manifest, _leaves(files))
         problems += _compare(manifest, files)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable("the manifest is not readable") from error
@@ -93,11 +99,16 @@ def _compare(manifest: dict[str, Any], files: dict[str, bytes]) -> list[str]:
     return problems
 
 
-def _withheld(manifest: dict[str, Any]) -> frozenset[int]:
+def _leaves(files: dict[str, bytes]) -> int:
+    return sum(len(octets) for name, octets in files.items() if name.startswith("tile/entries/")) // ENTRY_OCTETS
+
+
+def _withheld(manifest: dict[str, Any], leaves: int) -> frozenset[int]:
+    """What is said to be withheld: never more than there is, whatever numbers the manifest says."""
     size = int(manifest["size"])
     ranges = [(int(first), int(last)) for first, last in manifest["withheld"]]
-    if not 0 <= size <= 1 << 32 or any(not 0 <= first <= last < size for first, last in ranges):
+    if any(not 0 <= first <= last < size for first, last in ranges):
         raise ValueError("withheld")
-    if sum(last - first + 1 for first, last in ranges) > size:
+    if sum(last - first + 1 for first, last in ranges) > min(size, leaves):
         raise ValueError("withheld")
     return frozenset(index for first, last in ranges for index in range(first, last + 1))

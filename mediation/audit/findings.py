@@ -24,7 +24,10 @@ DAY_US = 86_400 * US
 CERTIFICATION_LATE_US = 3 * DAY_US  # the house's bound for "within a reasonable time" (1.20004(a)(3))
 WITNESS_GRACE_US = 3 * DAY_US  # the hard maximum for which running cases go on without a quorum
 CLOCK_SKEW_US = 60 * US
+DRAFT_LIFE_US = 7 * DAY_US  # from the draft of a roster's change to its entry, as the administrator holds it
 MAX_LISTED = 200  # readings on the page; all of them are in --json
+EMERGENCY = "emergency-"  # types of orders that begin so need a second person's call-back (SEC-30)
+XID_DIGITS = 32  # an order's XID is the beginning of its carrier token's hash
 SIGNERS = {"legal_person": "legal", "carrier_person": "carrier"}
 
 
@@ -82,6 +85,7 @@ class _Story:
         self._filed: dict[str, Record] = {}  # by carrier token
         self._acts: dict[str, int] = {}  # acts by carrier token
         self._cases: dict[str, list[str]] = {}  # carrier tokens by case
+        self._called: set[str] = set()  # legal tokens of emergency orders whose agency was called back
         self._armed: dict[str, Record] = {}  # first arming of a case
         self._drafted: dict[str, tuple[str, Record]] = {}  # certificate -> case
         self._signed: set[str] = set()
@@ -146,6 +150,12 @@ class _Story:
         if facts["sequence"] != done + 1 and not self._ledger.withheld and not self._ledger.destroyed:
             self._found.anomaly(f"case {facts['case']}: act {facts['sequence']} follows act {done}", record.index)
         self._acts[facts["carrier_sha256"]] = facts["sequence"]
+        if facts["act"] == "activate" and filed is not None and filed.facts["authority"].startswith(EMERGENCY):
+            called = facts["legal_sha256"] in self._called or self._ledger.withheld or self._ledger.destroyed
+            if not called:
+                self._found.anomaly(
+                    f"case {facts['case']}: an emergency order was activated without a call-back", record.index
+                )
         if facts["act"] == "activate" and self._roster is not None and not self._roster.senior_at(record.time_us // US):
             self._found.anomaly(f"case {facts['case']}: activated with no senior officer in office", record.index)
 
@@ -154,7 +164,7 @@ class _Story:
         if facts["refused"]:
             self._found.notice(f"case {facts['case']}: {facts['function']} refused ({facts['refused']})", record.index)
         elif facts["act"] in ("armed", "changed"):
-            acted = any(self._acts.get(carrier) for carrier in self._cases.get(facts["case"], ()))
+            acted = any(carrier[:XID_DIGITS] == facts["xid"] for carrier, acts in self._acts.items() if acts)
             if not acted and not self._ledger.withheld and not self._ledger.destroyed:
                 self._found.anomaly(f"case {facts['case']}: armed without an officer's act before it", record.index)
             self._armed.setdefault(facts["case"], record)
@@ -170,6 +180,7 @@ class _Story:
         )
 
     def _call_back(self, record: Record) -> None:
+        self._called.add(record.facts["legal_sha256"])
         filed = [self._filed[c] for c in self._cases.get(record.facts["case"], ()) if c in self._filed]
         if any(record.facts["person"] == each.facts["legal_person"] for each in filed):
             self._found.anomaly("the reviewer of an emergency order made the call-back himself", record.index)
@@ -197,6 +208,9 @@ class _Story:
             self._found.anomaly(f"roster line {number} is not the one that was entered", record.index)
         elif self._roster.approvers[number] != sorted(record.facts["approvers"]) and number:
             self._found.anomaly(f"roster line {number} was approved by others than the entry says", record.index)
+        elif not -CLOCK_SKEW_US <= record.time_us - self._roster.issued[number] * US <= DRAFT_LIFE_US:
+            # Whoever was an executive once could else sign for the time in which he was one.
+            self._found.anomaly(f"line {number} of the roster was not entered within a week of its date", record.index)
 
     def _site_made(self, record: Record) -> None:
         pinned = record.facts.get("founding", "")

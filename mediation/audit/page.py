@@ -24,7 +24,7 @@ SAID = {
 def page(verdict: Verdict, seed: str | None = None, count: int = 0) -> str:
     """The text, with its last newline."""
     ledger, found = verdict.ledger, verdict.findings
-    lines: list[str] = [f"AUDIT OF THE LEDGER {ledger.head.origin}", ""]
+    lines: list[str] = [plain(f"AUDIT OF THE LEDGER {ledger.head.origin}"), ""]
     if verdict.forged:
         first = verdict.forged[0]
         lines += _wrap(f"FORGED OR DAMAGED. First bad entry: {_of(first)}: {first.what}")
@@ -58,9 +58,13 @@ def _section(title: str, rows: Iterable[str], empty: str = "") -> list[str]:
     return ["", title, *found]
 
 
+def plain(text: str) -> str:
+    """What a terminal shows as it stands, and obeys in nothing."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def _wrap(text: str, indent: str = "") -> list[str]:
-    printable = "".join(c if c.isprintable() else "?" for c in text)
-    return textwrap.wrap(printable, COLUMNS, initial_indent=indent, subsequent_indent=indent + "  ") or [indent]
+    return textwrap.wrap(plain(text), COLUMNS, initial_indent=indent, subsequent_indent=indent + "  ") or [indent]
 
 
 def _of(finding: Finding) -> str:

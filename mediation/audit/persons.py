@@ -49,7 +49,7 @@ class Roster:
     appointments: list[Appointment] = field(default_factory=list)
     keys: dict[str, PersonKey] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    issued_s: int = 0
+    issued: list[int] = field(default_factory=list)  # the second at which each line was issued
 
     def roles_at(self, person: str, now_s: int) -> set[str]:
         return {a.role for a in self.appointments if a.person == person and a.from_s <= now_s < a.to_s}
@@ -100,7 +100,7 @@ def _take(roster: Roster, text: str, number: int, origin: str, pin: list[str]) -
     if (change["number"], change["previous"], change["site"]) != (number, before, origin):
         raise Bad("does not follow the line before it")
     issued_s = int(change["issued_s"])
-    if issued_s < roster.issued_s:
+    if roster.issued and issued_s < roster.issued[-1]:
         raise Bad("is dated before the line before it")
     concerned = {each["person"] for each in change["actions"] if "person" in each}
     if number == 0:
@@ -118,7 +118,7 @@ def _take(roster: Roster, text: str, number: int, origin: str, pin: list[str]) -
         _apply(roster, change["actions"], number, issued_s - SKEW_S)
     roster.lines.append(_digest(text))
     roster.approvers.append(sorted(persons))
-    roster.issued_s = issued_s
+    roster.issued.append(issued_s)
 
 
 def _approvers(roster: Roster, parts: list[tokens.Token], issued_s: int) -> set[str]:
@@ -159,6 +159,8 @@ def _apply(roster: Roster, actions: list[dict[str, Any]], number: int, earliest_
             for held in roster.appointments:
                 if (held.person, held.role) == (action["person"], action["role"]):
                     held.to_s = min(held.to_s, max(int(action["at_s"]), held.from_s))
+            # One that ends before it begins never was, and excludes no other role.
+            roster.appointments = [held for held in roster.appointments if held.from_s < held.to_s]
         elif what == "enroll":
             key = PersonKey.of(action["key"])
             same = [

@@ -18,15 +18,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mediation.audit import merkle, notes, tokens
-from mediation.audit.archive import Export, Unreadable
+from mediation.audit.archive import ENTRY_OCTETS, Export, Unreadable
 from mediation.audit.notes import Bad, Head
 
 WIDTH = 256
-ENTRY_OCTETS = 34  # u16 length and a commitment of 32 octets
 SALT_OCTETS = 32
 CHECKPOINT, HISTORY = "checkpoint", "history.jsonl"
 PUBLISHED, WITNESSED, WITNESSED_HISTORY = "published", "witnessed", "witnessed.jsonl"
 MAX_PROBLEMS = 1_000
+MAX_ABSENT = 1 << 20  # leaves that are not there and are named one by one; whoever has the key signs any size (ours)
 OPENED, PADDING, WITHHELD, DESTROYED, MISSING = "opened", "padding", "withheld", "destroyed", "missing"
 
 
@@ -73,6 +73,8 @@ def read(export: Export, key: notes.Key, known: str | None = None) -> Ledger:
         head = notes.opened(export.text(CHECKPOINT) or "", key)
     except Bad as error:
         raise Unreadable(f"entry 0: {CHECKPOINT}: {error}", forged=True) from error
+    if head.size > export.leaves + MAX_ABSENT:
+        raise Unreadable(f"entry {export.leaves}: what follows of {head.size} entries is not here", forged=True)
     ledger = Ledger(head)
     heads = _heads(export, key, ledger)
     if known is not None:

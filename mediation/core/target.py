@@ -18,6 +18,7 @@ from mediation.core.network.identity import MAX_DIGITS, MAX_HOST_OCTETS, Plan, c
 MIN_PREFIX_DIGITS: Final = 6  # a shorter prefix names a country or an area, not a subject
 
 _PREFIX: Final = re.compile(r"tel:\+([0-9().-]+)\*", re.IGNORECASE)
+_EVERY_USER: Final = "sip:*@"
 _HOST: Final = re.compile(r"sips?:\*@([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])", re.IGNORECASE)
 
 
@@ -40,7 +41,7 @@ def match_keys(subject: str, plan: Plan) -> list[str]:
         host = trunk[1].lower().removesuffix(".")
         if not host or len(host) > MAX_HOST_OCTETS:
             raise EncodingError("subject: the trunk group's host is not a host name")
-        return [f"sip:*@{host}"]
+        return [f"{_EVERY_USER}{host}"]
     if "*" in subject.partition("@")[0] and not subject.lower().startswith("tel:"):
         raise EncodingError("subject: a wildcard stands for the whole user part or not at all")
     scheme = subject.partition(":")[0].lower()
@@ -49,6 +50,8 @@ def match_keys(subject: str, plan: Plan) -> list[str]:
     found = canonical(subject, plan)
     if found is None:
         raise EncodingError("subject: the URI has no user part or host that could appear in a message")
+    if found.startswith(_EVERY_USER):  # written in escapes (RFC 3261 §19.1.2), and read as every user of the host
+        raise EncodingError("subject: a wildcard stands for itself, not in escapes")
     if found.startswith("tel:") and not found.startswith("tel:+") and ";phone-context=" not in found:
         raise EncodingError("subject: a local number that the dial plan cannot complete to E.164")
     return [found]
@@ -62,8 +65,8 @@ class KeySet:
         self._hosts = set()
         prefixes = []
         for key in keys:
-            if key.startswith("sip:*@"):
-                self._hosts.add(key[6:])
+            if key.startswith(_EVERY_USER):
+                self._hosts.add(key.removeprefix(_EVERY_USER))
             elif key.startswith("tel:+") and key.endswith("*"):
                 prefixes.append(key[:-1])
             else:

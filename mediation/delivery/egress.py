@@ -197,6 +197,7 @@ class Egress:
         self._site = site
         self._places: dict[bytes, frozenset[Place]] = {}
         self._users: dict[Place, int] = {}
+        self._owed: dict[Place, int] = {}  # to be closed, after so many seconds: the filter could not be set
         trust = keys.load_trust(site)
         owner = site.path.stat()
         listener = sockets.listen(
@@ -237,6 +238,7 @@ class Egress:
         """Ends windows, and tells when something was refused."""
         while True:
             self.table.expire(self._clock.now_ns())
+            self._close_owed()
             try:
                 self._clock.save()
             except OSError as error:  # a full disk must not open or close anything
@@ -247,6 +249,16 @@ class Egress:
                 self._log.error("alarm_egress", packets=refused - self._said, total=refused)
             self._said = refused
             await trio.sleep(TICK_S)
+
+    def _close_owed(self) -> None:
+        """What an order's end left open, because the filter could not be set then, is closed as soon as it can be."""
+        for place, seconds in list(self._owed.items()):
+            try:
+                self.filter.linger(frozenset({place}), seconds)
+            except ConfigurationError as error:
+                self._log.error("alarm_filter", reason=str(error), open=len(self._owed))
+                return
+            del self._owed[place]
 
     def _handle(self, request: x1.Request) -> x1.Answer:
         answer = self.table.handle(request, self._clock.now_ns(), self.report)
@@ -266,13 +278,17 @@ class Egress:
             after = before if change.after.destination == NOBODY else places(change.after)
         fresh = frozenset(place for place in after - before if not self._users.get(place))
         over = frozenset(place for place in before - after if self._users[place] == 1)
+        linger_s = REVOKED_LINGER_S if change.revoked else LINGER_S
         try:
             self.filter.allow(fresh)
-            self.filter.linger(over, REVOKED_LINGER_S if change.revoked else LINGER_S)
+            self.filter.linger(over, linger_s)
         except ConfigurationError as error:
             self._log.error("alarm_filter", reason=str(error))
             if change.after is not None:
                 raise AuthorizationError(Check.DESTINATION, "the egress filter cannot be set") from None
+            self._owed |= dict.fromkeys(over, linger_s)
+        for place in fresh:
+            self._owed.pop(place, None)
         for place in after - before:
             self._users[place] = self._users.get(place, 0) + 1
         for place in before - after:
@@ -290,6 +306,7 @@ class Egress:
             "function": "egress",
             "tasks": len(self.table),
             "destinations": len(self._users),
+            "not_closed": len(self._owed),
             "refused_packets": self._said,
             "alarms": self.alarms,
             "lease": {"ends_ns": self.table.lease.ends_ns, "lapses": self.table.lapses},

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mediation.core.errors import ConfigurationError
+from mediation.runtime import durable
 
 ALARM_NS = 100_000_000  # half of the rule's bound: time to act before it is broken (ours)
 LIMIT_NS = 200_000_000  # 47 CFR 1.20007(a)(14)
@@ -87,7 +88,7 @@ class HighWater:
     def __init__(self, path: Path) -> None:
         """Opens or makes the file. Raises ConfigurationError."""
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = durable.keep_open(path)
         except OSError as error:
             raise ConfigurationError(f"clock: {path.name}: {error.strerror}") from error
         self._slot = 0

@@ -16,6 +16,7 @@ from pathlib import Path
 
 WRITE_OCTETS = 1 << 18  # pre-writing in pieces keeps memory small
 MODE = 0o600
+UNFINISHED = ".new"  # ends the name of what a crash kept from taking its place
 
 
 def sync_folder(folder: Path) -> None:
@@ -78,7 +79,7 @@ def replace_all(files: Sequence[tuple[Path, bytes]]) -> None:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(path.name + ".new")
+    return path.with_name(path.name + UNFINISHED)
 
 
 def _put_in_place(path: Path) -> None:
@@ -92,6 +93,22 @@ def _write_beside(path: Path, octets: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def keep_open(path: Path) -> int:
+    """The descriptor of a file that a function writes in place for as long as it runs, made if missing: then the name
+    is on the disk before anything is said to be. Raises OSError, also for a symbolic link: who may make one in the
+    folder must not choose what is written to.
+
+    openat(path, O_RDWR|O_CREAT|O_NOFOLLOW) openat(folder) fsync close
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+    try:
+        sync_folder(path.parent)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def append(path: Path, octets: bytes) -> None:

@@ -9,6 +9,7 @@ somebody else could write to is refused, and so is a missing or malformed one: a
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Iterable
@@ -82,7 +83,7 @@ def read_policy(site: Site) -> policy.Policy | None:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            mode = path.stat().st_mode
+            mode = os.fstat(file.fileno()).st_mode  # of what is read, whatever has the name meanwhile
             octets = file.read(MAX_ROSTER_OCTETS + 1)
     except OSError as error:
         raise ConfigurationError(f"keys/{path.name}: {error.strerror}") from error

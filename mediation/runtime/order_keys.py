@@ -53,7 +53,7 @@ class OrderKeys:
         self._box = box
         self._another = another
         self._name_key = name
-        self._places: dict[bytes, int] = {}
+        self._places: dict[bytes, list[int]] = {}  # a write that failed may have left a key in more than one
         self._sealed: dict[bytes, bytes] = {}
         self._free: list[int] = []
         self._unsaved: list[bytes] = []
@@ -71,7 +71,7 @@ class OrderKeys:
             if is_made_up(slot_name, name):
                 self._free.append(number)
             else:
-                self._places[slot_name] = number
+                self._places.setdefault(slot_name, []).append(number)
                 self._sealed[slot_name] = slot[NAME_OCTETS:_USED]
 
     def get(self, xid: str) -> Box:
@@ -116,8 +116,8 @@ class OrderKeys:
             places, self._free = self._free[: len(self._unsaved)], self._free[len(self._unsaved) :]
             for name, place in zip(self._unsaved, places, strict=True):
                 slot = name + self._sealed[name]
+                self._places.setdefault(name, []).append(place)
                 durable.write(descriptor, slot + os.urandom(SLOT_OCTETS - _USED), place * SLOT_OCTETS)
-                self._places[name] = place
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
@@ -125,25 +125,27 @@ class OrderKeys:
         self._unsaved.clear()
 
     def destroy(self, xid: str) -> bool:
-        """The key is gone from memory and from its place on the disk; False when there was none. Raises OSError.
+        """The key is gone from memory and from the disk; False when there was none. Raises OSError, and then it is
+        there as before: destroy it again.
 
-        openat pwrite64 fdatasync close
+        openat pwrite64 … fdatasync close
         """
         name = self._name(xid)
+        places = self._places.get(name, [])
+        if places:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                for place in places:
+                    durable.write(descriptor, self._empty(), place * SLOT_OCTETS)
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+            del self._places[name]
+            self._free += places
         self._sealed.pop(name, None)
         if name in self._unsaved:
             self._unsaved.remove(name)
-        place = self._places.pop(name, None)
-        if place is None:
-            return False
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            durable.write(descriptor, self._empty(), place * SLOT_OCTETS)
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
-        self._free.append(place)
-        return True
+        return bool(places)
 
     def _empty(self) -> bytes:
         """A slot of no order. Its nonce counts from 0, as all do."""

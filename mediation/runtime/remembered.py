@@ -26,6 +26,7 @@ from mediation.core.authority.trust import Trust
 from mediation.core.errors import ConfigurationError
 from mediation.core.interface.x1 import TaskTable
 from mediation.core.ledger import note
+from mediation.runtime import durable
 
 TOKEN_OCTETS = 32
 MAX_TOKENS = 1_000_000  # 32 MB; once full, the least harm is to remember the first (ours)
@@ -41,9 +42,9 @@ class Remembered:
         self.failures = 0  # writes that did not reach the disk; what they say holds until a restart
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            self._tokens = _open(folder / f"{name}.revoked")
-            self._roster = _open(folder / f"{name}.roster")
-            self._head = _open(folder / f"{name}.head")
+            self._tokens = durable.keep_open(folder / f"{name}.revoked")
+            self._roster = durable.keep_open(folder / f"{name}.roster")
+            self._head = durable.keep_open(folder / f"{name}.head")
             head = os.pread(self._head, _MARK.size, 0)
             octets = os.pread(self._tokens, MAX_TOKENS * TOKEN_OCTETS, 0)
             mark = os.pread(self._roster, _MARK.size, 0)
@@ -72,7 +73,7 @@ class Remembered:
         if head is None or (head.size, head.root) == self._seen:
             return
         try:
-            os.pwrite(self._head, _MARK.pack(head.size, head.root), 0)
+            durable.write(self._head, _MARK.pack(head.size, head.root), 0)
         except OSError:
             self.failures += 1
             return
@@ -96,7 +97,7 @@ class Remembered:
                 if len(self.revoked) >= MAX_TOKENS:
                     self.failures += 1
                     break
-                os.pwrite(self._tokens, bytes.fromhex(token), self._end)
+                durable.write(self._tokens, bytes.fromhex(token), self._end)
                 os.fdatasync(self._tokens)
                 self._end += TOKEN_OCTETS
                 self.revoked.add(token)
@@ -112,7 +113,7 @@ class Remembered:
             return
         mark = (len(roster.lines), bytes.fromhex(roster.head))
         try:
-            os.pwrite(self._roster, _MARK.pack(*mark), 0)
+            durable.write(self._roster, _MARK.pack(*mark), 0)
             os.fdatasync(self._roster)
         except OSError:
             self.failures += 1
@@ -127,7 +128,3 @@ def trust_report(table: TaskTable, remembered: Remembered) -> dict[str, int]:
         "changes": len(trust.roster.lines), "revoked_tokens": len(trust.revoked), "tasks_fallen": table.fallen,
         "unrecorded": remembered.failures,
     }  # fmt: skip
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mediation.core.errors import ConfigurationError
+from mediation.runtime import durable
 
 RECORD = struct.Struct("!16sQ")
 MAX_RECORDS = 1_000_000  # then nothing more is remembered here; the table of tasks still is
@@ -24,7 +25,7 @@ class SuspendedTasks:
     def __init__(self, path: Path) -> None:
         """Opens or makes the file. Raises ConfigurationError."""
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = durable.keep_open(path)
             octets = os.pread(self._fd, MAX_RECORDS * RECORD.size, 0)
         except OSError as error:
             raise ConfigurationError(f"{path.name}: {error.strerror}") from error
@@ -51,7 +52,7 @@ class SuspendedTasks:
             self.unrecorded += 1
             return
         try:
-            os.pwrite(self._fd, RECORD.pack(xid, sequence), self._end)
+            durable.write(self._fd, RECORD.pack(xid, sequence), self._end)
             os.fdatasync(self._fd)
         except OSError:
             self.unrecorded += 1

@@ -6,11 +6,13 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 import trio
 
+from mediation.administration.control import MAX_COMMANDS_AT_ONCE
 from mediation.administration.function import WINDOW
 from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import tiles, verify
@@ -234,6 +236,24 @@ async def test_the_socket_is_its_owners_and_bears_rubbish(stage: Stage) -> None:
             assert isinstance(answer, control.Failed)
     report = await ask(stage.site, Status())
     assert isinstance(report, Report) and report.counters["control_protocol_errors"] == 4
+
+
+async def test_nobody_keeps_a_stop_out_by_holding_connections(stage: Stage) -> None:
+    """Whoever may open the socket needs no signature for that. Some say nothing, some do not take their answers."""
+    await stage.start(stage.mediator, stage.iap)
+    await stage.run()
+    filed = s.filing(stage.site)
+    await results(stage, Submit(filings=(filed,)))
+    async with AsyncExitStack() as held:
+        for number in range(2 * MAX_COMMANDS_AT_ONCE):
+            stream = await held.enter_async_context(await sockets.connect(stage.site.run_dir, "administrator.control"))
+            with trio.move_on_after(0.05 if number % 4 else 0):
+                await stream.send_all(control.encode(Status()) * 20_000)
+        with trio.fail_after(60):
+            answer = await results(stage, Revoke(revocations=(s.revocation(stage.site, filed),)))
+        assert answer[0].functions == {"mediator": "done", "iap": "done"}
+    report = await ask(stage.site, Status())
+    assert isinstance(report, Report) and report.counters["connections_ended"] >= MAX_COMMANDS_AT_ONCE
 
 
 async def test_a_second_administrator_does_not_start(stage: Stage) -> None:

@@ -10,7 +10,9 @@ import pytest
 import trio
 
 from mediation.administration import lab, making
+from mediation.administration.persons import roster
 from mediation.core.authority import jws
+from mediation.core.authority.roster import ANY_AGENCY, EndContact
 from mediation.core.case import Act, AgencyRevocation, Role, State
 from mediation.core.check import Check
 from mediation.core.errors import LedgerError
@@ -103,6 +105,20 @@ def test_a_text_of_yesterday_ends_nothing(desk: s.Desk) -> None:
     desk.later(86_401)
     assert desk.orders.revoke_agency(text, desk.now_ns).check == Check.COMMAND_DATES
     assert desk.state() is State.ACTIVE
+
+
+def test_a_contact_that_is_ended_backwards_ends_its_orders(desk: s.Desk) -> None:
+    """The same that every function would say of them after its next start: nothing goes on until then."""
+    desk.submit(s.filing(desk.site))
+    desk.later(120)
+    for at_s, state in ((desk.now_ns // s.NS - 60, State.ACTIVE), (desk.now_ns // s.NS - 3600, State.REVOKED)):
+        held = desk.orders.trust.roster
+        octets = roster.draft(held, [EndContact(agency=ANY_AGENCY, at_s=at_s)], desk.now_ns // s.NS)
+        approvals = [roster.approve(octets, key) for key in lab.executives(desk.site)[:2]]
+        assert desk.orders.change_roster(approvals, desk.now_ns).check == ""
+        assert desk.state() is state
+    desk.restart()
+    assert desk.state() is State.REVOKED
 
 
 def test_it_waits_neither_for_the_witnesses_nor_for_the_ledger(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:

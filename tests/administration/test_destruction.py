@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 from pypdf import PdfReader
@@ -20,11 +21,13 @@ from mediation.administration.records import documents
 from mediation.core.authority import jws
 from mediation.core.case import Act, Role, State
 from mediation.core.check import Check
+from mediation.core.errors import LedgerError
 from mediation.core.interface.control import Destroy, Hold
 from mediation.core.ledger import entry
 from mediation.core.records import certificate, retention
 from mediation.runtime import config
 from mediation.runtime.keys import read_verifier
+from mediation.runtime.order_keys import OrderKeys
 from tests.administration import site as s
 from tests.administration.test_certificate import arm, kept, sign, signed
 
@@ -43,13 +46,16 @@ def ended(desk: s.Desk, case: str = "CASE-1", *, certified: bool = True) -> s.De
 
 
 def hold(desk: s.Desk, on: bool = True, role: Role = Role.LEGAL, case: str = "CASE-1") -> str:
+    return desk.orders.records.act(Hold(hold=hold_text(desk, on, role, case)), desk.now_ns).check
+
+
+def hold_text(desk: s.Desk, on: bool = True, role: Role = Role.LEGAL, case: str = "CASE-1") -> str:
     key = lab.person(desk.site, role)
     wanted = retention.Hold(
         type="hold", case=case, hold=on, reason="a motion is pending", issued_s=desk.now_ns // s.NS,
         nonce=drafting.nonce(), lab=True,
     )  # fmt: skip
-    text = jws.sign(wanted, retention.HOLD_TYP, key.kid, key.key())
-    return desk.orders.records.act(Hold(hold=text), desk.now_ns).check
+    return jws.sign(wanted, retention.HOLD_TYP, key.kid, key.key())
 
 
 def destroy(desk: s.Desk, persons: int = 2, *, same: bool = False) -> str:
@@ -170,6 +176,22 @@ def test_never_while_a_hold_stands(desk: s.Desk) -> None:
     assert desk.orders.of_case("CASE-1") == []  # its time had passed
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_end_of_one_hold_ends_no_later_one(desk: s.Desk, restarted: bool) -> None:
+    """Whoever kept the text, and has no key, once could lift the next hold with it, and have the records destroyed."""
+    ended(desk)
+    assert hold(desk) == ""
+    kept_text = hold_text(desk, on=False)
+    assert desk.orders.records.act(Hold(hold=kept_text), desk.now_ns).check == ""
+    assert hold(desk) == ""
+    if restarted:
+        desk.restart()
+    assert desk.orders.records.act(Hold(hold=kept_text), desk.now_ns).check == Check.REPLAYED
+    desk.later(370 * DAY_S)
+    assert desk.state() is State.SEALED
+    assert hold(desk, on=False) == ""
+
+
 @pytest.mark.parametrize("crash", ["key", "rows", "ledger"])
 def test_what_was_entered_is_carried_out_at_the_next_start(
     desk: s.Desk, crash: str, monkeypatch: pytest.MonkeyPatch
@@ -194,6 +216,31 @@ def test_what_was_entered_is_carried_out_at_the_next_start(
         with pytest.raises(Killed):
             desk.later(370 * DAY_S)
     desk.restart()
+    assert list(desk.orders) == []
+    _check_gone(desk, xid, places)
+
+
+@pytest.mark.parametrize("step", ["key", "rows", "ledger"])
+def test_what_failed_is_tried_again_under_the_same_certificate(
+    desk: s.Desk, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(desk)
+    xid, places = desk.order().xid, [place.index for _, place in desk.order().commands]
+    failures = {
+        "key": (OrderKeys, "destroy", OSError(24, "Too many open files")),
+        "rows": (Store, "remove", apsw.FullError()),
+        "ledger": (Ledger, "destroy", LedgerError("cannot be written: Input/output error")),
+    }
+    owner, name, error = failures[step]
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fail)
+        desk.later(370 * DAY_S)
+    assert desk.orders.counters["records_not_kept"] and len(list(desk.orders)) == 1
+    desk.later(120)
     assert list(desk.orders) == []
     _check_gone(desk, xid, places)
 

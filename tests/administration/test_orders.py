@@ -89,6 +89,20 @@ def test_deactivated_for_good(desk: s.Desk) -> None:
     assert desk.submit(s.filing(desk.site))[0].check == ""  # a new order of the same case
 
 
+def test_no_number_of_acts_keeps_the_last_one_out(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A toggle switched to and fro for long enough would have left an order that no officer can end."""
+    monkeypatch.setattr(authorization, "MAX_COMMANDS", 4)
+    filed = s.filing(desk.site)
+    desk.submit(filed)
+    checks = [
+        desk.perform(s.act(desk.site, filed.carrier, "CASE-1", number, Act.DDE, dde=number % 2 == 0))[0].check
+        for number in (2, 3, 4)
+    ]
+    assert checks == ["", "", Check.STRUCTURE]
+    assert desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 4, Act.DEACTIVATE))[0].check == ""
+    assert desk.state() is State.DEACTIVATED
+
+
 @pytest.mark.parametrize("token", ["legal", "carrier"])
 def test_revoked(desk: s.Desk, token: str) -> None:
     filed = s.filing(desk.site)

@@ -8,12 +8,15 @@ from typing import Any
 import apsw
 import pytest
 
+from mediation.administration import desk as administration_desk
 from mediation.administration.ledger.ledger import Ledger
 from mediation.administration.order.live import load_live
 from mediation.administration.order.store import Store
 from mediation.core.case import Act, State
 from mediation.core.check import Check
 from mediation.core.errors import LedgerError
+from mediation.core.interface.control import Failed, Perform, Submit
+from mediation.runtime.order_keys import OrderKeys
 from tests.administration import site as s
 from tests.administration.site import admitted, kinds
 
@@ -117,6 +120,44 @@ def test_a_full_disk_stops_no_stop(desk: s.Desk, monkeypatch: pytest.MonkeyPatch
     assert desk.state() is State(how)
 
 
+@pytest.mark.parametrize("act", [Act.SUSPEND, Act.DEACTIVATE])
+def test_a_stop_whose_entry_is_owed_outlives_the_process(
+    desk: s.Desk, act: Act, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody's act has let it go on; and what was done stands in the ledger at last."""
+    filed = s.filing(desk.site)
+    desk.submit(filed)
+
+    def full(*_: Any) -> None:
+        raise LedgerError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "append", full)
+        assert desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, act))[0].check == ""
+    state = desk.state()
+    for _ in range(2):
+        desk.restart()
+        assert desk.state() is state in (State.SUSPENDED, State.DEACTIVATED)
+        assert [kind for kind in kinds(desk.site) if kind == "command-accepted"] == ["command-accepted"] * 2
+        assert len(desk.order().commands) == 2
+        assert load_live(desk.site) == []
+    if act is Act.SUSPEND:
+        assert admitted(desk).suspended
+        assert desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 3, Act.RESUME))[0].check == ""
+        assert not admitted(desk).suspended
+
+
+def test_a_stop_that_was_not_carried_out_is_forgotten(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    filed = s.filing(desk.site)
+    desk.submit(filed)
+    with monkeypatch.context() as patch:
+        cutting(patch, Store, "add_command", after=True)
+        with pytest.raises(Cut):
+            desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, Act.SUSPEND))
+    desk.restart()
+    assert desk.state() is State.ACTIVE and len(desk.order().commands) == 1
+
+
 def test_a_store_that_cannot_be_written_stops_no_stop(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     filed = s.filing(desk.site)
     desk.submit(filed)
@@ -129,6 +170,41 @@ def test_a_store_that_cannot_be_written_stops_no_stop(desk: s.Desk, monkeypatch:
         assert desk.revoke(s.revocation(desk.site, filed))[0].check == ""
     assert desk.changes[-1] == ("CASE-1", State.REVOKED)
     desk.restart()  # the store says active; the ledger knows better
+    assert desk.state() is State.REVOKED
+
+
+FULL = [
+    (Store, "add_order", apsw.FullError()), (Store, "add_command", apsw.IOError()),
+    (OrderKeys, "flush", OSError(28, "No space left on device")), (Store, "set_head", apsw.FullError()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name", "error"), FULL, ids=[name for _, name, _ in FULL])
+def test_what_a_full_disk_refuses_takes_no_stop_with_it(
+    desk: s.Desk, monkeypatch: pytest.MonkeyPatch, kind: type, name: str, error: Exception
+) -> None:
+    """Neither a filing nor an act that cannot be written ends the administrator, which could not start again then."""
+    filed, later = s.filing(desk.site), s.filing(desk.site, "CASE-3", activate=False)
+    desk.submit(filed, later)
+
+    def full(*_: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, name, full)
+        answers = [
+            administration_desk.handle(desk.orders, asked, desk.now_ns)
+            for asked in (
+                Submit(filings=(s.filing(desk.site, "CASE-2"),)),
+                Perform(commands=(s.act(desk.site, later.carrier, "CASE-3"),)),
+            )
+        ]
+        assert any(isinstance(answer, Failed) for answer in answers)
+        assert desk.revoke(s.revocation(desk.site, filed))[0].check == ""
+        assert desk.changes[-1] == ("CASE-1", State.REVOKED)
+    memory = {order.case: order.state for order in desk.orders}
+    desk.restart()
+    assert {order.case: order.state for order in desk.orders} == memory
     assert desk.state() is State.REVOKED
 
 

@@ -140,6 +140,12 @@ def test_foreign_notes_are_not_sent(lab: Witnesses) -> None:
 PLACE = policy.Witness(name="a", verifier=KEY.verifier, url="http://w.example/sub")
 BODY = note.split(signed(TREE, 9))[0]
 GOOD = KEY.line(BODY, NOW_S).encode()
+# The heads that it may show as its latest, with the ledger's signature and its own; of another tree where negative.
+SHOWN = {
+    size: (200, cosigned(signed(TREE if size >= 0 else OTHER, abs(size)), [KEY]).encode())
+    for size in (0, 5, 9, 10, -5, -9)
+}  # fmt: skip
+FORGED = (200, cosigned(note.Signer("LAB/ledger", ed25519(5)._key).sign(head(TREE, 10).text()), [KEY]).encode())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -147,8 +153,14 @@ GOOD = KEY.line(BODY, NOW_S).encode()
     [
         ([(200, GOOD)], Outcome.COSIGNED), ([(200, ed25519(2).line(BODY, NOW_S).encode() + GOOD)], Outcome.COSIGNED),
         ([(409, b"5\n"), (200, GOOD)], Outcome.COSIGNED), ([(409, b"9\n"), (200, GOOD)], Outcome.COSIGNED),
-        ([(409, b"10\n")], Outcome.AHEAD), ([(409, b"5\n"), (422, b"")], Outcome.FORKED),
-        ([(409, b"9\n"), (422, b"")], Outcome.FORKED), ([(422, b"")], Outcome.FORKED),
+        ([(409, b"10\n"), SHOWN[10]], Outcome.AHEAD), ([(409, b"5\n"), (422, b""), SHOWN[-5]], Outcome.FORKED),
+        ([(409, b"9\n"), (422, b""), SHOWN[-9]], Outcome.FORKED), ([(422, b""), SHOWN[10]], Outcome.AHEAD),
+        # What it says and does not show is its word alone, which stops nobody.
+        ([(409, b"10\n"), SHOWN[9]], Outcome.MALFORMED), ([(409, b"10\n"), SHOWN[5]], Outcome.MALFORMED),
+        ([(409, b"10\n"), (404, b"")], Outcome.MALFORMED), ([(409, b"10\n"), (422, b"")], Outcome.MALFORMED),
+        ([(409, b"10\n"), FORGED], Outcome.MALFORMED), ([(422, b""), FORGED], Outcome.MALFORMED),
+        ([(409, b"10\n"), (503, b"")], Outcome.AWAY), ([(422, b""), SHOWN[5]], Outcome.MALFORMED),
+        ([(422, b""), SHOWN[9]], Outcome.MALFORMED), ([(422, b""), SHOWN[0]], Outcome.MALFORMED),
         ([(409, b"0\n")], Outcome.MALFORMED), ([(409, b"")], Outcome.MALFORMED), ([(409, b"-1\n")], Outcome.MALFORMED),
         ([(409, b"1\n"), (409, b"2\n"), (409, b"3\n"), (409, b"4\n")], Outcome.AWAY),
         ([(200, b"")], Outcome.MALFORMED), ([(200, ed25519(2).line(BODY, NOW_S).encode())], Outcome.MALFORMED),
@@ -159,11 +171,15 @@ GOOD = KEY.line(BODY, NOW_S).encode()
     ],
 )  # fmt: skip
 def test_what_a_witness_may_answer(answers: list[tuple[int, bytes]], outcome: Outcome) -> None:
-    conversation = Place([PLACE]).cosign(signed(TREE, 9), paths())
+    place = Place([PLACE])
+    conversation = place.cosign(signed(TREE, 9), paths(), LEDGER.verifier)
     left = iter(answers)
     request = next(conversation)
     try:
         while True:
+            if request == ("GET", witness.monitor_path(LEDGER.verifier.name), b""):
+                request = conversation.send(next(left))
+                continue
             parsed = witness.parse_request(request[2])
             assert request[:2] == ("POST", "/add-checkpoint") and parsed.note == signed(TREE, 9)
             request = conversation.send(next(left))
@@ -172,6 +188,13 @@ def test_what_a_witness_may_answer(answers: list[tuple[int, bytes]], outcome: Ou
     assert told.outcome is outcome
     assert told.lines == ((GOOD.decode(),) if outcome is Outcome.COSIGNED else ())
     assert next(left, None) is None
+    # Whatever it claimed, it is asked again at the next tick, and believed when it cosigns.
+    if outcome is Outcome.MALFORMED:
+        again = place.cosign(signed(TREE, 9), paths(), LEDGER.verifier)
+        assert next(again)[0] == "POST"
+        with pytest.raises(StopIteration) as done:
+            again.send((200, GOOD))
+        assert done.value.value.outcome is Outcome.COSIGNED
 
 
 @pytest.mark.parametrize(

@@ -57,14 +57,14 @@ def roster_lines() -> list[str]:
 
 
 def act(at_s: int, case: str = "CASE-1", **changes: Any) -> list[entry.Record]:
-    """An order, its activation and what came of it."""
-    carrier = hashlib.sha256(case.encode()).hexdigest()
+    """An order, its activation and what came of it; `order` tells two orders of one case apart."""
+    carrier = hashlib.sha256(changes.get("order", case).encode()).hexdigest()
     us = T0_US + at_s * 1_000_000
     facts = {"officer": "olga", "legal_person": "lena", "carrier_person": "carl", "sequence": 1, **changes}
     return [
         entry.OrderFiled(
-            time_us=us, case=case, xid=carrier[:32], agency="AGENCY", authority="title3", legal_sha256=HASH,
-            carrier_sha256=carrier, document_sha256=HASH, legal_person=facts["legal_person"],
+            time_us=us, case=case, xid=carrier[:32], agency="AGENCY", authority=changes.get("authority", "title3"),
+            legal_sha256=HASH, carrier_sha256=carrier, document_sha256=HASH, legal_person=facts["legal_person"],
             carrier_person=facts["carrier_person"],
         ),
         entry.CommandAccepted(

@@ -11,7 +11,7 @@ import pytest
 from mediation.administration.ledger import tiles
 from mediation.administration.ledger.ledger import Ledger
 from mediation.audit import __main__ as program
-from mediation.audit import page, verdict
+from mediation.audit import archive, page
 from mediation.audit.verdict import ANOMALIES, BAD, CLEAN
 from mediation.core.ledger import entry, merkle, note
 from tests.audit import exports as x
@@ -220,7 +220,7 @@ def test_signed_again_without_the_witnesses(tmp_path: Path, made: x.Made) -> Non
 
 def test_another_key_and_another_policy(tmp_path: Path, made: x.Made, files: Files) -> None:
     stranger = note.Signer(x.ORIGIN, private(77))
-    with pytest.raises(verdict.Unreadable, match="entry 0"):
+    with pytest.raises(archive.Unreadable, match="entry 0"):
         judge(files, key=str(stranger.verifier))
     mine = x.witness("forger.example/w", 99)
     files["keys/witness.policy"] = x.policy(mine)
@@ -243,8 +243,6 @@ def test_the_manifest_is_held_to(files: Files, tmp_path: Path) -> None:
     files["keys/extra.json"] = b"{}"
     path = tmp_path / "export.tar"
     path.write_bytes(x.pack(files, mend=False))
-    from mediation.audit import archive
-
     assert any("does not name" in each for each in archive.load(path).problems)
     del files["keys/extra.json"], files["keys/founding"]
     path.write_bytes(x.pack(files, mend=False))
@@ -256,3 +254,28 @@ def test_what_cannot_be_judged(tmp_path: Path, octets: bytes) -> None:
     path = tmp_path / "export.tar"
     path.write_bytes(octets)
     assert program.main(["verify", str(path)]) == 2
+
+
+def test_numbers_that_the_archive_cannot_hold(files: Files, tmp_path: Path) -> None:
+    """Whoever makes an export writes what he likes into it; it takes no more memory or time than there is of it."""
+    path = tmp_path / "export.tar"
+    manifest = json.loads(files["manifest.json"])
+    for first, last in ((0, 1 << 20), (1 << 20, 1 << 20)):
+        said = manifest | {"size": (1 << 20) + 1, "withheld": [[first, last]] * (1 if first == 0 else 100_000)}
+        path.write_bytes(x.pack({**files, "manifest.json": json.dumps(said).encode()}))
+        with pytest.raises(archive.Unreadable, match="manifest"):
+            archive.load(path)
+    huge = x.SIGNER.sign(note.Checkpoint(origin=x.ORIGIN, size=1 << 40, root=bytes(32)).text())
+    with pytest.raises(archive.Unreadable, match="is not here"):
+        judge({**files, "checkpoint": huge.encode()})
+
+
+def test_what_an_export_says_does_not_reach_the_terminal_as_it_is(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "export.tar"
+    path.write_bytes(x.pack({**files, "statements/\x1b[2J\x1b]0;CLEAN\x07\u202e.jws": b""}))
+    assert program.main(["verify", str(path)]) == 1
+    said = capsys.readouterr()
+    assert "no entry says that it was signed" in said.err
+    assert all(c.isprintable() or c == "\n" for c in said.out + said.err)

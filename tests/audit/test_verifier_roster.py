@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
+import msgspec
 import pytest
 
+from mediation.audit import persons
 from mediation.audit.verdict import BAD
-from mediation.core.authority import jws
+from mediation.core.authority import jws, roster
+from mediation.core.authority.roster import End, Enroll, Roster
+from mediation.core.case import Role
+from mediation.core.ledger import entry
 from tests.audit import exports as x
 from tests.audit.exports import Files, judge
 from tests.core import founding
@@ -22,9 +28,6 @@ def with_roster(files: Files, lines: list[str]) -> Files:
 
 def swapped_line(made: x.Made, *approvers: str, person: str = "olga") -> str:
     """Another change in the place of line 1."""
-    from mediation.core.authority import roster
-    from mediation.core.authority.roster import Enroll, Roster
-
     held = Roster.replay(made.lines[:1], roster.digest(made.lines[0]), x.ORIGIN, lab=False)
     key = founding.key_of(person, founding.seed("forger"), kid="forger-1", not_before_s=x.NOW_S - 500)
     octets = founding.change(held, Enroll(person=person, key=key), issued_s=x.NOW_S - 500)
@@ -102,3 +105,36 @@ def test_the_signatures_of_every_form_of_key(person: str) -> None:
         spoiled = octets[:at] + bytes([octets[at] ^ 1]) + octets[at + 1 :]
         with pytest.raises(tokens.Bad):
             tokens.verify(tokens.split(f"{signed.decode()}.{jws._encode(spoiled)}"), holder)
+
+
+def test_an_appointment_that_never_began_is_no_second_role(made: x.Made, files: Files) -> None:
+    """The roster let it be: somebody was appointed for later, that was taken back, and he got another role."""
+    later = founding.appointment("nina", Role.AUDITOR, from_s=x.NOW_S + 864_000)
+    steps = [
+        [later], [End(person="nina", role=Role.AUDITOR, at_s=x.NOW_S)],
+        [founding.appointment("nina", Role.LEGAL, from_s=x.NOW_S)],
+    ]  # fmt: skip
+    held = Roster.replay(made.lines, roster.digest(made.lines[0]), x.ORIGIN, lab=False)
+    for actions in steps:
+        octets = founding.change(held, *actions, issued_s=x.NOW_S)
+        held = held.extended([founding.approved(octets, "edda", "egon")])
+    assert held.role_at("nina", x.NOW_S + 900_000) is Role.LEGAL
+    found = persons.read(x.as_export(with_roster(files, list(held.lines))), x.ORIGIN)
+    assert found is not None and found.problems == []
+    assert found.roles_at("nina", x.NOW_S + 900_000) == {"legal"}
+
+
+@pytest.mark.parametrize(("age_s", "late"), [(-60, False), (-61, True), (7 * 86_400, False), (7 * 86_400 + 1, True)])
+def test_a_change_that_is_dated_back(tmp_path: Path, age_s: int, late: bool) -> None:
+    """The administrator takes none; two who once were executives, and whoever holds the ledger's key, could."""
+
+    def steps(lines: list[str]) -> list[list[entry.Record]]:
+        first, *others = x.story(lines)
+        issued_us = (x.NOW_S - 500) * 1_000_000
+        changed = msgspec.structs.replace(first[1], time_us=issued_us + age_s * 1_000_000)
+        made = msgspec.structs.replace(first[0], time_us=issued_us - 100_000_000)
+        return [[made, changed], *(later for later in others if later[0].time_us > changed.time_us)]
+
+    found = judge(x.Made(tmp_path / "ledger", steps=steps).files())
+    named = [each for each in found.findings.anomalies if "within a week" in each.what]
+    assert bool(named) is late and all(each.entries == (1,) for each in named)

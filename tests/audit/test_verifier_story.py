@@ -38,6 +38,9 @@ STORIES: dict[str, tuple[str, list[entry.Record]]] = {
     "reviewed and authorized by one": ("one person reviewed", x.act(1000, "CASE-3", carrier_person="lena")),
     "an act is missing": ("act 2 follows act 0", x.act(1000, "CASE-3", sequence=2)),
     "armed without an act": ("armed without an officer's act", [x.act(1000, "CASE-3")[0], x.act(1000, "CASE-3")[2]]),
+    "armed by another order's act": ("armed without an officer's act", [
+        *x.act(1000, "CASE-3"), *x.act(1001, "CASE-3", order="CASE-3 again")[2:3]]),
+    "an emergency without a call-back": ("without a call-back", x.act(1000, "CASE-3", authority="emergency-title3")),
     "no certification": ("no certification was drafted", x.act(1000, "CASE-3")[:3]),
     "not signed in time": ("has not been signed for 72 hours", [
         *x.act(1000, "CASE-3")[:4], entry.WitnessesFound(time_us=LATER_US + 4 * 86_400_000_000, size=1)]),
@@ -74,8 +77,12 @@ def test_an_anomaly_is_found_and_named(tmp_path: Path, name: str) -> None:
 
 
 def test_what_is_no_anomaly(tmp_path: Path) -> None:
+    called = entry.CallBackFiled(
+        time_us=x.T0_US + 900_000_000, case="CASE-4", legal_sha256=x.HASH, call_back_sha256=x.HASH, person="carl"
+    )
+    filed, *activated = x.act(900, "CASE-4", authority="emergency-title3")
     found = told(
-        tmp_path, *x.act(1000, "CASE-3"),
+        tmp_path, filed, called, *activated, *x.act(1000, "CASE-3"),
         entry.Reconciled(time_us=LATER_US + 9, taps=1, cases=1, certifications=1, differences=0, rounds=60),
         entry.Refused(time_us=LATER_US + 9, check="key-unknown", text_sha256=x.HASH, suppressed=3),
         entry.WitnessesLost(time_us=LATER_US + 10, size=1, grace_ends_us=0),

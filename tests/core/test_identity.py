@@ -118,6 +118,18 @@ def test_what_could_never_match_is_refused_when_provisioned(subject: str) -> Non
     assert not subject or subject not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "subject",
+    ["sip:%2A@gw.example.com", "sips:%2a@gw.example.com:5061", "sip:%2A:secret@gw.example.com",
+     "sip:%2A%40gw@gw.example.com", "SIP:%2A@gw.example.com;user=phone"],
+)  # fmt: skip
+def test_one_odd_user_is_not_every_user_of_a_host(subject: str) -> None:
+    """Whoever signs reads one name; in escapes it armed the whole host."""
+    with pytest.raises(EncodingError) as error:
+        assert not KeySet.of([subject], NANP).covers("sip:anybody@gw.example.com", NANP)
+    assert subject not in str(error.value)
+
+
 def test_key_set() -> None:
     keys = KeySet.of(["sip:*@gw.example.com", "tel:+1-555-123*", SUBJECT], NANP)
     for uri in ("sip:x@GW.example.com:9", "sip:5551239999@x", "tel:212-555-1234"):

@@ -96,3 +96,22 @@ def test_where_one_contact_serves_all_the_others_keep_theirs() -> None:
     with pytest.raises(AuthorizationError) as refusal:
         authorization.admit(a.good(), revoked, NOW_NS)
     assert refusal.value.check == Check.REVOKED
+
+
+@pytest.mark.parametrize(("after_s", "stands"), [(0, False), (1, True)])
+def test_a_contact_that_ended_before_it_began_ends_what_stands_by_it(after_s: int, stands: bool) -> None:
+    """As `admit` would say after a restart, to the second."""
+    function, changes = table()
+    request = a.good()
+    assert ask(function, x1.ActivateTask(request=request)) == "ok"
+    (task,) = function
+    begun_s = task.standing.signers[0][3]
+    trust = a.trust(contacts=CONTACTS)
+    trust.roster.contacts = tuple(
+        (contact, begun_s + after_s if contact.agency == "AGENCY" else end) for contact, end in trust.roster.contacts
+    )
+    function.believe(trust)
+    assert len(function) == stands
+    fresh = x1.TaskTable(trust, lambda _: None)
+    assert ask(fresh, x1.ActivateTask(request=request)) == ("ok" if stands else Check.AGENCY_CONTACT)
+    assert [each.revoked for each in changes if each.after is None] == [] if stands else [True]

@@ -200,7 +200,7 @@ def test_the_memory_of_stops_is_bounded_and_fails_closed() -> None:
     assert function.ask(x1.ActivateTask(request=GOOD)) == Check.DEACTIVATED
 
 
-@pytest.mark.parametrize("xid", ["", "00", "zz" * 16, XID.hex() + "00"])
+@pytest.mark.parametrize("xid", ["", "00", "zz" * 16, XID.hex() + "00", "00 " * 10 + "00", " " * 32])
 def test_what_is_no_xid(xid: str) -> None:
     assert Function().ask(x1.DeactivateTask(xid=xid)) == Check.STRUCTURE
 

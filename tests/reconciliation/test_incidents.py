@@ -12,6 +12,7 @@ from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.interface.control import Paper
 from mediation.core.records.alarm import Alarm
 from mediation.core.records.incident import Finding, Observation, Sight, What
+from mediation.runtime import durable
 from tests.administration.site import Desk, filing, kinds, make
 
 PHANTOM = Sight(what=What.PACKET_SOCKET, interface="eth9", protocol=3, uid=0, inode=7)
@@ -79,6 +80,19 @@ def test_a_changed_paper_does_not_open_and_no_name_leads_elsewhere(desk: Desk) -
         with pytest.raises(AuthorizationError) as refused:
             list(Incidents(desk.orders).read(name))
         assert refused.value.check == Check.STRUCTURE
+
+
+def test_what_a_crash_left_unfinished_hides_no_other_paper(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = papers(desk)
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "_put_in_place", crash)
+        with pytest.raises(KeyboardInterrupt):
+            Incidents(desk.orders).open(FINDING, SEEN, desk.now_ns)
+    assert list(Incidents(desk.orders).read(None)) == before
 
 
 def test_a_stolen_folder_does_not_tell_how_many_agencies_there_are(desk: Desk, tmp_path: Path) -> None:

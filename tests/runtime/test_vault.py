@@ -268,6 +268,45 @@ def test_a_destroyed_key_takes_its_texts_with_it(site: Site) -> None:
     assert path.stat().st_size == 256 * SLOT_OCTETS  # its place is used again
 
 
+@pytest.mark.parametrize("call", ["open", "pwrite", "fdatasync"])
+def test_a_key_whose_destruction_failed_is_destroyed_when_it_is_tried_again(
+    site: Site, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, xid = vault.unlock(site).order_keys, "ab" * 16
+    keys.make(xid)
+    keys.flush()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, _failing)
+        with pytest.raises(OSError, match="Input/output"):
+            keys.destroy(xid)
+    assert keys.destroy(xid)
+    with pytest.raises(KeyDestroyedError):
+        reopened(site).get(xid)
+
+
+@pytest.mark.parametrize("afresh", [False, True], ids=["the same process", "the next one"])
+def test_a_key_written_twice_goes_from_both_places(site: Site, afresh: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A synchronisation that fails leaves what was written; what is written again may have another place."""
+    xid, path = "cd" * 16, site.path / "administrator" / vault.ORDER_KEYS
+    keys = vault.unlock(site).order_keys
+    keys.make(xid)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", _failing)
+        with pytest.raises(OSError, match="Input/output"):
+            keys.flush()
+    keys.flush()
+    (name,) = keys._sealed
+    assert name in path.read_bytes()
+    (reopened(site) if afresh else keys).destroy(xid)
+    assert name not in path.read_bytes()
+    with pytest.raises(KeyDestroyedError):
+        reopened(site).get(xid)
+
+
+def _failing(*_: object) -> int:
+    raise OSError(5, "Input/output error")
+
+
 def test_one_orders_key_does_not_pass_for_anothers(site: Site) -> None:
     keys = vault.unlock(site).order_keys
     one, other = "aa" * 16, "bb" * 16

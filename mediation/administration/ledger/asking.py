@@ -2,8 +2,10 @@
 
 Answers for what is asked next and for what an answer means; in particular for telling a witness that is merely behind
 from one that has seen a larger or another tree: then this ledger was put back or rewritten, and `AHEAD` or `FORKED`
-says so. Asking is a generator of requests that is sent their answers, so that a witness over the network and the one
-of a lab site, in this process, are spoken to by the same words.
+says so. A witness must show that, by the head itself with the ledger's own signature: its mere word, or that of
+somebody on the way to it, would stop a site that other witnesses go on cosigning. Asking is a generator of requests
+that is sent their answers, so that a witness over the network and the one of a lab site, in this process, are spoken
+to by the same words.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import msgspec
 
 from mediation.administration.ledger.http import Address, address_of
 from mediation.core.errors import RemoteProtocolError
-from mediation.core.ledger import note, witness
+from mediation.core.ledger import merkle, note, witness
 from mediation.core.ledger.policy import Witness
 
 ATTEMPTS = 4  # the first, one more when the size was unknown, and two when others asked meanwhile
@@ -68,14 +70,14 @@ class Place:
     def told(self, outcome: Outcome, detail: str = "", size: int = 0) -> Told:
         return Told(witness=self.name, outcome=outcome, detail=detail, size=size)
 
-    def cosign(self, text: str, proofs: Proofs) -> Conversation:
+    def cosign(self, text: str, proofs: Proofs, ledger: note.Verifier) -> Conversation:
         """Asks for cosignatures of the note `text`. Raises RemoteProtocolError when that is no checkpoint."""
         body, _ = note.split(text)
         head = note.parse_checkpoint(body)
         for _ in range(ATTEMPTS):
             old = self.size
             if old > head.size:
-                return self.told(Outcome.AHEAD, f"it remembers {old} entries, the ledger has {head.size}", old)
+                return (yield from self._shown(head, proofs, ledger))
             path = proofs(old, head.size) if 0 < old < head.size else ()
             status, octets = yield "POST", witness.ADD_CHECKPOINT, witness.compose_request(old, path, text)
             try:
@@ -83,8 +85,10 @@ class Place:
                     lines = self._verified(body, witness.parse_cosignatures(octets))
                     self.size = head.size
                     return Told(witness=self.name, outcome=Outcome.COSIGNED, size=head.size, lines=lines)
+                if status == 422:
+                    return (yield from self._shown(head, proofs, ledger))
                 if status != 409:
-                    return self._refused(status, old)
+                    return self._refused(status)
                 self.size = witness.parse_size(octets)
             except RemoteProtocolError as error:
                 return self.told(Outcome.MALFORMED, str(error))
@@ -98,7 +102,7 @@ class Place:
         if status == 404:
             return self.told(Outcome.EMPTY)
         if status != 200:
-            return self._refused(status, 0)
+            return self._refused(status)
         try:
             text = octets.decode()
             head = note.open_checkpoint(text, ledger)
@@ -111,9 +115,23 @@ class Place:
             witness=self.name, outcome=Outcome.COSIGNED, size=head.size, lines=lines, text=text, checkpoint=head
         )  # fmt: skip
 
-    def _refused(self, status: int, old: int) -> Told:
-        if status == 422:
-            return self.told(Outcome.FORKED, f"it remembers other entries below {old}", old)
+    def _shown(self, head: note.Checkpoint, proofs: Proofs, ledger: note.Verifier) -> Conversation:
+        """It says that the ledger does not contain what it remembers: what that is."""
+        told = yield from self.latest(ledger)
+        seen = told.checkpoint
+        if seen is None:
+            self.size = 0  # it is asked anew
+            if told.outcome is Outcome.AWAY:
+                return told
+            return self.told(Outcome.MALFORMED, "it says that it remembers another ledger, and does not show it")
+        if seen.size > head.size:
+            return self.told(Outcome.AHEAD, f"it remembers {seen.size} entries, the ledger has {head.size}", seen.size)
+        path = proofs(seen.size, head.size) if 0 < seen.size < head.size else ()
+        if seen.size and not merkle.consistent(seen.size, head.size, seen.root, head.root, path):
+            return self.told(Outcome.FORKED, f"it remembers other entries below {seen.size}", seen.size)
+        return self.told(Outcome.MALFORMED, "it says that it remembers another ledger, and shows this one")
+
+    def _refused(self, status: int) -> Told:
         if status == 429 or status >= 500:
             return self.told(Outcome.AWAY, f"status {status}")
         return self.told(Outcome.REFUSED, f"status {status}")

@@ -95,7 +95,7 @@ class Books:
             with self.store.transaction():
                 yield
                 self.store.set_head(self.ledger.head)
-        except apsw.Error:
+        except (apsw.Error, OSError):
             self._counters["store_write_failed"] += 1
             if not stop:
                 raise

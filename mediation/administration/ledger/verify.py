@@ -188,7 +188,7 @@ def _open(text: str, verifier: note.Verifier, name: str) -> note.Checkpoint:
 
 def line(files: Files, index: int, size: int) -> tiles.Line:
     """The record of entry `index` as its file has it, held against its commitment. Raises LedgerError."""
-    if index >= size:
+    if not 0 <= index < size:
         raise LedgerError(f"entry {index}: there is none; the ledger has {size}")
     if not files.opened:
         raise LedgerError(f"entry {index}: its record is sealed, and the vault is not open here")

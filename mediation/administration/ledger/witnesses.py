@@ -86,7 +86,7 @@ class Witnesses:
             async with trio.open_nursery() as nursery:
 
                 async def ask(place: Place) -> None:
-                    told[place.url] = await self._talk(place, place.cosign(bare, proofs), now_s)
+                    told[place.url] = await self._talk(place, place.cosign(bare, proofs, self._ledger), now_s)
                     if self._cosigned(bare, told, now_s).judgement.quorum:
                         rest.deadline = min(rest.deadline, trio.current_time() + LINGER_S)
 
@@ -101,7 +101,9 @@ class Witnesses:
             raise LocalProtocolError("witnesses: only a lab's witness answers at once")
         bare = self._bare(text)
         told = {
-            place.url: self._talk_lab(place.cosign(bare, proofs), place, now_s) for place in self._places if place.lab
+            place.url: self._talk_lab(place.cosign(bare, proofs, self._ledger), place, now_s)
+            for place in self._places
+            if place.lab
         }
         return self._cosigned(bare, told, now_s)
 

@@ -64,6 +64,8 @@ def examine(
         raise AuthorizationError(Check.SUPERSEDED, "the ledger knows of acts that the store has lost")
     if now_ns >= order.not_after_s * NS:
         raise AuthorizationError(Check.EXPIRED)
+    if len(order.commands) >= authorization.MAX_COMMANDS - 1 and claimed.act is not Act.DEACTIVATE:
+        raise AuthorizationError(Check.STRUCTURE, "too many acts: the last place is that of its end")
     texts = [*(earlier for earlier, _ in order.commands), text]
     pairs = [(legal, carrier) for legal, carrier, _ in order.extensions] + ([pair] if pair is not None else [])
     call_back = order.call_back[0] if order.call_back is not None else ""
@@ -132,3 +134,11 @@ def accepted(text: str, command: Command, person: str, legal_sha256: str, time_u
         time_us=time_us, case=command.case, act=command.act, sequence=command.sequence, legal_sha256=legal_sha256,
         carrier_sha256=command.carrier_sha256, command_sha256=jws.sha256_hex(text), officer=person,
     )  # fmt: skip
+
+
+def accepted_late(text: str, trust: Trust, legal_sha256: str, time_us: int) -> entry.CommandAccepted:
+    """The same of a stop that was found good when it came, and is entered by a later process."""
+    parts = jws.split(text)
+    key = trust.rings.get(Role.OFFICER, {}).get(parts.header.kid)
+    command = jws.decode(parts.payload, Command)
+    return accepted(text, command, key.person if key is not None else "", legal_sha256, time_us)

@@ -121,7 +121,7 @@ class Orders(Register):
             with self._store.transaction():
                 self._store.drop(order.carrier_sha256 for order, _ in accepted)
             raise
-        with self._books.saving(stop=False):
+        with self._books.saving(stop=True):
             pass  # where they stand is the ledger's to say
         for order, _ in accepted:
             filing.confirm(order, entered)
@@ -307,7 +307,7 @@ class Orders(Register):
             order.not_after_s = filed.not_after_s
             self._timetable.add(order)
         self._await_witnesses(order, now_ns)
-        with self._books.saving(stop=stop):
+        with self._books.saving(stop=True):  # what was entered is done: the ledger says where it stands
             self._store.set_state(carrier, order.state)
         if acted.command.act is Act.ACTIVATE and order.state in RUNNING:
             self._begun(order, now_ns)
@@ -321,6 +321,14 @@ class Orders(Register):
     def _owed(order: Stored, sequence: int, place: Entered) -> None:
         """The entry of a stop that the ledger could not take at first stands there now."""
         order.commands[sequence - 1] = (order.commands[sequence - 1][0], place)
+
+    def _enter_owed(self, now_ns: int) -> None:
+        """The entries of stops that an earlier process carried out and could not enter."""
+        for order in [each for each in self._orders.values() if each.owed]:
+            text, last = order.commands[-1][0], len(order.commands)
+            record = acting.accepted_late(text, self.trust, order.legal_sha256, now_ns // 1000)
+            for place in self._books.enter([record], stop=True, later=partial(self._owed, order, last)):
+                self._owed(order, last, place)
 
     def _revoke_one(self, text: str, now_ns: int) -> Stored:
         claimed = jws.decode(jws.split(text).payload, Revocation)  # only to find the case
@@ -352,6 +360,7 @@ class Orders(Register):
                 order.stands_by = self.trust  # all of it was judged, before it was entered, by the roster of today
             self._await_witnesses(order, now_ns)
             self._hold(order)
+        self._enter_owed(now_ns)
         self.counters["orders_held"] = len(self.held)
         # Padding is made between two acts, and nothing in the store goes with it.
         if seen.size > known or self.ledger.interrupted:

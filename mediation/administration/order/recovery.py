@@ -3,7 +3,8 @@
 The ledger is the authority on stops: what it says has ended has ended, whatever the store says. An act whose text was
 stored and which the ledger has stands where the ledger says; one that it has not is forgotten, for nobody was told. An
 order of which the ledger knows an act that the store has not at all is held back: the store was replaced by an older
-one, and its last word, perhaps a switched-off toggle, is lost.
+one, and its last word, perhaps a switched-off toggle, is lost. A stop that was carried out when the ledger could not be
+written stands as well, and its entry is still owed.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import msgspec
 
 from mediation.administration.ledger import tiles, verify
 from mediation.administration.ledger.ledger import Entered
-from mediation.administration.order.store import Store, Stored
+from mediation.administration.order.store import PENDING_ENTRY, Store, Stored
 from mediation.core.authority import jws
 from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, LegalExtension, State
 from mediation.core.ledger import entry
+
+STOPPED = frozenset({(Act.SUSPEND, State.SUSPENDED), (Act.DEACTIVATE, State.DEACTIVATED)})
 
 
 class Seen(msgspec.Struct):
@@ -139,10 +142,18 @@ def place(order: Stored, seen: Seen) -> bool:
             return False
         order.call_back = (order.call_back[0], called)
     acts = ((text, seen.commands.get(jws.sha256_hex(text))) for text, _ in order.commands)
-    order.commands = [(text, entered) for text, entered in acts if entered is not None]
+    order.commands = [
+        (text, entered or PENDING_ENTRY) for text, entered in acts if entered is not None or _carried_out(text, order)
+    ]
     if order.extensions:
         _extend(order, seen)
     return True
+
+
+def _carried_out(text: str, order: Stored) -> bool:
+    """Whether an act that the ledger has not is a stop, which waits for no ledger, and was carried out: the state that
+    it leads to is stored after it."""
+    return (jws.decode(jws.split(text).payload, Command).act, order.state) in STOPPED
 
 
 def _extend(order: Stored, seen: Seen) -> None:
@@ -167,7 +178,7 @@ def state_of(order: Stored, seen: Seen) -> State:
     suspended = seen.suspended.get(order.carrier_sha256, False)
     if suspended and begun:
         return State.SUSPENDED  # what was suspended or extended did run, whether that was stored or not
-    if not suspended and state is State.SUSPENDED:
+    if not suspended and state is State.SUSPENDED and not order.owed:
         state = LIFE[state, Event.RESUME]
     if order.extensions and (state is State.ACTIVE or state is State.LOGGED):
         state = State.EXTENDED

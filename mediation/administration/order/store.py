@@ -88,6 +88,11 @@ class Stored(msgspec.Struct, kw_only=True):
         return next((command.sequence for command in acts if command.act is Act.SUSPEND), 0)
 
     @property
+    def owed(self) -> bool:
+        """Whether its last act is a stop that the ledger has not yet."""
+        return bool(self.commands) and self.commands[-1][1].index == PENDING
+
+    @property
     def entries(self) -> Iterator[Entered]:
         """Where in the ledger all stands that a function must see proven."""
         if self.call_back is not None:

@@ -106,7 +106,7 @@ def append(folder: Path, text: str) -> None:
     path = folder / ROSTER
     new = not path.exists() or not path.stat().st_size
     if new:
-        (folder / FOUNDING).write_text(f"{roster.digest(text)}\n")
+        durable.replace(folder / FOUNDING, f"{roster.digest(text)}\n".encode())
         (folder / FOUNDING).chmod(0o644)
     durable.append(path, f"{text}\n".encode())
     if new:
@@ -196,7 +196,10 @@ class _Signed(msgspec.Struct):
 
 
 def standing_of(order: Stored, trust: Trust) -> Standing:
-    """By whose signatures an order stands, from its texts, which were verified when they came: 40 µs each."""
+    """By whose signatures an order stands, from its texts, which were verified when they came: 40 µs each.
+
+    Raises AuthorizationError `agency-contact` when its agency had no contact when it began, by the roster of today.
+    """
     signers: list[tuple[Role, str, int, int]] = []
     tokens = [order.legal_sha256, order.carrier_sha256]
     extensions = iter(order.extensions)
@@ -215,8 +218,10 @@ def standing_of(order: Stored, trust: Trust) -> Standing:
             legal, carrier, _ = next(extensions)
             signers += [_signer(Role.LEGAL, legal, at_s), _signer(Role.CARRIER, carrier, at_s)]
             tokens += [jws.sha256_hex(legal), jws.sha256_hex(carrier)]
-    agency = _payload(order.legal).agency
-    if signers and (contact := trust.contact(agency, signers[0][3])) is not None:
+    if signers:
+        agency = _payload(order.legal).agency
+        if (contact := trust.contact(agency, signers[0][3])) is None:
+            raise AuthorizationError(Check.AGENCY_CONTACT)
         tokens.append(withdrawal.marker(agency, contact))
     return Standing(tokens=tuple(tokens), signers=tuple(signers))
 

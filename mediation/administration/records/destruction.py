@@ -71,6 +71,8 @@ class Destruction:
             raise AuthorizationError(Check.ORDER_UNKNOWN)
         if wanted.hold is (wanted.case in self._history.holds):
             raise AuthorizationError(Check.REPLAYED, "it stands so already")
+        if jws.sha256_hex(text) in self._history.hold_texts:
+            raise AuthorizationError(Check.REPLAYED)  # an earlier end must not end what has begun since
         record = entry.Held(
             time_us=now_ns // 1000, case=wanted.case, hold=wanted.hold, hold_sha256=jws.sha256_hex(text),
             person=key.person,
@@ -146,11 +148,20 @@ class Destruction:
         return ""
 
     def destroy(self, order: Stored, approvers: tuple[str, ...], now_ns: int) -> None:
-        """Once it is in the ledger it is carried out, now or at the next start. The caller has asked `_kept`.
+        """Once it is in the ledger it is carried out, now, when it is tried again, or at the next start. The caller has
+        asked `_kept`.
 
         Raises LedgerError, ConfigurationError.
         """
         life = self._history.lives[order.xid]
+        if not life.destroyed:
+            self._enter(order, life, approvers, now_ns)
+        self._carry_out(order.xid, life)
+        self._forget(order)
+        logger.info("records_destroyed", xid=order.xid, entries=len(life.destroyed))
+
+    def _enter(self, order: Stored, life: Life, approvers: tuple[str, ...], now_ns: int) -> None:
+        """The certificate, and the entry that names it. Raises LedgerError, ConfigurationError."""
         assert life.sealed is not None
         latest = self._history.plan()
         indexes = tuple(sorted({*self._history.places.get(order.xid, ()), *self._of_case(order)}))
@@ -178,9 +189,6 @@ class Destruction:
             ],
             stop=False,
         )  # fmt: skip
-        self._carry_out(order.xid, life)
-        self._forget(order)
-        logger.info("records_destroyed", xid=order.xid, entries=len(indexes))
 
     def _of_case(self, order: Stored) -> list[int]:
         """Entries that name the case alone go with the last of its orders."""

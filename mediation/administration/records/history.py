@@ -56,6 +56,7 @@ class History:
         self.places: dict[str, list[int]] = {}  # of an order's entries, by XID
         self.case_places: dict[str, list[int]] = {}  # of entries that name a case and no order
         self.holds: set[str] = set()  # cases
+        self.hold_texts: set[str] = set()  # SHA-256 of each text that began or ended one: none counts twice
         self.raised: set[tuple[str, str]] = set()  # alarms, with their detail
         self.plans: list[entry.PlanAdopted] = []
         self.amendments: dict[str, int] = {}  # open ones: due, by cause
@@ -128,6 +129,7 @@ class History:
             case entry.Held():
                 self.case_places.setdefault(record.case, []).append(index)
                 (self.holds.add if record.hold else self.holds.discard)(record.case)
+                self.hold_texts.add(record.hold_sha256)
             case entry.Alarm():
                 self.raised.add((record.alarm, record.detail))
                 if record.case:

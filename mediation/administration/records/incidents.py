@@ -113,6 +113,8 @@ class Incidents:
         for each in names:
             folder = site.path / FOLDER / each
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if path.suffix == durable.UNFINISHED:
+                    continue
                 try:
                     octets = box.open(PURPOSE, path.read_bytes(), _associated(each, path.name))
                 except (OSError, SealError):

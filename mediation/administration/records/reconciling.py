@@ -16,6 +16,8 @@ import pwd
 from collections.abc import Callable
 from typing import Any, Final
 
+import apsw
+import msgspec
 import trio
 
 from mediation.administration.order.orders import Orders
@@ -24,7 +26,7 @@ from mediation.administration.records.incidents import Incidents
 from mediation.administration.tasking import Tasking
 from mediation.core.authority.authorization import NS
 from mediation.core.case import RUNNING
-from mediation.core.errors import LedgerError, RemoteProtocolError
+from mediation.core.errors import MediationError, RemoteProtocolError
 from mediation.core.interface import x1
 from mediation.core.ledger import entry
 from mediation.core.records import incident
@@ -41,6 +43,19 @@ HOUR_NS: Final = 3_600 * NS
 LOOK_S: Final = 1.0  # how late silence is noticed at most
 
 logger = log.get("administrator")
+
+
+class _SaidTap(msgspec.Struct):
+    name: str
+    interface: str
+    inode: int
+
+
+class _Said(msgspec.Struct):
+    """What is wanted of a function's report; it may be anybody's words."""
+
+    tasks: int
+    taps: tuple[_SaidTap, ...] = ()
 
 
 def listen(site: Site) -> trio.SocketListener:
@@ -126,7 +141,7 @@ class Reconciling:
             try:
                 agencies = self.incidents.open(finding, seen, now_ns)
                 logger.error("incident", incident=finding.identity, agencies=agencies)
-            except (LedgerError, OSError) as error:
+            except (MediationError, OSError, apsw.Error) as error:
                 # The alarm stands in the log and the reconciler's own; the papers are missing, and that is said.
                 self._orders.counters["incidents_not_kept"] += 1
                 logger.error("alarm_incident_not_kept", incident=finding.identity, reason=str(error))  # noqa: TRY400
@@ -159,10 +174,10 @@ class Reconciling:
 
     async def _reported(self) -> Reported | None:
         """What the functions say of themselves; None when the access function is away."""
-        reports: dict[str, dict[str, Any] | None] = {}
+        reports: dict[str, _Said | None] = {}
 
         async def ask(name: str) -> None:
-            reports[name] = await getattr(self._tasking, name).report()
+            reports[name] = self._said(name, await getattr(self._tasking, name).report())
 
         async with trio.open_nursery() as nursery:
             for name in ("mediator", "iap"):
@@ -174,14 +189,23 @@ class Reconciling:
         for name in ("mediator", "iap"):
             function, report = getattr(self._tasking, name), reports[name]
             if report is not None and function.connected and not function.busy(None):
-                tasks[name], armed[name] = int(report["tasks"]), len(function.armed)
+                tasks[name], armed[name] = report.tasks, len(function.armed)
         by_name = {point.name: point for point in self._site.iaps}
         taps = tuple(
-            Tap(tap["name"], tap["interface"], by_name[tap["name"]].namespace, tap["inode"])
-            for tap in iap["taps"]
-            if tap["name"] in by_name
+            Tap(tap.name, tap.interface, by_name[tap.name].namespace, tap.inode)
+            for tap in iap.taps
+            if tap.name in by_name
         )
         certificates = self._orders.records.certificates
         intercepted = [self._orders.get(carrier) for carrier in self._tasking.iap.armed]
         without = [each for each in intercepted if each is not None and not certificates.of_order(each.xid)]
         return Reported(taps=taps, tasks=tasks, armed=armed, uncertified=len(without))
+
+    def _said(self, name: str, report: dict[str, Any] | None) -> _Said | None:
+        """A report taken apart; one that is none counts like none at all."""
+        try:
+            return None if report is None else msgspec.convert(report, _Said)
+        except msgspec.ValidationError:
+            self._orders.counters["reports_malformed"] += 1
+            logger.error("report_malformed", peer=name)  # noqa: TRY400
+            return None

@@ -109,8 +109,9 @@ class Public:
         if self.form in WEBAUTHN:
             found = assertion.parse(signature)
             signed, signature = assertion.verify(found, signed, self._rp_id), found.signature
-        if len(signature) != SIGNATURE_OCTETS:
-            raise AuthorizationError(Check.SIGNATURE)
+        if len(signature) != SIGNATURE_OCTETS:  # `signature` says that the mathematics was done (request.py)
+            check = Check.ASSERTION if self.form in WEBAUTHN else Check.SIGNATURE
+            raise AuthorizationError(check, "length of a signature")
         try:
             if isinstance(self._material, bytes):
                 nacl.bindings.crypto_sign_open(signature + signed, self._material)

@@ -37,11 +37,16 @@ def revoked_tokens(text: str, trust: Trust) -> tuple[str, ...]:
 def check(standing: Standing, trust: Trust) -> None:
     """Whether an admitted task still stands after a change of the roster or a withdrawal, without its texts.
 
-    Raises AuthorizationError: what `admit` would now raise of its signers, their dates or its tokens.
+    Raises AuthorizationError: what `admit` would now raise of its signers, their dates, its tokens or its agency's
+    contact (but for a lab's one contact of any agency, which says nothing of the agency that a task is for).
     """
     if not trust.revoked.isdisjoint(standing.tokens):
         raise AuthorizationError(Check.REVOKED)
     for role, kid, issued_s, entered_s in standing.signers:
         authorization.check_key_dates(trust.key(role, kid), issued_s, entered_s)
     if standing.signers:
-        authorization.check_senior_officer(trust, standing.signers[0][3])
+        begun_s = standing.signers[0][3]
+        authorization.check_senior_officer(trust, begun_s)
+        ended = (contact for contact, end_s in trust.roster.contacts if end_s <= begun_s)
+        if any(withdrawal.marker(contact.agency, contact) in standing.tokens for contact in ended):
+            raise AuthorizationError(Check.AGENCY_CONTACT)  # its contact has ended before it began

@@ -1,0 +1,81 @@
+"""What the functions say of themselves is anybody's word: it is taken apart, and one that is none ends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from mediation.administration.records.incidents import Incidents
+from mediation.administration.records.reconciling import Reconciling
+from mediation.core.records.incident import Observation, Sight, What
+from tests.administration.site import Desk, make
+
+PHANTOM = Sight(what=What.PACKET_SOCKET, interface="eth9", protocol=3, uid=0, inode=7)
+
+
+class Said:
+    """A function that is connected and reports `report`."""
+
+    def __init__(self, report: Any) -> None:
+        self.connected = True
+        self.armed: dict[str, object] = {}
+        self._report = report
+
+    async def report(self) -> Any:
+        return self._report
+
+    def busy(self, _: object) -> bool:
+        return False
+
+
+class Told:
+    def __init__(self, iap: Any, mediator: Any) -> None:
+        self.iap, self.mediator = Said(iap), Said(mediator)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(make(tmp_path))
+    yield made
+    made.orders.close()
+
+
+def reconciling(desk: Desk, iap: Any, mediator: Any) -> Reconciling:
+    return Reconciling(desk.site, desk.orders, Told(iap, mediator), lambda: desk.now_ns)  # type: ignore[arg-type]
+
+
+def look(number: int, *sights: Sight) -> Observation:
+    return Observation(number=number, time_us=number * 1_000_000, interval_s=30, sights=sights)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {}, {"tasks": "many"}, {"tasks": None, "taps": []}, {"tasks": 0, "taps": None}, {"tasks": 0, "taps": [{}]},
+        {"tasks": 0, "taps": [{"name": [], "interface": "lo", "inode": 1}]}, {"tasks": 1 << 80, "taps": {}},
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_a_report_that_is_none_counts_like_none_at_all(desk: Desk, report: dict[str, Any]) -> None:
+    good = {"tasks": 0, "taps": []}
+    assert await reconciling(desk, report, good)._reported() is None
+    assert desk.orders.counters["reports_malformed"] == 1
+    found = await reconciling(desk, good, report if "taps" not in report else {})._reported()
+    assert found is not None and found.tasks == {"iap": 0}
+
+
+async def test_an_incident_whose_certification_cannot_be_kept_ends_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise apsw.FullError("database or disk is full")
+
+    monkeypatch.setattr(Incidents, "open", full)
+    there = reconciling(desk, {"tasks": 0, "taps": []}, {"tasks": 0, "taps": []})
+    for number in (1, 2, 3):
+        await there.observed(look(number, PHANTOM))
+    assert desk.orders.counters["incidents_not_kept"] == 1
