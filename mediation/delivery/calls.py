@@ -288,7 +288,7 @@ class CallJournal:
         self._floor = self._inputs.octets
         self._dirty = False
         self._since = []
-        pieces = _pieces(self._frames([(order, self._ends[order.xid]) for order in self._inputs.copy()]))
+        pieces = _pieces(self._frames([(order, self._ends[order.xid]) for order in self._inputs.now()]))
         try:
             self._new = os.open(
                 self._path.with_name(FILE + ".new"),
@@ -303,10 +303,10 @@ class CallJournal:
 
     def _frames(self, orders: list[tuple[Order, int]]) -> Iterator[bytes]:
         yield MAGIC
-        for (xid, entries), not_after_ns in orders:
+        for (xid, entries, number), not_after_ns in orders:
             yield self._frame(Armed(xid, not_after_ns))
-            for entry in entries:
-                yield entry.octets
+            for at in range(number):
+                yield entries[at].octets
 
     def _drop_new(self) -> None:
         _close(self._new)

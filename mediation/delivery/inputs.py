@@ -9,7 +9,7 @@ May not: hold a file, or open what it keeps: it knows sealed octets and whose th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -31,10 +31,11 @@ class Entry(msgspec.Struct):
 
 
 class Order(NamedTuple):
-    """What was kept of one order at a moment, oldest first."""
+    """What was kept of one order at a moment, oldest first: the first `number` entries, whatever is appended later."""
 
     xid: bytes
     entries: list[Entry]
+    number: int
 
 
 Remembers = Callable[[bytes, str, Hashable], bool]  # whether the model of this XID and access point has the call
@@ -72,9 +73,9 @@ class Inputs:
         self.octets -= sum(len(entry.octets) for entry in entries or ())
         return entries is not None
 
-    def copy(self) -> list[Order]:
-        """What is kept now; it does not change with what is kept later."""
-        return [Order(xid, entries.copy()) for xid, entries in self._orders.items()]
+    def now(self) -> list[Order]:
+        """What is kept at this moment, good until the next `sift` or `make_room`."""
+        return [Order(xid, entries, len(entries)) for xid, entries in self._orders.items()]
 
     def sift(self, remembers: Remembers) -> Iterator[None]:
         """Drops what is not needed of all that is there now, in pieces. What comes meanwhile stays."""
@@ -86,11 +87,13 @@ class Inputs:
                 continue
             count = len(entries)
             kept: list[Entry] = []
-            yield from _living(entries, count, partial(remembers, xid), kept)
+            dropped = yield from _living(entries, count, partial(remembers, xid), kept)
             if self._orders.get(xid) is entries:
-                self.octets -= sum(len(entry.octets) for entry in entries[:count])
-                self.octets += sum(len(entry.octets) for entry in kept)
-                entries[:count] = kept
+                self.octets -= dropped
+                self._orders[xid] = kept + entries[count:]
+                while entries:  # to give thousands back takes milliseconds too
+                    del entries[-PIECE:]
+                    yield
 
     def make_room(self, bound_octets: int) -> int:
         """The calls with the most octets go, until no more than this are left; how many inputs went."""
@@ -115,10 +118,10 @@ class Inputs:
 
 def _living(
     entries: list[Entry], count: int, remembers: Callable[[str, Hashable], bool], kept: list[Entry]
-) -> Iterator[None]:
+) -> Generator[None, None, int]:
     """Adds to `kept`, of the first `count`, the inputs of calls that are remembered, the first and the newest of each;
-    of key presses the newest minute."""
-    newest = 0
+    of key presses the newest minute. The octets of the others."""
+    newest = dropped = 0
     numbers: dict[tuple[str, Hashable], int] = {}
     alive: dict[tuple[str, Hashable], bool] = {}
     found: list[Entry] = []
@@ -133,6 +136,8 @@ def _living(
             if alive[place] and not 0 < entry.pressed_ns < newest - KEYS_NS:
                 numbers[place] = numbers.get(place, 0) + 1
                 found.append(entry)
+            else:
+                dropped += len(entry.octets)
         yield
     passed: dict[tuple[str, Hashable], int] = {}
     for piece in _slices(found, len(found), PIECE):
@@ -141,7 +146,10 @@ def _living(
             passed[place] = passed.get(place, 0) + 1
             if passed[place] <= FIRST_OF_CALL or passed[place] > numbers[place] - LAST_OF_CALL:
                 kept.append(entry)
+            else:
+                dropped += len(entry.octets)
         yield
+    return dropped
 
 
 def _slices(entries: list[Entry], count: int, size: int) -> Iterator[list[Entry]]:
