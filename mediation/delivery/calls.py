@@ -11,7 +11,8 @@ may take calls with it, which are then joined in mid-call like any that were up 
 
 Bounds: an order's inputs go with the order, at once; a call's once its model has forgotten it; of one call the first
 and the newest are kept; of all together `bound_octets`, beyond which the longest calls' go first. Every way is counted.
-The file is rewritten from memory beside itself and renamed, in a thread, while what comes goes to both.
+The file is rewritten from memory beside itself and renamed, in pieces of a fraction of a millisecond between which
+events have their turn, while what comes goes to both. A thread for it would hold the interpreter for milliseconds.
 
 Trust: as the spool's (spool.py). Nothing in it is ever delivered: it moves models of orders that were verified anew,
 in their own windows, and each record is sealed (core/ledger/sealing.py), so that nobody else makes or reads one. A
@@ -25,17 +26,18 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Callable, Hashable, Iterable
-from functools import partial
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import trio
 
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
 from mediation.core.interface.x2 import PayloadFormat, Pdu
 from mediation.core.ledger.sealing import Sealer, SealError
 from mediation.core.network import sip
+from mediation.delivery.inputs import PIECE, Entry, Inputs, Order, Remembers
 from mediation.runtime import durable
 
 FILE: Final = "calls.journal"
@@ -45,8 +47,8 @@ PLACE: Final = b"calls.journal"
 MAX_RECORD: Final = 1 << 18  # twice the longest PDU
 BOUND_OCTETS: Final = 32 << 20  # about 10,000 calls of an INVITE, its answers and some changes. Ours
 SLACK_OCTETS: Final = 1 << 20  # the file may be twice what is alive, and so much more, before it is rewritten. Ours
-FIRST_OF_CALL, LAST_OF_CALL = 64, 192  # inputs of one call: how it began, and how it stands. Ours
-KEYS_NS: Final = 60_000_000_000  # presses older than this are told, and no copy of them comes any more. Ours
+PIECE_OCTETS: Final = 1 << 16  # written before others have their turn: some 50 µs. Ours
+PIECE_PAUSE_S: Final = 0.001  # between two pieces: an event waits for one, if for any
 
 
 class Armed(msgspec.Struct, frozen=True, array_like=True, tag=0):
@@ -97,15 +99,6 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Armed | Ended | Input).decode
 
 
-class Entry(msgspec.Struct):
-    """One input in memory, as it stands in the file. `call` is its model's name of the call; None: of all calls."""
-
-    octets: bytes
-    iap: str
-    call: Hashable = None
-    pressed_ns: int = 0  # of a key press in the media: when
-
-
 class JournalCounters(msgspec.Struct):
     recorded: int = 0
     found: int = 0  # inputs read at the start
@@ -117,7 +110,7 @@ class JournalCounters(msgspec.Struct):
 
 
 class CallJournal:
-    """See the head of this file. All methods but `rewrite` are for one thread."""
+    """See the head of this file. All methods are for one thread."""
 
     def __init__(self, folder: Path, box: Sealer, *, now_ns: int, bound_octets: int = BOUND_OCTETS) -> None:
         """Reads what an earlier process left, but of orders whose window is over. Raises ConfigurationError."""
@@ -125,13 +118,13 @@ class CallJournal:
         self._box = box
         self._path = folder / FILE
         self._bound = bound_octets
-        self._orders: dict[bytes, list[Entry]] = {}
+        self._inputs = Inputs()
         self._ends: dict[bytes, int] = {}
         self._pending: list[bytes] = []
-        self._since: list[bytes] | None = None  # while it is rewritten: what goes to the new file as well
+        self._rewriting = False
+        self._since: list[bytes] | None = None  # what goes to the new file as well, once its first octet is written
         self._new = -1
-        self._octets = 0  # of inputs in memory
-        self._floor = 0  # of them, at the last rewriting
+        self._floor = 0  # octets of inputs in memory at the last rewriting
         self._dirty = False  # it holds what it should not
         self._broken = False  # a part of a record may be there
         try:
@@ -149,9 +142,10 @@ class CallJournal:
 
     def _put(self) -> None:
         """Blocks for a rewriting that is due."""
-        if (octets := self.due()) is not None:
-            self.rewrite(octets)
-            self.finish()
+        if (pieces := self.due()) is not None:
+            for _ in pieces:
+                pass
+            _close(self.finish())
 
     def _read(self, octets: bytes) -> None:
         if octets and not octets.startswith(MAGIC):
@@ -179,15 +173,15 @@ class CallJournal:
         """False for an input of no order."""
         match record:
             case Armed():
-                self._orders.setdefault(record.xid, [])
+                self._inputs.expect(record.xid)
                 self._ends[record.xid] = record.not_after_ns
             case Ended():
                 self.ended(record.xid)
             case _:
                 xid = record.pdu.xid if isinstance(record, Seen) else record.xid
-                if xid not in self._orders:
+                if xid not in self._inputs:
                     return False
-                self._keep(xid, Entry(frame, ""))
+                self._inputs.add(xid, Entry(frame, ""))
                 self.counters.found += 1
         return True
 
@@ -195,13 +189,13 @@ class CallJournal:
 
     def orders(self) -> list[bytes]:
         """Those in force when the process before this one ended, and now."""
-        return list(self._orders)
+        return list(self._inputs)
 
     def armed(self, xid: bytes, not_after_ns: int) -> list[tuple[Entry, Input]]:
         """The order is armed, perhaps again: its inputs, oldest first."""
         self.extended(xid, not_after_ns)
         found: list[tuple[Entry, Input]] = []
-        for entry in self._orders[xid]:
+        for entry in self._inputs.of(xid):
             record = _decode(self._box.open(entry.octets[FRAME.size :], PLACE))
             if not isinstance(record, (Armed, Ended)):
                 found.append((entry, record))
@@ -211,15 +205,13 @@ class CallJournal:
         """The order's end is this one from now on; nothing happens if it was before."""
         if self._ends.get(xid) != not_after_ns:
             self._ends[xid] = not_after_ns
-            self._orders.setdefault(xid, [])
+            self._inputs.expect(xid)
             self._append(Armed(xid, not_after_ns))
 
     def ended(self, xid: bytes) -> None:
         """Nothing of this order is played any more; its octets leave the disk with the next rewriting, which is due."""
         self._ends.pop(xid, None)
-        entries = self._orders.pop(xid, None)
-        if entries is not None:
-            self._octets -= sum(len(entry.octets) for entry in entries)
+        if self._inputs.end(xid):
             self._append(Ended(xid))
             self._dirty = True
 
@@ -227,20 +219,16 @@ class CallJournal:
 
     def add(self, xid: bytes, iap: str, record: Input, call: Hashable = None) -> None:
         """Something moved a model of an order that is armed; on the disk with the next `write`."""
-        if xid not in self._orders or (isinstance(record, Seen) and record.pdu.payload.startswith(b"MESSAGE ")):
+        if xid not in self._inputs or (isinstance(record, Seen) and record.pdu.payload.startswith(b"MESSAGE ")):
             return
-        if self._octets > 2 * self._bound:  # until the next rewriting
+        if self._inputs.octets > 2 * self._bound:  # until the next rewriting
             self.counters.forgotten += 1
             return
         pressed_ns = 0
         if isinstance(record, Seen) and record.pdu.payload_format != PayloadFormat.SIP:
             pressed_ns = record.pdu.stamp_ns
-        self._keep(xid, Entry(self._append(record), iap, call, pressed_ns))
+        self._inputs.add(xid, Entry(self._append(record), iap, call, pressed_ns))
         self.counters.recorded += 1
-
-    def _keep(self, xid: bytes, entry: Entry) -> None:
-        self._orders[xid].append(entry)
-        self._octets += len(entry.octets)
 
     def _append(self, record: Armed | Ended | Input) -> bytes:
         octets = self._frame(record)
@@ -273,73 +261,66 @@ class CallJournal:
 
     # -- rewriting ----------------------------------------------------------------------------------------------------
 
-    def due(self, remembers: Callable[[bytes, str, Hashable], bool] | None = None) -> list[bytes] | None:
-        """The octets that `rewrite` is to write, when it is time; `remembers` says whether a model still has a call."""
-        full = self._size > 2 * self._floor + SLACK_OCTETS or self._octets > self._bound
-        if self._since is not None or not (full or self._dirty or self._broken):
+    async def keep_small(self, remembers: Remembers) -> None:
+        """Rewrites the file if it is time to; `remembers` says whether a model still has a call."""
+        if (pieces := self.due(remembers)) is not None:
+            for _ in pieces:
+                await trio.sleep(PIECE_PAUSE_S)
+            await trio.to_thread.run_sync(_close, self.finish())
+
+    def due(self, remembers: Remembers | None = None) -> Iterator[None] | None:
+        """The rewriting in pieces, when it is time, of inputs that are needed; `finish` when there is none left."""
+        full = self._size > 2 * self._floor + SLACK_OCTETS or self._inputs.octets > self._bound
+        if self._rewriting or not (full or self._dirty or self._broken):
             return None
-        if remembers is not None:
-            for xid, entries in self._orders.items():
-                self._orders[xid] = list(_living(entries, partial(remembers, xid)))
-        self._octets = sum(len(entry.octets) for entries in self._orders.values() for entry in entries)
-        if self._octets > self._bound:
-            self._make_room()
-        self._floor = self._octets
-        self._dirty = self._broken = False
-        self._since = []
-        found = [MAGIC]
-        for xid, entries in self._orders.items():
-            found.append(self._frame(Armed(xid, self._ends[xid])))
-            found += [entry.octets for entry in entries]
-        return found
+        self._rewriting = True
+        return self._rewrite(remembers)
 
-    def _make_room(self) -> None:
-        """The calls with the most octets go, until three quarters of the bound are enough."""
-        sizes: dict[tuple[bytes, str, Hashable], int] = {}
-        for xid, entries in self._orders.items():
-            for entry in entries:
-                place = (xid, entry.iap, entry.call)
-                sizes[place] = sizes.get(place, 0) + len(entry.octets)
-        gone = set()
-        for place, size in sorted(sizes.items(), key=lambda item: -item[1]):
-            if self._octets <= self._bound * 3 // 4:
-                break
-            gone.add(place)
-            self._octets -= size
-        for xid, entries in self._orders.items():
-            kept = [entry for entry in entries if (xid, entry.iap, entry.call) not in gone]
-            self.counters.forgotten += len(entries) - len(kept)
-            self._orders[xid] = kept
-
-    def rewrite(self, octets: Iterable[bytes]) -> None:
-        """Writes beside the file; blocks. What goes wrong is found by `finish`.
+    def _rewrite(self, remembers: Remembers | None) -> Iterator[None]:
+        """Writes beside the file. What goes wrong is found by `finish`.
 
         openat(path.new, O_CREAT|O_TRUNC) write …
         """
-        self._new = -1
+        if remembers is not None:
+            yield from self._inputs.sift(remembers)
+        if self._inputs.octets > self._bound:
+            self.counters.forgotten += self._inputs.make_room(self._bound * 3 // 4)
+        self._floor = self._inputs.octets
+        self._dirty = False
+        self._since = []
+        pieces = _pieces(self._frames([(order, self._ends[order.xid]) for order in self._inputs.now()]))
         try:
-            new = os.open(
+            self._new = os.open(
                 self._path.with_name(FILE + ".new"),
                 os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC,
                 durable.MODE,
             )
-            self._new = new
-            durable.write(new, b"".join(octets), 0)
+            for piece in pieces:
+                _append_to(self._new, piece)
+                yield
         except OSError:
             self._drop_new()
 
+    def _frames(self, orders: list[tuple[Order, int]]) -> Iterator[bytes]:
+        yield MAGIC
+        for (xid, entries, number), not_after_ns in orders:
+            yield self._frame(Armed(xid, not_after_ns))
+            for at in range(number):
+                yield entries[at].octets
+
     def _drop_new(self) -> None:
-        if self._new >= 0:
-            os.close(self._new)
+        _close(self._new)
         self._new = -1
 
-    def finish(self) -> None:
-        """The new file takes the old one's place, with what came meanwhile. Never raises.
+    def finish(self) -> int:
+        """The new file takes the old one's place, with what came meanwhile. The old one's descriptor, or -1 when it
+        stays: with its close(2) its octets go, for which the disk may take milliseconds. Never raises.
 
         write rename
         """
         since, self._since = b"".join(self._since or ()), None
         self._pending.clear()
+        self._rewriting = False
         try:
             _append_to(self._new, since)
             size = os.fstat(self._new).st_size
@@ -348,16 +329,25 @@ class CallJournal:
             self._drop_new()
             self.counters.failed += 1
             self._broken = True
-            return
-        os.close(self._fd)
-        self._fd, self._new, self._size = self._new, -1, size
+            return -1
+        old, self._fd, self._size, self._broken = self._fd, self._new, size, False
+        self._new = -1
         self.counters.rewritten += 1
+        return old
 
     def close(self) -> None:
         """Blocks for a rewriting that is due."""
+        if self._rewriting:  # it was not waited for
+            self._drop_new()
+            self._since, self._rewriting, self._dirty = None, False, True
         self.write()
         self._put()
         os.close(self._fd)
+
+
+def _close(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.close(descriptor)
 
 
 def _append_to(descriptor: int, octets: bytes) -> None:
@@ -366,25 +356,17 @@ def _append_to(descriptor: int, octets: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _living(entries: list[Entry], remembers: Callable[[str, Hashable], bool]) -> Iterable[Entry]:
-    """Inputs of calls that are remembered, the first and the newest of each; of key presses the newest minute."""
-    newest = max((entry.pressed_ns for entry in entries), default=0)
-    numbers: dict[tuple[str, Hashable], int] = {}
-    alive: dict[tuple[str, Hashable], bool] = {}
-    found = []
-    for entry in entries:
-        place = (entry.iap, entry.call)
-        if place not in alive:
-            alive[place] = entry.call is None or remembers(*place)
-        if alive[place] and not 0 < entry.pressed_ns < newest - KEYS_NS:
-            numbers[place] = numbers.get(place, 0) + 1
-            found.append(entry)
-    passed: dict[tuple[str, Hashable], int] = {}
-    for entry in found:
-        place = (entry.iap, entry.call)
-        passed[place] = passed.get(place, 0) + 1
-        if passed[place] <= FIRST_OF_CALL or passed[place] > numbers[place] - LAST_OF_CALL:
-            yield entry
+def _pieces(frames: Iterator[bytes]) -> Iterator[bytes]:
+    """As many frames as it takes for PIECE_OCTETS, or PIECE of them."""
+    found: list[bytes] = []
+    size = 0
+    for frame in frames:
+        found.append(frame)
+        size += len(frame)
+        if size >= PIECE_OCTETS or len(found) >= PIECE:
+            yield b"".join(found)
+            found, size = [], 0
+    yield b"".join(found)
 
 
 def handle_of(pdu: Pdu) -> Hashable:
