@@ -119,6 +119,7 @@ Answer = Ok | Refused
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 _encoder = msgspec.json.Encoder()
+_CHECKS = frozenset(check.value for check in Check)
 M = TypeVar("M")
 
 
@@ -133,8 +134,12 @@ def decode_request(line: bytes) -> Request:
 
 
 def decode_answer(line: bytes) -> Answer:
-    """Raises RemoteProtocolError."""
-    return _decode(line, _answers)
+    """Raises RemoteProtocolError, also for a refusal by what is no check: its words are entered and logged, and must
+    not be the other side's own."""
+    answer = _decode(line, _answers)
+    if isinstance(answer, Refused) and answer.check not in _CHECKS:
+        raise RemoteProtocolError("x1: refused by a check that there is not")
+    return answer
 
 
 def _decode(line: bytes, decoder: msgspec.json.Decoder[M]) -> M:
@@ -356,7 +361,7 @@ class TaskTable:
 
 
 def _xid(text: str) -> bytes:
-    if len(text) != XID_HEX_DIGITS:
+    if len(text) != XID_HEX_DIGITS or not text.isalnum():  # `fromhex` passes blanks over
         raise AuthorizationError(Check.STRUCTURE, "xid")
     try:
         return bytes.fromhex(text)
