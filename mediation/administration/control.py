@@ -179,8 +179,8 @@ class Administrator:
         """Begins and ends windows when they are due; saves the clock."""
         while True:
             now_ns = self._clock.now_ns()
+            self._tasking.disputes.announce(now_ns)  # what waited for its time
             self._orders.advance(now_ns)
-            self._tasking.disputes.announce(now_ns)
             try:
                 self._clock.save()
             except OSError as error:  # a full disk must not take the stops with it

@@ -1,8 +1,8 @@
 """Disputes: orders that the administration finds good and a function refuses to arm or to change.
 
 Answers for one alarm each time such a condition begins at a function (`function-refused`), whether one order is refused
-or ten thousand, and for saying which function refuses how many now. It decides nothing about an order, and believes no
-word of a function but the names of our own checks. Times: `now_ns`, UTC nanoseconds by the authority clock.
+or ten thousand, and for saying which function refuses how many now. It decides nothing about an order; that a check is
+one of ours, and no words of a peer's, core/interface/x1.py sees to. Times: `now_ns`, UTC ns by the authority clock.
 """
 
 from __future__ import annotations
@@ -13,19 +13,9 @@ import msgspec
 
 from mediation.administration.records.alarms import Alarms
 from mediation.core.authority.authorization import NS
-from mediation.core.check import Check
-from mediation.core.interface import x1
 from mediation.core.records.alarm import Alarm
 
 AGAIN_NS = 60 * NS  # one that begins sooner after the last alarm of its function waits for it (ours)
-OTHER = "other"  # a refusal by no check of this release: what a peer may write there could name anybody
-
-
-def in_our_words(answer: x1.Answer) -> x1.Answer:
-    """The answer, with a check of this release or OTHER: it goes into the ledger, the log and to a command."""
-    if isinstance(answer, x1.Refused) and answer.check not in Check._value2member_map_:
-        return msgspec.structs.replace(answer, check=OTHER)
-    return answer
 
 
 class _Dispute(msgspec.Struct):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from mediation.administration.disputes import in_our_words
 from mediation.administration.order.store import Stored
 from mediation.core.authority.authorization import NS
 from mediation.core.case import ENDED, State
@@ -300,7 +299,7 @@ class Function:
         lines = x1.Lines()
         while octets := await stream.receive_some(RECEIVE_OCTETS):
             for line in lines.feed(octets):
-                answer = in_our_words(x1.decode_answer(line))
+                answer = x1.decode_answer(line)
                 if not self._sent:
                     raise RemoteProtocolError("x1: an answer to nothing")
                 self._answered(self._sent.popleft(), answer)

@@ -19,8 +19,9 @@ from mediation.administration.ledger.asking import Outcome, Told
 from mediation.administration.ledger.heads import CONFLICT_AGAIN_NS, LOST_AFTER
 from mediation.administration.ledger.lab_witness import LabWitness
 from mediation.administration.ledger.witnesses import Cosigned
+from mediation.core.check import Check
 from mediation.core.errors import LedgerError
-from mediation.core.interface.control import Results, Submit
+from mediation.core.interface.control import Report, Results, Status, Submit
 from mediation.core.ledger import entry, note
 from mediation.core.ledger.policy import Judgement
 from mediation.core.records.alarm import Alarm
@@ -202,14 +203,13 @@ def test_what_ended_while_it_was_on_its_way_is_no_dispute() -> None:
 
 
 async def test_a_function_that_refuses_all_is_one_alarm_and_shows_in_status(stage: Stage) -> None:
-    """Whatever it says its reason is: an alarm, a log and an entry have no words of a peer's."""
     await stage.start(stage.mediator, stage.iap)
     await stage.run()
-    stage.mediator.refuse = f"sip:+1{SUBJECT}@example.net"
+    stage.mediator.refuse = Check.UNENCODABLE
     filings = tuple(s.filing(stage.site, f"CASE-{n}") for n in range(MANY))
     answer = await ask(stage.site, Submit(filings=filings))
     assert isinstance(answer, Results)
-    assert Counter(each.functions["mediator"] for each in answer.results) == {"other": MANY}
+    assert Counter(each.functions["mediator"] for each in answer.results) == {Check.UNENCODABLE: MANY}
 
     async def standing() -> dict[str, str]:
         done = await mediation("status", "--site", str(stage.site.path), "--json")
@@ -223,7 +223,7 @@ async def test_a_function_that_refuses_all_is_one_alarm_and_shows_in_status(stag
         while not (found := alarms(stage.site)):
             await trio.sleep(0.1)
     assert [(name, case) for name, case, _ in found] == [(Alarm.FUNCTION_REFUSED, "")]
-    assert found[0][2].startswith("mediator other since ")
+    assert found[0][2].startswith(f"mediator {Check.UNENCODABLE} since ")
     assert "alarm_function-refused" in (await mediation("status", "--site", str(stage.site.path))).stdout
     # It comes back and refuses still: the same one. Then it takes them, and that is its end.
     stage.stop(stage.mediator)
@@ -239,4 +239,14 @@ async def test_a_function_that_refuses_all_is_one_alarm_and_shows_in_status(stag
         while await standing():
             await trio.sleep(0.1)
     assert len(alarms(stage.site)) == 1
-    assert SUBJECT not in stage.said()
+
+
+async def test_no_alarm_has_the_words_of_a_peer(stage: Stage) -> None:
+    """A refusal by what is no check could name anybody: it is an error of the connection, and stands nowhere."""
+    await stage.start(stage.mediator, stage.iap)
+    await stage.run()
+    stage.mediator.refuse = f"sip:+1{SUBJECT}@example.net"
+    await ask(stage.site, Submit(filings=(s.filing(stage.site),)))
+    report = await ask(stage.site, Status())
+    assert isinstance(report, Report) and report.counters["x1_protocol_errors"] > 0 and report.alarms == {}
+    assert alarms(stage.site) == [] and SUBJECT not in stage.said()
