@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import trio
@@ -149,7 +150,8 @@ class Administrator:
                     self._stamps.counters = self._orders.counters
                     now_s = self._clock.now_ns() // NS
                     self._orders.note(*self._stamps.left_over(self._orders.records.stamped, now_s), stop=True)
-                    nursery.start_soon(self._stamps.run, self._latest, self._orders.note, self._clock.now_ns)
+                    note = partial(self._orders.note, stop=True)  # a ledger that is full ends nothing here
+                    nursery.start_soon(self._stamps.run, self._latest, note, self._clock.now_ns)
                     nursery.start_soon(self._stamp_certifications, self._stamps)
                 nursery.start_soon(trio.serve_listeners, self._serve, [listener])
                 await self._armed(READY_LIMIT_S)
