@@ -11,7 +11,9 @@ may take calls with it, which are then joined in mid-call like any that were up 
 
 Bounds: an order's inputs go with the order, at once; a call's once its model has forgotten it; of one call the first
 and the newest are kept; of all together `bound_octets`, beyond which the longest calls' go first. Every way is counted.
-The file is rewritten from memory beside itself and renamed, in a thread, while what comes goes to both.
+The file (calls_file.py) is rewritten from memory beside itself and renamed, in a thread, while what comes goes to both:
+when it holds what it should not, when it is twice what is alive, at each start and each hour, so that no two copies of
+different days tell what came between.
 
 Trust: as the spool's (spool.py). Nothing in it is ever delivered: it moves models of orders that were verified anew,
 in their own windows, and each record is sealed (core/ledger/sealing.py), so that nobody else makes or reads one. A
@@ -22,10 +24,9 @@ never the text of a MESSAGE.
 
 from __future__ import annotations
 
-import errno
-import os
-import struct
+import time
 from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -34,18 +35,17 @@ import msgspec
 
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
 from mediation.core.interface.x2 import PayloadFormat, Pdu
-from mediation.core.ledger.sealing import Sealer, SealError
+from mediation.core.ledger.sealing import Namer, SealError
 from mediation.core.network import sip
-from mediation.runtime import durable
+from mediation.delivery import calls_file
+from mediation.delivery.calls_file import FRAME, CallsFile
 
 FILE: Final = "calls.journal"
-MAGIC: Final = b"CALLS\x00\x00\x02"  # 2: sealed
-FRAME: Final = struct.Struct("!I")  # length of the sealed record behind it
 PLACE: Final = b"calls.journal"
-MAX_RECORD: Final = 1 << 18  # twice the longest PDU
 BOUND_OCTETS: Final = 32 << 20  # about 10,000 calls of an INVITE, its answers and some changes. Ours
 SLACK_OCTETS: Final = 1 << 20  # the file may be twice what is alive, and so much more, before it is rewritten. Ours
 FIRST_OF_CALL, LAST_OF_CALL = 64, 192  # inputs of one call: how it began, and how it stands. Ours
+RENEW_S: Final = 3_600  # how old the file may be before it is rewritten in any case. Ours
 KEYS_NS: Final = 60_000_000_000  # presses older than this are told, and no copy of them comes any more. Ours
 
 
@@ -119,7 +119,7 @@ class JournalCounters(msgspec.Struct):
 class CallJournal:
     """See the head of this file. All methods but `rewrite` are for one thread."""
 
-    def __init__(self, folder: Path, box: Sealer, *, now_ns: int, bound_octets: int = BOUND_OCTETS) -> None:
+    def __init__(self, folder: Path, box: Namer, *, now_ns: int, bound_octets: int = BOUND_OCTETS) -> None:
         """Reads what an earlier process left, but of orders whose window is over. Raises ConfigurationError."""
         self.counters = JournalCounters()
         self._box = box
@@ -129,21 +129,20 @@ class CallJournal:
         self._ends: dict[bytes, int] = {}
         self._pending: list[bytes] = []
         self._since: list[bytes] | None = None  # while it is rewritten: what goes to the new file as well
-        self._new = -1
+        self._key = box.derived(PLACE)
+        self._file: CallsFile | None = None
+        self._new: CallsFile | None = None
+        self._renew_s = 0.0  # when it is next written anew in any case, monotonic
         self._octets = 0  # of inputs in memory
-        self._floor = 0  # of them, at the last rewriting
+        self._floor = 0  # of the file, at the last rewriting
         self._dirty = False  # it holds what it should not
-        self._broken = False  # a part of a record may be there
+        self._broken = True  # it is to be written anew before anything is appended
         try:
-            octets = self._path.read_bytes()[: 4 * bound_octets] if self._path.exists() else b""
-            self._read(octets)
-            for xid in [xid for xid, end in self._ends.items() if end <= now_ns]:
-                self.ended(xid)
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, durable.MODE)
+            self._read(calls_file.read(self._path, self._key, 2 * _room(bound_octets)))
         except OSError as error:
             raise ConfigurationError(f"mediator: {FILE}: {error.strerror}") from error
-        self._size = len(octets)
-        self._broken = not octets.startswith(MAGIC) or bool(self.counters.refused or self.counters.torn)
+        for xid in [xid for xid, end in self._ends.items() if end <= now_ns]:
+            self.ended(xid)
         self._pending.clear()
         self._put()
 
@@ -153,24 +152,12 @@ class CallJournal:
             self.rewrite(octets)
             self.finish()
 
-    def _read(self, octets: bytes) -> None:
-        if octets and not octets.startswith(MAGIC):
-            self.counters.refused += 1
-            return
-        at = len(MAGIC)
-        while at < len(octets):
-            if at + FRAME.size > len(octets):
-                self.counters.torn += 1
-                return
-            (length,) = FRAME.unpack_from(octets, at)
-            body = octets[at + FRAME.size : at + FRAME.size + length]
-            if length > MAX_RECORD or len(body) < length:
-                self.counters.torn += 1
-                return
-            frame = octets[at : at + FRAME.size + length]
-            at += len(frame)
+    def _read(self, found: calls_file.Found) -> None:
+        self.counters.refused += found.torn and not found.is_journal
+        self.counters.torn += found.torn and found.is_journal
+        for frame in found.frames:
             try:
-                known = self._take(_decode(self._box.open(body, PLACE)), frame)
+                known = self._take(_decode(self._box.open(frame[FRAME.size :], PLACE)), frame)
             except (SealError, msgspec.DecodeError):
                 known = False
             self.counters.refused += not known
@@ -256,17 +243,16 @@ class CallJournal:
     def write(self) -> None:
         """What was added since the last time is in the page cache, or the file is rewritten soon. Never raises.
 
-        write
+        pwrite64
         """
         if not self._pending:
             return
         octets = b"".join(self._pending)
         self._pending.clear()
-        if self._broken:
+        if self._broken or self._file is None:
             return  # the rewriting that is due has it all
         try:
-            _append_to(self._fd, octets)
-            self._size += len(octets)
+            self._file.append(octets)
         except OSError:
             self.counters.failed += 1
             self._broken = True
@@ -275,8 +261,10 @@ class CallJournal:
 
     def due(self, remembers: Callable[[bytes, str, Hashable], bool] | None = None) -> list[bytes] | None:
         """The octets that `rewrite` is to write, when it is time; `remembers` says whether a model still has a call."""
-        full = self._size > 2 * self._floor + SLACK_OCTETS or self._octets > self._bound
-        if self._since is not None or not (full or self._dirty or self._broken):
+        used = self._file.used if self._file is not None else 0
+        full = used > 2 * self._floor + SLACK_OCTETS or self._octets > self._bound
+        old = time.monotonic() >= self._renew_s
+        if self._since is not None or not (full or old or self._dirty or self._broken):
             return None
         if remembers is not None:
             for xid, entries in self._orders.items():
@@ -284,13 +272,13 @@ class CallJournal:
         self._octets = sum(len(entry.octets) for entries in self._orders.values() for entry in entries)
         if self._octets > self._bound:
             self._make_room()
-        self._floor = self._octets
         self._dirty = self._broken = False
         self._since = []
-        found = [MAGIC]
+        found = []
         for xid, entries in self._orders.items():
             found.append(self._frame(Armed(xid, self._ends[xid])))
             found += [entry.octets for entry in entries]
+        self._floor = sum(map(len, found))
         return found
 
     def _make_room(self) -> None:
@@ -314,56 +302,50 @@ class CallJournal:
     def rewrite(self, octets: Iterable[bytes]) -> None:
         """Writes beside the file; blocks. What goes wrong is found by `finish`.
 
-        openat(path.new, O_CREAT|O_TRUNC) write …
+        openat(path.new, O_CREAT|O_TRUNC) pwrite64 …
         """
-        self._new = -1
-        try:
-            new = os.open(
-                self._path.with_name(FILE + ".new"),
-                os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC,
-                durable.MODE,
-            )
-            self._new = new
-            durable.write(new, b"".join(octets), 0)
-        except OSError:
-            self._drop_new()
-
-    def _drop_new(self) -> None:
-        if self._new >= 0:
-            os.close(self._new)
-        self._new = -1
+        with suppress(OSError):
+            self._new = CallsFile.create(
+                self._path.with_name(FILE + ".new"), self._key, octets, _room(self._floor)
+            )  # fmt: skip
 
     def finish(self) -> None:
         """The new file takes the old one's place, with what came meanwhile. Never raises.
 
-        write rename
+        pwrite64 rename
         """
         since, self._since = b"".join(self._since or ()), None
         self._pending.clear()
+        new, self._new = self._new, None
         try:
-            _append_to(self._new, since)
-            size = os.fstat(self._new).st_size
-            self._path.with_name(FILE + ".new").rename(self._path)
+            if new is not None:
+                new.append(since)
+                self._path.with_name(FILE + ".new").rename(self._path)
         except OSError:
-            self._drop_new()
+            assert new is not None
+            new.close()
+            new = None
+        if new is None:
             self.counters.failed += 1
             self._broken = True
             return
-        os.close(self._fd)
-        self._fd, self._new, self._size = self._new, -1, size
+        if self._file is not None:
+            self._file.close()
+        self._file = new
+        self._renew_s = time.monotonic() + RENEW_S
         self.counters.rewritten += 1
 
     def close(self) -> None:
         """Blocks for a rewriting that is due."""
         self.write()
         self._put()
-        os.close(self._fd)
+        if self._file is not None:
+            self._file.close()
 
 
-def _append_to(descriptor: int, octets: bytes) -> None:
-    """All of it. Raises OSError."""
-    if octets and os.write(descriptor, octets) < len(octets):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def _room(octets: int) -> int:
+    """For so many octets that are alive: it is rewritten at twice of them, and what comes meanwhile."""
+    return 2 * octets + 2 * SLACK_OCTETS
 
 
 def _living(entries: list[Entry], remembers: Callable[[str, Hashable], bool]) -> Iterable[Entry]:

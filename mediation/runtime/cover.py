@@ -20,9 +20,9 @@ NAME_OCTETS: Final = 16
 _HALF: Final = NAME_OCTETS // 2  # 64 bits of chance, and as many of their code
 
 
-def wanted(count: int) -> int:
-    """How many places there are for so many things."""
-    size = LEAST
+def wanted(count: int, least: int = LEAST) -> int:
+    """How many places there are for so many things; `least` is the smallest class."""
+    size = least
     while size < count:
         size *= STEP
     return size
