@@ -2,6 +2,8 @@
 
     file    nonce 16, then octets under AES-256 in counter mode (NIST SP 800-38A 6.5); block n has the counter nonce + n
 
+or the octets from the file's beginning on, where its name is the nonce.
+
 What a file holds is sealed already (core/ledger/sealing.py); this hides where it stands and how long it is. Room that
 is not used yet holds zeros under the same stream. A place that is written later shows, beside a copy of before, that
 it was written, and the lengths that were: a file that is written for long is begun anew now and then, by its owner.
@@ -28,19 +30,20 @@ _ALL: Final = (1 << 128) - 1
 
 
 class Keystream:
-    """Of one file. `key` is 32 octets of the vault's; without `nonce`, of a new file. Offsets are the file's."""
+    """Of one file. `key` is 32 octets of the vault's; without `nonce`, of a new file. Offsets are the file's, and the
+    stream `begins` at one. For one thread."""
 
-    def __init__(self, key: bytes, nonce: bytes = b"") -> None:
+    def __init__(self, key: bytes, nonce: bytes = b"", *, begins: int = NONCE_OCTETS) -> None:
         self.nonce = nonce or os.urandom(NONCE_OCTETS)
         self._key = AES(key)
         self._stream = Cipher(self._key, CTR(self.nonce)).encryptor()
-        self._at = NONCE_OCTETS
+        self._begins = self._at = begins
 
     def apply(self, octets: Octets, at: int) -> bytes:
         """Hides what is to stand at offset `at`, or shows what stands there. Cheap (0.4 µs for a message) when it goes
-        on where the last call ended, else 5 µs more. Not before NONCE_OCTETS."""
+        on where the last call ended, else 5 µs more."""
         if at != self._at:
-            block, over = divmod(at - NONCE_OCTETS, _BLOCK)
+            block, over = divmod(at - self._begins, _BLOCK)
             counter = (int.from_bytes(self.nonce, "big") + block) & _ALL
             self._stream = Cipher(self._key, CTR(counter.to_bytes(_BLOCK, "big"))).encryptor()
             self._stream.update(bytes(over))
