@@ -15,6 +15,7 @@ from setuptools import Extension, setup
 # ext/NAME.pyx becomes this module. ext/ is flat so that a kernel is found by its name alone.
 MODULES = {
     "sip": "mediation.core._sip",
+    "pdu": "mediation.core._pdu",
     "matcher": "mediation.access._matcher",
     "calls": "mediation.access._calls",
     "walker": "mediation.access._walker",

@@ -1,4 +1,5 @@
 Buffer = bytes | bytearray | memoryview
+Address = tuple[str, str, tuple[tuple[str, str], ...], str]
 
 FAULTS: tuple[str, ...]
 
@@ -8,5 +9,10 @@ def scan(
 ) -> tuple[
     str, int, bytes, int, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, list[tuple[bytes, bytes]], bytes
 ]: ...
-def addresses(value: Buffer) -> list[tuple[bytes, bytes, list[tuple[bytes, bytes]], bytes]]: ...
+def message(
+    data: bytes, compact: dict[str, str]
+) -> tuple[
+    str, str, int, str, str, str, int, str, Address | None, Address | None, str, tuple[tuple[str, str], ...], bytes
+]: ...
+def addresses(value: bytes) -> list[Address]: ...
 def parameters(value: Buffer) -> list[tuple[bytes, bytes]]: ...

@@ -11,9 +11,10 @@ may take calls with it, which are then joined in mid-call like any that were up 
 
 Bounds: an order's inputs go with the order, at once; a call's once its model has forgotten it; of one call the first
 and the newest are kept; of all together `bound_octets`, beyond which the longest calls' go first. Every way is counted.
-The file (calls_file.py) is rewritten from memory beside itself and renamed, in a thread, while what comes goes to both:
-when it holds what it should not, when it is twice what is alive, at each start and each hour, so that no two copies of
-different days tell what came between.
+The file (calls_file.py) is rewritten when it holds what it should not, when it is twice what is alive, at each start
+and each hour, so that no two copies of different days tell what came between. That is done from memory, beside it and
+then renamed, in pieces of a fraction of a millisecond between which events have their turn, while what comes goes to
+both. A thread for it would hold the interpreter for milliseconds.
 
 Trust: as the spool's (spool.py). Nothing in it is ever delivered: it moves models of orders that were verified anew,
 in their own windows, and each record is sealed (core/ledger/sealing.py), so that nobody else makes or reads one. A
@@ -24,14 +25,14 @@ never the text of a MESSAGE.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Hashable, Iterable
-from contextlib import suppress
-from functools import partial
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import trio
 
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
 from mediation.core.interface.x2 import PayloadFormat, Pdu
@@ -39,14 +40,15 @@ from mediation.core.ledger.sealing import Namer, SealError
 from mediation.core.network import sip
 from mediation.delivery import calls_file
 from mediation.delivery.calls_file import FRAME, CallsFile
+from mediation.delivery.inputs import PIECE, Entry, Inputs, Order, Remembers
 
 FILE: Final = "calls.journal"
 PLACE: Final = b"calls.journal"
 BOUND_OCTETS: Final = 32 << 20  # about 10,000 calls of an INVITE, its answers and some changes. Ours
 SLACK_OCTETS: Final = 1 << 20  # the file may be twice what is alive, and so much more, before it is rewritten. Ours
-FIRST_OF_CALL, LAST_OF_CALL = 64, 192  # inputs of one call: how it began, and how it stands. Ours
 RENEW_S: Final = 3_600  # how old the file may be before it is rewritten in any case. Ours
-KEYS_NS: Final = 60_000_000_000  # presses older than this are told, and no copy of them comes any more. Ours
+PIECE_OCTETS: Final = 1 << 16  # written before others have their turn: some 50 µs. Ours
+PIECE_PAUSE_S: Final = 0.001  # between two pieces: an event waits for one, if for any
 
 
 class Armed(msgspec.Struct, frozen=True, array_like=True, tag=0):
@@ -97,15 +99,6 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Armed | Ended | Input).decode
 
 
-class Entry(msgspec.Struct):
-    """One input in memory, as it stands in the file. `call` is its model's name of the call; None: of all calls."""
-
-    octets: bytes
-    iap: str
-    call: Hashable = None
-    pressed_ns: int = 0  # of a key press in the media: when
-
-
 class JournalCounters(msgspec.Struct):
     recorded: int = 0
     found: int = 0  # inputs read at the start
@@ -117,7 +110,7 @@ class JournalCounters(msgspec.Struct):
 
 
 class CallJournal:
-    """See the head of this file. All methods but `rewrite` are for one thread."""
+    """See the head of this file. All methods are for one thread."""
 
     def __init__(self, folder: Path, box: Namer, *, now_ns: int, bound_octets: int = BOUND_OCTETS) -> None:
         """Reads what an earlier process left, but of orders whose window is over. Raises ConfigurationError."""
@@ -125,16 +118,16 @@ class CallJournal:
         self._box = box
         self._path = folder / FILE
         self._bound = bound_octets
-        self._orders: dict[bytes, list[Entry]] = {}
+        self._inputs = Inputs()
         self._ends: dict[bytes, int] = {}
         self._pending: list[bytes] = []
-        self._since: list[bytes] | None = None  # while it is rewritten: what goes to the new file as well
+        self._rewriting = False
+        self._since: list[bytes] | None = None  # what goes to the new file as well, once its first octet is written
         self._key = box.derived(PLACE)
         self._file: CallsFile | None = None
         self._new: CallsFile | None = None
         self._renew_s = 0.0  # when it is next written anew in any case, monotonic
-        self._octets = 0  # of inputs in memory
-        self._floor = 0  # of the file, at the last rewriting
+        self._floor = 0  # octets of the file at the last rewriting
         self._dirty = False  # it holds what it should not
         self._broken = True  # it is to be written anew before anything is appended
         try:
@@ -148,9 +141,10 @@ class CallJournal:
 
     def _put(self) -> None:
         """Blocks for a rewriting that is due."""
-        if (octets := self.due()) is not None:
-            self.rewrite(octets)
-            self.finish()
+        if (pieces := self.due()) is not None:
+            for _ in pieces:
+                pass
+            _close(self.finish())
 
     def _read(self, found: calls_file.Found) -> None:
         self.counters.refused += found.torn and not found.is_journal
@@ -166,15 +160,15 @@ class CallJournal:
         """False for an input of no order."""
         match record:
             case Armed():
-                self._orders.setdefault(record.xid, [])
+                self._inputs.expect(record.xid)
                 self._ends[record.xid] = record.not_after_ns
             case Ended():
                 self.ended(record.xid)
             case _:
                 xid = record.pdu.xid if isinstance(record, Seen) else record.xid
-                if xid not in self._orders:
+                if xid not in self._inputs:
                     return False
-                self._keep(xid, Entry(frame, ""))
+                self._inputs.add(xid, Entry(frame, ""))
                 self.counters.found += 1
         return True
 
@@ -182,13 +176,13 @@ class CallJournal:
 
     def orders(self) -> list[bytes]:
         """Those in force when the process before this one ended, and now."""
-        return list(self._orders)
+        return list(self._inputs)
 
     def armed(self, xid: bytes, not_after_ns: int) -> list[tuple[Entry, Input]]:
         """The order is armed, perhaps again: its inputs, oldest first."""
         self.extended(xid, not_after_ns)
         found: list[tuple[Entry, Input]] = []
-        for entry in self._orders[xid]:
+        for entry in self._inputs.of(xid):
             record = _decode(self._box.open(entry.octets[FRAME.size :], PLACE))
             if not isinstance(record, (Armed, Ended)):
                 found.append((entry, record))
@@ -198,15 +192,13 @@ class CallJournal:
         """The order's end is this one from now on; nothing happens if it was before."""
         if self._ends.get(xid) != not_after_ns:
             self._ends[xid] = not_after_ns
-            self._orders.setdefault(xid, [])
+            self._inputs.expect(xid)
             self._append(Armed(xid, not_after_ns))
 
     def ended(self, xid: bytes) -> None:
         """Nothing of this order is played any more; its octets leave the disk with the next rewriting, which is due."""
         self._ends.pop(xid, None)
-        entries = self._orders.pop(xid, None)
-        if entries is not None:
-            self._octets -= sum(len(entry.octets) for entry in entries)
+        if self._inputs.end(xid):
             self._append(Ended(xid))
             self._dirty = True
 
@@ -214,20 +206,16 @@ class CallJournal:
 
     def add(self, xid: bytes, iap: str, record: Input, call: Hashable = None) -> None:
         """Something moved a model of an order that is armed; on the disk with the next `write`."""
-        if xid not in self._orders or (isinstance(record, Seen) and record.pdu.payload.startswith(b"MESSAGE ")):
+        if xid not in self._inputs or (isinstance(record, Seen) and record.pdu.payload.startswith(b"MESSAGE ")):
             return
-        if self._octets > 2 * self._bound:  # until the next rewriting
+        if self._inputs.octets > 2 * self._bound:  # until the next rewriting
             self.counters.forgotten += 1
             return
         pressed_ns = 0
         if isinstance(record, Seen) and record.pdu.payload_format != PayloadFormat.SIP:
             pressed_ns = record.pdu.stamp_ns
-        self._keep(xid, Entry(self._append(record), iap, call, pressed_ns))
+        self._inputs.add(xid, Entry(self._append(record), iap, call, pressed_ns))
         self.counters.recorded += 1
-
-    def _keep(self, xid: bytes, entry: Entry) -> None:
-        self._orders[xid].append(entry)
-        self._octets += len(entry.octets)
 
     def _append(self, record: Armed | Ended | Input) -> bytes:
         octets = self._frame(record)
@@ -259,84 +247,86 @@ class CallJournal:
 
     # -- rewriting ----------------------------------------------------------------------------------------------------
 
-    def due(self, remembers: Callable[[bytes, str, Hashable], bool] | None = None) -> list[bytes] | None:
-        """The octets that `rewrite` is to write, when it is time; `remembers` says whether a model still has a call."""
+    async def keep_small(self, remembers: Remembers) -> None:
+        """Rewrites the file if it is time to; `remembers` says whether a model still has a call."""
+        if (pieces := self.due(remembers)) is not None:
+            for _ in pieces:
+                await trio.sleep(PIECE_PAUSE_S)
+            await trio.to_thread.run_sync(_close, self.finish())
+
+    def due(self, remembers: Remembers | None = None) -> Iterator[None] | None:
+        """The rewriting in pieces, when it is time, of inputs that are needed; `finish` when there is none left."""
         used = self._file.used if self._file is not None else 0
-        full = used > 2 * self._floor + SLACK_OCTETS or self._octets > self._bound
+        full = used > 2 * self._floor + SLACK_OCTETS or self._inputs.octets > self._bound
         old = time.monotonic() >= self._renew_s
-        if self._since is not None or not (full or old or self._dirty or self._broken):
+        if self._rewriting or not (full or old or self._dirty or self._broken):
             return None
-        if remembers is not None:
-            for xid, entries in self._orders.items():
-                self._orders[xid] = list(_living(entries, partial(remembers, xid)))
-        self._octets = sum(len(entry.octets) for entries in self._orders.values() for entry in entries)
-        if self._octets > self._bound:
-            self._make_room()
-        self._dirty = self._broken = False
-        self._since = []
-        found = []
-        for xid, entries in self._orders.items():
-            found.append(self._frame(Armed(xid, self._ends[xid])))
-            found += [entry.octets for entry in entries]
-        self._floor = sum(map(len, found))
-        return found
+        self._rewriting = True
+        return self._rewrite(remembers)
 
-    def _make_room(self) -> None:
-        """The calls with the most octets go, until three quarters of the bound are enough."""
-        sizes: dict[tuple[bytes, str, Hashable], int] = {}
-        for xid, entries in self._orders.items():
-            for entry in entries:
-                place = (xid, entry.iap, entry.call)
-                sizes[place] = sizes.get(place, 0) + len(entry.octets)
-        gone = set()
-        for place, size in sorted(sizes.items(), key=lambda item: -item[1]):
-            if self._octets <= self._bound * 3 // 4:
-                break
-            gone.add(place)
-            self._octets -= size
-        for xid, entries in self._orders.items():
-            kept = [entry for entry in entries if (xid, entry.iap, entry.call) not in gone]
-            self.counters.forgotten += len(entries) - len(kept)
-            self._orders[xid] = kept
-
-    def rewrite(self, octets: Iterable[bytes]) -> None:
-        """Writes beside the file; blocks. What goes wrong is found by `finish`.
+    def _rewrite(self, remembers: Remembers | None) -> Iterator[None]:
+        """Writes beside the file. What goes wrong is found by `finish`.
 
         openat(path.new, O_CREAT|O_TRUNC) pwrite64 …
         """
-        with suppress(OSError):
-            self._new = CallsFile.create(
-                self._path.with_name(FILE + ".new"), self._key, octets, _room(self._floor)
-            )  # fmt: skip
+        if remembers is not None:
+            yield from self._inputs.sift(remembers)
+        if self._inputs.octets > self._bound:
+            self.counters.forgotten += self._inputs.make_room(self._bound * 3 // 4)
+        self._dirty = False
+        self._since = []
+        pieces = _pieces(self._frames([(order, self._ends[order.xid]) for order in self._inputs.now()]))
+        try:
+            self._new = CallsFile.create(self._path.with_name(FILE + ".new"), self._key)
+            for piece in pieces:
+                self._new.append(piece)
+                yield
+            self._floor = self._new.used
+            yield from self._new.fill(_room(self._floor))
+        except OSError:
+            self._drop_new()
 
-    def finish(self) -> None:
-        """The new file takes the old one's place, with what came meanwhile. Never raises.
+    def _frames(self, orders: list[tuple[Order, int]]) -> Iterator[bytes]:
+        for (xid, entries, number), not_after_ns in orders:
+            yield self._frame(Armed(xid, not_after_ns))
+            for at in range(number):
+                yield entries[at].octets
+
+    def _drop_new(self) -> None:
+        if self._new is not None:
+            self._new.close()
+        self._new = None
+
+    def finish(self) -> int:
+        """The new file takes the old one's place, with what came meanwhile. The old one's descriptor, or -1 when it
+        stays: with its close(2) its octets go, for which the disk may take milliseconds. Never raises.
 
         pwrite64 rename
         """
         since, self._since = b"".join(self._since or ()), None
         self._pending.clear()
-        new, self._new = self._new, None
+        self._rewriting = False
         try:
-            if new is not None:
-                new.append(since)
+            if self._new is not None:
+                self._new.append(since)
                 self._path.with_name(FILE + ".new").rename(self._path)
         except OSError:
-            assert new is not None
-            new.close()
-            new = None
-        if new is None:
+            self._drop_new()
+        if self._new is None:
             self.counters.failed += 1
             self._broken = True
-            return
-        if self._file is not None:
-            self._file.close()
-        self._file = new
+            return -1
+        old, self._file, self._new = self._file, self._new, None
+        self._broken = False
         self._renew_s = time.monotonic() + RENEW_S
         self.counters.rewritten += 1
+        return old.descriptor if old is not None else -1
 
     def close(self) -> None:
         """Blocks for a rewriting that is due."""
+        if self._rewriting:  # it was not waited for
+            self._drop_new()
+            self._since, self._rewriting, self._dirty = None, False, True
         self.write()
         self._put()
         if self._file is not None:
@@ -348,25 +338,22 @@ def _room(octets: int) -> int:
     return 2 * octets + 2 * SLACK_OCTETS
 
 
-def _living(entries: list[Entry], remembers: Callable[[str, Hashable], bool]) -> Iterable[Entry]:
-    """Inputs of calls that are remembered, the first and the newest of each; of key presses the newest minute."""
-    newest = max((entry.pressed_ns for entry in entries), default=0)
-    numbers: dict[tuple[str, Hashable], int] = {}
-    alive: dict[tuple[str, Hashable], bool] = {}
-    found = []
-    for entry in entries:
-        place = (entry.iap, entry.call)
-        if place not in alive:
-            alive[place] = entry.call is None or remembers(*place)
-        if alive[place] and not 0 < entry.pressed_ns < newest - KEYS_NS:
-            numbers[place] = numbers.get(place, 0) + 1
-            found.append(entry)
-    passed: dict[tuple[str, Hashable], int] = {}
-    for entry in found:
-        place = (entry.iap, entry.call)
-        passed[place] = passed.get(place, 0) + 1
-        if passed[place] <= FIRST_OF_CALL or passed[place] > numbers[place] - LAST_OF_CALL:
-            yield entry
+def _close(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.close(descriptor)
+
+
+def _pieces(frames: Iterator[bytes]) -> Iterator[bytes]:
+    """As many frames as it takes for PIECE_OCTETS, or PIECE of them."""
+    found: list[bytes] = []
+    size = 0
+    for frame in frames:
+        found.append(frame)
+        size += len(frame)
+        if size >= PIECE_OCTETS or len(found) >= PIECE:
+            yield b"".join(found)
+            found, size = [], 0
+    yield b"".join(found)
 
 
 def handle_of(pdu: Pdu) -> Hashable:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -45,26 +45,32 @@ class CallsFile:
         self._stream = stream
 
     @classmethod
-    def create(cls, path: Path, key: bytes, frames: Iterable[bytes], room: int) -> Self:
-        """A new file with these records and room for `room` octets in all, at least. Raises OSError.
+    def create(cls, path: Path, key: bytes) -> Self:
+        """A new file without a record, and without room. Raises OSError.
 
-        openat(path, O_CREAT|O_TRUNC) pwrite64 …
+        openat(path, O_CREAT|O_TRUNC) pwrite64
         """
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, durable.MODE)
         try:
             made = cls(descriptor, Keystream(key))
             durable.write(descriptor, made._stream.nonce, 0)
-            octets = memoryview(b"".join((MAGIC, *frames)))
-            for at in range(0, len(octets), CHUNK_OCTETS):
-                made.append(octets[at : at + CHUNK_OCTETS])
-            made._stream.fill(descriptor, made.used, wanted(room, LEAST_ROOM))
+            made.append(MAGIC)
         except BaseException:
             os.close(descriptor)
-            path.unlink(missing_ok=True)
             raise
         return made
 
-    def append(self, octets: bytes | memoryview) -> None:
+    def fill(self, room: int) -> Iterator[None]:
+        """Makes room for `room` octets in all, at least, in pieces. Raises OSError.
+
+        pwrite64 …
+        """
+        size = wanted(room, LEAST_ROOM)
+        for at in range(self.used, size, CHUNK_OCTETS):
+            self._stream.fill(self.descriptor, at, min(at + CHUNK_OCTETS, size))
+            yield
+
+    def append(self, octets: bytes) -> None:
         """Whole records, behind the others. Raises OSError, and nothing may be appended then.
 
         pwrite64

@@ -245,9 +245,7 @@ class Mediator:
             gc.collect(1)  # what `process.prepare` took from the events' way
             self.links.tick()
             self.content.tick()
-            if (octets := self.journal.due(self.tracker.remembers)) is not None:
-                await trio.to_thread.run_sync(self.journal.rewrite, octets)
-                self.journal.finish()
+            await self.journal.keep_small(self.tracker.remembers)
             if not self.retired.save():
                 self._log.error("alarm_stops_not_saved", failures=self.retired.failures)
             try:

@@ -26,8 +26,9 @@ from mediation.core.interface.x2 import Pdu, PduType
 from mediation.core.message import cdc, encoding
 from mediation.core.network.identity import Plan
 from mediation.delivery import calls
-from mediation.delivery.calls import CallJournal, Entry, Input
+from mediation.delivery.calls import CallJournal, Input
 from mediation.delivery.content import Bound, First
+from mediation.delivery.inputs import Entry
 from mediation.delivery.models import Models, check
 from mediation.delivery.spool import MAX_U32, Message
 

@@ -94,3 +94,47 @@ def test_what_was_whole_before_a_bad_pdu_is_kept_and_nothing_after_it() -> None:
     assert framer.failure is not None
     with pytest.raises(RemoteProtocolError):
         framer.feed(sample(sequence=4))
+
+
+def with_attribute(kind: int, value: bytes, octets: bytes | None = None) -> bytes:
+    """A PDU with one attribute more, behind those that it has."""
+    octets = sample() if octets is None else octets
+    (header,) = struct.unpack_from("!I", octets, 4)
+    more = struct.pack("!HH", kind, len(value)) + value
+    return octets[:4] + struct.pack("!I", header + len(more)) + octets[8:header] + more + octets[header:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [(4, 8), (8, 4), (9, 8), (10, 4), (11, 4), (12, 16), (13, 16), (14, 2), (15, 2)]
+)
+def test_an_attribute_of_another_size_is_refused(kind: int, size: int) -> None:
+    bare = sample(sequence=None, source=("", 0), destination=("", 0))
+    x2.decode(with_attribute(kind, bytes(size), bare))
+    for wrong in (0, size - 1, size + 1, 40):
+        with pytest.raises(RemoteProtocolError, match="size"):
+            x2.decode(with_attribute(kind, bytes(wrong), bare))
+
+
+def test_of_an_attribute_that_comes_twice_the_last_one_counts() -> None:
+    assert x2.decode(with_attribute(8, b"\0\0\0\x63")).sequence == 99
+    assert x2.decode(with_attribute(10, b"\x0a\0\0\xff")).source == ("10.0.0.255", 5060)
+    assert x2.decode(with_attribute(7, "tap-é".encode())).interception_point == "tap-é"
+    assert x2.decode(with_attribute(17, b"anything")) == x2.decode(sample())
+    with pytest.raises(RemoteProtocolError, match="size or value"):
+        x2.decode(with_attribute(7, b"\xff"))
+
+
+def test_what_only_our_attribute_tells_is_unknown_from_others() -> None:
+    theirs = x2.decode(with_attribute(4, b"none of our business"), ours=False)
+    assert (theirs.error_us, theirs.disciplined, theirs.role) == (x2.UNKNOWN_ERROR_US, False, Role.UNKNOWN)
+    with pytest.raises(RemoteProtocolError):
+        x2.decode(with_attribute(4, b"none of our business"))
+
+
+@given(st.binary(max_size=120), st.booleans())
+def test_any_octets_are_a_pdu_or_an_error(octets: bytes, ours: bool) -> None:
+    for made in (octets, with_attribute(9, octets), sample()[:40] + octets):
+        try:
+            x2.decode(made, ours=ours)
+        except RemoteProtocolError:
+            continue

@@ -10,7 +10,7 @@ import pytest
 
 from mediation.core.interface.x2 import Direction, PayloadFormat, Pdu, PduType
 from mediation.core.ledger.sealing import Box
-from mediation.delivery import calls
+from mediation.delivery import calls, inputs
 from mediation.delivery.calls import CallJournal, Passed, Seen
 from mediation.delivery.calls_file import FRAME, LEAST_ROOM, MAGIC
 from mediation.delivery.early import LIMIT_NS, MAX_PDUS, Early
@@ -36,7 +36,7 @@ def journal(folder: Path, *, now_ns: int = 1, bound_octets: int = 1 << 20) -> Ca
 
 def after_crash(folder: Path) -> CallJournal:
     """What another process would find now, on a copy."""
-    copy = folder / f"copy-{len(list(folder.iterdir()))}"
+    copy = folder / f"copy-{len(list(folder.glob('copy-*')))}"
     copy.mkdir()
     (copy / calls.FILE).write_bytes((folder / calls.FILE).read_bytes())
     return journal(copy)
@@ -94,11 +94,13 @@ def played(made: CallJournal, xid: bytes = ONE) -> list[int]:
 
 
 def rewrite(made: CallJournal, remembers: object = lambda *_: True) -> bool:
-    octets = made.due(remembers)  # type: ignore[arg-type]
-    if octets is None:
+    pieces = made.due(remembers)  # type: ignore[arg-type]
+    if pieces is None:
         return False
-    made.rewrite(octets)
-    made.finish()
+    for _ in pieces:
+        assert made.due() is None  # one at a time
+    if (old := made.finish()) >= 0:
+        os.close(old)
     return True
 
 
@@ -118,18 +120,95 @@ def test_what_comes_while_it_is_rewritten_is_in_the_new_file_too(tmp_path: Path)
     made.ended(OTHER)
     made.armed(OTHER, END_NS)
     made.ended(OTHER)
-    octets = made.due(lambda *_: True)
-    assert octets is not None
-    made.add(ONE, "tap", Seen(False, pdu(6)), 6)
-    made.write()
-    assert played(after_crash(tmp_path)) == [1, 2, 3, 4, 5, 6]  # a crash now
-    made.rewrite(octets)
+    pieces = made.due(lambda *_: True)
+    assert pieces is not None
+    expected = [1, 2, 3, 4, 5]
+    for number, _ in enumerate(pieces, 6):  # before, between and after the pieces of each kind
+        made.add(ONE, "tap", Seen(False, pdu(number)), number)
+        made.write()
+        expected.append(number)
+        assert played(after_crash(tmp_path)) == expected  # a crash now
     made.add(ONE, "tap", Passed(ONE, "tap", 7))
-    made.finish()
+    os.close(made.finish())
+    assert len(expected) > 8
     assert made.counters.rewritten == 2  # with the one that made it
-    assert [record for _, record in after_crash(tmp_path).armed(ONE, END_NS)][-2:] == [
-        Seen(False, pdu(6)), Passed(ONE, "tap", 7),
-    ]  # fmt: skip
+    again = after_crash(tmp_path)
+    assert played(again) == expected == played(made)
+    assert [record for _, record in again.armed(ONE, END_NS)][-1] == Passed(ONE, "tap", 7)
+
+
+def test_thousands_of_calls_are_rewritten_in_short_pieces(tmp_path: Path) -> None:
+    made = filled(tmp_path, 3000)
+    made.ended(OTHER)
+    made.armed(OTHER, END_NS)
+    made.ended(OTHER)
+    asked: list[object] = []
+    pieces = made.due(lambda *place: bool(asked.append(place)) or place[2] % 2 == 0)  # type: ignore[func-returns-value]
+    assert pieces is not None
+    before = len(asked)
+    for _ in pieces:
+        assert len(asked) - before <= inputs.PIECE
+        before = len(asked)
+    os.close(made.finish())
+    assert len(asked) == 3000
+    assert played(after_crash(tmp_path)) == played(made) == list(range(2, 3001, 2))
+
+
+def test_an_order_that_ends_or_comes_back_while_it_is_rewritten(tmp_path: Path) -> None:
+    for at in range(6):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        made = filled(folder)
+        made.armed(OTHER, END_NS)
+        made.add(OTHER, "tap", Seen(False, pdu(9, OTHER)), 9)
+        made._dirty = True
+        pieces = made.due(lambda *_: True)
+        assert pieces is not None
+        for number, _ in enumerate(pieces):
+            if number == at:
+                made.ended(OTHER)
+                made.ended(ONE)
+                made.armed(ONE, END_NS)
+                made.add(ONE, "tap", Seen(False, pdu(6)), 6)
+                made.write()
+        os.close(made.finish())
+        assert at <= number
+        again = after_crash(folder)
+        assert again.orders() == [ONE]
+        assert played(again) == played(made) == [6]
+        assert made._inputs.octets == sum(len(entry.octets) for entry in made._inputs.of(ONE))
+        rewrite(made)  # once more, if the old inputs were in the new file already
+        assert OTHER not in opened(folder)
+
+
+def test_a_rewriting_that_is_not_waited_for_is_done_at_the_end(tmp_path: Path) -> None:
+    made = filled(tmp_path)
+    made.armed(OTHER, END_NS)
+    made.ended(OTHER)
+    made.write()
+    assert OTHER in opened(tmp_path)
+    pieces = made.due(lambda *_: True)
+    assert pieces is not None
+    for _ in range(4):
+        next(pieces)
+    made.close()
+    assert OTHER not in opened(tmp_path)
+    assert played(after_crash(tmp_path)) == [1, 2, 3, 4, 5]
+
+
+def test_a_disk_without_room_for_the_new_file(tmp_path: Path) -> None:
+    made = filled(tmp_path)
+    made.armed(OTHER, END_NS)
+    made.ended(OTHER)
+    made.write()
+    (tmp_path / f"{calls.FILE}.new").mkdir()
+    assert rewrite(made)
+    assert made.counters.failed == 1
+    assert played(after_crash(tmp_path)) == [1, 2, 3, 4, 5]
+    (tmp_path / f"{calls.FILE}.new").rmdir()
+    assert rewrite(made)
+    assert OTHER not in opened(tmp_path)
+    assert played(after_crash(tmp_path)) == [1, 2, 3, 4, 5]
 
 
 def test_an_order_that_ends_is_forgotten_at_once_and_leaves_the_disk(tmp_path: Path) -> None:
@@ -170,14 +249,14 @@ def test_of_one_call_the_first_and_the_newest_and_of_keys_the_last_minute(tmp_pa
     made.armed(ONE, END_NS)
     for number in range(1, 1001):
         made.add(ONE, "tap", Seen(False, pdu(number)), "long")
-    for number in (1, calls.KEYS_NS + 2):
+    for number in (1, inputs.KEYS_NS + 2):
         key = pdu(number, payload=b"\x80", payload_format=PayloadFormat.RTP)
         made.add(ONE, "tap", Seen(True, key), "keys")
     made.armed(OTHER, END_NS)
     made.ended(OTHER)
     assert rewrite(made)
     found = played(after_crash(tmp_path))
-    assert found == [*range(1, calls.FIRST_OF_CALL + 1), *range(1001 - calls.LAST_OF_CALL, 1001), calls.KEYS_NS + 2]
+    assert found == [*range(1, inputs.FIRST_OF_CALL + 1), *range(1001 - inputs.LAST_OF_CALL, 1001), inputs.KEYS_NS + 2]
 
 
 def test_bounded_whatever_is_up(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Layout (all big-endian): 0 version u16, 2 PDU type u16, 4 header length u32, 8 payload length u32, 12 payload format
 u16, 14 payload direction u16, 16 XID 16 octets, 32 correlation id u64, 40 conditional attributes {type u16, length
-u16, value}. The hot writer is ext/x2.pxd; this module is the reader, and the writer for tests and third-party feeds.
+u16, value}. The hot writer is ext/x2.pxd; this module is the reader (cut by ext/pdu.pyx), and the writer for
+tests and third-party feeds.
 
 The proprietary attribute (type 4) that our IAP adds, 8 octets:
     u32  bound of the time stamp's error in microseconds (0xffffffff: unknown)
@@ -19,6 +20,7 @@ import struct
 
 import msgspec
 
+from mediation.core import _pdu
 from mediation.core.errors import RemoteProtocolError
 
 HEADER = struct.Struct("!HHIIHH16sQ")
@@ -83,13 +85,6 @@ class Role(enum.IntEnum):
 
 _TYPES = {int(kind): kind for kind in PduType}
 _ROLES = tuple(Role)
-_ATTRIBUTE = struct.Struct("!HH")
-_TIMESTAMP = struct.Struct("!II")
-_U16 = struct.Struct("!H")
-_U32 = struct.Struct("!I")
-_V4 = struct.Struct("!4B")
-_NO_TIMESTAMP = bytes(8)
-_NO_PROPRIETARY = PROPRIETARY.pack(UNKNOWN_ERROR_US, UNDISCIPLINED, 0, 0)
 
 
 class Pdu(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,49 +142,29 @@ def decode(octets: bytes | memoryview, *, ours: bool = True) -> Pdu:
     Not `ours`: sent by somebody else's point of interception, whose proprietary attribute is not this one. What only
     that tells is unknown then: the error of the stamp, whether its clock is governed, the subject's role.
     """
-    if len(octets) < HEADER_OCTETS:
-        raise RemoteProtocolError("x2: shorter than its header")
-    _, kind, header, length, payload_format, direction, xid, correlation = HEADER.unpack_from(octets)
-    if header < HEADER_OCTETS or header + length != len(octets):
-        raise RemoteProtocolError("x2: lengths do not agree with the octets received")
-    pdu_type = _TYPES.get(kind)
-    if pdu_type is None:
-        raise RemoteProtocolError("x2: unknown PDU type")
-    values: dict[int, bytes] = {}
-    at = HEADER_OCTETS
-    while at < header:
-        if at + 4 > header:
-            raise RemoteProtocolError("x2: attribute header cut short")
-        attribute, size = _ATTRIBUTE.unpack_from(octets, at)
-        at += 4
-        if at + size > header:
-            raise RemoteProtocolError("x2: attribute longer than the header")
-        values[attribute] = bytes(octets[at : at + size])
-        at += size
-    get = values.get  # plain numbers below: a look-up by enum member costs four times as much
-    try:
-        seconds, nanoseconds = _TIMESTAMP.unpack(get(9, _NO_TIMESTAMP))
-        error_us, flags, role, _ = PROPRIETARY.unpack(get(4, _NO_PROPRIETARY) if ours else _NO_PROPRIETARY)
-        sequence = get(8)
-        point = get(7)
-        return Pdu(
-            type=pdu_type,
-            payload_format=payload_format,
-            direction=direction,
-            xid=xid,
-            correlation=correlation,
-            payload=bytes(octets[header:]),
-            stamp_ns=seconds * 1_000_000_000 + nanoseconds,
-            sequence=None if sequence is None else _U32.unpack(sequence)[0],
-            source=_endpoint(get(10), get(12), get(14)),
-            destination=_endpoint(get(11), get(13), get(15)),
-            error_us=error_us,
-            disciplined=not flags & UNDISCIPLINED,
-            role=_ROLES[role],
-            interception_point="" if point is None else point.decode(),
-        )
-    except (struct.error, ValueError, IndexError) as error:
-        raise RemoteProtocolError("x2: attribute of a wrong size or value") from error
+    found = _pdu.read(octets if type(octets) is bytes else bytes(octets), ours)
+    if isinstance(found, str):
+        raise RemoteProtocolError(found)
+    (
+        kind, form, direction, xid, correlation, payload, stamp_ns, sequence, source, destination,
+        error_us, disciplined, role, point,
+    ) = found  # fmt: skip
+    return Pdu(
+        type=_TYPES[kind],
+        payload_format=form,
+        direction=direction,
+        xid=xid,
+        correlation=correlation,
+        payload=payload,
+        stamp_ns=stamp_ns,
+        sequence=sequence,
+        source=source,
+        destination=destination,
+        error_us=error_us,
+        disciplined=disciplined,
+        role=_ROLES[role],
+        interception_point=point,
+    )
 
 
 class Framer:
@@ -207,32 +182,33 @@ class Framer:
         """All PDUs that are whole now. Raises RemoteProtocolError when the very next one is none."""
         if self.failure is not None:
             raise self.failure
-        self._buffer += octets
+        whole = not self._buffer  # most often: what comes is whole PDUs, which need no second buffer
+        if not whole:
+            self._buffer += octets
+        source = octets if whole else self._buffer
+        size = len(source)
         found: list[Pdu] = []
         at = 0
         try:
-            while len(self._buffer) - at >= HEADER_OCTETS:
-                header, length = _LENGTHS.unpack_from(self._buffer, at + 4)
+            while size - at >= HEADER_OCTETS:
+                header, length = _LENGTHS.unpack_from(source, at + 4)
                 _possible(header, length)
-                if len(self._buffer) - at < header + length:
+                end = at + header + length
+                if end > size:
                     break
-                found.append(decode(bytes(self._buffer[at : at + header + length]), ours=self._ours))
-                at += header + length
+                found.append(decode(bytes(source[at:end]), ours=self._ours))
+                at = end
         except RemoteProtocolError as error:
             self.failure = error
             if not found:
                 raise
-        del self._buffer[:at]
+        if whole:
+            self._buffer += octets[at:]
+        else:
+            del self._buffer[:at]
         return found
 
 
 def _possible(header: int, length: int) -> None:
     if header < HEADER_OCTETS or header + length > MAX_PDU_OCTETS:
         raise RemoteProtocolError("x2: impossible length")
-
-
-def _endpoint(v4: bytes | None, v6: bytes | None, port: bytes | None) -> tuple[str, int]:
-    number = 0 if port is None else _U16.unpack(port)[0]
-    if v4 is not None:
-        return "{}.{}.{}.{}".format(*_V4.unpack(v4)), number  # 0.5 µs; ipaddress needs 12
-    return ("", number) if v6 is None else (str(ipaddress.IPv6Address(v6)), number)

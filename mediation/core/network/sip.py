@@ -6,7 +6,6 @@ can never disagree about where a header begins. Text is decoded as UTF-8 with su
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
@@ -37,8 +36,6 @@ COMPACT: Final = {
     "x": "session-expires",
     "y": "identity",
 }
-_FOLD: Final = re.compile(rb"[ \t]*\r?\n[ \t]+")  # LWS of section 25.1: it means one space
-_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
 class NameAddr(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,25 +95,25 @@ def parse(octets: bytes | bytearray | memoryview) -> SipMessage:
     Raises RemoteProtocolError naming the fault: no start line, another version, a missing Call-ID, From, To or CSeq,
     a CSeq that is not a number and a method, a From or To without an address. Everything else is tolerated.
     """
-    (fault, _, method, status, reason, uri, call_id, cseq, cseq_method, from_, to, via, lines, body) = _sip.scan(octets)
+    fault, method, status, reason, uri, call_id, cseq, cseq_method, from_, to, branch, headers, body = _sip.message(
+        octets if type(octets) is bytes else bytes(octets), COMPACT
+    )
     if fault:
         raise RemoteProtocolError(fault)
-    headers = []
-    for name, value in lines:
-        key = _text(name).lower()
-        headers.append((COMPACT.get(key, key), _text(_unfold(value))))
+    if from_ is None or to is None:
+        raise RemoteProtocolError(f"sip: {'From' if from_ is None else 'To'} holds no address")
     return SipMessage(
-        method=_text(method),
+        method=method,
         status=status,
-        reason=_text(reason),
-        request_uri=_text(uri),
-        call_id=_text(_unfold(call_id)),
-        cseq=int(cseq),
-        cseq_method=_text(cseq_method),
-        from_=_one_address("From", from_),
-        to=_one_address("To", to),
-        branch=_branch(via),
-        headers=tuple(headers),
+        reason=reason,
+        request_uri=uri,
+        call_id=call_id,
+        cseq=cseq,
+        cseq_method=cseq_method,
+        from_=_address(from_),
+        to=_address(to),
+        branch=branch,
+        headers=headers,
         body=body,
     )
 
@@ -124,52 +121,9 @@ def parse(octets: bytes | bytearray | memoryview) -> SipMessage:
 def name_addrs(value: str) -> tuple[NameAddr, ...]:
     """All addresses of a header value that may be a comma-separated list. Raises nothing: what holds no address is
     left out."""
-    return _addresses(value.encode("utf-8", "surrogateescape"))
+    return tuple(map(_address, _sip.addresses(value.encode("utf-8", "surrogateescape"))))
 
 
-def _addresses(value: bytes) -> tuple[NameAddr, ...]:
-    return tuple(
-        NameAddr(
-            uri=_text(uri),
-            display=_display(_text(_unfold(display))),
-            parameters=tuple((_text(name).lower(), _unquote(_text(_unfold(content)))) for name, content in pairs),
-            raw=_text(_unfold(raw)).strip(" ,\t\r\n"),
-        )
-        for display, uri, pairs, raw in _sip.addresses(value)
-        if uri
-    )
-
-
-def _one_address(header: str, value: bytes) -> NameAddr:
-    found = _addresses(value)
-    if not found:
-        raise RemoteProtocolError(f"sip: {header} holds no address")
-    return found[0]
-
-
-def _branch(via: bytes) -> str:
-    first = via.partition(b",")[0]
-    for name, value in _sip.parameters(first.partition(b";")[2]):
-        if name.lower() == b"branch":
-            return _text(value)
-    return ""
-
-
-def _unfold(value: bytes) -> bytes:
-    return _FOLD.sub(b" ", value) if b"\n" in value else value  # most values are one line: half the time of a parse
-
-
-def _text(octets: bytes) -> str:
-    return octets.decode("utf-8", "surrogateescape")
-
-
-def _unquote(text: str) -> str:
-    if len(text) >= 2 and text[0] == text[-1] == '"':
-        return _ESCAPED.sub(r"\1", text[1:-1])
-    return text
-
-
-def _display(text: str) -> str:
-    """A display name without its quotes and escapes; an open quote is dropped."""
-    text = _unquote(text)
-    return text[1:] if text.startswith('"') else text
+def _address(found: tuple[str, str, tuple[tuple[str, str], ...], str]) -> NameAddr:
+    uri, display, parameters, raw = found
+    return NameAddr(uri=uri, display=display, parameters=parameters, raw=raw)

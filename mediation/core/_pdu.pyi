@@ -1,0 +1,3 @@
+Fields = tuple[int, int, int, bytes, int, bytes, int, int | None, tuple[str, int], tuple[str, int], int, bool, int, str]
+
+def read(octets: bytes, ours: bool) -> Fields | str: ...
