@@ -176,6 +176,7 @@ class Administrator:
         while True:
             now_ns = self._clock.now_ns()
             self._orders.advance(now_ns)
+            self._tasking.disputes.announce(now_ns)
             self._clock.save()
             moment_s = self._orders.next_moment_s()
             wait_s = TICK_S if moment_s is None else min(TICK_S, (moment_s * NS - now_ns) / NS)

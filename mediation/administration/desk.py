@@ -107,6 +107,7 @@ def report(orders: Orders, functions: dict[str, dict[str, Any] | None]) -> Repor
         },
         functions=functions,
         counters={**orders.counters, **orders.heads.counters, **orders.records.report()},
+        alarms={**orders.heads.standing(), **orders.alarms.standing()},
     )  # fmt: skip
 
 

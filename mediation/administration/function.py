@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
+from mediation.administration.disputes import in_our_words
 from mediation.administration.order.store import Stored
 from mediation.core.authority.authorization import NS
 from mediation.core.case import ENDED, State
@@ -295,7 +296,7 @@ class Function:
         lines = x1.Lines()
         while octets := await stream.receive_some(RECEIVE_OCTETS):
             for line in lines.feed(octets):
-                answer = x1.decode_answer(line)
+                answer = in_our_words(x1.decode_answer(line))
                 if not self._sent:
                     raise RemoteProtocolError("x1: an answer to nothing")
                 self._answered(self._sent.popleft(), answer)
@@ -323,4 +324,6 @@ class Function:
                 self.armed.pop(carrier, None)
             elif sent.act != "suspended":
                 self.armed[carrier] = (sent.sequence, sent.dde_off)
-        self._tasking.outcome(self, sent, answer.check if isinstance(answer, x1.Refused) else "")
+        check = answer.check if isinstance(answer, x1.Refused) else ""
+        self._tasking.disputes.answered(self.name, carrier, check)
+        self._tasking.outcome(self, sent, check)

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from mediation.administration.disputes import Disputes
 from mediation.administration.function import Function, Sent
 from mediation.administration.order.orders import Orders
 from mediation.administration.order.store import Stored
@@ -57,6 +58,8 @@ class Tasking:
         self.iap = Function("iap", self)
         self.egress = Function("egress", self) if orders.site.filters_egress else None
         self.functions = (self.mediator, self.iap) if self.egress is None else (self.egress, self.mediator, self.iap)
+        self.disputes = Disputes(orders.alarms, self._wanted)
+        orders.alarms.standing = self.disputes.standing
         self._outcomes: list[entry.Outcome] = []
         self._admitted: dict[str, Admitted] = {}
         self._moved = trio.Event()
@@ -165,6 +168,7 @@ class Tasking:
         """Enters the outcomes gathered so far."""
         outcomes, self._outcomes = self._outcomes, []
         self.orders.outcomes(outcomes)
+        self.disputes.announce(self.now_ns())
 
     async def settled(self, carriers: Iterable[str] | None, limit_s: float) -> None:
         """Until the connected functions have answered for these orders (None: for all), or the limit has passed."""
@@ -185,6 +189,10 @@ class Tasking:
             return self.orders.any_waiting
         order = self.orders.get(carrier_sha256)
         return order is not None and self.orders.waiting(order)
+
+    def _wanted(self, carrier_sha256: str) -> bool:
+        order = self.orders.get(carrier_sha256)
+        return order is not None and self.orders.wanted(order)
 
     async def moved(self) -> None:
         """Until a function has answered something, or was told to."""

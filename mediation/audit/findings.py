@@ -243,6 +243,8 @@ class _Story:
 
     def _alarm(self, record: Record) -> None:
         facts = record.facts
+        if facts["alarm"] == "witnesses-away" and self._lost is not None:
+            return  # an outage is told by its two entries
         case = f" (case {facts['case']})" if facts["case"] else ""
         self._found.anomaly(f"alarm {facts['alarm']}{case}: {facts['detail'] or 'no detail'}", record.index)
 

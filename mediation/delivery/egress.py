@@ -12,7 +12,8 @@ can widen it: the one has no signatures, the other no privilege. Of an order it 
 What an order generated before its end is still the court's: its destination stays LINGER_S longer (links.py); that of
 an order whose token was withdrawn REVOKED_LINGER_S, when the mediator has ended its link as well (SEC-24). The table
 outlives this process (a kill of it opens nothing and closes nothing); a new one takes over what it finds, and what is
-not armed again within TAKEN_OVER_S goes.
+not armed again within TAKEN_OVER_S goes. What was stopped, suspended or withdrawn, whose roster was held and which head
+of the ledger was seen, it remembers as the others do (`egress/`): no restart makes it know less.
 
 May not: open a network socket, keep a subject or a case, or accept a destination that is no address: names would make
 the resolver a part of the authority, so with this filter on, orders name addresses (administration/order/provision.py).
@@ -42,16 +43,21 @@ from mediation.core.interface import x1
 from mediation.delivery.links import REVOKED_LINGER_S
 from mediation.runtime import clock, confine, keys, log, sockets
 from mediation.runtime.config import Site
+from mediation.runtime.remembered import Remembered, trust_report
+from mediation.runtime.suspended import SuspendedTasks
 from mediation.runtime.systemd import Notifier
 from mediation.runtime.x1_server import X1Server
 
 PATH: Final = "/usr/sbin:/sbin:/usr/bin:/bin"  # where nft is
 X1_SOCKET: Final = "egress.x1"
 CLOCK_FILE: Final = "egress.clock"
+STOPPED_FILE: Final = "egress.stopped"
+SUSPENDED_FILE: Final = "egress.suspended"
 TICK_S: Final = 1.0  # how late an alarm is at most
 NFT_LIMIT_S: Final = 10.0
 LINGER_S: Final = 3600  # what was generated before an order's end is delivered until then. Ours
 TAKEN_OVER_S: Final = 30  # what an earlier process allowed, until it is armed again. Ours
+FOR_GOOD: Final = 0  # the number of an act in the record of a stop: none
 NOBODY: Final = Destination(host="", port=0, certificate_sha256="")
 
 
@@ -200,10 +206,21 @@ class Egress:
             site.egress_dir.mkdir(mode=0o700, exist_ok=True)
         self._high_water = clock.HighWater(site.egress_dir / CLOCK_FILE)
         self._clock = clock.AuthorityClock(self._high_water)
+        self._remembered = Remembered(site.egress_dir, "egress")
+        self._stopped = SuspendedTasks(site.egress_dir / STOPPED_FILE)  # in the same form: for good, so by no act
+        self._suspended = SuspendedTasks(site.egress_dir / SUSPENDED_FILE)
+        trust = self._remembered.believed(trust)
         uid = mediator_uid(site)
         confine.become(site.egress.user, keeping=confine.CAP_NET_ADMIN)
         self.filter = Filter(site, uid)
-        self.table = x1.TaskTable(trust, self._changed, kept=_kept)
+        self.table = x1.TaskTable(
+            trust, self._changed, kept=_kept, grace_ns=site.ledger.grace_ns, suspended=self._suspended.add
+        )
+        self._remembered.resume(self.table.lease, trust.ledger)
+        for xid, _ in self._stopped:
+            self.table.stop(xid)
+        for xid, sequence in self._suspended:
+            self.table.hold(xid, sequence)
         self._x1 = X1Server(listener, self._handle, self._log)
         self._said = self.filter.refused()
         self.alarms = 0
@@ -232,7 +249,13 @@ class Egress:
             await trio.sleep(TICK_S)
 
     def _handle(self, request: x1.Request) -> x1.Answer:
-        return self.table.handle(request, self._clock.now_ns(), self.report)
+        answer = self.table.handle(request, self._clock.now_ns(), self.report)
+        if isinstance(request, x1.DeactivateTask) and isinstance(answer, x1.Ok):
+            self._stopped.add(bytes.fromhex(request.xid), FOR_GOOD)
+        if isinstance(request, x1.Roster | x1.RevokeToken):
+            self._remembered.keep(self.table.trust)
+        self._remembered.followed(self.table.lease)
+        return answer
 
     def _changed(self, change: x1.Change) -> None:
         """Brings the table in line with one change. Raises AuthorizationError to refuse it."""
@@ -269,6 +292,10 @@ class Egress:
             "destinations": len(self._users),
             "refused_packets": self._said,
             "alarms": self.alarms,
+            "lease": {"ends_ns": self.table.lease.ends_ns, "lapses": self.table.lapses},
+            "roster": trust_report(self.table, self._remembered),
+            "unrecorded_stops": self._stopped.unrecorded,
+            "unrecorded_suspensions": self._suspended.unrecorded,
             "x1_malformed": self._x1.malformed,
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -198,11 +199,28 @@ async def test_many_at_once_and_a_stop_between(stage: Stage) -> None:
         nursery.start_soon(results, stage, Submit(filings=tuple(filings)))
         await stage.mediator.until(lambda: len(stage.mediator.table) > FEW)
         await results(stage, Revoke(revocations=(text,)))
+    # An answer waits for the functions so long and no longer: where the machine stands still it is there before theirs.
+    for peer in (stage.mediator, stage.iap):
+        stopped = (peer.name, "stopped", "FIRST")
+        await peer.until(lambda peer=peer, stopped=stopped: len(peer.table) == 300 and stopped in stage.events())
     # By the order of what each was told, not by a clock: the machine may stand still, the stop may not wait in line.
     before = [[each[1] for each in stage.log if each[0] == name].index("stopped") for name in ("mediator", "iap")]
     assert max(before) <= 2 * WINDOW + FEW < len(filings)
     assert len(stage.iap.table) == len(stage.mediator.table) == 300
+    with trio.fail_after(60):
+        while len(outcomes(stage)) < 2 + 600 + 2:
+            await trio.sleep(0.1)
     assert len(outcomes(stage)) == 2 + 600 + 2
+
+
+async def test_one_that_stands_still_keeps_no_test_from_ending(stage: Stage) -> None:
+    await stage.start(stage.mediator, stage.iap)
+    await stage.run()
+    assert stage.administrator is not None
+    stage.administrator.send_signal(signal.SIGSTOP)
+    with trio.move_on_after(0.5) as asked:
+        await ask(stage.site, Status())
+    assert asked.cancelled_caught
 
 
 async def test_the_socket_is_its_owners_and_bears_rubbish(stage: Stage) -> None:

@@ -56,6 +56,8 @@ STORIES: dict[str, tuple[str, list[entry.Record]]] = {
                      destroy_after_s=x.NOW_S + 10**8),
         entry.Destroyed(time_us=LATER_US + 1, xid=hashlib.sha256(b"CASE-1").hexdigest()[:32],
                         certificate_sha256=x.HASH, entries=())]),
+    "an outage that is no outage": ("alarm witnesses-away", [
+        entry.Alarm(time_us=LATER_US, alarm="witnesses-away", detail="since 1 at 1 entries")]),
     "a year without witnesses": ("no quorum from", [
         entry.WitnessesFound(time_us=LATER_US + 365 * 86_400_000_000, size=1)]),
 }  # fmt: skip
@@ -77,6 +79,7 @@ def test_what_is_no_anomaly(tmp_path: Path) -> None:
         entry.Reconciled(time_us=LATER_US + 9, taps=1, cases=1, certifications=1, differences=0, rounds=60),
         entry.Refused(time_us=LATER_US + 9, check="key-unknown", text_sha256=x.HASH, suppressed=3),
         entry.WitnessesLost(time_us=LATER_US + 10, size=1, grace_ends_us=0),
+        entry.Alarm(time_us=LATER_US + 10, alarm="witnesses-away", detail="since 1 at 1 entries"),
         entry.WitnessesFound(time_us=LATER_US + 20, size=1),
     )  # fmt: skip
     assert found.result == CLEAN, found.findings.anomalies

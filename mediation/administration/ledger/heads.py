@@ -6,8 +6,8 @@ head is shown again: nothing grows, activations, extensions and changes wait in 
 the functions' own lease ends (core/authority/lease.py), and stops never wait (design rule 8). On a lab site the
 witness lives in this process: each append is witnessed at once, and there is no tick but to renew the lease.
 
-Answers for the rhythm, and for saying loudly what a witness remembers that this ledger does not contain. It decides
-nothing about orders. Times: `now_ns`, UTC nanoseconds by the authority clock.
+Answers for the rhythm, for the alarm of each outage, and for saying loudly what a witness remembers that this ledger
+does not contain. It decides nothing about orders. Times: `now_ns`, UTC nanoseconds by the authority clock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import trio
 
 from mediation.administration.ledger import bundles, tiles, verify
-from mediation.administration.ledger.asking import Outcome, Told
+from mediation.administration.ledger.asking import LOUD, Outcome, Told
 from mediation.administration.ledger.lab_witness import LabWitness
 from mediation.administration.ledger.ledger import Ledger, Witnessed
 from mediation.administration.ledger.witnesses import Cosigned, Witnesses, compare, doubts
@@ -35,6 +35,7 @@ from mediation.runtime.config import Site
 NS = 1_000_000_000
 AUTHORITIES = "witness-ca.pem"  # who issues the certificates of witnesses with TLS; without the file, the system's
 LEASE_WARN = 4  # the last 1/n of the grace is alarmed: six hours of a day's (ours)
+CONFLICT_AGAIN_NS = 3_600 * NS  # a witness that agrees and disagrees by turns is told of so often at most (ours)
 LOST_AFTER = 3  # ticks without a quorum in a row before it is entered: one slow answer is no outage (ours)
 RENEW_S = 3_600  # how often a lab's witness renews the lease of an idle site
 OLD_PADDING_S = 3_600  # all of what the opening deferred is looked at within this time
@@ -74,6 +75,9 @@ class Heads:
         self._witnesses = witnesses
         self._failures = 0
         self._told: tuple[Told, ...] = ()
+        self._conflicts: dict[tuple[str, Outcome], int] = {}  # when each witness's disagreement was last an alarm
+        self._disagreeing: set[tuple[str, Outcome]] = set()
+        self._away = False  # lost, and for want of a quorum
         self._covering: tuple[Witnessed | None, int] = None, 0
         self._text = ""  # the published head that waits for its quorum
 
@@ -124,16 +128,13 @@ class Heads:
 
     def _judge(self, found: Cosigned, now_ns: int) -> bool:
         self._told = found.told
-        for each in found.loud:
-            self.counters["witness_alarms"] += 1
-            if self.counters["witness_alarms"] == 1:
-                logger.error("alarm_ledger_replaced", witness=each.witness, what=each.outcome, detail=each.detail)
-                self.enter(entry.Alarm(time_us=now_ns // 1000, alarm="ledger-replaced", detail=each.witness[:64]))
+        self._say_conflicts(found.told, now_ns)
         if not found.judgement.quorum or found.loud:
-            self._failed(now_ns)
+            self._failed(now_ns, away=not found.judgement.quorum)
             return False
         self._text = ""
         self._failures = 0
+        self._away = False
         self.ledger.accept_cosigned(found.note, now_ns // 1000)
         self.witnessed(now_ns)
         if self.lost:
@@ -142,7 +143,29 @@ class Heads:
             self.enter(entry.WitnessesFound(time_us=now_ns // 1000, size=self.ledger.witnessed.size))
         return True
 
-    def _failed(self, now_ns: int) -> None:
+    def _say_conflicts(self, told: tuple[Told, ...], now_ns: int) -> None:
+        """A witness that has seen another history than this ledger is an alarm at once, and whatever the others say:
+        when it begins, until that witness cosigns again."""
+        for each in told:
+            if each.outcome is Outcome.COSIGNED:
+                self._disagreeing = {what for what in self._disagreeing if what[0] != each.witness}
+            if each.outcome not in LOUD:
+                continue
+            self.counters["witness_alarms"] += 1
+            what = (each.witness, each.outcome)
+            if what in self._disagreeing:
+                continue
+            self._disagreeing.add(what)
+            if now_ns - self._conflicts.get(what, -CONFLICT_AGAIN_NS) < CONFLICT_AGAIN_NS:
+                continue
+            self._conflicts[what] = now_ns
+            ahead = each.outcome is Outcome.AHEAD
+            logger.error("alarm_ledger_replaced" if ahead else "alarm_witnesses_conflict", witness=each.witness,
+                         what=each.outcome, detail=each.detail)  # fmt: skip
+            alarm = Alarm.LEDGER_REPLACED if ahead else Alarm.WITNESSES_CONFLICT
+            self.sound(alarm, now_ns, f"{each.witness[:64]} since {now_ns // NS}")
+
+    def _failed(self, now_ns: int, *, away: bool = True) -> None:
         self._failures += 1
         self.counters["heads_without_quorum"] += 1
         if self._failures < LOST_AFTER:
@@ -157,6 +180,9 @@ class Heads:
                     time_us=now_ns // 1000, size=self.ledger.witnessed.size, grace_ends_us=ends_ns // 1000
                 )
             )  # fmt: skip
+        self._away = away
+        if away:  # of one outage once, over restarts too: the last cosigned head is what it is known by
+            self.sound(Alarm.WITNESSES_AWAY, now_ns, f"since {since_s} at {self.ledger.witnessed.size} entries")
         if since_s and now_ns >= ends_ns - grace_ns // LEASE_WARN:
             self.sound(Alarm.LEASE_ENDING, now_ns, f"end {ends_ns // NS}")
 
@@ -199,6 +225,14 @@ class Heads:
             if problem is not None:
                 return problem
         return None
+
+    def standing(self) -> dict[str, str]:
+        """The alarms whose condition stands now, for `status`: which witnesses, and since when."""
+        found = {Alarm.WITNESSES_AWAY.value: f"no quorum since {self.cosigned_s}"} if self._away else {}
+        for name, outcome in ((Alarm.LEDGER_REPLACED, Outcome.AHEAD), (Alarm.WITNESSES_CONFLICT, Outcome.FORKED)):
+            if witnesses := sorted(witness for witness, what in self._disagreeing if what is outcome):
+                found[name.value] = ", ".join(witnesses)
+        return found
 
     def report(self) -> dict[str, Any]:
         """For `status`: what is witnessed by whom since when, and why one should doubt it."""

@@ -1,8 +1,8 @@
 """The withdrawal of all authority of one agency: what it ends here, and its entries (SEC-24).
 
 Answers for judging the signed text and for every order of that agency, and no other, being named in one turn: those
-that run, those that wait and those that nobody has activated. It writes nothing: `orders` does, and it waits for no
-witness, as no stop does.
+that run, those that wait and those that nobody has activated; and for which texts are told to a function that comes
+back. It writes nothing: `orders` does, and it waits for no witness, as no stop does.
 """
 
 from __future__ import annotations
@@ -63,6 +63,36 @@ def examine(text: str, orders: Iterable[Stored], trust: Trust, now_ns: int) -> W
 def remembered(withdrawn: Sequence[tuple[str, int]], roster: Roster) -> frozenset[str]:
     """What the ledger's entries of such withdrawals (agency, second of issue) add to what is revoked."""
     return frozenset(marker for agency, at_s in withdrawn for marker in withdrawal.markers(agency, at_s, roster))
+
+
+def to_tell(texts: Iterable[str], trust: Trust) -> list[str]:
+    """Of all withdrawals that were carried out, those that a function must know of, however long it was away: of each
+    agency the latest, which takes no less than those before it.
+
+    None grows old: what was activated by an old contact can be extended for ever. One whose agency or signer the roster
+    does not have any more is told to nobody, for nobody could judge it.
+    """
+    latest: dict[str, tuple[int, str]] = {}
+    for text in texts:
+        try:
+            revocation = withdrawal.examine(text, trust).revocation
+        except AuthorizationError:
+            continue
+        latest[revocation.agency] = max((revocation.issued_s, text), latest.get(revocation.agency, (0, "")))
+    return [text for _, text in latest.values()]
+
+
+def unfinished(texts: Iterable[str], trust: Trust) -> list[str]:
+    """Those of which the ledger has nothing, by a `trust` that knows what it has: a crash came before their entry."""
+    found = []
+    for text in texts:
+        try:
+            markers = withdrawal.examine(text, trust).markers
+        except AuthorizationError:
+            continue
+        if not trust.revoked.issuperset(markers):
+            found.append(text)
+    return found
 
 
 def agency_of(order: Stored) -> str:

@@ -147,17 +147,22 @@ class Orders(Register):
         return [self._guarded(text, partial(self._revoke_one, text, now_ns), now_ns) for text in texts]
 
     def revocations(self, now_ns: int) -> list[str]:
-        """The signed texts of the withdrawals that can still matter: of orders whose window has not ended."""
+        """The signed texts of the withdrawals that can still matter: of agencies, whether they have orders or not, and
+        of orders whose window has not ended."""
         open_ = {o.carrier_sha256 for o in self._orders.values() if now_ns < o.not_after_s * NS}
-        return list(dict.fromkeys(self._store.revocations(open_)))  # an agency's stands with each of its orders
+        of_agencies = agencies.to_tell(self._store.withdrawals(), self.trust)
+        return list(dict.fromkeys((*of_agencies, *self._store.revocations(open_))))  # those stand with orders too
 
     def revoke_agency(self, text: str, now_ns: int) -> Result:
-        """All authority of one agency is withdrawn: all of its orders end in this turn, and those of no other."""
+        """All authority of one agency is withdrawn: all of its orders end in this turn, and those of no other. The text
+        is stored before it is entered: what a crash lets stand of the two is carried out at the next start."""
         try:
             withdrawn = agencies.examine(text, self, self.trust, now_ns)
         except AuthorizationError as error:
             return self._books.refuse(error, text, now_ns)
         self.trust = self.trust.with_revoked((*withdrawn.markers, *(token for _, token in withdrawn.orders)))
+        with self._books.saving(stop=True):
+            self._store.add_withdrawal(text)
         for order, _ in withdrawn.orders:
             order.state = LIFE[order.state, Event.REVOKE]
         self._books.enter(withdrawn.records, stop=True)
@@ -354,4 +359,7 @@ class Orders(Register):
         self._store.set_head(self.ledger.head)
         self._books.show(now_ns // 1000)
         self.records.recover(now_ns)
+        for text in agencies.unfinished(self._store.withdrawals(), self.trust):
+            if self.revoke_agency(text, now_ns).check:  # it was good, and is too old now
+                self._store.drop_withdrawal(text)
         self.advance(now_ns)

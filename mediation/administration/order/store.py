@@ -25,7 +25,7 @@ import msgspec
 
 from mediation.administration.ledger.ledger import Entered
 from mediation.administration.order import decoys
-from mediation.administration.order.store_schema import APPLICATION_ID, SCHEMA, TABLES, USUAL, VERSION
+from mediation.administration.order.store_schema import APPLICATION_ID, SCHEMA, TABLES, USUAL, VERSION, WITHDRAWALS
 from mediation.administration.records.history import xid_of
 from mediation.core.authority import jws
 from mediation.core.authority.trust import Trust
@@ -147,6 +147,8 @@ class Store:
                 decoys.even(self._db)
             if (self._db.pragma("application_id"), self._db.pragma("user_version")) != (APPLICATION_ID, VERSION):
                 raise ConfigurationError(f"{path.name}: not a store of this release")
+            if not readonly:
+                self._db.execute(WITHDRAWALS)
         except apsw.Error as error:
             raise ConfigurationError(f"{path.name}: {error}") from error
 
@@ -245,6 +247,22 @@ class Store:
             if row in wanted and row in self._keys
         ]
 
+    def add_withdrawal(self, text: str) -> None:
+        """An agency's, whether it has orders or not: kept for good, since an order of it can come to light later."""
+        row = self._withdrawal(text)
+        self._db.execute(
+            "INSERT OR REPLACE INTO withdrawals VALUES (?, ?)", (row, self._seal_outer(row, "withdrawal", text))
+        )
+
+    def drop_withdrawal(self, text: str) -> None:
+        """Forgets one that was never carried out."""
+        self._db.execute("DELETE FROM withdrawals WHERE row = ?", (self._withdrawal(text),))
+
+    def withdrawals(self) -> list[str]:
+        """The signed texts of the withdrawals of agencies. Raises ConfigurationError for what was changed."""
+        rows = list(self._db.execute("SELECT row, text FROM withdrawals"))
+        return [self._open_outer(row, "withdrawal", sealed) for row, sealed in rows]
+
     def orders(self) -> Iterator[Stored]:
         """All orders, with all texts; FILED unless another state was stored.
 
@@ -331,6 +349,9 @@ class Store:
     def _row(self, carrier_sha256: str) -> str:
         """The name of an order's rows: its XID, hidden."""
         return self._hidden.hide(bytes.fromhex(xid_of(carrier_sha256))).hex()
+
+    def _withdrawal(self, text: str) -> str:
+        return self._sealing.name("store", f"withdrawal {jws.sha256_hex(text)}")
 
     def _is_decoy(self, row: str) -> bool:
         return decoys.is_decoy(row, self._name_key)

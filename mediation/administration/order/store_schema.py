@@ -24,5 +24,10 @@ CREATE TABLE revocations (
 CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root TEXT NOT NULL) STRICT;
 """
 
+# Withdrawals of agencies: of no order. Made where it is missing, so that a store of before it is one of this release.
+WITHDRAWALS = """
+CREATE TABLE IF NOT EXISTS withdrawals (row TEXT PRIMARY KEY, text BLOB NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
 TABLES = ("orders", "states", "commands", "extensions", "revocations")
 USUAL: decoys.Usual = {"orders": [(decoys.NAME, decoys.Sealed(2600))]}

@@ -8,7 +8,7 @@ cannot be written; its entry is then owed. It decides nothing: who finds somethi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mediation.administration.ledger.books import Books
 from mediation.administration.order.store import Stored
@@ -31,6 +31,8 @@ class Alarms:
         self._books = books
         self._counters = counters
         self._raised = set(raised)
+        # For `status`, of the functions: which conditions stand now, by name, with whom they concern.
+        self.standing: Callable[[], dict[str, str]] = dict
 
     def sound(self, name: Alarm, now_ns: int, *, case: str = "", detail: str = "") -> bool:
         """Raises an alarm unless it was raised for the same case with the same detail before. Whether it was raised.

@@ -8,8 +8,7 @@ case data is asked for in an envelope that a person signed, with a reason (SEC-1
       Prove       the proof that one entry stands in the ledger           Proved
       Export      the ledger and what belongs to it, for an auditor       Part, as many as it takes
       Certificates, Statements  certifications of a case; monthly statements    CertificateList, StatementList
-      CommitSeed  an auditor's seed, by its hash, before the audit        Done
-      Plant       an auditor's honey case                                 Done
+      CommitSeed, Plant  an auditor's seed, by its hash, before the audit; an auditor's honey case    Done
       Incidents   the drafts of reports and of certifications made of incidents, of one or of all    Papers
     Submit    file orders, each with or without its activation      Results, one for each
     Perform   an officer's acts on orders that were filed           Results, one for each
@@ -294,12 +293,13 @@ class PlanView(_Message, frozen=True, kw_only=True):
 
 
 class Report(_Message, frozen=True, kw_only=True):
-    """Orders by state, the ledger's head, and what each function reports of itself (None: it is away)."""
+    """Orders by state, the ledger's head, what each function says of itself (None: away), and which alarms stand."""
 
     orders: dict[str, int]
     ledger: dict[str, Any]
     functions: dict[str, dict[str, Any] | None]
     counters: dict[str, int]
+    alarms: dict[str, str] = {}  # by name: whom it concerns of functions and witnesses
 
 
 class Proved(_Message, frozen=True, kw_only=True):
