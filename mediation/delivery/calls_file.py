@@ -50,7 +50,7 @@ class CallsFile:
 
         openat(path, O_CREAT|O_TRUNC) pwrite64
         """
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, durable.MODE)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, durable.MODE)
         try:
             made = cls(descriptor, Keystream(key))
             durable.write(descriptor, made._stream.nonce, 0)

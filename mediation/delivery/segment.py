@@ -199,7 +199,7 @@ def find(folder: Path, key: bytes, seals: Callable[[int], record.Seals]) -> Foun
             path.unlink()
         if _NAME.fullmatch(path.name) is None:
             continue
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         segment = Segment(path, descriptor, SPARE, max(os.fstat(descriptor).st_size, 2 * HEADER_OCTETS), key)
         headers = [start for at in (0, segment.size) if (start := _header(segment.show(at, HEADER_OCTETS))) is not None]
         segment.start = max(headers, default=SPARE)  # one that says more was written later

@@ -65,7 +65,7 @@ class Slots:
                 raise
             self._slots = found  # a full disk: as it was
         self._free = [number for number, slot in enumerate(self._slots) if slot is None]
-        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def fileno(self) -> int:
         return self._fd
