@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from mediation.core.interface import x1
@@ -30,11 +31,17 @@ def seen(spool: Path) -> Counter[tuple[int, str, int]]:
 
 
 async def stolen(r: Rig) -> Counter[tuple[int, str, int]]:
-    """A copy that a thief takes while it runs, when all decoys are there."""
-    spool = r.house.path / "spool"
-    await until(lambda: len(list(spool.glob("*/*.seg"))) == FOLDERS * (FILES - 1))
-    shutil.copytree(spool, r.house.path / "copy")
-    return seen(r.house.path / "copy")
+    """A copy that a thief takes while it runs, when all decoys are there and no file is just being made."""
+    spool, copy = r.house.path / "spool", r.house.path / "copy"
+
+    def taken() -> bool:
+        shutil.rmtree(copy, ignore_errors=True)
+        with suppress(shutil.Error):  # a file went while it was copied
+            shutil.copytree(spool, copy)
+        return len(list(copy.glob("*/*.seg"))) == FOLDERS * (FILES - 1) and not list(copy.rglob("*.new"))
+
+    await until(taken)
+    return seen(copy)
 
 
 async def test_one_order_without_a_call_or_twelve_with_calls_and_stops(tmp_path: Path) -> None:

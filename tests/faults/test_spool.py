@@ -33,7 +33,7 @@ from tests.delivery.support import (
 
 
 def wait_for(condition: threading.Event) -> None:
-    assert condition.wait(10)
+    assert condition.wait(30)
 
 
 def test_the_bound_is_kept_and_what_does_not_fit_is_reported(tmp_path: Path) -> None:
