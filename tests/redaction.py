@@ -131,7 +131,7 @@ class Redaction:
         _before(jws, "sign_octets", lambda payload, *_, **__: self._signed(payload))
         _before(site_config, "load", lambda path: self._places.add(Path(path).resolve()))
         _before(durable, "replace_all", lambda files: [self._wrote(path) for path, _ in files])
-        for name in ("append", "prepare", "make_folder"):
+        for name in ("append", "make_folder"):
             _before(durable, name, lambda path, *_, **__: self._wrote(path))
         popen = subprocess.Popen
         begin, communicate = popen.__init__, popen.communicate

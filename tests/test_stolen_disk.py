@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
 import apsw
 import pytest
 
+from mediation.access.tasking import StoppedTasks
 from mediation.administration.order import decoys
 from mediation.core.case import Act, Role, State
+from mediation.delivery.retired import Retired
 from mediation.runtime import cover
+from mediation.runtime.remembered import Remembered
+from mediation.runtime.suspended import SuspendedTasks
 from tests.administration import site as s
+from tests.core import authority
 
+KEY = bytes(range(32))
 TOLD = ("lab", "ledger")  # a person's own machine; entries of all kinds, one line each
 RANDOM = (".pem", ".key")  # lengths of signatures in DER differ by chance
 STORE = "administrator/store.sqlite"
@@ -128,6 +135,38 @@ def test_a_decoy_is_no_order_and_no_order_is_a_decoy(tmp_path: Path) -> None:
     desk.restart()
     assert desk.state("CASE-0") is State.DEACTIVATED
     desk.orders.close()
+
+
+def remembering(folder: Path, count: int) -> dict[str, int]:
+    """What the access and the delivery function leave of so many stops, suspensions and withdrawals."""
+    folder.mkdir()
+    stopped, retired = StoppedTasks(folder / "iap.stopped", KEY), Retired(folder / "mediator.stopped", KEY)
+    suspended = SuspendedTasks(folder / "iap.suspended", KEY)
+    remembered = Remembered(folder, "iap", KEY)
+    trust = authority.trust()
+    remembered.keep(trust.with_revoked({os.urandom(32).hex() for _ in range(count)}))
+    for number in range(count):
+        xid = number.to_bytes(16, "big")
+        stopped.add(xid)
+        retired.add([xid])
+        suspended.add(xid, 2)
+    for file in (stopped, retired, suspended, remembered):
+        file.close()
+    for path in folder.iterdir():
+        assert (39).to_bytes(16, "big") not in path.read_bytes()
+    again = (
+        StoppedTasks(folder / "iap.stopped", KEY).xids,
+        list(Retired(folder / "mediator.stopped", KEY)),
+        list(SuspendedTasks(folder / "iap.suspended", KEY)),
+        Remembered(folder, "iap", KEY).revoked,
+    )
+    assert [len(each) for each in again] == [count] * 4
+    return {path.name: path.stat().st_size for path in folder.iterdir()}
+
+
+def test_what_functions_remember(tmp_path: Path) -> None:
+    """No order or forty stopped, suspended and withdrawn: the same files of the same sizes."""
+    assert remembering(tmp_path / "none", 0) == remembering(tmp_path / "forty", 40)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from mediation.access.calls import open_calls
 from mediation.access.tasking import StoppedTasks, Tasking
 from mediation.core.errors import ConfigurationError
 from mediation.core.interface import x1
-from mediation.runtime import clock, confine, identity, keys, log, sockets
+from mediation.runtime import clock, confine, identity, keys, log, sockets, vault
 from mediation.runtime.config import Site
 from mediation.runtime.remembered import Remembered, trust_report
 from mediation.runtime.suspended import SuspendedTasks
@@ -71,12 +71,13 @@ class AccessFunction:
         self._feed_sockets = descriptors[len(descriptors) - len(handed.feeds) :]
         first = 2 * len(handed.taps)
         maps = (descriptors[first], descriptors[first + 1]) if handed.taps else NO_MAPS
-        self._remembered = Remembered(site.access_dir, "iap")
+        key = vault.unlock(site).name_key("access")
+        self._remembered = Remembered(site.access_dir, "iap", key)
         trust = self._remembered.believed(keys.load_trust(site))
         self._high_water = clock.HighWater(site.access_dir / CLOCK_FILE)
         self.clock = clock.AuthorityClock(self._high_water)
-        self._stopped = StoppedTasks(site.access_dir / STOPPED_FILE)
-        self._suspended = SuspendedTasks(site.access_dir / SUSPENDED_FILE)
+        self._stopped = StoppedTasks(site.access_dir / STOPPED_FILE, key)
+        self._suspended = SuspendedTasks(site.access_dir / SUSPENDED_FILE, key)
         mapping, secret = open_calls(site.run_dir, site.access_points)
         self.matcher = Matcher(site.access_points, site.dial_plan, call_capacity=site.access.calls, secret=secret)
         self.calls = CallJournal(self.matcher, mapping)
@@ -277,5 +278,6 @@ async def serve(site: Site, opener_channel: socket.socket, notifier: Notifier | 
     with opener_channel:
         handed, descriptors = handover.receive(opener_channel)
     function = AccessFunction(site, handed, descriptors)
+    vault.unlock(site).wipe()  # what its files are read and written with, it has
     function.seal()
     await function.run(notifier)

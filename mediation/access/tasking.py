@@ -7,7 +7,6 @@ an order's case identity, agency or destination once it is judged (this process 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -23,8 +22,9 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, EncodingError
 from mediation.core.interface import x1
 from mediation.core.target import match_keys
-from mediation.runtime import clock, durable
+from mediation.runtime import clock
 from mediation.runtime.config import Site
+from mediation.runtime.slots import Slots
 from mediation.runtime.suspended import SuspendedTasks
 
 XID_OCTETS = 16
@@ -32,37 +32,32 @@ NOBODY = Destination(host="", port=0, certificate_sha256="")
 
 
 class StoppedTasks:
-    """The XIDs that may never be armed again, in a file that stays open: 16 octets each, appended and synchronised.
+    """The XIDs that may never be armed again, in a file of slots that stays open (runtime/slots.py).
 
     Not trusted: who adds to it can stop interceptions, which is always possible; who takes from it gains nothing, since
     an order with a stop among its acts is refused by `authorization` as well.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Opens or makes the file. Raises ConfigurationError."""
+    def __init__(self, path: Path, key: bytes) -> None:
+        """Opens or makes the file. `key` is 32 octets of the vault's. Raises ConfigurationError."""
         try:
-            self._fd = durable.keep_open(path)
-            octets = os.pread(self._fd, x1.TaskTable.MAX_STOPPED * XID_OCTETS, 0)
+            self._slots = Slots(path, key)
         except OSError as error:
             raise ConfigurationError(f"iap: {path.name}: {error.strerror}") from error
-        # A write that a crash cut short leaves a part of an XID at the end; the next one takes its place.
-        self._end = len(octets) // XID_OCTETS * XID_OCTETS
-        self.xids = {octets[at : at + XID_OCTETS] for at in range(0, self._end, XID_OCTETS)}
+        self.xids = {record[:XID_OCTETS] for record in self._slots.records}
 
     def fileno(self) -> int:
-        return self._fd
+        return self._slots.fileno()
 
     def add(self, xid: bytes) -> None:
         """pwrite64 fdatasync; nothing for one that is there, or beyond the bound. Raises OSError."""
         if xid in self.xids or len(self.xids) >= x1.TaskTable.MAX_STOPPED:
             return
-        durable.write(self._fd, xid, self._end)
-        os.fdatasync(self._fd)
-        self._end += XID_OCTETS
+        self._slots.add([xid])
         self.xids.add(xid)
 
     def close(self) -> None:
-        os.close(self._fd)
+        self._slots.close()
 
 
 def may_have_content(task: Task) -> bool:

@@ -11,8 +11,10 @@ may take calls with it, which are then joined in mid-call like any that were up 
 
 Bounds: an order's inputs go with the order, at once; a call's once its model has forgotten it; of one call the first
 and the newest are kept; of all together `bound_octets`, beyond which the longest calls' go first. Every way is counted.
-The file is rewritten from memory beside itself and renamed, in pieces of a fraction of a millisecond between which
-events have their turn, while what comes goes to both. A thread for it would hold the interpreter for milliseconds.
+The file (calls_file.py) is rewritten when it holds what it should not, when it is twice what is alive, at each start
+and each hour, so that no two copies of different days tell what came between. That is done from memory, beside it and
+then renamed, in pieces of a fraction of a millisecond between which events have their turn, while what comes goes to
+both. A thread for it would hold the interpreter for milliseconds.
 
 Trust: as the spool's (spool.py). Nothing in it is ever delivered: it moves models of orders that were verified anew,
 in their own windows, and each record is sealed (core/ledger/sealing.py), so that nobody else makes or reads one. A
@@ -23,9 +25,8 @@ never the text of a MESSAGE.
 
 from __future__ import annotations
 
-import errno
 import os
-import struct
+import time
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Final
@@ -35,18 +36,17 @@ import trio
 
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
 from mediation.core.interface.x2 import PayloadFormat, Pdu
-from mediation.core.ledger.sealing import Sealer, SealError
+from mediation.core.ledger.sealing import Namer, SealError
 from mediation.core.network import sip
+from mediation.delivery import calls_file
+from mediation.delivery.calls_file import FRAME, CallsFile
 from mediation.delivery.inputs import PIECE, Entry, Inputs, Order, Remembers
-from mediation.runtime import durable
 
 FILE: Final = "calls.journal"
-MAGIC: Final = b"CALLS\x00\x00\x02"  # 2: sealed
-FRAME: Final = struct.Struct("!I")  # length of the sealed record behind it
 PLACE: Final = b"calls.journal"
-MAX_RECORD: Final = 1 << 18  # twice the longest PDU
 BOUND_OCTETS: Final = 32 << 20  # about 10,000 calls of an INVITE, its answers and some changes. Ours
 SLACK_OCTETS: Final = 1 << 20  # the file may be twice what is alive, and so much more, before it is rewritten. Ours
+RENEW_S: Final = 3_600  # how old the file may be before it is rewritten in any case. Ours
 PIECE_OCTETS: Final = 1 << 16  # written before others have their turn: some 50 µs. Ours
 PIECE_PAUSE_S: Final = 0.001  # between two pieces: an event waits for one, if for any
 
@@ -112,7 +112,7 @@ class JournalCounters(msgspec.Struct):
 class CallJournal:
     """See the head of this file. All methods are for one thread."""
 
-    def __init__(self, folder: Path, box: Sealer, *, now_ns: int, bound_octets: int = BOUND_OCTETS) -> None:
+    def __init__(self, folder: Path, box: Namer, *, now_ns: int, bound_octets: int = BOUND_OCTETS) -> None:
         """Reads what an earlier process left, but of orders whose window is over. Raises ConfigurationError."""
         self.counters = JournalCounters()
         self._box = box
@@ -123,20 +123,19 @@ class CallJournal:
         self._pending: list[bytes] = []
         self._rewriting = False
         self._since: list[bytes] | None = None  # what goes to the new file as well, once its first octet is written
-        self._new = -1
-        self._floor = 0  # octets of inputs in memory at the last rewriting
+        self._key = box.derived(PLACE)
+        self._file: CallsFile | None = None
+        self._new: CallsFile | None = None
+        self._renew_s = 0.0  # when it is next written anew in any case, monotonic
+        self._floor = 0  # octets of the file at the last rewriting
         self._dirty = False  # it holds what it should not
-        self._broken = False  # a part of a record may be there
+        self._broken = True  # it is to be written anew before anything is appended
         try:
-            octets = self._path.read_bytes()[: 4 * bound_octets] if self._path.exists() else b""
-            self._read(octets)
-            for xid in [xid for xid, end in self._ends.items() if end <= now_ns]:
-                self.ended(xid)
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, durable.MODE)
+            self._read(calls_file.read(self._path, self._key, 2 * _room(bound_octets)))
         except OSError as error:
             raise ConfigurationError(f"mediator: {FILE}: {error.strerror}") from error
-        self._size = len(octets)
-        self._broken = not octets.startswith(MAGIC) or bool(self.counters.refused or self.counters.torn)
+        for xid in [xid for xid, end in self._ends.items() if end <= now_ns]:
+            self.ended(xid)
         self._pending.clear()
         self._put()
 
@@ -147,24 +146,12 @@ class CallJournal:
                 pass
             _close(self.finish())
 
-    def _read(self, octets: bytes) -> None:
-        if octets and not octets.startswith(MAGIC):
-            self.counters.refused += 1
-            return
-        at = len(MAGIC)
-        while at < len(octets):
-            if at + FRAME.size > len(octets):
-                self.counters.torn += 1
-                return
-            (length,) = FRAME.unpack_from(octets, at)
-            body = octets[at + FRAME.size : at + FRAME.size + length]
-            if length > MAX_RECORD or len(body) < length:
-                self.counters.torn += 1
-                return
-            frame = octets[at : at + FRAME.size + length]
-            at += len(frame)
+    def _read(self, found: calls_file.Found) -> None:
+        self.counters.refused += found.torn and not found.is_journal
+        self.counters.torn += found.torn and found.is_journal
+        for frame in found.frames:
             try:
-                known = self._take(_decode(self._box.open(body, PLACE)), frame)
+                known = self._take(_decode(self._box.open(frame[FRAME.size :], PLACE)), frame)
             except (SealError, msgspec.DecodeError):
                 known = False
             self.counters.refused += not known
@@ -244,17 +231,16 @@ class CallJournal:
     def write(self) -> None:
         """What was added since the last time is in the page cache, or the file is rewritten soon. Never raises.
 
-        write
+        pwrite64
         """
         if not self._pending:
             return
         octets = b"".join(self._pending)
         self._pending.clear()
-        if self._broken:
+        if self._broken or self._file is None:
             return  # the rewriting that is due has it all
         try:
-            _append_to(self._fd, octets)
-            self._size += len(octets)
+            self._file.append(octets)
         except OSError:
             self.counters.failed += 1
             self._broken = True
@@ -270,8 +256,10 @@ class CallJournal:
 
     def due(self, remembers: Remembers | None = None) -> Iterator[None] | None:
         """The rewriting in pieces, when it is time, of inputs that are needed; `finish` when there is none left."""
-        full = self._size > 2 * self._floor + SLACK_OCTETS or self._inputs.octets > self._bound
-        if self._rewriting or not (full or self._dirty or self._broken):
+        used = self._file.used if self._file is not None else 0
+        full = used > 2 * self._floor + SLACK_OCTETS or self._inputs.octets > self._bound
+        old = time.monotonic() >= self._renew_s
+        if self._rewriting or not (full or old or self._dirty or self._broken):
             return None
         self._rewriting = True
         return self._rewrite(remembers)
@@ -279,61 +267,60 @@ class CallJournal:
     def _rewrite(self, remembers: Remembers | None) -> Iterator[None]:
         """Writes beside the file. What goes wrong is found by `finish`.
 
-        openat(path.new, O_CREAT|O_TRUNC) write …
+        openat(path.new, O_CREAT|O_TRUNC) pwrite64 …
         """
         if remembers is not None:
             yield from self._inputs.sift(remembers)
         if self._inputs.octets > self._bound:
             self.counters.forgotten += self._inputs.make_room(self._bound * 3 // 4)
-        self._floor = self._inputs.octets
         self._dirty = False
         self._since = []
         pieces = _pieces(self._frames([(order, self._ends[order.xid]) for order in self._inputs.now()]))
         try:
-            self._new = os.open(
-                self._path.with_name(FILE + ".new"),
-                os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC,
-                durable.MODE,
-            )
+            self._new = CallsFile.create(self._path.with_name(FILE + ".new"), self._key)
             for piece in pieces:
-                _append_to(self._new, piece)
+                self._new.append(piece)
                 yield
+            self._floor = self._new.used
+            yield from self._new.fill(_room(self._floor))
         except OSError:
             self._drop_new()
 
     def _frames(self, orders: list[tuple[Order, int]]) -> Iterator[bytes]:
-        yield MAGIC
         for (xid, entries, number), not_after_ns in orders:
             yield self._frame(Armed(xid, not_after_ns))
             for at in range(number):
                 yield entries[at].octets
 
     def _drop_new(self) -> None:
-        _close(self._new)
-        self._new = -1
+        if self._new is not None:
+            self._new.close()
+        self._new = None
 
     def finish(self) -> int:
         """The new file takes the old one's place, with what came meanwhile. The old one's descriptor, or -1 when it
         stays: with its close(2) its octets go, for which the disk may take milliseconds. Never raises.
 
-        write rename
+        pwrite64 rename
         """
         since, self._since = b"".join(self._since or ()), None
         self._pending.clear()
         self._rewriting = False
         try:
-            _append_to(self._new, since)
-            size = os.fstat(self._new).st_size
-            self._path.with_name(FILE + ".new").rename(self._path)
+            if self._new is not None:
+                self._new.append(since)
+                self._path.with_name(FILE + ".new").rename(self._path)
         except OSError:
             self._drop_new()
+        if self._new is None:
             self.counters.failed += 1
             self._broken = True
             return -1
-        old, self._fd, self._size, self._broken = self._fd, self._new, size, False
-        self._new = -1
+        old, self._file, self._new = self._file, self._new, None
+        self._broken = False
+        self._renew_s = time.monotonic() + RENEW_S
         self.counters.rewritten += 1
-        return old
+        return old.descriptor if old is not None else -1
 
     def close(self) -> None:
         """Blocks for a rewriting that is due."""
@@ -342,18 +329,18 @@ class CallJournal:
             self._since, self._rewriting, self._dirty = None, False, True
         self.write()
         self._put()
-        os.close(self._fd)
+        if self._file is not None:
+            self._file.close()
+
+
+def _room(octets: int) -> int:
+    """For so many octets that are alive: it is rewritten at twice of them, and what comes meanwhile."""
+    return 2 * octets + 2 * SLACK_OCTETS
 
 
 def _close(descriptor: int) -> None:
     if descriptor >= 0:
         os.close(descriptor)
-
-
-def _append_to(descriptor: int, octets: bytes) -> None:
-    """All of it. Raises OSError."""
-    if octets and os.write(descriptor, octets) < len(octets):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _pieces(frames: Iterator[bytes]) -> Iterator[bytes]:

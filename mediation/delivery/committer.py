@@ -55,14 +55,15 @@ class _Entry(NamedTuple):
 class Committer:
     """Owns the spares and everything on the way to the disk. Its methods are called from the thread of the spool."""
 
-    def __init__(self, folder: Path, cursor: Cursor, segment_octets: int, *, spare_allowed: bool) -> None:
-        """Starts the thread; `tried` is set when it has made the first segment, or could not."""
+    def __init__(self, folder: Path, cursor: Cursor, segment_octets: int, key: bytes, *, spare_allowed: bool) -> None:
+        """Starts the thread; `tried` is set when it has made the first segment, or could not. `key` is for segments."""
         self.counters = CommitCounters()
         self.unsynced_octets = 0
         self.failing = False
         self._folder = folder
         self._cursor = cursor
         self._segment_octets = segment_octets
+        self._key = key
         self._lock = threading.Lock()
         self.tried = threading.Event()
         self._wake = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -70,7 +71,6 @@ class Committer:
         self._released: list[Segment] = []
         self._state: State | None = None
         self._spare: Segment | None = None
-        self._spare_number = 0
         self._spare_allowed = spare_allowed
         self._stopping = False
         self._hurried = False
@@ -143,9 +143,8 @@ class Committer:
         self._cursor.close()
         for one in self._released:  # could not be wiped: the next process tries again
             one.close()
-        if self._spare is not None:
+        if self._spare is not None:  # stays, so that no file less tells of a process that ended
             self._spare.close()
-            self._spare.path.unlink(missing_ok=True)
 
     # -- the thread ---------------------------------------------------------------------------------------------------
 
@@ -187,7 +186,7 @@ class Committer:
         try:
             if self.failing:
                 for entry in entries:
-                    durable.write(entry.segment.descriptor, entry.octets, entry.at)
+                    entry.segment.write(entry.octets, entry.at)
             for one in dict.fromkeys(entry.segment for entry in entries):
                 one.sync()
         except OSError:
@@ -228,7 +227,6 @@ class Committer:
         for one in released:
             try:
                 segments.wipe(one)
-                self._recycle(one)
             except OSError:
                 self.counters.failed_wipes += 1
                 return False
@@ -240,7 +238,7 @@ class Committer:
                 self.counters.failed_wipes += 1
             with self._lock:
                 self._released.remove(one)
-                reuse = self._spare is None and one.size == self._segment_octets
+                reuse = self._spare is None and one.octets == self._segment_octets
                 if reuse:
                     self._spare = one
             if not reuse:
@@ -249,24 +247,16 @@ class Committer:
             self.counters.wiped += 1
         return True
 
-    def _recycle(self, one: Segment) -> None:
-        """Takes a wiped segment's place in the numbering away."""
-        path = self._folder / f"spare-{self._spare_number}.zero"
-        self._spare_number += 1
-        one.path.rename(path)
-        one.path, one.start, one.next, one.end = path, Position(0, 0), 0, 0
-
     def _replenish(self) -> bool:
         with self._lock:
             wanted = self._spare is None and self._spare_allowed
         if not wanted:
             return True
         try:
-            spare = segments.prepare_spare(self._folder, self._spare_number, self._segment_octets)
+            spare = segments.prepare_spare(self._folder, self._segment_octets, self._key)
         except OSError:
             self.counters.failed_spares += 1
             return False
-        self._spare_number += 1
         with self._lock:
             self._spare = spare
         return True

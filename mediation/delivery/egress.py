@@ -41,7 +41,7 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.interface import x1
 from mediation.delivery.links import REVOKED_LINGER_S
-from mediation.runtime import clock, confine, keys, log, sockets
+from mediation.runtime import clock, confine, keys, log, sockets, vault
 from mediation.runtime.config import Site
 from mediation.runtime.remembered import Remembered, trust_report
 from mediation.runtime.suspended import SuspendedTasks
@@ -207,9 +207,10 @@ class Egress:
             site.egress_dir.mkdir(mode=0o700, exist_ok=True)
         self._high_water = clock.HighWater(site.egress_dir / CLOCK_FILE)
         self._clock = clock.AuthorityClock(self._high_water)
-        self._remembered = Remembered(site.egress_dir, "egress")
-        self._stopped = SuspendedTasks(site.egress_dir / STOPPED_FILE)  # in the same form: for good, so by no act
-        self._suspended = SuspendedTasks(site.egress_dir / SUSPENDED_FILE)
+        key = vault.unlock(site).name_key("egress")
+        self._remembered = Remembered(site.egress_dir, "egress", key)
+        self._stopped = SuspendedTasks(site.egress_dir / STOPPED_FILE, key)  # in the same form: for good, so by no act
+        self._suspended = SuspendedTasks(site.egress_dir / SUSPENDED_FILE, key)
         trust = self._remembered.believed(trust)
         uid = mediator_uid(site)
         confine.become(site.egress.user, keeping=confine.CAP_NET_ADMIN)
@@ -324,7 +325,9 @@ def _kept(task: Task) -> Task:
 
 async def serve(site: Site, notifier: Notifier | None = None) -> None:
     """The egress function's process, from its start to SIGTERM. Raises ConfigurationError."""
+    held = vault.unlock(site)
     egress = Egress(site)
+    held.wipe()  # what its files are read and written with, it has
     async with trio.open_nursery() as nursery:
         nursery.start_soon(egress.run, notifier)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

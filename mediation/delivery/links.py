@@ -14,6 +14,7 @@ import hashlib
 import math
 import ssl
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +23,9 @@ from msgspec import structs
 
 from mediation.core.case import Destination, Task
 from mediation.core.interface.link import MAX_LINK_ID_OCTETS
+from mediation.delivery.decoy_links import TURN_S, DecoyLinks
 from mediation.delivery.sender import Link, LinkState
-from mediation.delivery.spool import Spool
+from mediation.delivery.spool import CURSOR, Spool, octets_of_segments
 from mediation.delivery.tracker import Outgoing
 from mediation.runtime.vault import Vault
 
@@ -54,6 +56,10 @@ class Links:
         self.on_caught_up: Callable[[], None] = lambda: None
         self._links: dict[tuple[str, Destination], Link] = {}
         self._users: dict[tuple[str, Destination], set[bytes]] = {}
+        self._decoys = DecoyLinks(
+            folder, vault.name_key("spool"), vault.box("spool"), octets_of_segments(bound_octets)
+        )  # fmt: skip
+        nursery.start_soon(self._hide)
 
     def __iter__(self) -> Iterator[Link]:
         return iter(self._links.values())
@@ -110,21 +116,30 @@ class Links:
 
     def stranded(self) -> int:
         """Spools in the folder that no order of this process has opened."""
-        opened = {link.spool.folder for link in self._links.values()}
-        return sum(path.parent not in opened for path in self._folder.glob("*/*/cursor"))
+        known = {link.spool.folder for link in self._links.values()}
+        found = {path.parent for path in self._folder.glob(f"*/{CURSOR}")} - known
+        return sum(not self._decoys.is_decoy(path) for path in found)
 
     def close(self) -> None:
         """Blocks for a last commit of each spool."""
         for link in self._links.values():
             link.spool.close()
         self._links.clear()
+        with suppress(OSError):
+            self._decoys.touch()
+
+    async def _hide(self) -> None:
+        """For ever: keeps the class of the number of links full."""
+        while True:
+            await trio.to_thread.run_sync(self._decoys.turn)
+            await trio.sleep(TURN_S)
 
     def _open(self, key: tuple[str, Destination]) -> Spool:
         agency, destination = key
-        folder, name = self._vault.name("spool", agency), self._vault.name("spool", f"{agency} {_short(destination)}")
+        name = self._vault.name("spool", f"{agency} {_short(destination)}")
         return Spool(
-            self._folder / folder / name, self._vault.box("spool"), now_s=self._now_s(), bound_octets=self._bound_octets
-        )
+            self._folder / name, self._vault.box("spool"), now_s=self._now_s(), bound_octets=self._bound_octets
+        )  # fmt: skip
 
     def _identity(self, key: tuple[str, Destination]) -> str:
         """What both ends call the link: no address, and no case."""

@@ -85,17 +85,17 @@ class Mediator:
         self.points = InterceptionPoints(site.interception_points, folder, self._drained, self._content)
         run_dir, spool_dir = self._confine()
         try:
-            self.retired = Retired(spool_dir / RETIRED_FILE, self._vault.name_key("journal"))
+            self.retired = Retired(spool_dir / RETIRED_FILE, key := self._vault.name_key("journal"))
         except OSError as error:
             raise ConfigurationError(f"mediator: {RETIRED_FILE}: {error.strerror}") from error
-        self._remembered = Remembered(spool_dir, "mediator")
+        self._remembered = Remembered(spool_dir, "mediator", key)
         self.table = x1.TaskTable(
             self._remembered.believed(trust), self._changed, grace_ns=site.ledger.grace_ns, suspended=self._suspended
         )
         self._remembered.resume(self.table.lease, trust.ledger)
         for xid in self.retired:
             self.table.stop(xid)
-        self.suspended = SuspendedTasks(spool_dir / SUSPENDED_FILE)
+        self.suspended = SuspendedTasks(spool_dir / SUSPENDED_FILE, key)
         for xid, sequence in self.suspended:
             self.table.hold(xid, sequence)
         self._high_water = clock.HighWater(spool_dir / CLOCK_FILE)
@@ -160,8 +160,8 @@ class Mediator:
         self.links.close()
         self.journal.close()
         self._high_water.close()
-        self._remembered.close()
-        self.suspended.close()
+        for file in (self._remembered, self.suspended, self.retired):
+            file.close()
 
     # -- events -------------------------------------------------------------------------------------------------------
 

@@ -17,8 +17,9 @@ Accounting, which tests hold: received + recovered == acknowledged + queued. Eve
 cannot be kept takes it into a Loss that goes to the far side in its place, so that received == delivered + reported
 lost once the queue is empty. A loss that cannot be recorded yet stands in the cursor, which needs no room on the disk.
 
-Every record is sealed (core/interface/record.py, runtime/vault.py): a stolen disk tells how many messages of which
-length waited when, and nothing of them. Measured: 6 µs a message on the loaded machine of bench/results.
+Every record is sealed (core/interface/record.py, runtime/vault.py), and the files are chance from one end to the other
+(segment.py, cursor.py): a stolen disk tells how many segments a link has, two unless more waits, and when they were
+written. Measured: 6 µs a message for the seals on the loaded machine of bench/results, 0.5 µs an append for the rest.
 
 Trust: whoever may write in this folder can hide undelivered messages of its agency, and bring back ones of the same
 epoch that the far side has and drops; without the mediator's key he can make and change none. He gains no destination,
@@ -34,7 +35,7 @@ import msgspec
 
 from mediation.core.interface import record
 from mediation.core.interface.link import MAX_MESSAGE_OCTETS, Data, Loss, LossClass, Position, Sent
-from mediation.core.ledger.sealing import Sealer
+from mediation.core.ledger.sealing import Namer
 from mediation.delivery import segment as segments
 from mediation.delivery.committer import MAX_UNSYNCED_OCTETS, CommitCounters, Committer
 from mediation.delivery.cursor import Cursor, State
@@ -46,6 +47,7 @@ MIN_SEGMENT_OCTETS: Final = 512 << 10  # holds the longest record
 MIN_SEGMENTS: Final = 2  # one to write, one to wipe
 OPENING_LIMIT_S: Final = 5.0  # a disk that needs longer for the first segment is treated as full until it is there
 FIRST: Final = 1  # the first number of a link
+CURSOR, SEGMENTS = "cursor", b"segments"  # the file; what the segments' key is derived under
 MAX_U32: Final = (1 << 32) - 1
 
 
@@ -70,11 +72,16 @@ class SpoolCounters(msgspec.Struct):
     lost: dict[LossClass, int] = msgspec.field(default_factory=lambda: dict.fromkeys(LossClass, 0))
 
 
+def octets_of_segments(bound_octets: int, segment_octets: int = SEGMENT_OCTETS) -> int:
+    """The size of each segment of a spool with this bound."""
+    return max(MIN_SEGMENT_OCTETS, min(segment_octets, bound_octets // 8))
+
+
 class Spool:
     """See the head of this file. All methods are for one thread."""
 
     def __init__(
-        self, folder: Path, box: Sealer, *, now_s: int, bound_octets: int, segment_octets: int = SEGMENT_OCTETS
+        self, folder: Path, box: Namer, *, now_s: int, bound_octets: int, segment_octets: int = SEGMENT_OCTETS
     ) -> None:
         """Opens `folder`, takes over what an earlier process left, begins a new epoch. Blocks for some 20 ms.
 
@@ -86,16 +93,15 @@ class Spool:
         self.counters = SpoolCounters()
         self._box = box
         self._forms: dict[int, record.Seals] = {}
-        self._segment_octets = max(MIN_SEGMENT_OCTETS, min(segment_octets, bound_octets // 8))
+        self._key = box.derived(SEGMENTS)
+        self._segment_octets = octets_of_segments(bound_octets, segment_octets)
         self._max_segments = max(MIN_SEGMENTS, bound_octets // self._segment_octets)
         durable.make_folder(folder)
-        cursor = Cursor(folder / "cursor")
-        for leftover in folder.glob("spare-*.zero"):
-            leftover.unlink()
-        self._segments = segments.find(folder, self.seals)
+        cursor = Cursor(folder / CURSOR, box)
+        self._segments, lost = segments.find(folder, self._key, self.seals)
         self._current: Segment | None = None
         self._known_damage: set[int] = set()
-        self.counters.damaged = sum(one.damaged for one in self._segments)
+        self.counters.damaged = lost + sum(one.damaged for one in self._segments)
         self.counters.torn = sum(one.torn for one in self._segments)
         state = cursor.state
         sequence = self._segments[-1].next if self._segments else state.acknowledged.sequence if state else FIRST
@@ -109,8 +115,9 @@ class Spool:
         cursor.save(State(self.acknowledged, self._start.epoch, self.open_loss))
         cursor.sync()
         allowed = len(self._segments) < self._max_segments
-        self._committer = Committer(folder, cursor, self._segment_octets, spare_allowed=allowed)
+        self._committer = Committer(folder, cursor, self._segment_octets, self._key, spare_allowed=allowed)
         self._committer.tried.wait(OPENING_LIMIT_S)
+        self._begin()
         self._release()
 
     @property
@@ -224,6 +231,18 @@ class Spool:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
+    def _begin(self) -> None:
+        """The first segment is there before the first message: a link that was never used looks like any other."""
+        if self.open_loss is None and (spare := self._committer.take_spare()) is not None:
+            try:
+                self._current = segments.place(spare, self.position)
+            except OSError:
+                spare.close()
+                spare.path.unlink(missing_ok=True)
+                return
+            self._segments.append(self._current)
+            self._committer.wake()  # another spare
+
     @property
     def _open_count(self) -> int:
         return self.open_loss.count if self.open_loss else 0
@@ -295,8 +314,8 @@ class Spool:
             if len(self._segments) < self._max_segments:
                 spare = self._committer.take_spare()
                 if spare is not None:
-                    return segments.place(spare, self.folder, start)
-                made = segments.improvise(self.folder, start, self._segment_octets)
+                    return segments.place(spare, start)
+                made = segments.improvise(self.folder, start, self._segment_octets, self._key)
                 self.counters.improvised += 1
                 return made
         except OSError:  # the disk is full, or refuses
@@ -307,11 +326,13 @@ class Spool:
         # A failing thread may still write what it holds into its old place.
         if current is None or self.acknowledged < self._end_of(current) or self._committer.failing:
             return None
+        self._segments.remove(current)
+        self._current = None
         try:
             segments.wipe(current)
-            self._segments.remove(current)
-            return segments.place(current, self.folder, start)
+            return segments.place(current, start, named=False)
         except OSError:
+            self._save([current])  # the thread tries again
             return None
 
     def _lose(self, events: list[Sent], reason: LossClass) -> None:

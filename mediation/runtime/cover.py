@@ -25,9 +25,9 @@ _NOTHING: Final = bytes(_HALF)
 KEYS_KEPT: Final = 16  # a process names things in a few files
 
 
-def wanted(count: int) -> int:
-    """How many places there are for so many things."""
-    size = LEAST
+def wanted(count: int, least: int = LEAST) -> int:
+    """How many places there are for so many things; `least` is the smallest class."""
+    size = least
     while size < count:
         size *= STEP
     return size

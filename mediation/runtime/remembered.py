@@ -1,6 +1,6 @@
 """What a function remembers over its restarts of withdrawn tokens, of the roster and of the ledger, in open files.
 
-    NAME.revoked   SHA-256 of each withdrawn token, 32 octets, appended
+    NAME.revoked   SHA-256 of each withdrawn token, in slots (runtime/slots.py)
     NAME.roster    how many changes the roster had, u64, and the SHA-256 of the last of them, in place
     NAME.head      size, u64, and root of the newest head of the ledger that a quorum had cosigned, in place
 
@@ -27,9 +27,10 @@ from mediation.core.errors import ConfigurationError
 from mediation.core.interface.x1 import TaskTable
 from mediation.core.ledger import note
 from mediation.runtime import durable
+from mediation.runtime.slots import Slots
 
 TOKEN_OCTETS = 32
-MAX_TOKENS = 1_000_000  # 32 MB; once full, the least harm is to remember the first (ours)
+MAX_TOKENS = 1_000_000  # 64 MiB; once full, the least harm is to remember the first (ours)
 
 _MARK = struct.Struct("!Q32s")
 
@@ -37,28 +38,21 @@ _MARK = struct.Struct("!Q32s")
 class Remembered:
     """The files of one function. Blocking; a write but of a head costs one sync."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        """Opens or makes them. Raises ConfigurationError."""
+    def __init__(self, folder: Path, name: str, key: bytes) -> None:
+        """Opens or makes them. `key` is 32 octets of the vault's. Raises ConfigurationError."""
         self.failures = 0  # writes that did not reach the disk; what they say holds until a restart
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            self._tokens = durable.keep_open(folder / f"{name}.revoked")
+            self._tokens = Slots(folder / f"{name}.revoked", key)
             self._roster = durable.keep_open(folder / f"{name}.roster")
             self._head = durable.keep_open(folder / f"{name}.head")
             head = os.pread(self._head, _MARK.size, 0)
-            octets = os.pread(self._tokens, MAX_TOKENS * TOKEN_OCTETS, 0)
             mark = os.pread(self._roster, _MARK.size, 0)
         except OSError as error:
             raise ConfigurationError(f"{name}: {error.strerror}") from error
-        # A write that a crash cut short leaves a part of a record at the end; the next one takes its place.
-        self._end = len(octets) // TOKEN_OCTETS * TOKEN_OCTETS
-        self.revoked = {octets[at : at + TOKEN_OCTETS].hex() for at in range(0, self._end, TOKEN_OCTETS)}
+        self.revoked = {record[:TOKEN_OCTETS].hex() for record in self._tokens.records}
         self._number, self._digest = _MARK.unpack(mark) if len(mark) == _MARK.size else (0, b"")
         self._seen = _MARK.unpack(head) if len(head) == _MARK.size else (0, b"")
-
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        return self._tokens, self._roster, self._head
 
     def resume(self, lease: Lease, ledger: note.Verifier) -> None:
         """A lease that has been told nothing yet begins with the head that was seen last: it is not valid by that, but
@@ -92,21 +86,20 @@ class Remembered:
     def keep(self, trust: Trust) -> None:
         """Remembers what `trust` knows more than before. Never raises."""
         self._mark(trust.roster)
+        fresh = sorted(trust.revoked - self.revoked)
+        room = MAX_TOKENS - len(self.revoked)
+        self.failures += len(fresh) > room
         try:
-            for token in sorted(trust.revoked - self.revoked):
-                if len(self.revoked) >= MAX_TOKENS:
-                    self.failures += 1
-                    break
-                durable.write(self._tokens, bytes.fromhex(token), self._end)
-                os.fdatasync(self._tokens)
-                self._end += TOKEN_OCTETS
-                self.revoked.add(token)
+            self._tokens.add(map(bytes.fromhex, fresh[:room]))
         except OSError:
             self.failures += 1
+            return
+        self.revoked.update(fresh[:room])
 
     def close(self) -> None:
-        for descriptor in self.descriptors:
-            os.close(descriptor)
+        self._tokens.close()
+        os.close(self._roster)
+        os.close(self._head)
 
     def _mark(self, roster: Roster) -> None:
         if len(roster.lines) <= self._number:

@@ -6,6 +6,8 @@
         records   ledger records and certificates                        administrator
         spool     messages on their way to an agency                     mediator
         journal   what call models were told of calls that are up        mediator
+        access    what was stopped, suspended and withdrawn              iap
+        egress    the same                                               egress
 
 A function holds the keys of its own purposes and never the site key. They come, in this order, from
   (a) an inherited descriptor, a pipe named by $MEDIATION_VAULT_FD (`mediation run` unlocks once and passes them on);
@@ -41,6 +43,8 @@ from mediation.runtime.order_keys import OrderKeys
 PURPOSES: Final = {
     "administrator": ("store", "orders", "records"),
     "mediator": ("spool", "journal"),
+    "iap": ("access",),
+    "egress": ("egress",),
 }
 ALL: Final = tuple(purpose for purposes in PURPOSES.values() for purpose in purposes)
 FD, PIN_FD = "MEDIATION_VAULT_FD", "MEDIATION_PIN_FD"

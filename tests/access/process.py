@@ -18,6 +18,7 @@ from mediation.access import calls
 from mediation.core.case import Act, TaskRequest
 from mediation.core.interface import x1, x2
 from mediation.runtime import sockets
+from tests import vault
 from tests.access import frames as make
 from tests.access.conftest import Wire
 from tests.core import authority, founding
@@ -140,6 +141,7 @@ realtime_priority = 5
     )
     founding.write(folder / "keys", *founding.of_trust(authority.trust()))
     (folder / "keys" / "ledger.pub").write_text(f"{authority.SIGNER.verifier}\n")
+    vault.furnish(folder)
 
 
 @asynccontextmanager

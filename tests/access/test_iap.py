@@ -172,6 +172,8 @@ async def test_a_stopped_task_is_never_armed_again(folder: Path, wire: Wire, mon
         wire.send(answer())
         assert (await access.drained())["to_signalling"] == 2
         assert (await access.report())["matcher"]["pdus"] == 1
+        assert (await access.report())["unrecorded_stops"] == 0
+        assert {path.stat().st_size for path in (folder / "access").glob("iap.s*")} == {4096}  # SEC-19
         refused = x1.Refused(id=3, check="deactivated")
         assert await access.ask(x1.ActivateTask(id=3, request=order)) == refused
         await access.stop()

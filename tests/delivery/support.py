@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
 
 import trustme
 
+from mediation.core.errors import RemoteProtocolError
+from mediation.core.interface import record
 from mediation.core.interface.link import Data, Epoch, Loss, Position, Sent
 from mediation.delivery.reader import Reader
-from mediation.delivery.spool import Message, Spool
+from mediation.delivery.segment import HEADER_OCTETS, SPARE, Segment
+from mediation.delivery.spool import SEGMENTS, Message, Spool
 from mediation.runtime import tls
 from tests import vault
 
@@ -20,6 +24,31 @@ NOW_S = 1_700_000_000
 
 def open_spool(folder: Path, now_s: int = NOW_S, bound: int = BOUND_OCTETS) -> Spool:
     return Spool(folder, vault.box(), now_s=now_s, bound_octets=bound)
+
+
+def found(folder: Path) -> list[Segment]:
+    """The segments in use on a disk, oldest first; open, and no more than that."""
+    key = vault.box().derived(SEGMENTS)
+    segments = []
+    for path in folder.glob("*.seg"):
+        descriptor = os.open(path, os.O_RDWR)
+        one = Segment(path, descriptor, SPARE, path.stat().st_size, key)
+        try:
+            one.start = record.parse_segment_header(one.show(0, HEADER_OCTETS))
+        except RemoteProtocolError:
+            one.start = record.parse_segment_header(one.show(one.size, HEADER_OCTETS))
+        segments.append(one)
+    return sorted((one for one in segments if one.start != SPARE), key=lambda one: one.start)
+
+
+def newest(folder: Path) -> Segment:
+    """The one that was written to last: what the process before began is there too until it is wiped."""
+    return found(folder)[-1]
+
+
+def damage(segment: Segment, octets: bytes, at: int) -> None:
+    """This stands there now, as who has the key sees it."""
+    segment.write(octets, at)
 
 
 def message(number: int, size: int = 240) -> Message:

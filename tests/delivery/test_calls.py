@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 
 import pytest
 
 from mediation.core.interface.x2 import Direction, PayloadFormat, Pdu, PduType
-from mediation.core.ledger.sealing import Sealer
+from mediation.core.ledger.sealing import Box
 from mediation.delivery import calls, inputs
 from mediation.delivery.calls import CallJournal, Passed, Seen
+from mediation.delivery.calls_file import FRAME, LEAST_ROOM, MAGIC
 from mediation.delivery.early import LIMIT_NS, MAX_PDUS, Early
+from mediation.runtime.keystream import NONCE_OCTETS, Keystream
 from tests import vault
 
 ONE, OTHER = bytes(range(16)), bytes(range(1, 17))
@@ -39,22 +42,41 @@ def after_crash(folder: Path) -> CallJournal:
     return journal(copy)
 
 
+def plain(folder: Path, box: Box | None = None) -> bytes:
+    """What stands in the file, for who has the key of its stream: its nonce, and all after it."""
+    octets = (folder / calls.FILE).read_bytes()
+    nonce = octets[:NONCE_OCTETS]
+    key = (box or vault.box()).derived(calls.PLACE)
+    return nonce + Keystream(key, nonce).apply(octets[NONCE_OCTETS:], NONCE_OCTETS)
+
+
+def hidden(octets: bytes) -> bytes:
+    """The file in which `octets` stand."""
+    stream = Keystream(vault.box().derived(calls.PLACE))
+    return stream.nonce + stream.apply(octets, NONCE_OCTETS)
+
+
 def places(octets: bytes) -> list[int]:
-    """Where each sealed record begins."""
-    found, at = [], len(calls.MAGIC)
-    while at < len(octets):
-        found.append(at + calls.FRAME.size)
-        at += calls.FRAME.size + calls.FRAME.unpack_from(octets, at)[0]
+    """Where each sealed record begins, in what `plain` gave."""
+    found, at = [], NONCE_OCTETS + len(MAGIC)
+    while length := FRAME.unpack_from(octets, at)[0]:
+        found.append(at + FRAME.size)
+        at += FRAME.size + length
     return found
 
 
-def opened(folder: Path, box: Sealer | None = None) -> bytes:
+def end(octets: bytes) -> int:
+    """Where the last of them ends."""
+    last = places(octets)[-1]
+    return last + FRAME.unpack_from(octets, last - FRAME.size)[0]
+
+
+def opened(folder: Path, box: Box | None = None) -> bytes:
     """What the file holds, for who has the key."""
-    octets = (folder / calls.FILE).read_bytes()
+    octets = plain(folder, box)
     box = box if box is not None else vault.box()
     return b"".join(
-        box.open(octets[at : at + calls.FRAME.unpack_from(octets, at - calls.FRAME.size)[0]], calls.PLACE)
-        for at in places(octets)
+        box.open(octets[at : at + FRAME.unpack_from(octets, at - FRAME.size)[0]], calls.PLACE) for at in places(octets)
     )
 
 
@@ -244,7 +266,7 @@ def test_bounded_whatever_is_up(tmp_path: Path) -> None:
         made.add(ONE, "tap", Seen(False, pdu(number, payload=b"x" * (900 if number < 20 else 300))), number)
         made.write()
         rewrite(made)
-        assert (tmp_path / calls.FILE).stat().st_size <= calls.SLACK_OCTETS + 3 * 20_000
+        assert (tmp_path / calls.FILE).stat().st_size == LEAST_ROOM
     assert made.counters.forgotten > 300
     kept = played(made)
     assert 10 < len(kept) < 60
@@ -256,7 +278,7 @@ def test_damage_costs_what_it_hits(tmp_path: Path, at: int) -> None:
     filled(tmp_path)
     path = tmp_path / calls.FILE
     octets = bytearray(path.read_bytes())
-    octets[places(bytes(octets))[1] + at * 16] ^= 0x20  # in the first PDU
+    octets[places(plain(tmp_path))[1] + at * 16] ^= 0x20  # in the first PDU
     path.write_bytes(octets)
     again = journal(tmp_path)
     assert again.counters.refused == 1
@@ -264,13 +286,15 @@ def test_damage_costs_what_it_hits(tmp_path: Path, at: int) -> None:
     assert after_crash(tmp_path).counters.refused == 0  # it heals
 
 
-def test_any_torn_end_is_the_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["cut off", "zeros", "what was there"])
+def test_any_torn_end_is_the_end(tmp_path: Path, how: str) -> None:
     filled(tmp_path, 2)
     path = tmp_path / calls.FILE
-    whole = path.read_bytes()
-    last = places(whole)[-1]
-    for size in (*range(last - 3, last + 60), *range(len(whole) - 20, len(whole))):
-        path.write_bytes(whole[:size])
+    whole, shown = path.read_bytes(), plain(tmp_path)
+    last, behind = places(shown)[-1], end(shown)
+    for size in (*range(last - 3, last + 60, 7), *range(behind - 20, behind, 7)):
+        rest = {"cut off": b"", "zeros": bytes(len(whole) - size), "what was there": os.urandom(len(whole) - size)}
+        path.write_bytes(whole[:size] + rest[how])
         again = journal(tmp_path)
         assert played(again) == [1]
         again.add(ONE, "tap", Seen(False, pdu(3)), 3)
@@ -281,7 +305,7 @@ def test_any_torn_end_is_the_end(tmp_path: Path) -> None:
 
 def test_any_octets_at_all_are_a_journal_without_calls(tmp_path: Path) -> None:
     path = tmp_path / calls.FILE
-    for octets in (b"", b"x", os.urandom(5000), calls.MAGIC + os.urandom(5000), calls.MAGIC + b"\xff" * 100):
+    for octets in (b"", b"x", os.urandom(5000), hidden(MAGIC + os.urandom(5000)), hidden(MAGIC + b"\xff" * 100)):
         path.write_bytes(octets)
         made = journal(tmp_path)
         assert made.orders() == []
@@ -293,11 +317,11 @@ def test_an_input_of_an_order_that_is_not_in_force_is_refused(tmp_path: Path) ->
     made.add(OTHER, "tap", Seen(False, pdu(9, OTHER)), 9)
     made.add(ONE, "tap", Seen(False, pdu(1, payload=b"MESSAGE sip:x SIP/2.0\r\n\r\ntext")), 1)
     made.write()
-    octets = (tmp_path / calls.FILE).read_bytes()
+    octets = plain(tmp_path)
     assert OTHER not in opened(tmp_path)
     assert b"text" not in opened(tmp_path)
     frame = made._frame(Seen(False, pdu(9, OTHER)))
-    (tmp_path / calls.FILE).write_bytes(octets + frame)
+    (tmp_path / calls.FILE).write_bytes(hidden(octets[NONCE_OCTETS : end(octets)] + frame))
     again = journal(tmp_path)
     assert again.counters.refused == 1
     assert again.orders() == [ONE]
@@ -305,16 +329,49 @@ def test_an_input_of_an_order_that_is_not_in_force_is_refused(tmp_path: Path) ->
 
 def test_a_disk_that_refuses_is_counted_and_made_good(tmp_path: Path) -> None:
     made = filled(tmp_path, 1)
-    keep = os.dup(made._fd)
-    os.dup2(os.open("/dev/full", os.O_WRONLY), made._fd)
+    assert made._file is not None
+    keep = os.dup(made._file.descriptor)
+    os.dup2(os.open("/dev/full", os.O_WRONLY), made._file.descriptor)
     made.add(ONE, "tap", Seen(False, pdu(2)), 2)
     made.write()
-    os.dup2(keep, made._fd)
+    os.dup2(keep, made._file.descriptor)
     made.add(ONE, "tap", Seen(False, pdu(3)), 3)
     made.write()
     assert made.counters.failed == 1
     assert rewrite(made)
     assert played(after_crash(tmp_path)) == [1, 2, 3]
+
+
+def test_the_file_tells_neither_orders_nor_calls(tmp_path: Path) -> None:
+    """SEC-19: of one size whatever is up, and chance from one end to the other; another file at each rewriting."""
+    quiet, busy = tmp_path / "quiet", tmp_path / "busy"
+    for folder in (quiet, busy):
+        folder.mkdir()
+    journal(quiet)
+    made = filled(busy, 2000)
+    copies = [(folder / calls.FILE).read_bytes() for folder in (quiet, busy)]
+    assert [len(copy) for copy in copies] == [LEAST_ROOM] * 2
+    for copy in copies:
+        assert len(zlib.compress(copy, 1)) > len(copy)
+        assert len({copy[at : at + 16] for at in range(0, len(copy), 16)}) == len(copy) // 16
+    assert not rewrite(made)
+    made._renew_s = 0  # an hour later
+    assert rewrite(made)
+    renewed = (busy / calls.FILE).read_bytes()
+    assert len(renewed) == LEAST_ROOM
+    assert not any(renewed[at : at + 16] == copies[1][at : at + 16] for at in range(0, len(renewed), 16))
+    assert played(after_crash(busy)) == played(made) == list(range(1, 2001))
+
+
+def test_its_room_is_a_class_also_of_orders_without_a_call(tmp_path: Path) -> None:
+    made = journal(tmp_path, bound_octets=64 << 20)
+    for number in range(30_000):
+        made.armed(number.to_bytes(16, "big"), END_NS)
+    made.write()
+    assert rewrite(made)
+    assert (tmp_path / calls.FILE).stat().st_size == 4 * LEAST_ROOM
+    assert not rewrite(made)  # nothing was added since
+    assert len(after_crash(tmp_path).orders()) == 30_000
 
 
 def test_early_pdus_wait_for_their_order_alone() -> None:

@@ -13,6 +13,8 @@ import pytest
 from mediation.collection.decoder import decode
 from mediation.core.interface import x1
 from mediation.core.interface.x2 import Direction, PayloadFormat
+from mediation.delivery.retired import Retired
+from tests import vault
 from tests.delivery.house import MESSAGES_OF_A_CALL, Administrator, call, revocation, sip, xid_of
 from tests.delivery.links import free_port, until
 from tests.delivery.rig import arrived, calls_of, names, rig
@@ -112,7 +114,7 @@ async def test_a_window_ends_at_its_second_in_mid_call(tmp_path: Path) -> None:
         assert isinstance(refused, x1.Refused)
         await r.report_where(lambda found: found["links"][0]["state"] == "closed")
     assert "release" not in names(r.collector)
-    assert xid in (tmp_path / "spool" / "mediator.stopped").read_bytes()
+    assert xid in Retired(tmp_path / "spool" / "mediator.stopped", vault.derived().name_key("journal"))
 
 
 async def test_the_digit_toggle_acts_in_mid_call(tmp_path: Path) -> None:

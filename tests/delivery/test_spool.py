@@ -16,9 +16,21 @@ from mediation.core.interface import record
 from mediation.core.interface.link import Data, Epoch, Loss, LossClass, Position
 from mediation.delivery import committer
 from mediation.delivery.cursor import Cursor, State
-from mediation.delivery.spool import MIN_SEGMENT_OCTETS, Message, Spool
+from mediation.delivery.segment import HEADER_OCTETS, SPARE, Segment
+from mediation.delivery.spool import MIN_SEGMENT_OCTETS, SEGMENTS, Message, Spool
 from tests import vault
-from tests.delivery.support import NOW_S, balanced, losses, message, numbers, open_spool, read_all
+from tests.delivery.support import (
+    NOW_S,
+    balanced,
+    damage,
+    found,
+    losses,
+    message,
+    newest,
+    numbers,
+    open_spool,
+    read_all,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -62,10 +74,13 @@ def test_many_segments_roll_and_are_released_and_wiped(spool: Spool, tmp_path: P
     assert spool.queued == 11
     assert spool.commit_counters.wiped >= 2
     assert numbers(read_all(spool)) == list(range(3990, 4001))
-    files = sorted(path.name for path in (tmp_path / "agency").iterdir())
+    files = sorted((tmp_path / "agency").iterdir())
     assert len(files) == 3  # the cursor, the segment in use, a spare
-    spare = next(path for path in (tmp_path / "agency").iterdir() if path.suffix == ".zero")
-    assert not any(spare.read_bytes())  # nothing delivered stays behind
+    used = found(tmp_path / "agency")
+    assert len(used) == 1
+    (path,) = {path for path in files if path.suffix == ".seg"} - {used[0].path}
+    spare = Segment(path, os.open(path, os.O_RDONLY), SPARE, path.stat().st_size, vault.box().derived(SEGMENTS))
+    assert not any(spare.show(HEADER_OCTETS, spare.size - HEADER_OCTETS))  # nothing delivered stays behind
     assert not sum(spool.counters.lost.values())
 
 
@@ -126,7 +141,7 @@ def test_restarts_without_traffic_keep_the_numbering(tmp_path: Path) -> None:
         assert spool.position == spool.acknowledged == Position(NOW_S + again * 10, 3)
         assert spool.queued == 0
         spool.close()
-    assert len(list(tmp_path.glob("*.seg"))) <= 1
+    assert len(list(tmp_path.glob("*.seg"))) == 2
 
 
 def test_a_clock_set_back_does_not_repeat_an_epoch(tmp_path: Path) -> None:
@@ -141,10 +156,10 @@ def test_numbers_the_far_side_has_seen_are_not_given_again_after_a_power_failure
     first = open_spool(tmp_path)
     first.append([message(number) for number in range(1, 6)])
     first.close()
-    (path,) = tmp_path.glob("*.seg")
-    octets = path.read_bytes()
+    segment = newest(tmp_path)
+    octets = segment.show(0, segment.size)
     kept = record.scan(octets, record.Seals(vault.box(), tmp_path.name.encode(), NOW_S), 1, at=64, limit=3).end
-    path.write_bytes(octets[:kept].ljust(len(octets), b"\0"))
+    damage(segment, bytes(segment.size - kept), kept)
     second = open_spool(tmp_path)
     assert second.position == Position(NOW_S + 1, 4)
     assert second.extents() == {NOW_S: 4, NOW_S + 1: 4}
@@ -184,10 +199,10 @@ def test_kill_9_loses_nothing_that_was_appended(tmp_path: Path) -> None:
         lines += process.stdout.readlines()
     said = int([line for line in lines if line.endswith(b"\n")][-1])
     spool = open_spool(tmp_path)
-    found = numbers(read_all(spool))
-    assert found == list(range(1, len(found) + 1))
-    assert said <= len(found) <= said + 7  # at most the batch that was appended and not yet told
-    assert spool.counters.recovered == len(found)
+    there = numbers(read_all(spool))
+    assert there == list(range(1, len(there) + 1))
+    assert said <= len(there) <= said + 7  # at most the batch that was appended and not yet told
+    assert spool.counters.recovered == len(there)
     spool.close()
 
 
@@ -199,9 +214,8 @@ def test_a_torn_tail_is_cut_and_the_rest_is_kept(tmp_path: Path, cut: int) -> No
     first = open_spool(tmp_path)
     first.append([message(number) for number in range(1, 4)])
     first.close()
-    (path,) = tmp_path.glob("*.seg")
-    octets = path.read_bytes()
-    path.write_bytes(octets[:cut].ljust(len(octets), b"\0"))
+    segment = newest(tmp_path)
+    damage(segment, bytes(segment.size - cut), cut)
     second = open_spool(tmp_path)
     whole = (cut - 64) // RECORD
     assert numbers(read_all(second)) == list(range(1, min(whole, 3) + 1))
@@ -217,10 +231,7 @@ def test_a_hole_before_the_tail_is_reported_and_what_follows_is_kept(tmp_path: P
     first = open_spool(tmp_path)
     first.append([message(number) for number in range(1, 60)])
     first.close()
-    (path,) = tmp_path.glob("*.seg")
-    octets = bytearray(path.read_bytes())
-    octets[4096:8192] = bytes(4096)
-    path.write_bytes(octets)
+    os.pwrite(newest(tmp_path).descriptor, bytes(4096), 4096)
     second = open_spool(tmp_path)
     events = read_all(second)
     (loss,) = losses(events)
@@ -238,10 +249,9 @@ def test_a_changed_record_is_never_delivered(tmp_path: Path) -> None:
     first = open_spool(tmp_path)
     first.append([message(number) for number in range(1, 6)])
     first.close()
-    (path,) = tmp_path.glob("*.seg")
-    octets = bytearray(path.read_bytes())
-    octets[64 + 2 * (record.RECORD_HEADER_OCTETS + 240) + 100] ^= 0x20
-    path.write_bytes(octets)
+    octets = bytearray(newest(tmp_path).path.read_bytes())
+    octets[64 + 2 * RECORD + 100] ^= 0x20
+    newest(tmp_path).path.write_bytes(octets)
     second = open_spool(tmp_path)
     events = read_all(second)
     assert numbers(events) == [1, 2, 4, 5]
@@ -255,8 +265,7 @@ def test_a_missing_segment_is_one_reported_loss(tmp_path: Path) -> None:
         first.append([message(start + n, 2000) for n in range(100)])
         assert first.drain(10)
     first.close()
-    middle = sorted(tmp_path.glob("*.seg"))[1]
-    middle.unlink()
+    found(tmp_path)[1].path.unlink()
     second = open_spool(tmp_path)
     events = read_all(second)
     (loss,) = losses(events)
@@ -287,7 +296,7 @@ def test_a_damaged_cursor_resends_but_loses_nothing(tmp_path: Path, damage: str)
 
 
 def test_the_cursor_survives_a_torn_write(tmp_path: Path) -> None:
-    cursor = Cursor(tmp_path / "cursor")
+    cursor = Cursor(tmp_path / "cursor", vault.box())
     loss = Loss(5, 6, LossClass.STORAGE)
     states = [State(Position(9, number), 9, loss if number % 2 else None) for number in range(9)]
     for state in states:
@@ -298,7 +307,7 @@ def test_the_cursor_survives_a_torn_write(tmp_path: Path) -> None:
         torn = bytearray(whole)
         torn[slot + 20 : slot + 40] = os.urandom(20)
         (tmp_path / "cursor").write_bytes(torn)
-        again = Cursor(tmp_path / "cursor")
+        again = Cursor(tmp_path / "cursor", vault.box())
         assert again.state == expected
         again.close()
 

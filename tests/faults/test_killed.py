@@ -13,8 +13,10 @@ import pytest
 import trio
 
 from mediation.collection.decoder import decode
+from mediation.core.case import Destination
 from mediation.core.interface import record, x1
 from mediation.core.interface.link import Data, Loss, Sent
+from mediation.delivery.links import _short
 from mediation.delivery.sender import LinkState
 from mediation.delivery.spool import Spool
 from tests import vault
@@ -134,7 +136,8 @@ async def test_a_full_disk_under_the_mediator_is_a_reported_loss_and_heals(tmp_p
         pytest.skip("mounting a small file system needs root")
     async with rig(tmp_path, settings="[delivery]\nspool_mib = 1\n") as r:
         # Room for one segment and not for a second; the mediator's own files lie elsewhere.
-        disk = r.house.path / "spool" / vault.derived().name("spool", "AGENCY")
+        destination = Destination(host="127.0.0.1", port=r.port, certificate_sha256=r.house.certificates.agency_sha256)
+        disk = r.house.path / "spool" / vault.derived().name("spool", f"AGENCY {_short(destination)}")
         disk.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", "size=900k,mode=777", "tmpfs", str(disk)]
         if subprocess.run(mount, check=False).returncode:

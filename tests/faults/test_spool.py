@@ -23,6 +23,7 @@ from tests.delivery.support import (
     BOUND_OCTETS,
     NOW_S,
     balanced,
+    found,
     losses,
     message,
     numbers,
@@ -32,7 +33,7 @@ from tests.delivery.support import (
 
 
 def wait_for(condition: threading.Event) -> None:
-    assert condition.wait(10)
+    assert condition.wait(30)
 
 
 def test_the_bound_is_kept_and_what_does_not_fit_is_reported(tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_the_bound_is_kept_and_what_does_not_fit_is_reported(tmp_path: Path) -> 
         spool.append([message(given + n + 1, 1000) for n in range(100)])
         given += 100
         assert spool.drain(10)
-        assert sum(path.stat().st_size for path in tmp_path.glob("*.seg")) <= bound
+        assert sum(path.stat().st_size for path in tmp_path.glob("*.seg")) <= bound + MIN_SEGMENT_OCTETS  # and a spare
     assert spool.open_loss is not None
     assert spool.open_loss.loss_class is LossClass.SPOOL_FULL
     assert spool.open_loss.last == given
@@ -142,7 +143,9 @@ def test_a_device_that_stays_broken_costs_nothing_while_the_far_side_acknowledge
         spool.acknowledge(Position(NOW_S, number + 1))
     spool.append([message(400)])
     spool.commit()
-    for _ in range(2):  # the second attempt comes after the first was noted
+    for _ in range(100):  # a later attempt comes after the first was noted; a wiped segment's sync fails as well
+        if spool.failing:
+            break
         device.failed.clear()
         wait_for(device.failed)
     assert spool.failing
@@ -232,7 +235,8 @@ def test_one_segment_is_enough_while_the_far_side_acknowledges(small_disk: Path)
     spool.append([message(1, 1000)])
     assert spool.drain(10)
     ballast = os.open(small_disk / "ballast", os.O_WRONLY | os.O_CREAT)
-    for path in (small_disk / "agency").glob("spare*"):
+    used = {one.path for one in found(small_disk / "agency")}
+    for path in set((small_disk / "agency").glob("*.seg")) - used:
         path.unlink()
     with pytest.raises(OSError, match="No space"):
         while True:
@@ -274,15 +278,16 @@ def test_nothing_delivered_stays_on_the_disk(tmp_path: Path, waits: bool) -> Non
     """With two segments the acknowledged one is used again, with more it goes; wiped in either case."""
     spool = open_spool(tmp_path, bound=(2 if waits else 8) * MIN_SEGMENT_OCTETS)
     number = 0
-    while len(list(tmp_path.glob("*.seg"))) < 2:
+    while len(found(tmp_path)) < 2:
         number += 1
         spool.append([message(number, 1000)])
         assert spool.drain(10)
     # Also what is removed shows through these. Sealed octets: the first message's, and those of the last, in use.
-    held = [path.open("rb") for path in sorted(tmp_path.glob("*.seg"))]
+    held = [one.path.open("rb") for one in found(tmp_path)]
     size = record.SEALED_OVERHEAD_OCTETS + 1000
-    written = [file.read().rstrip(b"\0") for file in held]
-    first, last = written[0][64 : 64 + size], written[1][-size + 16 :]
+    written = [file.read() for file in held]
+    end = len(found(tmp_path)[1].show(0, MIN_SEGMENT_OCTETS - 64).rstrip(b"\0"))
+    first, last = written[0][64 : 64 + size], written[1][end - size + 16 : end]
     spool.acknowledge(Position(NOW_S, number + 1))
     assert spool.drain(10)
     left = [file.seek(0) or file.read() for file in held]

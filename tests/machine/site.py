@@ -89,7 +89,7 @@ class UnitSite(RealSite):
     def seal_credentials(self) -> None:
         """As OPERATING.md, step 1: each function's own keys, sealed to this machine."""
         Path("/etc/mediation").mkdir(mode=0o700, exist_ok=True)
-        for function in ("administrator", "mediator"):
+        for function in ("administrator", "mediator", "iap", "egress"):
             reading = passphrase()
             words = f"{MEDIATION} vault credential {function} --site {self.path} |"
             words += f" systemd-creds encrypt --name=vault - /etc/mediation/{function}.vault"

@@ -36,6 +36,7 @@ def administrator(clock: Refused) -> Any:
     made: Any = Administrator.__new__(Administrator)
     made._clock = clock
     made._orders = SimpleNamespace(advance=lambda _: None, next_moment_s=lambda: None)
+    made._tasking = SimpleNamespace(disputes=SimpleNamespace(announce=lambda _: None))
     return made._keep_time
 
 

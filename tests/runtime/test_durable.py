@@ -95,29 +95,6 @@ def test_append(tmp_path: Path, calls: Calls) -> None:
     assert (tmp_path / "file").read_bytes() == b"one\ntwo\n"
 
 
-def test_prepare(tmp_path: Path, calls: Calls) -> None:
-    descriptor = durable.prepare(tmp_path / "file", 3 * durable.WRITE_OCTETS // 2, b"head")
-    assert calls.made == [
-        "open(file)", "posix_fallocate(file)", "pwrite(file)", "pwrite(file)", "ftruncate(file)", "fsync(file)",
-        "pwrite(file)", "fdatasync(file)", *FOLDER,
-    ]  # fmt: skip
-    os.close(descriptor)
-    octets = (tmp_path / "file").read_bytes()
-    assert octets == b"head".ljust(3 * durable.WRITE_OCTETS // 2, b"\0")
-    blocks = (tmp_path / "file").stat().st_blocks
-    assert blocks * 512 >= len(octets)  # really written, no hole
-
-
-@pytest.mark.parametrize(
-    "step", ["posix_fallocate(file)", "pwrite(file)", "fsync(file)", "fdatasync(file)", "fsync(.)"]
-)
-def test_a_preparation_that_fails_leaves_nothing(tmp_path: Path, calls: Calls, step: str) -> None:
-    calls.failing[step] = OSError(errno.ENOSPC, "no space")
-    with pytest.raises(OSError, match="no space"):
-        durable.prepare(tmp_path / "file", 4096, b"head")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_folders_are_made_durably_from_above(tmp_path: Path, calls: Calls) -> None:
     durable.make_folder(tmp_path / "a" / "b")
     assert calls.made == ["mkdir(a)", *FOLDER, "mkdir(b)", "open(a)", "fsync(a)", "close(a)"]

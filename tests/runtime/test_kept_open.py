@@ -16,13 +16,15 @@ from mediation.runtime.clock import HighWater
 from mediation.runtime.remembered import Remembered
 from mediation.runtime.suspended import SuspendedTasks
 
+KEY = bytes(range(32))
 OPENED: dict[str, Callable[[Path], Any]] = {
-    "iap.stopped": lambda folder: StoppedTasks(folder / "iap.stopped"),
-    "iap.suspended": lambda folder: SuspendedTasks(folder / "iap.suspended"),
+    "iap.stopped": lambda folder: StoppedTasks(folder / "iap.stopped", KEY),
+    "iap.suspended": lambda folder: SuspendedTasks(folder / "iap.suspended", KEY),
     "iap.clock": lambda folder: HighWater(folder / "iap.clock"),
-    "iap.revoked": lambda folder: Remembered(folder, "iap"),
-    "iap.roster": lambda folder: Remembered(folder, "iap"),
+    "iap.revoked": lambda folder: Remembered(folder, "iap", KEY),
+    "iap.roster": lambda folder: Remembered(folder, "iap", KEY),
 }
+DEALT_OUT_ANEW = {"iap.stopped", "iap.suspended", "iap.revoked"}  # another file at each start (runtime/slots.py)
 
 
 @pytest.mark.parametrize("name", OPENED)
@@ -42,7 +44,16 @@ def test_its_name_is_durable_before_anything_is_said_to_be(
     assert any(seen) and (tmp_path / name).stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("name", OPENED)
+@pytest.mark.parametrize("name", sorted(DEALT_OUT_ANEW))
+def test_a_symbolic_link_in_its_place_is_replaced(tmp_path: Path, name: str) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"of somebody else")
+    (tmp_path / name).symlink_to(other)
+    OPENED[name](tmp_path)
+    assert other.read_bytes() == b"of somebody else" and not (tmp_path / name).is_symlink()
+
+
+@pytest.mark.parametrize("name", sorted(OPENED.keys() - DEALT_OUT_ANEW))
 def test_a_symbolic_link_in_its_place_is_refused(tmp_path: Path, name: str) -> None:
     other = tmp_path / "other"
     other.write_bytes(b"of somebody else")
@@ -54,10 +65,11 @@ def test_a_symbolic_link_in_its_place_is_refused(tmp_path: Path, name: str) -> N
 
 def test_a_write_that_is_cut_short_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is nearly full takes a part at the end of a page (write(2)), and has room again for the rest."""
-    stopped, suspended = StoppedTasks(tmp_path / "stopped"), SuspendedTasks(tmp_path / "suspended")
+    stopped = StoppedTasks(tmp_path / "stopped", KEY)
+    suspended = SuspendedTasks(tmp_path / "suspended", KEY)
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, octets, at: real(fd, octets[:10], at))
     stopped.add(b"A" * 16)
     suspended.add(b"B" * 16, 7)
-    assert StoppedTasks(tmp_path / "stopped").xids == {b"A" * 16}
-    assert list(SuspendedTasks(tmp_path / "suspended")) == [(b"B" * 16, 7)]
+    assert StoppedTasks(tmp_path / "stopped", KEY).xids == {b"A" * 16}
+    assert list(SuspendedTasks(tmp_path / "suspended", KEY)) == [(b"B" * 16, 7)]

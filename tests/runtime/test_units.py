@@ -15,6 +15,7 @@ import pytest
 
 from mediation.administration.making import FOLDERS, PUBLIC
 from mediation.cli.function import HARDENED
+from mediation.runtime import vault
 
 UNITS = Path(__file__).resolve().parents[2] / "config" / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
@@ -118,7 +119,7 @@ def test_what_no_unit_may_lack(name: str) -> None:
     assert "CAP_SYS_TIME" not in found["CapabilityBoundingSet"][0]
     assert not any("KEY" in value or "PIN" in value for value in found.get("Environment", ()))
     if "witness" not in name:
-        holds = name in ("mediation-administrator.service", "mediation-mediator.service")
+        holds = name.removeprefix("mediation-").removesuffix(".service") in vault.PURPOSES
         assert bool(found.get("LoadCredentialEncrypted")) == holds
         command = f"/opt/mediation/bin/mediation function {name[10:-8]} --site ${{SITE}}"
         assert found["ExecStart"] == [command]

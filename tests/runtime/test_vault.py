@@ -85,7 +85,7 @@ def test_a_function_holds_the_keys_of_its_purposes_alone(site: Site, monkeypatch
         else:
             assert held.open("store", sealed, b"place") == b"text"
     monkeypatch.setattr(vault, "_open", {})
-    monkeypatch.setenv(vault.FD, str(whole.hand_over("iap")))
+    monkeypatch.setenv(vault.FD, str(whole.hand_over("reconciler")))
     assert vault.unlock(site).purposes == ()
 
 

@@ -14,6 +14,7 @@ Answers for: octets in, octets out. May not: know where a key came from (runtime
 
 from __future__ import annotations
 
+import hmac
 import itertools
 from typing import Final, Protocol
 
@@ -54,6 +55,12 @@ class Sealer(Protocol):
         ...
 
 
+class Namer(Sealer, Protocol):
+    """A sealer that has a key for what a seal cannot hide as well: names, and where things stand."""
+
+    def derived(self, label: bytes) -> bytes: ...
+
+
 class Box:
     """One key's seals, by one process. `prefix` is 12 octets of fresh randomness, never used before with this key."""
 
@@ -66,6 +73,10 @@ class Box:
         self._own: AESGCM | None = None  # derived when it is needed: most orders' keys of a start only open
         self._numbers = itertools.count()
         self._known: dict[bytes, AESGCM] = {}
+
+    def derived(self, label: bytes) -> bytes:
+        """32 octets for another use of who holds the key; they tell nothing of it."""
+        return hmac.digest(self._key, b"derived " + label, "sha256")
 
     def seal(self, octets: Octets, associated: bytes = b"") -> bytes:
         """What only the holder of the key can open, and only beside the same `associated`."""
