@@ -262,7 +262,9 @@ def kind_of_line(line: str) -> Kind:
     """Of one "Name: value", by its name, compact forms included."""
     name = line.partition(":")[0].strip().lower()
     kind = HEADER_LINES.get(COMPACT.get(name, name), Kind.TEXT)
-    return Kind.TEXT if kind is Kind.CALL and HIDDEN_BODY.search(unquote(line)) else kind
+    if kind is not Kind.CALL or not ("?" in line or "&" in line or "%" in line):  # most lines: no URI with headers
+        return kind
+    return Kind.TEXT if HIDDEN_BODY.search(unquote(line)) else kind
 
 
 class Row(NamedTuple):
@@ -356,6 +358,8 @@ class Minimiser:
         return self._part(value)
 
     def _part(self, record: cdc.Record) -> cdc.Record | None:
+        if self._judges.get(type(record)) == ():  # all of its fields are given
+            return record
         result = self._record(record)
         carried = CARRIERS.get(type(record))
         return None if carried and result is not record and getattr(result, carried) is None else result
