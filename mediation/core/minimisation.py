@@ -262,7 +262,8 @@ def kind_of_line(line: str) -> Kind:
     """Of one "Name: value", by its name, compact forms included."""
     name = line.partition(":")[0].strip().lower()
     kind = HEADER_LINES.get(COMPACT.get(name, name), Kind.TEXT)
-    return Kind.TEXT if kind is Kind.CALL and HIDDEN_BODY.search(unquote(line)) else kind
+    searched = kind is Kind.CALL and ("?" in line or "&" in line or "%" in line)  # most lines: no URI with headers
+    return Kind.TEXT if searched and HIDDEN_BODY.search(unquote(line)) else kind
 
 
 class Row(NamedTuple):
@@ -356,7 +357,7 @@ class Minimiser:
         return self._part(value)
 
     def _part(self, record: cdc.Record) -> cdc.Record | None:
-        result = self._record(record)
+        result = record if self._judges.get(type(record)) == () else self._record(record)  # (): all of it is given
         carried = CARRIERS.get(type(record))
         return None if carried and result is not record and getattr(result, carried) is None else result
 

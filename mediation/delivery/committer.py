@@ -67,6 +67,7 @@ class Committer:
         self._lock = threading.Lock()
         self.tried = threading.Event()
         self._wake = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._woken = True  # the thread has not looked since: another write would tell it nothing
         self._entries: deque[_Entry] = deque()
         self._released: list[Segment] = []
         self._state: State | None = None
@@ -88,7 +89,9 @@ class Committer:
             self.unsynced_octets += len(octets)
 
     def wake(self) -> None:
-        os.eventfd_write(self._wake, 1)
+        if not self._woken:
+            self._woken = True
+            os.eventfd_write(self._wake, 1)
 
     @property
     def unsaved(self) -> bool:
@@ -161,6 +164,7 @@ class Committer:
                 time.sleep(GATHER_S)
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
+            self._woken = False  # before it looks: what is asked for from here on wakes it again
             with self._lock:
                 self._busy = True
                 self._hurried = False

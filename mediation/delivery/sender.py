@@ -250,7 +250,7 @@ class Link:
     async def _listen(self, channel: Channel, connection: link.Connection) -> None:
         """Acknowledgements, the only thing that the far side has to say. Raises when the connection ends."""
         while True:
-            octets = await channel.receive()
+            octets = await channel.receive_next()
             if not octets:
                 raise ConnectionResetError("ended by the far side")
             self._heard = trio.current_time()

@@ -134,6 +134,16 @@ class Channel:
                 return octets
             await self.wait_readable()
 
+    async def receive_next(self) -> bytes:
+        """As `receive`, of a peer that says little at a time: it is not asked before it has said something, which saves
+        a read that is refused after each that is not (some 10 µs of an event's way)."""
+        while True:
+            if not self._connection.pending():
+                await self.wait_readable()
+            octets = self.receive_now()
+            if octets is not None:
+                return octets
+
     async def send(self, octets: bytes) -> None:
         """All of `octets`. Raises OSError."""
         rest = memoryview(octets)
