@@ -82,7 +82,7 @@ class Slots:
         self._grow(len(waiting))
         taken = []
         for record in waiting:
-            place = secrets.randbelow(len(self._free))
+            place = secrets.choice(range(len(self._free)))
             self._free[place], self._free[-1] = self._free[-1], self._free[place]
             taken.append(self._free.pop())
             self._slots[taken[-1]] = record
