@@ -24,7 +24,7 @@ from mediation.administration.ledger.asking import Told
 from mediation.administration.ledger.books import Books
 from mediation.administration.ledger.heads import open_heads
 from mediation.administration.ledger.ledger import Entered, Ledger
-from mediation.administration.order import acting, agencies, filing, recovery
+from mediation.administration.order import acting, agencies, filing, owed, recovery
 from mediation.administration.order.register import Register
 from mediation.administration.order.store import PENDING_ENTRY, Store, Stored
 from mediation.administration.persons import roster
@@ -322,8 +322,13 @@ class Orders(Register):
         """The entry of a stop that the ledger could not take at first stands there now."""
         order.commands[sequence - 1] = (order.commands[sequence - 1][0], place)
 
-    def _enter_owed(self, now_ns: int) -> None:
+    def _enter_owed(self, seen: recovery.Seen, now_ns: int) -> None:
         """The entries of stops that an earlier process carried out and could not enter."""
+        ended = [o for o in self._orders.values() if o.state in owed.ENDS and o.carrier_sha256 not in seen.ended]
+        for order in ended:
+            texts = self._store.revocations({order.carrier_sha256})
+            end = owed.end(order, texts, self.of_case(order.case), self.trust, now_ns // 1000)
+            self._books.enter([end], stop=True)
         for order in [each for each in self._orders.values() if each.owed]:
             text, last = order.commands[-1][0], len(order.commands)
             record = acting.accepted_late(text, self.trust, order.legal_sha256, now_ns // 1000)
@@ -360,7 +365,7 @@ class Orders(Register):
                 order.stands_by = self.trust  # all of it was judged, before it was entered, by the roster of today
             self._await_witnesses(order, now_ns)
             self._hold(order)
-        self._enter_owed(now_ns)
+        self._enter_owed(seen, now_ns)
         self.counters["orders_held"] = len(self.held)
         # Padding is made between two acts, and nothing in the store goes with it.
         if seen.size > known or self.ledger.interrupted:
