@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from types import UnionType
 from typing import Any
 
@@ -18,10 +19,12 @@ from mediation.core.authority import jws
 from mediation.core.authority.roster import Revoke
 from mediation.core.case import Role, State
 from mediation.core.errors import LedgerError
+from mediation.core.interface.control import Results, Settle, Submit
 from mediation.core.ledger import entry
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier
 from tests.administration import site as s
+from tests.administration.peers import Stage, ask, staged
 from tests.administration.site import kinds
 from tests.administration.test_life import emergency
 
@@ -89,3 +92,41 @@ def test_an_end_whose_entry_is_owed_outlives_the_process(
             case entry.Revoked(token_sha256=token, person=person_, revocation_sha256=by):
                 assert token == (first.legal_sha256 if how == "agency" else first.carrier_sha256)
                 assert person_ and len(by) == 64
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with staged(tmp_path, s.make) as made:
+        yield made
+
+
+async def test_an_order_that_the_store_has_lost_is_stopped(stage: Stage) -> None:
+    """Nobody could withdraw it any more, and the functions had it: they are told to stop it, one alarm says so."""
+    path = stage.site.store_path
+    old = path.read_bytes()
+    await stage.start(stage.mediator, stage.iap)
+    await stage.run()
+    filed = s.filing(stage.site)
+    answer = await ask(stage.site, Submit(filings=(filed, s.filing(stage.site, "CASE-2", activate=False))))
+    assert isinstance(answer, Results)
+    xid = answer.results[0].xid
+    await stage.iap.until(lambda: len(stage.iap.table) == 1)
+    await stage.kill()
+    for each in path.parent.glob("store.sqlite*"):
+        each.unlink()
+    path.write_bytes(old)
+    for start in range(2):
+        await stage.run()
+        await stage.iap.until(lambda: not len(stage.iap.table))
+        await stage.mediator.until(lambda: not len(stage.mediator.table))
+        again = await ask(stage.site, Submit(filings=(filed,)))
+        assert isinstance(again, Results)
+        await ask(stage.site, Settle())
+        alarms = [(each.alarm, each.case, each.detail) for each in records(stage.site, entry.Alarm)]
+        assert alarms.count(("order-lost", "CASE-1", f"xid {xid}")) == 1
+        told = [each for each in records(stage.site, entry.Outcome) if each.act == "disarmed" and not each.refused]
+        assert {(each.function, each.xid, each.case) for each in told} >= {
+            (name, xid, "CASE-1") for name in ("mediator", "iap")
+        }, start
+        assert not len(stage.iap.table), "filed again, it is not armed: it was stopped for good"
+        await stage.kill()

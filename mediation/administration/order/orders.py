@@ -38,6 +38,7 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.interface.control import Extending, Filing, Result
 from mediation.core.ledger import entry
+from mediation.core.records.alarm import Alarm
 from mediation.runtime import vault
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust, read_verifier
@@ -325,7 +326,7 @@ class Orders(Register):
     def _enter_owed(self, seen: recovery.Seen, now_ns: int) -> None:
         """The entries of stops that an earlier process carried out and could not enter."""
         ended = [o for o in self._orders.values() if o.state in owed.ENDS and o.carrier_sha256 not in seen.ended]
-        for order in ended:
+        for order in (each for each in ended if each.xid not in seen.destroyed):
             texts = self._store.revocations({order.carrier_sha256})
             end = owed.end(order, texts, self.of_case(order.case), self.trust, now_ns // 1000)
             self._books.enter([end], stop=True)
@@ -366,6 +367,7 @@ class Orders(Register):
             self._await_witnesses(order, now_ns)
             self._hold(order)
         self._enter_owed(seen, now_ns)
+        self.lost = recovery.lost(seen, self._orders)
         self.counters["orders_held"] = len(self.held)
         # Padding is made between two acts, and nothing in the store goes with it.
         if seen.size > known or self.ledger.interrupted:
@@ -373,6 +375,8 @@ class Orders(Register):
         self._store.set_head(self.ledger.head)
         self._books.show(now_ns // 1000)
         self.records.recover(now_ns)
+        for order in self.lost:
+            self.alarms.sound(Alarm.ORDER_LOST, now_ns, case=order.case, detail=f"xid {order.xid}")
         for text in agencies.unfinished(self._store.withdrawals(), self.trust):
             if self.revoke_agency(text, now_ns).check:  # it was good, and is too old now
                 self._store.drop_withdrawal(text)
