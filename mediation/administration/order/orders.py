@@ -371,13 +371,16 @@ class Orders(Register):
         self.counters["orders_held"] = len(self.held)
         # Padding is made between two acts, and nothing in the store goes with it.
         if seen.size > known or self.ledger.interrupted:
-            self._books.enter([entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)])
-        self._store.set_head(self.ledger.head)
+            record = entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)
+            self._books.enter([record], stop=True)
+        with self._books.saving(stop=True):
+            pass  # a full disk keeps nobody from stopping what runs
         self._books.show(now_ns // 1000)
         self.records.recover(now_ns)
         for order in self.lost:
             self.alarms.sound(Alarm.ORDER_LOST, now_ns, case=order.case, detail=f"xid {order.xid}")
         for text in agencies.unfinished(self._store.withdrawals(), self.trust):
             if self.revoke_agency(text, now_ns).check:  # it was good, and is too old now
-                self._store.drop_withdrawal(text)
+                with self._books.saving(stop=True):
+                    self._store.drop_withdrawal(text)
         self.advance(now_ns)

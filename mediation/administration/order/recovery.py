@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterator
 
+import apsw
 import msgspec
 
 from mediation.administration.ledger import tiles, verify
@@ -22,6 +23,9 @@ from mediation.administration.records.history import xid_of
 from mediation.core.authority import jws
 from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, LegalExtension, State
 from mediation.core.ledger import entry
+from mediation.runtime import log
+
+logger = log.get("administrator")
 
 STOPPED = frozenset({(Act.SUSPEND, State.SUSPENDED), (Act.DEACTIVATE, State.DEACTIVATED)})
 
@@ -126,12 +130,15 @@ def recover(store: Store, seen: Seen) -> Iterator[tuple[Stored, bool]]:
         order.state = state_of(order, seen)
         yield order, order.state not in ENDED and len(order.commands) < seen.acts[order.carrier_sha256]
     if forgotten or acts or extensions:
-        with store.transaction():
-            store.drop(forgotten)
-            for carrier, number in acts:
-                store.drop_command(carrier, number)
-            for carrier, number in extensions:
-                store.drop_extension(carrier, number)
+        try:
+            with store.transaction():
+                store.drop(forgotten)
+                for carrier, number in acts:
+                    store.drop_command(carrier, number)
+                for carrier, number in extensions:
+                    store.drop_extension(carrier, number)
+        except (apsw.Error, OSError) as error:  # it is forgotten again at the next start
+            logger.error("forgotten_not_dropped", orders=len(forgotten), acts=len(acts), why=type(error).__name__)  # noqa: TRY400
 
 
 def lost(seen: Seen, held: Container[str]) -> list[Stored]:
