@@ -127,8 +127,11 @@ class Administrator:
     async def run(self, notifier: Notifier | None) -> None:
         held = self._orders.trust.roster
         rings = {"roster": held.head, "founding": digest(held.lines[0]) if held.lines else ""}
-        self._orders.note(entry.KeysLoaded(time_us=self._clock.now_ns() // 1000, rings=rings))
+        now_ns = self._clock.now_ns()
+        self._orders.note(entry.KeysLoaded(time_us=now_ns // 1000, rings=rings), stop=True)
         self._code.started()
+        if self._orders.counters["ledger_append_failed"] or self._orders.counters["store_write_failed"]:
+            self._orders.alarms.sound(Alarm.DISK_FULL, now_ns, detail=f"at the start {now_ns // NS}")
         logger.info("administrator_started", ledger_size=self._orders.ledger.size, **self._orders.counters)
         if self._orders.held:
             logger.error("orders_held", count=len(self._orders.held), why="the store is older than the ledger")

@@ -163,6 +163,8 @@ class Function:
                 or (order.state in ENDED and order.not_after_s * NS > self._tasking.now_ns())
             ):
                 self.want(order)
+        for order in self._tasking.orders.lost:
+            self.want(order)
         self.met.set()
         logger.info("x1_connected", peer=self.name, orders=len(self._arms))
         async with trio.open_nursery() as nursery:

@@ -29,6 +29,7 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.interface import x1
 from mediation.core.ledger import entry
+from mediation.core.records.alarm import Alarm
 from mediation.runtime import log
 
 OUTCOMES_AT_ONCE = 2_048  # answers under one checkpoint
@@ -131,6 +132,9 @@ class Tasking:
         if isinstance(answer, x1.Refused):
             self.counters["x1_refusals"] += 1
             logger.error(f"{act}_refused", peer=function.name, check=answer.check)
+            if act == "roster":  # nothing that needs it is armed there, and it does not mend itself
+                detail = f"{function.name} {answer.check} roster of {len(self.orders.trust.roster.lines)}"
+                self.orders.alarms.sound(Alarm.FUNCTION_REFUSED, self.now_ns(), detail=detail)
 
     def answered(self, function: Function, order: Stored) -> None:
         """The mediator has taken a task, or is gone: now the access function."""

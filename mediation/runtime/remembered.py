@@ -1,7 +1,8 @@
 """What a function remembers over its restarts of withdrawn tokens, of the roster and of the ledger, in open files.
 
     NAME.revoked   SHA-256 of each withdrawn token, in slots (runtime/slots.py)
-    NAME.roster    how many changes the roster had, u64, and the SHA-256 of the last of them, in place
+    NAME.roster    how many changes the roster had, u64, the SHA-256 of the last of them, and how many of them were
+                   believed for arming, u64, in place
     NAME.head      size, u64, and root of the newest head of the ledger that a quorum had cosigned, in place
 
 Answers for refusing, after a restart, a token whose withdrawal was seen, a roster that is shorter than the one that
@@ -11,7 +12,8 @@ write back: a power failure can take the last of them, a crash or a kill cannot.
 
 Trust: who adds to the first can stop interceptions, which is always possible; who takes from one loses this
 memory: then the administrator's word, the ledger and the next witness are what is left to find a roster that was put
-back.
+back. A function that remembers no roster yet believes the one that it finds: from then on a change counts for arming
+only if it is told in time (core/authority/trust.py).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import struct
 from pathlib import Path
 
 from mediation.core.authority.lease import Lease
-from mediation.core.authority.roster import Roster, digest
+from mediation.core.authority.roster import digest
 from mediation.core.authority.trust import Trust
 from mediation.core.errors import ConfigurationError
 from mediation.core.interface.x1 import TaskTable
@@ -33,6 +35,7 @@ TOKEN_OCTETS = 32
 MAX_TOKENS = 1_000_000  # 64 MiB; once full, the least harm is to remember the first (ours)
 
 _MARK = struct.Struct("!Q32s")
+_ROSTER_MARK = struct.Struct("!Q32sQ")
 
 
 class Remembered:
@@ -47,11 +50,14 @@ class Remembered:
             self._roster = durable.keep_open(folder / f"{name}.roster")
             self._head = durable.keep_open(folder / f"{name}.head")
             head = os.pread(self._head, _MARK.size, 0)
-            mark = os.pread(self._roster, _MARK.size, 0)
+            mark = os.pread(self._roster, _ROSTER_MARK.size, 0)
         except OSError as error:
             raise ConfigurationError(f"{name}: {error.strerror}") from error
         self.revoked = {record[:TOKEN_OCTETS].hex() for record in self._tokens.records}
-        self._number, self._digest = _MARK.unpack(mark) if len(mark) == _MARK.size else (0, b"")
+        if len(mark) == _MARK.size:  # of a release before: all that it held counted
+            mark += mark[:8]
+        known = _ROSTER_MARK.unpack(mark) if len(mark) == _ROSTER_MARK.size else (0, b"", 0)
+        self._number, self._digest, self._believed = known
         self._seen = _MARK.unpack(head) if len(head) == _MARK.size else (0, b"")
 
     def resume(self, lease: Lease, ledger: note.Verifier) -> None:
@@ -80,12 +86,14 @@ class Remembered:
             self._number > len(lines) or bytes.fromhex(digest(lines[self._number - 1])) != self._digest
         ):
             raise ConfigurationError("keys/roster.jsonl: not a continuation of the roster that was held here")
-        self._mark(trust.roster)
+        if self._number:
+            trust = trust.believing(self._believed)
+        self._mark(trust)
         return trust.with_revoked(self.revoked)
 
     def keep(self, trust: Trust) -> None:
         """Remembers what `trust` knows more than before. Never raises."""
-        self._mark(trust.roster)
+        self._mark(trust)
         fresh = sorted(trust.revoked - self.revoked)
         room = MAX_TOKENS - len(self.revoked)
         self.failures += len(fresh) > room
@@ -101,23 +109,24 @@ class Remembered:
         os.close(self._roster)
         os.close(self._head)
 
-    def _mark(self, roster: Roster) -> None:
-        if len(roster.lines) <= self._number:
+    def _mark(self, trust: Trust) -> None:
+        roster = trust.roster
+        if (len(roster.lines), trust.believed) <= (self._number, self._believed):
             return
-        mark = (len(roster.lines), bytes.fromhex(roster.head))
+        mark = (len(roster.lines), bytes.fromhex(roster.head), trust.believed)
         try:
-            durable.write(self._roster, _MARK.pack(*mark), 0)
+            durable.write(self._roster, _ROSTER_MARK.pack(*mark), 0)
             os.fdatasync(self._roster)
         except OSError:
             self.failures += 1
             return
-        self._number, self._digest = mark
+        self._number, self._digest, self._believed = mark
 
 
 def trust_report(table: TaskTable, remembered: Remembered) -> dict[str, int]:
     """For ReportStatus: whose word counts, by number alone."""
     trust = table.trust
     return {
-        "changes": len(trust.roster.lines), "revoked_tokens": len(trust.revoked), "tasks_fallen": table.fallen,
-        "unrecorded": remembered.failures,
+        "changes": len(trust.roster.lines), "changes_believed": trust.believed, "revoked_tokens": len(trust.revoked),
+        "tasks_fallen": table.fallen, "unrecorded": remembered.failures,
     }  # fmt: skip

@@ -133,6 +133,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "before it rang": {"answer_s": -1},
     "an answer to come": {"answer_s": 1_800},
     "a line break": {"answered_by": "a\nb"},
+    "a word that is not shown": {"answered_by": "a\u2060b"},
 }
 
 

@@ -310,8 +310,8 @@ def test_the_dates_of_a_request(counter: Counter, issued: int, life: int) -> Non
     assert check_of(answer) == Check.REQUEST_DATES
 
 
-@pytest.mark.parametrize("reason", ["", " ", "x" * 201, "a\nb", "call of +1 (212) 555-0100", "sip:alice", "bob@host",
-                                    "about 2125550100", "555 0100 was seen"])  # fmt: skip
+@pytest.mark.parametrize("reason", ["", " ", "x" * 201, "a\nb", "5\u200b5", "call of +1 (212) 555-0100", "sip:alice",
+                                    "bob@host", "about 2125550100", "555 0100 was seen"])  # fmt: skip
 def test_a_reason_is_needed_and_names_nobody(counter: Counter, reason: str) -> None:
     assert check_of(counter.read(Role.OFFICER, Cases(), reason=reason)) == Check.REASON
     assert counter.records(entry.CaseRead) == []

@@ -164,7 +164,7 @@ rows(
         **{
             f"{field} {value[:3]!r}": lambda field=field, value=value: order(**{field: value})
             for field in ("court", "judge", "presenting_officer")
-            for value in ("", "   ", "a\nb", "x" * 201)
+            for value in ("", "   ", "a\nb", "x" * 201, "a\u202eb")
         },
         "document": lambda: order(document_sha256="AB" * 32),
         "nonce": lambda: order(nonce="short"),

@@ -309,7 +309,7 @@ def test_dates_of_appointments() -> None:
         refused(Check.ROSTER_DATES, lambda dates=dates: changed(FOUNDED, f.appointment("otto", Role.OFFICER, **dates)))
     refused(Check.ROSTER_DATES, lambda: changed(FOUNDED, End(person="olga", role=Role.LEGAL, at_s=NOW_S)))
     refused(Check.ROSTER_DATES, lambda: changed(FOUNDED, End(person="olga", role=Role.OFFICER, at_s=f.TO_S)))
-    for words in ({"name": " "}, {"function": ""}, {"name": "a\nb"}, {"document_sha256": ""}):
+    for words in ({"name": " "}, {"function": ""}, {"name": "a\nb"}, {"name": "O\u200btto"}, {"document_sha256": ""}):
         refused(
             Check.ROSTER,
             lambda words=words: changed(FOUNDED, f.appointment("otto", Role.OFFICER, from_s=NOW_S, **words)),

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -67,10 +68,11 @@ async def test_a_restart_forgets_neither_the_roster_nor_the_head(tmp_path: Path,
     other = house.order(OTHER, host=HOST, case="CASE-2", ledger=fork)
     held = keys.load_trust(house.site).roster
     appoint = Appoint(
-        person="second", name="Second", role=Role.AUDITOR, function="audit", from_s=1_000, to_s=1 << 33,
+        person="second", name="Second", role=Role.AUDITOR, function="audit", from_s=1 << 32, to_s=1 << 33,
         document_sha256=founding.DOCUMENT,
     )  # fmt: skip
-    lines = (*held.lines, founding.approved(founding.change(held, appoint), *founding.EXECUTIVES[:2]))
+    lines = (*held.lines, founding.approved(founding.change(held, appoint, issued_s=int(time.time())),
+                                             *founding.EXECUTIVES[:2]))  # fmt: skip
     async with egress(house, namespace) as running:
         assert await refusal(running, first) == ""
         assert await running.ask(x1.Roster(lines=lines)) == x1.Ok()

@@ -119,7 +119,7 @@ GUARDS: Final = (
           ("tests/audit/test_requests.py::test_each_reading_is_entered_with_its_person_and_reason",
            "tests/audit/test_requests.py::test_the_entry_stands_before_the_answer_is_made")),
     Guard(17, "a reading has a reason", CORE + "authority/request.py",
-          "not REASON.fullmatch(envelope.reason) or not envelope.reason.strip() or IDENTITY.search(envelope.reason)",
+          "not legible(envelope.reason) or IDENTITY.search(envelope.reason)",
           "False", ("tests/audit/test_requests.py::test_a_reason_is_needed_and_names_nobody",)),
     Guard(18, "the sample is the seed's", "mediation/audit/sample.py",
           "sorted(chosen, key=lambda each: place(seed, each.index))[:count]", "chosen[:count]",

@@ -24,7 +24,7 @@ from mediation.administration.ledger.asking import Told
 from mediation.administration.ledger.books import Books
 from mediation.administration.ledger.heads import open_heads
 from mediation.administration.ledger.ledger import Entered, Ledger
-from mediation.administration.order import acting, agencies, filing, recovery
+from mediation.administration.order import acting, agencies, filing, owed, recovery
 from mediation.administration.order.register import Register
 from mediation.administration.order.store import PENDING_ENTRY, Store, Stored
 from mediation.administration.persons import roster
@@ -38,6 +38,7 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.interface.control import Extending, Filing, Result
 from mediation.core.ledger import entry
+from mediation.core.records.alarm import Alarm
 from mediation.runtime import vault
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust, read_verifier
@@ -322,8 +323,13 @@ class Orders(Register):
         """The entry of a stop that the ledger could not take at first stands there now."""
         order.commands[sequence - 1] = (order.commands[sequence - 1][0], place)
 
-    def _enter_owed(self, now_ns: int) -> None:
+    def _enter_owed(self, seen: recovery.Seen, now_ns: int) -> None:
         """The entries of stops that an earlier process carried out and could not enter."""
+        ended = [o for o in self._orders.values() if o.state in owed.ENDS and o.carrier_sha256 not in seen.ended]
+        for order in (each for each in ended if each.xid not in seen.destroyed):
+            texts = self._store.revocations({order.carrier_sha256})
+            end = owed.end(order, texts, self.of_case(order.case), self.trust, now_ns // 1000)
+            self._books.enter([end], stop=True)
         for order in [each for each in self._orders.values() if each.owed]:
             text, last = order.commands[-1][0], len(order.commands)
             record = acting.accepted_late(text, self.trust, order.legal_sha256, now_ns // 1000)
@@ -360,15 +366,21 @@ class Orders(Register):
                 order.stands_by = self.trust  # all of it was judged, before it was entered, by the roster of today
             self._await_witnesses(order, now_ns)
             self._hold(order)
-        self._enter_owed(now_ns)
+        self._enter_owed(seen, now_ns)
+        self.lost = recovery.lost(seen, self._orders)
         self.counters["orders_held"] = len(self.held)
         # Padding is made between two acts, and nothing in the store goes with it.
         if seen.size > known or self.ledger.interrupted:
-            self._books.enter([entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)])
-        self._store.set_head(self.ledger.head)
+            record = entry.Recovered(time_us=now_ns // 1000, first=known, size=self.ledger.size)
+            self._books.enter([record], stop=True)
+        with self._books.saving(stop=True):
+            pass  # a full disk keeps nobody from stopping what runs
         self._books.show(now_ns // 1000)
         self.records.recover(now_ns)
+        for order in self.lost:
+            self.alarms.sound(Alarm.ORDER_LOST, now_ns, case=order.case, detail=f"xid {order.xid}")
         for text in agencies.unfinished(self._store.withdrawals(), self.trust):
             if self.revoke_agency(text, now_ns).check:  # it was good, and is too old now
-                self._store.drop_withdrawal(text)
+                with self._books.saving(stop=True):
+                    self._store.drop_withdrawal(text)
         self.advance(now_ns)

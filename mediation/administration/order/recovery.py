@@ -3,23 +3,29 @@
 The ledger is the authority on stops: what it says has ended has ended, whatever the store says. An act whose text was
 stored and which the ledger has stands where the ledger says; one that it has not is forgotten, for nobody was told. An
 order of which the ledger knows an act that the store has not at all is held back: the store was replaced by an older
-one, and its last word, perhaps a switched-off toggle, is lost. A stop that was carried out when the ledger could not be
-written stands as well, and its entry is still owed.
+one, and its last word, perhaps a switched-off toggle, is lost. One that the store has not at all, and that nothing has
+ended, nobody could withdraw any more: the functions are told to stop it (`lost`). A stop that was carried out when the
+ledger could not be written stands as well, and its entry is still owed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
+import apsw
 import msgspec
 
 from mediation.administration.ledger import tiles, verify
 from mediation.administration.ledger.ledger import Entered
-from mediation.administration.order.store import PENDING_ENTRY, Store, Stored
+from mediation.administration.order.store import PENDING, PENDING_ENTRY, Store, Stored
+from mediation.administration.records.history import xid_of
 from mediation.core.authority import jws
 from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, LegalExtension, State
 from mediation.core.ledger import entry
+from mediation.runtime import log
+
+logger = log.get("administrator")
 
 STOPPED = frozenset({(Act.SUSPEND, State.SUSPENDED), (Act.DEACTIVATE, State.DEACTIVATED)})
 
@@ -31,6 +37,7 @@ class Seen(msgspec.Struct):
     commands: dict[str, Entered] = {}
     acts: Counter[str] = msgspec.field(default_factory=Counter)
     ended: dict[str, State] = {}
+    destroyed: set[str] = set()  # by XID
     revoked: set[str] = set()
     agencies: list[tuple[str, int]] = []  # whose authority was withdrawn, with the second of issue
     extensions: dict[str, Entered] = {}  # by the carrier's token
@@ -86,6 +93,8 @@ class Seen(msgspec.Struct):
                 self.ended.setdefault(record.carrier_sha256, State.EXPIRED)
             case entry.Sealed():
                 self.ended[record.carrier_sha256] = State.SEALED
+            case entry.Destroyed():
+                self.destroyed.add(record.xid)
             case entry.SiteMade():
                 self.founding = record.founding
             case entry.RosterChanged():
@@ -121,12 +130,32 @@ def recover(store: Store, seen: Seen) -> Iterator[tuple[Stored, bool]]:
         order.state = state_of(order, seen)
         yield order, order.state not in ENDED and len(order.commands) < seen.acts[order.carrier_sha256]
     if forgotten or acts or extensions:
-        with store.transaction():
-            store.drop(forgotten)
-            for carrier, number in acts:
-                store.drop_command(carrier, number)
-            for carrier, number in extensions:
-                store.drop_extension(carrier, number)
+        try:
+            with store.transaction():
+                store.drop(forgotten)
+                for carrier, number in acts:
+                    store.drop_command(carrier, number)
+                for carrier, number in extensions:
+                    store.drop_extension(carrier, number)
+        except (apsw.Error, OSError) as error:  # it is forgotten again at the next start
+            logger.error("forgotten_not_dropped", orders=len(forgotten), acts=len(acts), why=type(error).__name__)  # noqa: TRY400
+
+
+def lost(seen: Seen, held: Container[str]) -> list[Stored]:
+    """The orders that the ledger knows as activated and not ended, and that the store has not; `held` are the carrier
+    tokens of those that it has. They have no texts: enough to stop them, and nothing else."""
+    carriers = {carrier for carrier in seen.acts if carrier not in held and carrier not in seen.ended}
+    found: dict[str, Stored] = {}
+    carriers = {carrier for carrier in carriers if xid_of(carrier) not in seen.destroyed}
+    for entered in seen.commands.values() if carriers else ():
+        record = entry.decode(entered.record)
+        if isinstance(record, entry.CommandAccepted) and record.carrier_sha256 in carriers:
+            found[record.carrier_sha256] = Stored(
+                carrier_sha256=record.carrier_sha256, legal_sha256=record.legal_sha256,
+                xid=xid_of(record.carrier_sha256), case=record.case, legal="", carrier="", not_before_s=0,
+                not_after_s=0, state=State.DEACTIVATED, filed=seen.filed.get(record.carrier_sha256, PENDING),
+            )  # fmt: skip
+    return sorted(found.values(), key=lambda order: order.filed)
 
 
 def place(order: Stored, seen: Seen) -> bool:

@@ -26,6 +26,7 @@ class Register:
 
     def __init__(self) -> None:
         self.held: set[str] = set()  # orders whose store is older than the ledger
+        self.lost: list[Stored] = []  # of which the ledger knows alone: to be stopped, at each session with a function
         self._orders: dict[str, Stored] = {}
         self._cases: dict[str, list[Stored]] = {}
         self._timetable = Timetable()

@@ -25,6 +25,7 @@ import msgspec
 
 from mediation.administration.ledger.ledger import Entered
 from mediation.administration.order import decoys
+from mediation.administration.order.connection import connect
 from mediation.administration.order.store_schema import APPLICATION_ID, SCHEMA, TABLES, USUAL, VERSION, WITHDRAWALS
 from mediation.administration.records.history import xid_of
 from mediation.core.authority import jws
@@ -136,7 +137,7 @@ class Store:
         if create:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         try:
-            self._db = apsw.Connection(str(path), flags=flags)
+            self._db = connect(path, flags)
             self._db.set_busy_timeout(decoys.BUSY_MS)
             if create:
                 self._db.pragma("journal_mode", "wal")

@@ -15,6 +15,7 @@ import apsw
 import msgspec
 
 from mediation.administration.order import decoys
+from mediation.administration.order.connection import connect
 from mediation.core.errors import ConfigurationError
 from mediation.core.ledger.sealing import SealError
 from mediation.runtime.order_keys import KeyDestroyedError
@@ -136,7 +137,7 @@ def _open(path: Path) -> apsw.Connection:
     try:
         if not path.exists():
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        db = apsw.Connection(str(path))
+        db = connect(path)
         if not db.pragma("application_id"):
             db.pragma("journal_mode", "wal")
             with db:

@@ -74,17 +74,20 @@ class Certificates:
     def recover(self, now_ns: int) -> None:
         """After a start: enters what was stored and not entered, forgets such signatures. What was never drafted is
         left to `draft`, in turns: no tap waits for it."""
-        with self._file.transaction():
-            for row in list(self._rows.values()):
-                drafted = self._history.drafted.get(row.sha256)
-                if row.signed and (drafted is None or drafted.signed is None):
-                    self._file.sign(row, "")
-                    self._rows[row.sha256] = msgspec.structs.replace(row, signed=False)
+        forgotten: list[Row] = []
+        for row in list(self._rows.values()):
+            drafted = self._history.drafted.get(row.sha256)
+            if row.signed and (drafted is None or drafted.signed is None):
+                forgotten.append(row)
+                self._rows[row.sha256] = msgspec.structs.replace(row, signed=False)
         waiting = [row for row in self._rows.values() if row.sha256 not in self._history.drafted]
         self._enter([self._opened(row) for row in waiting], now_ns)
         lives = self._history.lives.items()
         self._history.armed = [xid for xid, life in lives if life.armed >= 0 and not life.destroyed]
         self._history.extended.clear()
+        with self._file.transaction():  # last: it may fail for want of room
+            for row in forgotten:
+                self._file.sign(row, "")
 
     def draft(self, now_ns: int) -> None:
         """Drafts what the ledger's newest entries ask for: the first arming of an order, and each extension."""

@@ -82,9 +82,9 @@ class Records:
         self.certificates.close()
 
     def recover(self, now_ns: int) -> None:
-        """After the orders were. Raises ConfigurationError, LedgerError."""
-        self.destruction.recover()
-        self.certificates.recover(now_ns)
+        """After the orders were. What a full disk refuses is done at the next start."""
+        self._guarded(self.destruction.recover)
+        self._guarded(lambda: self.certificates.recover(now_ns))
         self._open = True
         self.keep(now_ns)
 
@@ -201,7 +201,7 @@ class Records:
         """What fails here is tried again within the minute: it must not take an interception or a stop with it."""
         try:
             step()
-        except (AuthorizationError, ConfigurationError, LedgerError, apsw.Error) as error:
+        except (AuthorizationError, ConfigurationError, LedgerError, apsw.Error, OSError) as error:
             self._books.count("records_not_kept")
             logger.error("records_not_kept", why=type(error).__name__, detail=str(error)[:200])  # noqa: TRY400
 

@@ -38,7 +38,12 @@ LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOST = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*")  # RFC 1123 §2.1
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NONCE = re.compile(r"[0-9a-f]{32,64}")
-PARTICULAR = re.compile(r"[^\x00-\x1f\x7f]{1,200}")  # court, judge, officer
+MAX_WORDS = 200  # characters of a court, a judge, a person's name, a reason
+# What is a letter, a mark or a symbol by its category and yet shows nothing: fillers, joiners, variation selectors
+# (Unicode, DerivedCoreProperties.txt, Default_Ignorable_Code_Point), and the empty pattern of Braille.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 IAP = re.compile(r"[\x21-\x7e]{1,15}")  # iAPSystemId, VisibleString SIZE(1..15)
 
 # What each type of legal authorization can never give. A pen register or a trap and trace device records dialing and
@@ -49,6 +54,14 @@ FORBIDDEN: Mapping[Authority, frozenset[Capability]] = {
     Authority.TITLE_III: frozenset(),
     Authority.FISA: frozenset(),
 }
+
+
+def legible(words: str) -> bool:
+    """Whether words that are printed, or shown to a person, are what they look like: something, not too long, and no
+    control, format, private or unassigned character, surrogate or separator (Unicode Cc, Cf, Co, Cn, Cs, Zl, Zp) in it;
+    of the blanks (Zs) the space alone. Written right to left as it is stored, a name cannot pass for another one."""
+    shown = 0 < len(words) <= MAX_WORDS and words.isprintable() and not words.isspace()
+    return shown and (words.isascii() or _INVISIBLE.search(words) is None)
 
 
 def check_legal(legal: LegalToken, terms: Terms = STATUTE) -> None:
@@ -128,7 +141,7 @@ def check_call_back(call_back: CallBack) -> None:
 
 
 def _check_words(*words: str) -> None:
-    if not all(PARTICULAR.fullmatch(text) and text.strip() for text in words):
+    if not all(legible(text) for text in words):
         raise AuthorizationError(Check.PARTICULARS)
 
 

@@ -23,7 +23,7 @@ import msgspec
 from mediation.core.authority import authorization, jws
 from mediation.core.authority.authorization import CLOCK_SKEW_S, NS
 from mediation.core.authority.key import ALGORITHMS, SIGNATURE_OCTETS, Key, Public
-from mediation.core.authority.particulars import NONCE
+from mediation.core.authority.particulars import NONCE, legible
 from mediation.core.authority.trust import Trust
 from mediation.core.case import Role, Signed
 from mediation.core.check import Check
@@ -34,7 +34,6 @@ TYP = "mediation-request"
 MAX_LIFE_S = 60  # from issue to expiry (ours): a request is made by the person who is there
 MEMORY_S = MAX_LIFE_S + CLOCK_SKEW_S  # after this an accepted request has expired by any clock that was accepted
 
-REASON = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 # What a reason may not hold: a telephone number (seven digits and more, however grouped) or an address of a person.
 IDENTITY = re.compile(r"(?:\d[ ().-]{0,2}){7,}|tel:|sips?:|@", re.IGNORECASE)
 
@@ -151,7 +150,7 @@ def examine(text: str, trust: Trust, now_ns: int) -> Opened:
         and now_s < envelope.expires_s
     ):
         raise AuthorizationError(Check.REQUEST_DATES)
-    if not REASON.fullmatch(envelope.reason) or not envelope.reason.strip() or IDENTITY.search(envelope.reason):
+    if not legible(envelope.reason) or IDENTITY.search(envelope.reason):
         raise AuthorizationError(Check.REASON)
     return Opened(
         inquiry=inquiry, key=key, role=role, reason=envelope.reason, sha256=digest(text), expires_s=envelope.expires_s

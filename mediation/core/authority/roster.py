@@ -25,7 +25,7 @@ import msgspec
 
 from mediation.core.authority import jws
 from mediation.core.authority.key import PERSON, Interval, Key, Public, well_formed
-from mediation.core.authority.particulars import AGENCY, MAX_YEAR_S, NONCE, PARTICULAR, SHA256
+from mediation.core.authority.particulars import AGENCY, MAX_YEAR_S, NONCE, SHA256, legible
 from mediation.core.case import Role, Signed
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
@@ -309,8 +309,7 @@ class Roster:
                     self._end_contact(action)
 
     def _appoint(self, action: Appoint, earliest_s: int) -> None:
-        words = action.name.strip() and action.function.strip()
-        if not words or not (PARTICULAR.fullmatch(action.name) and PARTICULAR.fullmatch(action.function)):
+        if not (legible(action.name) and legible(action.function)):
             raise AuthorizationError(Check.ROSTER, "name or function")
         if not PERSON.fullmatch(action.person) or not SHA256.fullmatch(action.document_sha256):
             raise AuthorizationError(Check.ROSTER, "person or document")

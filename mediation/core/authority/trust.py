@@ -4,6 +4,10 @@ Answers for looking a key up in its role, with the time in which its person held
 its signature. It reads no file (`runtime.keys` does) and knows no order. The roster proves itself
 (core/authority/roster.py); an attacker who changes the pin of its founding, or the ledger's key, gains authority: both
 are owned by root and read-only to every function.
+
+A change of the roster that a function is told of long after its date may be of former executives, dated back: it ends
+what it ends, and nothing is armed by it (`continued`, `arming`). The bound is the administrator's for a draft
+(administration/persons/roster.py), and the time that a function may be away.
 """
 
 from __future__ import annotations
@@ -24,6 +28,9 @@ from mediation.core.ledger import note
 from mediation.core.ledger.policy import Policy
 
 __all__ = ["PERSON", "Key", "Ring", "Trust"]
+
+CHANGE_AGE_S = 10 * 86_400  # seven days from the draft to the last approval, and three that a function is away (ours)
+CHANGE_AHEAD_S = 300  # how far the administrator's clock may run ahead of a function's (ours)
 
 
 class Ring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +81,7 @@ class Trust:
         self.roster = Roster(ledger.name, lab=lab)
         self.roster.appointments = tuple(appointments)
         self.roster.contacts = tuple((contact, Roster.FOREVER_S) for contact in contacts)
+        self.believed = len(self.roster.lines)  # of the roster's changes: these may begin something, the rest only end
         self.terms = term.STATUTE  # the limits of the site, which are never longer
         self._opened: dict[str, Opened] = {}
         self._verified: dict[bytes, None] = {}  # SHA-256 over the text, and that over the key
@@ -92,7 +100,7 @@ class Trust:
     def with_roster(self, roster: Roster) -> Trust:
         """The same trust after changes of persons, roles and keys. Signatures that were good are not asked again."""
         trust = copy.copy(self)
-        trust.roster = roster
+        trust.roster, trust.believed = roster, len(roster.lines)
         rings = []
         for role in Role:
             held = {person: roster.held(person, role) for person in {k.person for k in roster.keys.values()}}
@@ -103,6 +111,33 @@ class Trust:
         # from one role to another holds a key in both rings, each with its own dates.
         trust.of_two_roles = frozenset()
         return trust
+
+    def believing(self, changes: int) -> Trust:
+        """The same trust, in which only the first `changes` of the roster may begin something."""
+        trust = copy.copy(self)
+        trust.believed = min(changes, len(self.roster.lines))
+        return trust
+
+    def continued(self, lines: Sequence[str], now_s: int) -> Trust:
+        """After more changes of the roster, of which `lines` is the whole chain; `now_s` by this function's own clock.
+
+        Changes are believed up to the first whose date is too old or ahead. Raises AuthorizationError for a chain that
+        does not begin with the one that is held.
+        """
+        longer = self.roster.continued(lines)
+        believed = self.believed
+        while believed < len(longer.judged):
+            if not now_s - CHANGE_AGE_S <= longer.judged[believed].change.issued_s <= now_s + CHANGE_AHEAD_S:
+                break
+            believed += 1
+        return self.with_roster(longer).believing(believed)
+
+    def arming(self) -> Trust:
+        """What may begin something, besides this trust itself: the same without the changes that are not believed."""
+        if self.believed == len(self.roster.lines):
+            return self
+        held = Roster(self.roster.site, lab=self.roster.lab).extended(self.roster.lines[: self.believed])
+        return self.with_roster(held)
 
     def with_revoked(self, revoked: Iterable[str]) -> Trust:
         """The same trust, knowing of these withdrawals as well."""

@@ -16,7 +16,9 @@ it, so a compromised administrator can stop interceptions but start none. Sans-I
      "first":4096,"path":["<64 hex>", ...]}
 
 A roster must continue the one that is held, and is judged here from end to end; a revocation carries its maker's
-signature. Both end at once the tasks that they leave without authority. Neither can begin anything.
+signature. Both end at once the tasks that they leave without authority. Neither can begin anything; a change of the
+roster that is told long after its date never will: nothing is armed that needs it (core/authority/trust.py), and the
+answer is a refusal by `roster-dates`.
 
 Stopping and suspending need no signature and never fail. A task that was stopped can never be armed again here; one
 that was suspended goes on only with a later act of an officer's. When the lease on the ledger's heads ends
@@ -33,7 +35,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from mediation.core.authority import authorization, standing
-from mediation.core.authority.lease import GRACE_NS, Lease
+from mediation.core.authority.lease import GRACE_NS, NS, Lease
 from mediation.core.authority.trust import Trust
 from mediation.core.case import Task, TaskRequest
 from mediation.core.check import Check
@@ -199,6 +201,7 @@ class TaskTable:
         grace_ns: int = GRACE_NS, suspended: Callable[[bytes, int], None] = lambda xid, sequence: None,
     ) -> None:  # fmt: skip
         self._trust = trust
+        self._arming = trust.arming()  # without changes of the roster that may only end something
         self._changed = changed
         self._kept = kept
         self._suspended = suspended
@@ -238,7 +241,7 @@ class TaskTable:
                 case DeactivateTask():
                     self.stop(_xid(request.xid))
                 case Roster():
-                    self.believe(self._trust.with_roster(self._trust.roster.continued(request.lines)))
+                    self._continue(request.lines, now_ns)
                 case RevokeToken():
                     tokens = standing.revoked_tokens(request.revocation, self._trust)
                     self.believe(self._trust.with_revoked(tokens))
@@ -249,6 +252,12 @@ class TaskTable:
         except AuthorizationError as error:
             return Refused(id=request.id, check=error.check, detail=error.detail)
         return Ok(id=request.id)
+
+    def _continue(self, lines: tuple[str, ...], now_ns: int) -> None:
+        """Whom a longer roster ends, it ends; what it begins needs each change to be told in time."""
+        self.believe(self._trust.continued(lines, now_ns // NS))
+        if self._arming is not self._trust:
+            raise AuthorizationError(Check.ROSTER_DATES, f"change {self._trust.believed}: nothing is armed by it")
 
     def _follow(self, request: Head, now_ns: int) -> Ok:
         self._lapse(now_ns)
@@ -270,6 +279,8 @@ class TaskTable:
     def _arm(self, asked: ActivateTask | ModifyTask, now_ns: int, *, new: bool) -> None:
         request = asked.request
         task = authorization.admit(request, self._trust, now_ns)
+        if self._arming is not self._trust:
+            authorization.admit(request, self._arming, now_ns)
         before = self._tasks.get(task.xid)
         if task.xid in self._stopped or len(self._stopped) >= self.MAX_STOPPED:
             raise AuthorizationError(Check.DEACTIVATED)
@@ -321,7 +332,7 @@ class TaskTable:
 
     def believe(self, trust: Trust) -> None:
         """Judges all tasks anew by `trust`; those that it does not carry end for good."""
-        self._trust = trust
+        self._trust, self._arming = trust, trust.arming()
         for task in list(self._tasks.values()):
             try:
                 standing.check(task.standing, trust)

@@ -51,6 +51,8 @@ class Alarm(enum.StrEnum):
     WITNESSES_CONFLICT = "witnesses-conflict", "a witness knows another history of the ledger"
     LEDGER_REPLACED = "ledger-replaced", "the ledger, or its store, is an older one than a witness has seen"
     LEASE_ENDING = "lease-ending", "the witnesses' grace is nearly over: running cases stop with it"
+    ORDER_LOST = "order-lost", "the store has lost an order that the ledger knows as activated: it is stopped"
+    DISK_FULL = "disk-full", "the ledger or the store cannot be written: nothing can be begun, stops are carried out"
     FUNCTION_REFUSED = "function-refused", "a function refuses an order that the administration finds good"
     UNAUTHORIZED_TAP = "unauthorized-tap", "a tap was found that belongs to no case"
     INCIDENT = "incident", "a compromise or an unlawful interception is to be reported (47 CFR 1.20003(c))"

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from mediation.core.authority.authorization import CLOCK_SKEW_S, NS
 from mediation.core.authority.key import Key
-from mediation.core.authority.particulars import PARTICULAR
+from mediation.core.authority.particulars import legible
 from mediation.core.authority.term import DAY_S, HOUR_S
 from mediation.core.authority.trust import Trust
 from mediation.core.check import Check
@@ -59,7 +59,7 @@ def examine(text: str, adopted: plan.Adopted, trust: Trust, now_ns: int) -> tupl
         raise AuthorizationError(Check.CONTACT, f"a call of the {LATE_S // DAY_S} days before its record")
     if said.called_s + said.answer_s > now_ns // NS + CLOCK_SKEW_S:
         raise AuthorizationError(Check.CONTACT, "an answer that is still to come")
-    named = PARTICULAR.fullmatch(said.answered_by) is not None and bool(said.answered_by.strip())
+    named = legible(said.answered_by)
     if said.answered is not named or (said.answered_by and not said.answered):
         raise AuthorizationError(Check.CONTACT, "who answered, or that nobody did")
     senior = trust.senior_officer(now_ns // NS)

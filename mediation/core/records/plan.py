@@ -22,7 +22,7 @@ import msgspec
 from mediation.core.authority import jws
 from mediation.core.authority.authorization import NS, check_key_dates
 from mediation.core.authority.key import Key
-from mediation.core.authority.particulars import NONCE, PARTICULAR
+from mediation.core.authority.particulars import NONCE, legible
 from mediation.core.authority.roster import Appointment
 from mediation.core.authority.term import DAY_S, HOUR_S
 from mediation.core.authority.trust import Trust
@@ -164,9 +164,11 @@ def draft(
     version: int, *, site: str, carrier: str, retention_days: int, lab: bool, modifications: tuple[str, ...] = ()
 ) -> str:
     """The plan's text; `modifications` as the plan has them. Raises AuthorizationError `retention` for a period that
-    nobody can call reasonable."""
+    nobody can call reasonable, `plan` for a carrier's name that is not what it looks like."""
     if not MIN_DAYS <= retention_days <= MAX_DAYS:
         raise AuthorizationError(Check.RETENTION, f"{MIN_DAYS} to {MAX_DAYS} days")
+    if carrier and not legible(carrier):
+        raise AuthorizationError(Check.PLAN, "config.toml: the carrier's name has a character that is not shown")
     body = Plan(
         type="plan", version=version, site=site, carrier=carrier, both_authorizations=BOTH_AUTHORIZATIONS,
         appropriate_authorization=APPROPRIATE_AUTHORIZATION, retention_days=retention_days,
@@ -183,6 +185,8 @@ def annex(officer: Appointment | None, contact: Contact, *, site: str, lab: bool
         raise AuthorizationError(Check.SENIOR_OFFICER)
     if not contact.telephone.strip() and not contact.mail.strip():
         raise AuthorizationError(Check.PLAN, "config.toml has no [contact] for seven days a week, 24 hours a day")
+    if not all(legible(each) for each in (contact.telephone, contact.mail) if each):
+        raise AuthorizationError(Check.PLAN, "config.toml: [contact] has a character that is not shown")
     found = Appendix(
         type="appendix", site=site, officer=officer.name, function=officer.function, contact=contact, hours="7x24",
         lab=lab,
@@ -244,7 +248,7 @@ def examine_recorded(text: str, typ: str, kind: type[R], trust: Trust, now_ns: i
 def examine_filing(text: str, trust: Trust, now_ns: int) -> tuple[PlanFiling, Key]:
     """Raises AuthorizationError."""
     filing, key = examine_recorded(text, FILING_TYP, PlanFiling, trust, now_ns)
-    if not PARTICULAR.fullmatch(filing.confirmation) or not filing.confirmation.strip():
+    if not legible(filing.confirmation):
         raise AuthorizationError(Check.PLAN, "the confirmation number")
     if not 0 < filing.filed_s <= now_ns // NS:
         raise AuthorizationError(Check.PLAN, "the date of filing")

@@ -20,7 +20,7 @@ import msgspec
 from mediation.core.authority import jws
 from mediation.core.authority.authorization import NS, check_key_dates
 from mediation.core.authority.key import Key
-from mediation.core.authority.particulars import CASE_IDENTITY, NONCE, PARTICULAR
+from mediation.core.authority.particulars import CASE_IDENTITY, NONCE, legible
 from mediation.core.authority.term import DAY_S, HOUR_S
 from mediation.core.authority.trust import Trust
 from mediation.core.case import Role, Signed
@@ -103,7 +103,7 @@ def examine_hold(text: str, trust: Trust, now_ns: int) -> tuple[Hold, Key]:
     key = _signer(parts, trust, HOLDERS)
     hold = jws.decode(parts.payload, Hold)
     _check(hold.case, hold.nonce, hold.lab, trust)
-    if not PARTICULAR.fullmatch(hold.reason) or not hold.reason.strip():
+    if not legible(hold.reason):
         raise AuthorizationError(Check.REASON)
     check_key_dates(key, hold.issued_s, now_ns // NS)
     if now_ns // NS - hold.issued_s > LIFE_S:
