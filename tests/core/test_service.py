@@ -271,3 +271,13 @@ def test_memory_is_bounded() -> None:
         phone.response(407, "OPTIONS", call_id=f"c{n}")
     service = phone.model._service
     assert len(service._seen) == len(service._challenged) == MAX_SEEN
+
+
+def test_another_message_under_the_same_number_is_another_one() -> None:
+    """The far phone shows both: only a request that is still answered has copies (RFC 3261 section 8.2.2.2)."""
+    phone = line()
+    for words in ("at noon", "no, at one", "at noon"):
+        phone.request("MESSAGE", headers=PLAIN, body=words)
+    phone.wait(65)
+    phone.request("MESSAGE", headers=PLAIN, body="at noon")
+    assert [message.body for message in phone.messages] == [b"at noon", b"no, at one", b"at noon"]
