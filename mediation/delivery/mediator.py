@@ -92,6 +92,7 @@ class Mediator:
         self.table = x1.TaskTable(
             self._remembered.believed(trust), self._changed, grace_ns=site.ledger.grace_ns, suspended=self._suspended
         )
+        self.points.judge_by(self.table.get)
         self._remembered.resume(self.table.lease, trust.ledger)
         for xid in self.retired:
             self.table.stop(xid)
