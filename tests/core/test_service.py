@@ -177,6 +177,22 @@ def test_message_waiting_to_a_pen_register() -> None:
     assert waiting(pen(), "yes", "Voice-Message: 1/2") == ["yes; voice 1/2"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Voice-Message: meet me at noon",
+        "Meet-Me-At-Noon-Message: 1/2",
+        "Noon-Message: x",
+        "Voice-Message: 1/2 (noon)",
+        "Text-Message: 1/2\N{LINE SEPARATOR}noon-message: 3/4",
+    ],
+)
+def test_words_in_a_message_summary_reach_nobody(words: str) -> None:
+    """Its body is text; a display of numbers is what a pen register may have of it."""
+    (shown,) = waiting(pen(), "yes", words)
+    assert shown is not None and "noon" not in shown.lower() and shown.startswith("yes")
+
+
 # REFER
 
 

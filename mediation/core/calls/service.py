@@ -20,6 +20,7 @@ is: the tone that some phones make of it is their own, and not a signal of the n
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
@@ -41,6 +42,12 @@ MAX_SEEN: Final = 1_024  # requests of one order remembered against copies, the 
 COPIES_NS: Final = 64_000_000_000  # twice Timer F (64*T1, RFC 3261 17.1.2.2): no copy of a request comes later
 MAX_MAILBOXES: Final = 256  # mailboxes of one order whose state is remembered; ours
 MAX_SUMMARY_LINES: Final = 16  # RFC 3842 names five message classes
+
+# What a line of a summary may say (RFC 3842 5.2, RFC 3458): classes and numbers. Anything else would be words.
+SUMMARY_CLASSES: Final = frozenset(
+    f"{each}-message" for each in ("voice", "video", "fax", "pager", "multimedia", "text")
+)
+SUMMARY_COUNTS: Final = re.compile(r"[0-9]{1,10} ?/ ?[0-9]{1,10}( ?\( ?[0-9]{1,10} ?/ ?[0-9]{1,10} ?\))?")
 
 MESSAGE_SUMMARY: Final = "message-summary"  # RFC 3842
 # Event packages that identify no communication of the subject, or one that is reported from the call itself.
@@ -273,6 +280,6 @@ def _summary(body: bytes) -> tuple[bool | None, str, str]:
             waiting = value.lower() == "yes"
         elif name == "message-account":
             account = value
-        elif name.endswith("-message"):
+        elif name in SUMMARY_CLASSES and SUMMARY_COUNTS.fullmatch(value):
             counts.append(f"{name.removesuffix('-message')} {value}")
     return waiting, account, "; ".join(("yes" if waiting else "no", *counts))
