@@ -76,7 +76,8 @@ cdef struct call:
     uint64_t hop               # ext/hop.pxd; 0 before its first description
     uint8_t next_transaction
     transaction[CALL_TRANSACTIONS] transactions
-    bint overflow              # more branches or dialogs than are remembered: only silence ends it
+    bint many_branches         # more than are remembered: no refusal ends it, a BYE does, and a later 2xx revives it
+    bint overflow              # more dialogs than are remembered: only silence ends it
     bint answered
     bint invite                # an INVITE was seen; else single transactions (REGISTER, MESSAGE, …)
     bint subscription          # a dialog that SUBSCRIBE or REFER made (RFC 6665, RFC 3515)
@@ -271,7 +272,7 @@ cdef inline uint32_t add_call(call_table *t, span call_id, const call_view *view
     c.hop = 0
     c.next_transaction = 0
     memset(c.transactions, 0, sizeof(c.transactions))
-    c.overflow = c.answered = c.invite = c.subscription = False
+    c.overflow = c.many_branches = c.answered = c.invite = c.subscription = False
     c.used = True
     append_call(t, index)
     at = view.key & t.mask

@@ -110,7 +110,7 @@ cdef inline void follow_invite(match_table *t, uint32_t index, const sip_message
     cdef call *c = &t.calls.calls[index]
     cdef uint64_t remote = p.to_tag if in_set(c.tags, c.tag_count, p.from_tag) else p.from_tag
     if initial:
-        c.overflow |= not remember(c.branches, &c.branch_count, CALL_BRANCHES, p.branch)
+        c.many_branches |= not remember(c.branches, &c.branch_count, CALL_BRANCHES, p.branch)
         if c.over_ns:
             set_over(&t.calls, index, 0)
     elif 200 <= m.status < 300:
@@ -180,7 +180,7 @@ cdef inline void follow_call(match_table *t, uint32_t index, const sip_message *
         ending = False
         if m.method == METHOD_INVITE:
             follow_invite(t, index, m, p, initial)
-            ending = m.status >= 300 and c.branch_count == 0
+            ending = m.status >= 300 and c.branch_count == 0 and not c.many_branches
         elif m.method == METHOD_BYE:
             follow_bye(t, index, m, p)
             ending = m.status == 0

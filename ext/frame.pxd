@@ -12,7 +12,7 @@ from ethernet cimport NETWORK_MALFORMED, NETWORK_NOT_IP, link_network
 from fragment cimport entry_octets, fragment_add, fragment_entry, fragment_release, fragment_table
 from ip cimport (
     IP_CHECKSUM, IP_MALFORMED, IP_OK, IP_TOO_MANY_HEADERS, IP_TRUNCATED, PROTOCOL_TCP, PROTOCOL_UDP, checksum_add,
-    checksum_fold, ip_payload, read_ipv4, read_ipv6,
+    checksum_fold, ip_payload, is_extension, read_ipv4, read_ipv6, skip_extensions,
 )
 from match cimport match_datagram, match_media, match_table
 from match_table cimport PORT_WORDS
@@ -212,17 +212,26 @@ cdef inline void walk_packet(
                        now_ns, depth)
         return
     if (payload.protocol != PROTOCOL_UDP and payload.protocol != PROTOCOL_TCP
-            and not is_tunnel(&walk.tunnels, payload.protocol) and (network == 4 or payload.offset == 0)):
+            and not is_tunnel(&walk.tunnels, payload.protocol)
+            and (network == 4 or (payload.offset == 0 and not is_extension(payload.protocol)))):
         walk.counts.not_udp += 1
         return
     whole = fragment_add(walk.fragments, info, &payload, &walk.counts)
     if whole != NULL:
         # A later IPv6 fragment does not say the protocol, the first one did.
-        if whole.protocol == PROTOCOL_UDP and not make_whole(
-                walk, info, packet, entry_octets(walk.fragments, whole), whole.total):
+        payload.protocol = whole.protocol
+        payload.data = entry_octets(walk.fragments, whole)
+        payload.length = whole.total
+        if network == 6:
+            found = skip_extensions(&payload)
+        if found == IP_TOO_MANY_HEADERS:
+            walk.counts.extension_headers += 1
+        elif found != IP_OK:
+            walk.counts.ip_malformed += 1
+        elif payload.protocol == PROTOCOL_UDP and not make_whole(walk, info, packet, payload.data, payload.length):
             walk.counts.udp_length += 1
         else:
-            walk_transport(walk, info, whole.protocol, entry_octets(walk.fragments, whole), whole.total,
+            walk_transport(walk, info, payload.protocol, payload.data, payload.length,
                            verify and not payload.routed, now_ns, depth)
         fragment_release(walk.fragments, whole)
 

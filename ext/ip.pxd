@@ -133,8 +133,6 @@ cdef inline int read_ipv6(
         if at + 8 > end:
             return IP_MALFORMED
         if next == PROTOCOL_FRAGMENT:
-            if payload.fragment:
-                return IP_MALFORMED  # a fragment of a fragment: nobody sends that but to confuse
             payload.more = packet[at + 3] & 1
             payload.offset = be16(packet + at + 2) & 0xfff8
             payload.fragment = payload.more or payload.offset != 0
@@ -150,9 +148,41 @@ cdef inline int read_ipv6(
             return IP_MALFORMED
         next = packet[at]
         at += size
-        if payload.fragment and payload.offset != 0:
-            break  # what follows is the middle of the datagram
+        if payload.fragment:
+            break  # offsets count from here: further headers are the datagram's (RFC 8200 4.5), see skip_extensions
+    if payload.fragment and payload.offset == 0 and next == PROTOCOL_FRAGMENT:
+        return IP_MALFORMED  # a fragment of a fragment: nobody sends that but to confuse
     payload.protocol = next
     payload.data = packet + at
     payload.length = end - at
+    return IP_OK
+
+
+cdef inline bint is_extension(uint8_t protocol) noexcept nogil:
+    """Whether it is a header of IPv6 that a fragmented datagram may begin with."""
+    return (protocol == PROTOCOL_HOP_BY_HOP or protocol == PROTOCOL_ROUTING or protocol == PROTOCOL_DESTINATION
+            or protocol == PROTOCOL_AUTHENTICATION)
+
+
+cdef inline int skip_extensions(ip_payload *payload) noexcept nogil:
+    """The payload of a reassembled IPv6 datagram without the extension headers that it begins with."""
+    cdef uint32_t size
+    cdef int headers = 0
+    while is_extension(payload.protocol):
+        if headers == MAX_EXTENSION_HEADERS:
+            return IP_TOO_MANY_HEADERS
+        headers += 1
+        if payload.length < 8:
+            return IP_MALFORMED
+        if payload.protocol == PROTOCOL_AUTHENTICATION:
+            size = (<uint32_t>payload.data[1] + 2) * 4
+        else:
+            size = (<uint32_t>payload.data[1] + 1) * 8
+            if payload.protocol == PROTOCOL_ROUTING and payload.data[3] != 0:
+                payload.routed = True
+        if size > payload.length:
+            return IP_MALFORMED
+        payload.protocol = payload.data[0]
+        payload.data += size
+        payload.length -= size
     return IP_OK

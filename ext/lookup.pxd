@@ -3,21 +3,24 @@
 # Two passes: the first normalises every identity and asks the memory for its tag, the second reads the tags, so that
 # the cache misses of one message overlap.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from address cimport name_addr, next_name_addr, next_parameter, skip_value
 from identity cimport (
     IDENTITY_NONE, IDENTITY_NUMBER, MAX_HOST_OCTETS, checked_host, dial_plan, identity, identity_of, of_user,
 )
-from match_table cimport COUNT_LOOKUPS_REFUSED, COUNT_TASKS_REFUSED, match_table
+from match_table cimport COUNT_TASKS_REFUSED, match_table
 from octets cimport find, is_blank, is_word, lower, make_span, span, trim
-from sip cimport IN_AUTHORIZATION, IN_REQUEST_URI, sip_message
+from sip cimport (
+    IN_AUTHORIZATION, IN_REQUEST_URI, NOTE_IDENTITIES, SIP_IDENTITIES, cut_header, may_matter, next_line, sip_message,
+    take_header,
+)
 from targets cimport (
     NO_INDEX, find_key, key_view, prefetch_key, target_table, view_number, view_prefix, view_text,
 )
 
 cdef enum:
-    MAX_LOOKUPS = 32           # identities of one message
+    LOOKUPS = 32               # identities that are looked up together
     MAX_FINDINGS = 32          # tasks of one message
 
 
@@ -91,35 +94,6 @@ cdef inline void add_candidate(match_table *t, candidate *list, uint32_t *count,
     count[0] += 1
 
 
-cdef inline uint32_t collect(match_table *t, const sip_message *m, uint32_t mask, candidate *list) noexcept nogil:
-    """The identities of the headers in `mask`; their number."""
-    cdef uint32_t count = 0
-    cdef uint32_t i
-    cdef span rest
-    cdef name_addr address
-    if mask & IN_REQUEST_URI:
-        identity_of(&t.plan, m.request_uri, &list[0].who)
-        add_candidate(t, list, &count, IN_REQUEST_URI)
-    for i in range(m.identity_count):
-        if not m.identities[i].header & mask:
-            continue
-        if m.identities[i].header == IN_AUTHORIZATION:
-            if count == MAX_LOOKUPS:
-                t.counters[COUNT_LOOKUPS_REFUSED] += 1
-                return count
-            identity_of_credentials(&t.plan, m.identities[i].value, &list[count].who)
-            add_candidate(t, list, &count, IN_AUTHORIZATION)
-            continue
-        rest = m.identities[i].value
-        while next_name_addr(&rest, &address):
-            if count == MAX_LOOKUPS:
-                t.counters[COUNT_LOOKUPS_REFUSED] += 1
-                return count
-            identity_of(&t.plan, address.uri, &list[count].who)
-            add_candidate(t, list, &count, m.identities[i].header)
-    return count
-
-
 cdef inline void add_findings(match_table *t, uint32_t link, uint32_t header, findings *out) noexcept nogil:
     cdef uint32_t i
     while link != NO_INDEX:
@@ -161,12 +135,8 @@ cdef inline void find_trunk(match_table *t, const candidate *c, findings *out) n
     add_findings(t, find_key(&t.targets, &view), c.header, out)
 
 
-cdef inline void find_tasks(match_table *t, const sip_message *m, uint32_t mask, findings *out) noexcept nogil:
-    """Every task whose subject stands in a header of `mask`, and in which."""
-    cdef candidate list[MAX_LOOKUPS]
-    cdef uint32_t count = collect(t, m, mask, list)
+cdef inline void look_up(match_table *t, const candidate *list, uint32_t count, findings *out) noexcept nogil:
     cdef uint32_t i
-    out.count = 0
     for i in range(count):
         if list[i].who.kind != IDENTITY_NONE:
             add_findings(t, find_key(&t.targets, &list[i].key), list[i].header, out)
@@ -174,3 +144,65 @@ cdef inline void find_tasks(match_table *t, const sip_message *m, uint32_t mask,
             find_blocks(t, &list[i], out)
         if t.targets.hosts and list[i].who.host.length:
             find_trunk(t, &list[i], out)
+
+
+cdef inline candidate *room(match_table *t, candidate *list, uint32_t *count, findings *out) noexcept nogil:
+    """The next free place of the list; a full one is looked up first."""
+    if count[0] == LOOKUPS:
+        look_up(t, list, count[0], out)
+        count[0] = 0
+    return &list[count[0]]
+
+
+cdef inline void collect(match_table *t, const sip_message *m, uint32_t mask, candidate *list, uint32_t *count,
+                         findings *out) noexcept nogil:
+    """The identities that stand in the headers of `mask` that the message keeps."""
+    cdef uint32_t i
+    cdef span rest
+    cdef name_addr address
+    for i in range(m.identity_count):
+        if not m.identities[i].header & mask:
+            continue
+        if m.identities[i].header == IN_AUTHORIZATION:
+            identity_of_credentials(&t.plan, m.identities[i].value, &room(t, list, count, out).who)
+            add_candidate(t, list, count, IN_AUTHORIZATION)
+            continue
+        rest = m.identities[i].value
+        while next_name_addr(&rest, &address):
+            identity_of(&t.plan, address.uri, &room(t, list, count, out).who)
+            add_candidate(t, list, count, m.identities[i].header)
+
+
+cdef inline void collect_beyond(match_table *t, const sip_message *m, uint32_t mask, candidate *list,
+                                uint32_t *count, findings *out) noexcept nogil:
+    """Those in identity headers behind the SIP_IDENTITIES that the message keeps: who writes many is not hidden."""
+    cdef sip_message more
+    cdef span line, name, value
+    cdef const uint8_t *end = m.headers.data + m.headers.length
+    cdef const uint8_t *at = find(m.identities[SIP_IDENTITIES - 1].value.data, end, 10)
+    while at + 1 < end and (at[1] == 32 or at[1] == 9):  # a folded line goes on
+        at = find(at + 1, end, 10)
+    at = at + 1 if at < end else end
+    memset(&more, 0, <size_t>(<uint8_t *>&more.identities - <uint8_t *>&more))
+    while next_line(&at, end, &line):
+        if may_matter(line.data[0]) and cut_header(line, &name, &value):
+            take_header(&more, name, value)
+        if more.identity_count == SIP_IDENTITIES:
+            collect(t, &more, mask, list, count, out)
+            more.identity_count = 0
+    collect(t, &more, mask, list, count, out)
+
+
+cdef inline void find_tasks(match_table *t, const sip_message *m, uint32_t mask, findings *out) noexcept nogil:
+    """Every task whose subject stands in a header of `mask`, and in which. No number of others before it hides one:
+    the work is bounded by the message's length alone."""
+    cdef candidate list[LOOKUPS]
+    cdef uint32_t count = 0
+    out.count = 0
+    if mask & IN_REQUEST_URI:
+        identity_of(&t.plan, m.request_uri, &list[0].who)
+        add_candidate(t, list, &count, IN_REQUEST_URI)
+    collect(t, m, mask, list, &count, out)
+    if m.notes & NOTE_IDENTITIES:
+        collect_beyond(t, m, mask, list, &count, out)
+    look_up(t, list, count, out)

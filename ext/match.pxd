@@ -47,11 +47,8 @@ cdef inline uint32_t counting_headers(match_table *t, const sip_message *m, cons
     cdef const access_point *iap = &t.iaps[info.iap]
     cdef bint own = iap.side == SIDE_TRUNK and is_own(iap, info)
     cdef uint32_t mask = headers_that_count(iap.side, own, m.method == METHOD_REGISTER)
-    cdef uint32_t i
-    if iap.side == SIDE_TRUSTED_TRUNK and mask & IN_ASSERTED:
-        for i in range(m.identity_count):
-            if m.identities[i].header == IN_ASSERTED:
-                return mask & ~<uint32_t>IN_FROM
+    if iap.side == SIDE_TRUSTED_TRUNK and mask & m.identity_headers & IN_ASSERTED:
+        return mask & ~<uint32_t>IN_FROM
     return mask
 
 

@@ -61,7 +61,6 @@ cdef enum:
     COUNT_CALLS_SILENT         # a day without a message
     COUNT_CALLS_REFUSED        # no memory
     COUNT_TASKS_REFUSED        # more tasks on one call, or more in one message, than there is room for
-    COUNT_LOOKUPS_REFUSED      # more identities in one message than are looked up
     COUNT_OUTSIDE_WINDOW       # messages and packets of a task whose order is not in force at that time
     COUNT_OUTSIDE_IAP          # messages and packets of a task whose order does not cover the access point
     COUNT_SDP_UNKNOWN          # descriptions with an address that cannot be read

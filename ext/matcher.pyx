@@ -44,7 +44,7 @@ COUNTER_NAMES = (
     "tolerated_brackets", "tolerated_cseq_range", "tolerated_cseq_method", "tolerated_no_end",
     "tolerated_identities",
     "initial", "no_match", "matched", "pdus", "calls", "calls_joined", "calls_evicted", "calls_silent",
-    "calls_refused", "tasks_refused", "lookups_refused", "outside_window", "outside_iap", "sdp_unknown",
+    "calls_refused", "tasks_refused", "outside_window", "outside_iap", "sdp_unknown",
     "sdp_streams_refused", "descriptions_refused",
     "media", "media_matched", "content", "media_no_flow", "media_other_type", "media_malformed", "media_event_length",
     "media_other_source", "media_ambiguous", "media_off", "flows_refused",

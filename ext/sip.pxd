@@ -56,7 +56,7 @@ cdef enum sip_note:
     NOTE_CSEQ_RANGE = 64     # CSeq over 2**31 - 1
     NOTE_CSEQ_METHOD = 128   # CSeq names another method than the request line
     NOTE_NO_END = 256        # the empty line after the headers is missing
-    NOTE_IDENTITIES = 512    # more identity headers than SIP_IDENTITIES
+    NOTE_IDENTITIES = 512    # more identity headers than SIP_IDENTITIES (ext/lookup.pxd reads them all)
 
 
 # Headers in which an identity can stand. Bits, so that a side's table of those that count is one mask.
@@ -98,6 +98,7 @@ cdef struct sip_message:
     span content_type
     uint64_t content_length
     bint has_length
+    uint32_t identity_headers  # bits of all identity headers that are there
     uint32_t identity_count
     sip_identity identities[SIP_IDENTITIES]
 
@@ -235,6 +236,7 @@ cdef inline void scan_start(sip_message *m, span line) noexcept nogil:
 
 
 cdef inline void add_identity(sip_message *m, uint32_t header, span value) noexcept nogil:
+    m.identity_headers |= header
     if m.identity_count == SIP_IDENTITIES:
         m.notes |= NOTE_IDENTITIES
         return

@@ -33,11 +33,12 @@ cdef struct stream_counters:
     uint64_t streams_closed
     uint64_t streams_reused        # a SYN between the same ports: another connection
     uint64_t streams_evicted       # the one silent longest made room for another
+    uint64_t openings_doubted      # SYN in a connection that is up, which the other side did not believe yet
     uint64_t resets_ignored        # RST that no receiver would believe (RFC 5961)
     uint64_t segments_repeated
     uint64_t segments_ahead        # came before one that belongs in front of them
     uint64_t segments_conflicting  # other octets at a place that was filled: the first ones count
-    uint64_t segments_refused      # more pieces ahead than the bound: left for their repetition
+    uint64_t segments_refused      # more pieces ahead than the bound, or where the receiver takes none: not taken
     uint64_t stream_gaps           # that were not filled in time: passed over
     uint64_t stream_gap_octets
     uint64_t stream_jumps          # a sequence number far from the expected one

@@ -34,6 +34,10 @@ cdef struct tcp_stream:
     uint32_t next              # sequence number of the first octet that is not done with
     uint32_t first             # behind its SYN, if that was seen
     bint opened
+    bint acknowledges          # the other side was seen to acknowledge
+    uint32_t acknowledged      # how far
+    bint doubted               # a SYN that the other side has not acknowledged
+    uint32_t doubted_first     # behind it
     int32_t window             # where octets wait, -1: none do
     uint32_t chain             # of the bucket
     uint32_t newer

@@ -5,9 +5,13 @@
 # In order, and with no message begun before, a segment is read where it lies; only what is not a whole message yet is
 # copied, into a window. Where octets come twice and differ, the first ones count. A connection may be picked up in the
 # middle.
+#
+# As long as the receiver has nothing that we have not (ext/acknowledged.pxd), no gap is passed over, and a segment or a
+# SYN at another place, which the receiver drops (3.10.7.4), moves nothing.
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove, memset
 
+from acknowledged cimport JUMP, is_confirmed, note_acknowledged, open_stream
 from ethernet cimport be16, be32
 from ip cimport PROTOCOL_TCP, checksum_add, checksum_fold
 from match cimport match_table
@@ -21,7 +25,6 @@ from streams cimport (
 from udp cimport pseudo_header
 
 cdef enum:
-    JUMP = 1 << 24             # a distance that no window scale in use bridges: another place in the stream
     GAP_NS = 2_000_000_000     # two repetitions at the 1 s of RFC 6298 2.4, and well below the 8 s of 47 CFR 1.20007
     CHUNK = 16384              # taken at once, so that what waits in order and one of these fit into a window
     UNKNOWN_ERROR_US = 0xffffffff  # ext/packet.pxd
@@ -33,10 +36,12 @@ cdef enum:
     FLAG_FIN = 1
     FLAG_SYN = 2
     FLAG_RST = 4
+    FLAG_ACK = 16
 
 
 cdef struct tcp_segment:
     uint32_t sequence
+    uint32_t acknowledged
     uint8_t flags
     const uint8_t *data
     uint32_t length
@@ -59,6 +64,7 @@ cdef inline int read_tcp(
     info.source_port = be16(data)
     info.destination_port = be16(data + 2)
     segment.sequence = be32(data + 4)
+    segment.acknowledged = be32(data + 8)
     segment.flags = data[13]
     segment.data = data + header
     segment.length = length - header
@@ -160,7 +166,9 @@ cdef inline void tcp_expire(tcp_table *t, match_table *table, uint8_t iap, uint6
         if t.windows[i].used and t.windows[i].count:
             index = t.windows[i].stream
             stream_info(&t.streams[index].key, &info)
-            if clock_ns >= t.windows[i].gap_ns + GAP_NS:
+            if clock_ns >= t.windows[i].gap_ns + GAP_NS and is_confirmed(t, &t.streams[index]):
+                t.windows[i].gap_ns = clock_ns  # the receiver waits as well
+            elif clock_ns >= t.windows[i].gap_ns + GAP_NS:
                 pass_gap(t, index, &sink)
             elif t.windows[i].gap_ns < oldest:
                 oldest = t.windows[i].gap_ns
@@ -241,6 +249,9 @@ cdef inline void add_octets(tcp_table *t, uint32_t index, stream_sink *sink, uin
     cdef uint32_t have
     cdef uint32_t done
     cdef int _
+    if (ahead > WINDOW_OCTETS - <int32_t>length or ahead < -JUMP) and is_confirmed(t, s):
+        t.counts.segments_refused += 1
+        return
     if ahead > JUMP or ahead < -JUMP:
         t.counts.stream_jumps += 1
         forget_waiting(t, s)
@@ -303,8 +314,11 @@ cdef inline void take_segment(tcp_table *t, match_table *table, const packet_inf
     cdef uint32_t have
     cdef uint32_t at = 0
     cdef uint32_t size
+    cdef bint believed = False
     tcp_expire(t, table, info.iap, info.stamp_ns, now_ns)
     make_key(&key, info)
+    if segment.flags & (FLAG_ACK | FLAG_RST) == FLAG_ACK:
+        believed = note_acknowledged(t, table, &key, segment.acknowledged, segment.flags & FLAG_SYN)
     index = find_stream(t, table, &key)
     if segment.flags & FLAG_RST:
         if index != NO_STREAM:
@@ -319,15 +333,16 @@ cdef inline void take_segment(tcp_table *t, match_table *table, const packet_inf
     if segment.flags & FLAG_SYN:
         sequence += 1
         if index != NO_STREAM and not (t.streams[index].opened and t.streams[index].first == sequence):
+            if not believed and is_confirmed(t, &t.streams[index]):
+                t.counts.openings_doubted += 1
+                t.streams[index].doubted = True
+                t.streams[index].doubted_first = sequence
+                return
             t.counts.streams_reused += 1
             remove_stream(t, table, index)
             index = NO_STREAM
         if index == NO_STREAM:
-            t.counts.streams_opened += 1
-            index = add_stream(t, table, &key)
-            t.streams[index].opened = True
-            t.streams[index].first = t.streams[index].next = sequence
-            t.streams[index].framing.synced = True
+            index = open_stream(t, table, &key, sequence)
     elif index == NO_STREAM:
         if segment.length == 0:
             return

@@ -47,8 +47,12 @@ TICK_S = 1.0  # how often the clock is measured and saved, and losses are looked
 LOSSES = frozenset(
     {
         "kernel_drops", "truncated", "fragment_overlap", "fragment_table_full", "flows_failed", "stamp_implausible",
-        "streams_evicted", "stream_gaps", "windows_evicted", "messages_unfinished", "hep_unauthenticated",
-        "hep_kernel_drops", "ring_errors", "x2_lost", "x2_torn", "x3_lost", "x3_torn",
+        "streams_evicted", "stream_gaps", "stream_jumps", "segments_refused", "openings_doubted", "windows_evicted",
+        "messages_unfinished", "messages_cut", "hep_unauthenticated", "hep_kernel_drops", "ring_errors", "x2_lost",
+        "x2_torn", "x3_lost", "x3_torn",
+        # of the match: a live order's call, or a part of it, that there was no room for
+        "calls_evicted", "calls_refused", "tasks_refused", "flows_refused", "descriptions_refused",
+        "sdp_streams_refused", "voice_refused",
     }
 )  # fmt: skip
 
@@ -196,7 +200,8 @@ class AccessFunction:
             for name, value in walker.counters().items()
             if name in LOSSES
         }
-        found |= {name: value for name, value in self.reader.counters().items() if name in LOSSES}
+        for counters in (self.reader.counters(), self.matcher.counters()):
+            found |= {name: value for name, value in counters.items() if name in LOSSES}
         grown = {name: value for name, value in found.items() if value > self._said.get(name, 0)}
         if grown:
             self._log.warning("losses", **grown)

@@ -23,7 +23,7 @@ import msgspec
 from mediation.core.case import Authority, Capability
 from mediation.core.message import ccc, cdc
 from mediation.core.network import signaling
-from mediation.core.network.sip import COMPACT
+from mediation.core.network.sip import long_name, uri_headers
 
 
 class Kind(enum.Enum):
@@ -96,7 +96,7 @@ HEADER_LINES: Final[dict[str, Kind]] = {
         Kind.LOCATION,
     ),
 }  # fmt: skip
-# A URI may carry headers and a body of its own (RFC 3261 19.1.1): such a line is words, whatever header it stands in.
+# A URI may carry headers and a body (RFC 3261 19.1.1): with one that is not given as a line, the line is words.
 HIDDEN_BODY: Final = re.compile(r"[?&]\s*(body|geolocation|subject)\s*=", re.IGNORECASE)
 
 # Keys of the media in a session description (RFC 4568, RFC 4567, RFC 8866 5.12, RFC 8839 5.4): for content orders only.
@@ -259,11 +259,12 @@ CARRIERS: Final[dict[type[cdc.Record], str]] = {cdc.Media: "sdp", cdc.SignalingM
 
 
 def kind_of_line(line: str) -> Kind:
-    """Of one "Name: value", by its name, compact forms included."""
-    name = line.partition(":")[0].strip().lower()
-    kind = HEADER_LINES.get(COMPACT.get(name, name), Kind.TEXT)
-    searched = kind is Kind.CALL and ("?" in line or "&" in line or "%" in line)  # most lines: no URI with headers
-    return Kind.TEXT if searched and HIDDEN_BODY.search(unquote(line)) else kind
+    """Of one "Name: value", by its name, compact forms included, and by the headers of the URIs in it."""
+    kind = HEADER_LINES.get(long_name(line.partition(":")[0]), Kind.TEXT)
+    if kind is not Kind.CALL or not ("?" in line or "&" in line or "%" in line):  # most lines: no URI with headers
+        return kind
+    words = any(HEADER_LINES.get(name) is not Kind.CALL for name in uri_headers(line))
+    return Kind.TEXT if words or HIDDEN_BODY.search(unquote(line)) else kind
 
 
 class Row(NamedTuple):

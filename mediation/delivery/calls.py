@@ -44,6 +44,7 @@ from mediation.delivery.inputs import PIECE, Entry, Inputs, Order, Remembers
 
 FILE: Final = "calls.journal"
 PLACE: Final = b"calls.journal"
+MESSAGES: Final = tuple(b"MESSAGE" + blank for blank in (b" ", b"\t", b"\r"))  # white space that the match reads too
 BOUND_OCTETS: Final = 32 << 20  # about 10,000 calls of an INVITE, its answers and some changes. Ours
 SLACK_OCTETS: Final = 1 << 20  # the file may be twice what is alive, and so much more, before it is rewritten. Ours
 RENEW_S: Final = 3_600  # how old the file may be before it is rewritten in any case. Ours
@@ -206,7 +207,7 @@ class CallJournal:
 
     def add(self, xid: bytes, iap: str, record: Input, call: Hashable = None) -> None:
         """Something moved a model of an order that is armed; on the disk with the next `write`."""
-        if xid not in self._inputs or (isinstance(record, Seen) and record.pdu.payload.startswith(b"MESSAGE ")):
+        if xid not in self._inputs or (isinstance(record, Seen) and record.pdu.payload.startswith(MESSAGES)):
             return
         if self._inputs.octets > 2 * self._bound:  # until the next rewriting
             self.counters.forgotten += 1

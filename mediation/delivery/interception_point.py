@@ -4,7 +4,8 @@ A network function that is not ours, tasked by its own administration function w
 us and sends what it intercepted. Answers for: nobody is heard but who shows the certificate that the site pinned for
 that point; one connection a point, and the newest one wins (the old one may be a dead peer's); keep-alives are
 answered; every PDU is called by the configured point's name, whatever it says of itself; gaps in its numbers are
-counted and alarmed. May not: judge an XID (the task table does, for each PDU, as for our own access function), or
+counted and alarmed; what it captured outside of an order's window, by its own stamp, is refused, as our own access
+function refuses it. May not: judge an XID (the task table does, for each PDU, as for our own access function), or
 believe a proprietary attribute, so the error of every stamp is unknown.
 
 Opens its sockets and reads its keys in the constructor, before the process gives up its user.
@@ -16,6 +17,7 @@ import contextlib
 import hmac
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +25,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
+from mediation.core.case import Task
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
 from mediation.core.interface import x2
 from mediation.core.interface.x2 import Pdu, PduType
@@ -36,6 +39,7 @@ SEND_S: Final = 10.0  # for a peer to take the answer to its keep-alive
 MAX_SEQUENCES: Final = 1 << 16  # (type, XID) whose last number is remembered; a stranger's must not fill memory
 
 OnBatch = Callable[[list[Pdu]], None]
+TaskOf = Callable[[bytes], Task | None]  # the task of an XID that is armed here
 
 
 class PointCounters(msgspec.Struct):
@@ -50,6 +54,8 @@ class PointCounters(msgspec.Struct):
     keepalives: int = 0
     keepalives_unanswered: int = 0
     missing: int = 0  # PDUs that were numbered and did not come
+    outside_window: int = 0  # PDUs with a stamp before or behind their order's window
+    unstamped: int = 0  # X2 PDUs that have the time of their arrival, for want of a stamp
     malformed: int = 0  # streams that were not X2 or X3
 
 
@@ -64,6 +70,7 @@ class InterceptionPoint:
         self.counters = PointCounters()
         self._pin = point.certificate_sha256
         self._context = context
+        self.task_of: TaskOf = lambda _: None
         self._on_x2, self._on_x3 = on_x2, on_x3
         self._log = log.get("mediator")
         self._channel: tls.Channel | None = None
@@ -177,7 +184,12 @@ class InterceptionPoint:
             elif pdu.type is not PduType.KEEPALIVE_ACK:
                 self._number(pdu)
                 named = msgspec.structs.replace(pdu, interception_point=self.name)
-                (calls if pdu.type is PduType.X2 else content).append(named)
+                if not self._in_window(pdu):
+                    self.counters.outside_window += 1
+                elif pdu.type is not PduType.X2:
+                    content.append(named)
+                else:
+                    calls.append(self._stamped(named))
         self.counters.x2 += len(calls)
         self.counters.x3 += len(content)
         if calls:  # first: content of a call that nobody has heard of could not be told
@@ -186,6 +198,18 @@ class InterceptionPoint:
             self._on_x3(content)
         for pdu in answers:
             await self._answer(pdu, channel)
+
+    def _in_window(self, pdu: Pdu) -> bool:
+        """Whether it was captured while its order was in force; an XID that is not armed is judged elsewhere."""
+        task = self.task_of(pdu.xid)
+        return not pdu.stamp_ns or task is None or task.not_before_ns <= pdu.stamp_ns < task.not_after_ns
+
+    def _stamped(self, pdu: Pdu) -> Pdu:
+        """A call model has no other time than its stamps: without one, that of the arrival."""
+        if pdu.stamp_ns:
+            return pdu
+        self.counters.unstamped += 1
+        return msgspec.structs.replace(pdu, stamp_ns=time.time_ns())
 
     def _number(self, pdu: Pdu) -> None:
         """Gaps in the numbers, which each (type, XID) has of its own (TS 103 221-2, sequence number attribute)."""
@@ -224,6 +248,11 @@ class InterceptionPoints:
             context = tls.context(ssl.Purpose.CLIENT_AUTH, folder / CERTIFICATE, folder / KEY, folder / AUTHORITIES)
             for point in wanted:
                 self._points.append(InterceptionPoint(point, context, on_x2, on_x3))
+
+    def judge_by(self, task_of: TaskOf) -> None:
+        """Who knows the windows of the orders; to be said before `run`."""
+        for point in self._points:
+            point.task_of = task_of
 
     async def run(self) -> None:
         """Serves until it is cancelled."""

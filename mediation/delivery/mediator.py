@@ -92,6 +92,7 @@ class Mediator:
         self.table = x1.TaskTable(
             self._remembered.believed(trust), self._changed, grace_ns=site.ledger.grace_ns, suspended=self._suspended
         )
+        self.points.judge_by(self.table.get)
         self._remembered.resume(self.table.lease, trust.ledger)
         for xid in self.retired:
             self.table.stop(xid)
@@ -376,6 +377,7 @@ class Mediator:
             "intake": msgspec.to_builtins(self.intake.counters) | {"connected": self.intake.connected},
             "interception_points": self.points.report(),
             "tracker": msgspec.to_builtins(self.tracker.counters),
+            "adapted": self.tracker.adapted(),
             "journal": msgspec.to_builtins(self.journal.counters) | msgspec.to_builtins(self.early.counters),
             "content": self.content.report() | {"closing": len(self.closings), "unsettled": self.closings.unsettled},
             "call_models": {name: count for name, count in self.tracker.model_counters().items() if count},

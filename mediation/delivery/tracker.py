@@ -301,6 +301,12 @@ class Tracker:
         self._count()
         return {name: value for name, value in self._total.items() if name != IN_MEMORY}
 
+    @staticmethod
+    def adapted() -> dict[str, int]:
+        """What of messages had to be cut, left out or changed to fit their syntax (core/message/fitting.py)."""
+        found: dict[str, int] = msgspec.to_builtins(encoding.ADAPTED)
+        return {name: count for name, count in found.items() if count}
+
     def _count(self) -> None:
         """Asks the models that have moved: a report is not to cost a look at ten thousand that have not."""
         for key in self._moved:

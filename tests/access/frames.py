@@ -29,11 +29,12 @@ def udp(source: str, destination: str, sport: int, dport: int, payload: bytes) -
 
 def tcp(
     source: str, destination: str, sport: int, dport: int, payload: bytes = b"", *, sequence: int = 0, flags: int = ACK,
-    options: bytes = b"",
+    options: bytes = b"", acknowledged: int = 1,
 ) -> bytes:  # fmt: skip
     header = struct.pack(
-        "!HHIIBBHHH", sport, dport, sequence & 0xFFFFFFFF, 1, (20 + len(options)) // 4 << 4, flags, 65535, 0, 0
-    )
+        "!HHIIBBHHH", sport, dport, sequence & 0xFFFFFFFF, acknowledged & 0xFFFFFFFF,
+        (20 + len(options)) // 4 << 4, flags, 65535, 0, 0,
+    )  # fmt: skip
     segment = header + options + payload
     a, b = ipaddress.ip_address(source).packed, ipaddress.ip_address(destination).packed
     size = len(segment)

@@ -177,6 +177,22 @@ def test_message_waiting_to_a_pen_register() -> None:
     assert waiting(pen(), "yes", "Voice-Message: 1/2") == ["yes; voice 1/2"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Voice-Message: meet me at noon",
+        "Meet-Me-At-Noon-Message: 1/2",
+        "Noon-Message: x",
+        "Voice-Message: 1/2 (noon)",
+        "Text-Message: 1/2\N{LINE SEPARATOR}noon-message: 3/4",
+    ],
+)
+def test_words_in_a_message_summary_reach_nobody(words: str) -> None:
+    """Its body is text; a display of numbers is what a pen register may have of it."""
+    (shown,) = waiting(pen(), "yes", words)
+    assert shown is not None and "noon" not in shown.lower() and shown.startswith("yes")
+
+
 # REFER
 
 
@@ -271,3 +287,13 @@ def test_memory_is_bounded() -> None:
         phone.response(407, "OPTIONS", call_id=f"c{n}")
     service = phone.model._service
     assert len(service._seen) == len(service._challenged) == MAX_SEEN
+
+
+def test_another_message_under_the_same_number_is_another_one() -> None:
+    """The far phone shows both: only a request that is still answered has copies (RFC 3261 section 8.2.2.2)."""
+    phone = line()
+    for words in ("at noon", "no, at one", "at noon"):
+        phone.request("MESSAGE", headers=PLAIN, body=words)
+    phone.wait(65)
+    phone.request("MESSAGE", headers=PLAIN, body="at noon")
+    assert [message.body for message in phone.messages] == [b"at noon", b"no, at one", b"at noon"]

@@ -315,7 +315,8 @@ def test_any_octets_at_all_are_a_journal_without_calls(tmp_path: Path) -> None:
 def test_an_input_of_an_order_that_is_not_in_force_is_refused(tmp_path: Path) -> None:
     made = filled(tmp_path, 1)
     made.add(OTHER, "tap", Seen(False, pdu(9, OTHER)), 9)
-    made.add(ONE, "tap", Seen(False, pdu(1, payload=b"MESSAGE sip:x SIP/2.0\r\n\r\ntext")), 1)
+    for blank in (b" ", b"\t"):
+        made.add(ONE, "tap", Seen(False, pdu(1, payload=b"MESSAGE" + blank + b"sip:x SIP/2.0\r\n\r\ntext")), 1)
     made.write()
     octets = plain(tmp_path)
     assert OTHER not in opened(tmp_path)

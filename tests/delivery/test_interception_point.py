@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -64,7 +65,13 @@ class Site:
         self.calls: list[Pdu] = []
         self.content: list[Pdu] = []
         point = config.InterceptionPoint(name=POINT, listen="127.0.0.1", port=self.port, certificate_sha256=self.pin)
+        self.window = (0, 1 << 62)
         self.points = InterceptionPoints((point,), folder, self.calls.extend, self.content.extend)
+        self.points.judge_by(self.task)
+
+    def task(self, xid: bytes) -> Any:
+        not_before_ns, not_after_ns = self.window
+        return SimpleNamespace(not_before_ns=not_before_ns, not_after_ns=not_after_ns) if xid == XID else None
 
     def counted(self) -> dict[str, int]:
         (found,) = self.points.report()
@@ -98,6 +105,34 @@ async def test_calls_and_content_come_in_under_the_configured_name(site: Site) -
         assert (found.error_us, found.disciplined, found.role) == (x2.UNKNOWN_ERROR_US, False, Role.UNKNOWN)
     assert site.content[0].payload == packet.payload
     assert site.counted() == {"connected": True, "connections": 1, "x2": 3, "x3": 1}
+    channel.close()
+
+
+async def test_what_was_captured_outside_of_the_window_is_refused_by_its_stamp(site: Site) -> None:
+    """It may come late: a point of interception that had to wait for us sends what it kept."""
+    now = time.time_ns()
+    site.window = (now - 10, now)
+    channel = await site.connect()
+    packet = {"type": PduType.X3, "payload_format": PayloadFormat.IPV4, "payload": b"\x45" + bytes(30)}
+    for number, stamp_ns in enumerate((now - 11, now - 10, now - 1, now)):
+        await channel.send(
+            x2.encode(pdu(number, stamp_ns=stamp_ns)) + x2.encode(pdu(number, stamp_ns=stamp_ns, **packet))
+        )
+    await channel.send(x2.encode(pdu(4, stamp_ns=now, xid=bytes(16))))  # the task table's to judge
+    await until(lambda: len(site.calls) == 3)
+    assert [each.stamp_ns for each in site.calls] == [now - 10, now - 1, now]
+    assert [each.stamp_ns for each in site.content] == [now - 10, now - 1]
+    assert site.counted()["outside_window"] == 4
+    channel.close()
+
+
+async def test_what_has_no_stamp_has_the_time_of_its_arrival(site: Site) -> None:
+    """In 1970 the call model would end the call at once."""
+    channel, before = await site.connect(), time.time_ns()
+    await channel.send(x2.encode(pdu(1, stamp_ns=0)))
+    await until(lambda: len(site.calls) == 1)
+    assert before <= site.calls[0].stamp_ns <= time.time_ns()
+    assert site.counted()["unstamped"] == 1
     channel.close()
 
 

@@ -117,3 +117,14 @@ async def test_what_the_profile_cannot_say_takes_no_number(tmp_path: Path) -> No
     assert (tracker.counters.not_in_profile, tracker.counters.unencodable) == (1, 0)
     found = tracker.observe(await desk.pdus(), lambda _xid: task)
     assert found and all(message.octets and message.octets[0] == 0x30 for _, message, _ in found)
+
+
+async def test_what_was_cut_to_fit_is_reported(tmp_path: Path) -> None:
+    """The agency gets less than was said, so the carrier can see that it did."""
+    desk = Desk(tmp_path)
+    before = desk.tracker.adapted().get("digested", 0)
+    (invite, *_) = await desk.pdus()
+    long = msgspec.structs.replace(invite, payload=invite.payload.replace(b"call-1", b"c" * 20_000))
+    assert long != invite
+    assert desk.tracker.observe([long], lambda xid: desk.table.live(xid, desk.task.not_before_ns))
+    assert desk.tracker.adapted()["digested"] > before

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.ext.calls import XID, XID2, Dialog, Rig
+from tests.ext.calls import XID, XID2, Dialog, Rig, sdp
 
 SECOND = 1_000_000_000
 LINGER = 32 * SECOND
@@ -185,3 +185,33 @@ def test_a_very_long_call_id() -> None:
     assert len(rig.send(d.invite())) == 2
     assert len(rig.send(d.response(200))) == 2
     assert rig.send(Dialog(call_id="x" * 29_999).response(200)) == []
+
+
+@pytest.mark.parametrize("branches", [1, 9, 40])
+def test_a_bye_ends_a_call_however_many_branches_it_had(branches: int) -> None:
+    """Else its media filter would hold for a day, and pass what the next call on the same two ports says."""
+    rig = Rig().arm(content=True)
+    d = Dialog()
+    rig.send(*(Dialog(branch=f"z9hG4bK{i}").invite(body=sdp()) for i in range(branches)))
+    answer = Dialog(branch="z9hG4bK0").response(200, body=sdp("203.0.113.9", 30000))
+    rig.send(answer, source="203.0.113.9")
+    rig.send(d.request("ACK"), d.request("BYE", cseq=2))
+    assert calls(rig, SECOND) == 1
+    assert rig.matcher.gauges()["flows"] == 0
+    assert calls(rig, LINGER) == 0
+
+
+def test_a_late_answer_revives_a_call_that_had_many_branches() -> None:
+    rig = Rig().arm()
+    one, two = Dialog(callee_tag="one"), Dialog(callee_tag="two", branch="z9hG4bK20")
+    rig.send(*(Dialog(branch=f"z9hG4bK{i}").invite() for i in range(30)), one.response(200), one.request("BYE", cseq=2))
+    assert len(rig.send(two.response(200))) == 1
+    assert calls(rig, 10 * LINGER) == 1
+
+
+def test_a_refusal_ends_no_call_that_had_more_branches_than_are_known() -> None:
+    rig = Rig().arm()
+    made = [Dialog(branch=f"z9hG4bK{i}") for i in range(9)]
+    rig.send(*(each.invite() for each in made), *(each.response(486) for each in made[:8]))
+    assert calls(rig, 10 * LINGER) == 1
+    assert len(rig.send(made[8].response(200))) == 1

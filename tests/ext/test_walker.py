@@ -167,6 +167,29 @@ def test_fragments_of_ipv6_and_of_two_datagrams_at_once(walker: Walker) -> None:
     assert counted(walker)["to_signalling"] == 2
 
 
+@pytest.mark.parametrize("kind", [0, 43, 60])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_datagram_that_begins_with_extension_headers_is_put_together(walker: Walker, kind: int, order: int) -> None:
+    """They are part of what is fragmented (RFC 8200 section 4.5): offsets count from them."""
+    whole = bytes([kind, 1]) + bytes(14) + bytes([17, 0]) + bytes(6) + DATAGRAM6
+    parts = []
+    for at in range(0, len(whole), 800):
+        header = make.fragment_header(9, at, at + 800 < len(whole))
+        packet = make.ipv6(A6, B6, whole[at : at + 800], extensions=(header,), protocol=60)
+        parts.append(make.ethernet(packet))
+    for part in parts[::order]:
+        feed(walker, part)
+    assert counted(walker)["to_signalling"] == 1
+
+
+def test_a_chain_of_headers_in_fragments_that_leads_nowhere_is_counted(walker: Walker) -> None:
+    for chain, reason in ((b"\x3c\0" + bytes(6)) * 9, "extension_headers"), (b"\x11\xff" + bytes(70), "ip_malformed"):
+        for at in range(0, 72, 8):
+            header = make.fragment_header(len(reason), at, at < 64)
+            feed(walker, make.ethernet(make.ipv6(A6, B6, chain[at : at + 8], extensions=(header,), protocol=60)))
+        assert counted(walker)[reason] == 1
+
+
 def test_a_duplicate_is_tolerated(walker: Walker) -> None:
     for frame in (PARTS[0], PARTS[0], *PARTS[1:]):
         feed(walker, frame)

@@ -19,6 +19,8 @@ is: the tone that some phones make of it is their own, and not a signal of the n
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
@@ -37,8 +39,15 @@ from mediation.core.network.sip import SipMessage
 from mediation.core.recent import remember
 
 MAX_SEEN: Final = 1_024  # requests of one order remembered against copies, the newest; ours
+COPIES_NS: Final = 64_000_000_000  # twice Timer F (64*T1, RFC 3261 17.1.2.2): no copy of a request comes later
 MAX_MAILBOXES: Final = 256  # mailboxes of one order whose state is remembered; ours
 MAX_SUMMARY_LINES: Final = 16  # RFC 3842 names five message classes
+
+# What a line of a summary may say (RFC 3842 5.2, RFC 3458): classes and numbers. Anything else would be words.
+SUMMARY_CLASSES: Final = frozenset(
+    f"{each}-message" for each in ("voice", "video", "fax", "pager", "multimedia", "text")
+)
+SUMMARY_COUNTS: Final = re.compile(r"[0-9]{1,10} ?/ ?[0-9]{1,10}( ?\( ?[0-9]{1,10} ?/ ?[0-9]{1,10} ?\))?")
 
 MESSAGE_SUMMARY: Final = "message-summary"  # RFC 3842
 # Event packages that identify no communication of the subject, or one that is reported from the call itself.
@@ -72,6 +81,7 @@ class Service:
         self._minimiser = minimiser
         self._registrations = self._no_registrations()
         self._seen: OrderedDict[Hashable, bool] = OrderedDict()  # request -> it was challenged
+        self._told: OrderedDict[Hashable, int] = OrderedDict()  # request and digest of its body -> its stamp
         self._challenged: OrderedDict[Hashable, bool] = OrderedDict()  # (Call-ID, method): it comes again
         self._mailboxes: OrderedDict[Hashable, str] = OrderedDict()
         self._counters = dict.fromkeys(("unreported_other", *(f"unreported_{each}" for each in SILENT_METHODS)), 0)
@@ -108,7 +118,7 @@ class Service:
             found += self._registrations.observe(pdu, message)
         elif message.status:
             self._answered(message)
-        elif not self._is_copy(message):
+        elif not self._is_copy(message, pdu.stamp_ns):
             found += self._request(pdu, message)
         if not found:
             self._counters[f"unreported_{method}" if method in SILENT_METHODS else "unreported_other"] += 1
@@ -123,12 +133,17 @@ class Service:
 
     # Copies
 
-    def _is_copy(self, message: SipMessage) -> bool:
-        """A retransmission, the other side of a proxy, or the same again with credentials (RFC 3261 22.2)."""
+    def _is_copy(self, message: SipMessage, stamp_ns: int) -> bool:
+        """A retransmission, the other side of a proxy, or the same again with credentials (RFC 3261 22.2). Who numbers
+        another request the same sends another one: with other words, or when no copy can come any more."""
         name = (message.method, message.call_id, message.from_.tag, message.cseq)
-        if name in self._seen:
+        told = (*name, hashlib.sha256(message.body).digest())
+        first_ns = self._told.get(told)
+        if first_ns is not None and stamp_ns - first_ns < COPIES_NS:
             return True
-        remember(self._seen, name, False, MAX_SEEN)
+        remember(self._told, told, stamp_ns, MAX_SEEN)
+        if name not in self._seen:
+            remember(self._seen, name, False, MAX_SEEN)
         return self._challenged.pop((message.call_id, message.method), False)
 
     def _answered(self, message: SipMessage) -> None:
@@ -265,6 +280,6 @@ def _summary(body: bytes) -> tuple[bool | None, str, str]:
             waiting = value.lower() == "yes"
         elif name == "message-account":
             account = value
-        elif name.endswith("-message"):
+        elif name in SUMMARY_CLASSES and SUMMARY_COUNTS.fullmatch(value):
             counts.append(f"{name.removesuffix('-message')} {value}")
     return waiting, account, "; ".join(("yes" if waiting else "no", *counts))

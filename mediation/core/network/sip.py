@@ -6,7 +6,9 @@ can never disagree about where a header begins. Text is decoded as UTF-8 with su
 
 from __future__ import annotations
 
+import re
 from typing import Final
+from urllib.parse import unquote
 
 import msgspec
 
@@ -36,6 +38,22 @@ COMPACT: Final = {
     "x": "session-expires",
     "y": "identity",
 }
+
+
+_URI_HEADER: Final = re.compile(r"[?&]\s*([^\s?&=<>]+)\s*=")
+
+
+def long_name(name: str) -> str:
+    """A header's name in lower case, its compact form expanded."""
+    name = name.strip().lower()
+    return COMPACT.get(name, name)
+
+
+def uri_headers(line: str) -> list[str]:
+    """Long names of the headers that the URIs in a header line carry (RFC 3261 section 19.1.1), escapes undone; rather
+    one too many than one too few where a line is no good SIP."""
+    _, mark, behind = line.partition("?")
+    return [long_name(unquote(name)) for name in _URI_HEADER.findall(mark + behind)]
 
 
 class NameAddr(msgspec.Struct, frozen=True, kw_only=True):
