@@ -99,7 +99,8 @@ def check(folder: Path) -> None:
     report.raise_first()
     lines = [line for line, _ in journal.read(site.reconciler_dir / journal.FILE, journal.read_verifier(site))]
     found = stays.stays(site, lines)
-    missing = stays.hidden(found, {each.incident for each in incidents})
+    known = {each.incident for each in incidents}
+    missing = [*stays.hidden(found, known), *stays.moving(site, lines, known)]
     invented = stays.invented(found, lines, incidents)
     click.echo(f"{len(lines)} lines of the reconciler's log, {len(incidents)} incidents in the ledger")
     for stay in missing:
