@@ -180,6 +180,16 @@ def test_what_may_not_be_looked_at_is_said(world: World, tmp_path: Path) -> None
     assert "namespaces of other users' processes" in unseen
 
 
+def test_processes_that_are_hidden_are_not_taken_for_none(world: World) -> None:
+    """As the unit has it, ProtectProc=invisible: others' processes are not in /proc at all, and their namespaces with
+    what is tapped there are not looked into."""
+    world.run("mount", "-t", "proc", "-o", "hidepid=invisible", "none", "/proc")
+    with world.running("unshare", "--net", *tap("*"), ready="open"):
+        sights, unseen = look(world, user="65534")
+    assert of(sights, What.PACKET_SOCKET) == []
+    assert "namespaces of other users' processes" in unseen
+
+
 def test_the_names_that_somebody_chose_are_plain_text(world: World) -> None:
     world.run("ip", "link", "add", "a\x7fb", "type", "veth", "peer", "name", "two")
     with world.running(*tap("a\x7fb"), ready="open"):
