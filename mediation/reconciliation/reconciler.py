@@ -178,8 +178,14 @@ def _take(site: Site) -> None:
     try:
         user = pwd.getpwnam(site.reconciliation.user)
         answers(site).mkdir(mode=0o711, exist_ok=True)
-        answers(site).chmod(0o711)
-        for path in (answers(site), site.reconciler_dir, *site.reconciler_dir.iterdir()):
+        # run/ can be writable to the other functions (the units' tmpfs): a link there must not choose what is opened.
+        folder = os.open(answers(site), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(folder, 0o711)
+            os.fchown(folder, user.pw_uid, user.pw_gid)
+        finally:
+            os.close(folder)
+        for path in (site.reconciler_dir, *site.reconciler_dir.iterdir()):
             os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
     except (KeyError, OSError) as error:
         raise ConfigurationError(f"reconciliation.user {site.reconciliation.user}: {error}") from error
