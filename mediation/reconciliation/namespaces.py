@@ -55,8 +55,8 @@ def survey() -> Survey:
         if inode not in known:
             known.add(inode)
             found.append(Namespace(path.name, path))
-    # With hidepid= (ProtectProc=invisible) others' processes are not refused but missing, the first one too, which every
-    # PID namespace has.
+    # With hidepid= (ProtectProc=invisible) others' processes are not refused but missing, and the first one too, which
+    # every PID namespace has.
     hidden = int(not (PROCESSES / FIRST).exists())
     for process in PROCESSES.iterdir():
         if not process.name.isdecimal():

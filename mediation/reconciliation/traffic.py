@@ -18,12 +18,13 @@ from typing import Final, NamedTuple
 from mediation.core.records.incident import Sight, What
 from mediation.reconciliation import netlink
 
-RTM_GETLINK, RTM_GETQDISC, RTM_GETTFILTER = 18, 38, 46
+RTM_GETLINK, RTM_GETQDISC, RTM_GETTCLASS, RTM_GETTFILTER = 18, 38, 42, 46
 IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_PROMISCUITY, IFLA_XDP = 3, 5, 10, 18, 30, 43
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 IFLA_BR_AGEING_TIME: Final = 4
 IFLA_XDP_ATTACHED: Final = 2
 TCA_KIND, TCA_OPTIONS, TCA_INGRESS_BLOCK, TCA_EGRESS_BLOCK = 1, 2, 13, 14
+TC_H_ROOT: Final = 0xFFFFFFFF
 TCM_IFINDEX_MAGIC_BLOCK: Final = 0xFFFFFFFF
 CLSACT_PARENTS: Final = (0xFFFFFFF2, 0xFFFFFFF3)  # TC_H_CLSACT | TC_H_MIN_INGRESS, TC_H_MIN_EGRESS
 COPYING_ACTIONS: Final = frozenset({"mirred", "sample"})  # net/sched/act_*.c
@@ -112,10 +113,12 @@ def of_filters(found: Iterable[Link], namespace: str) -> Iterator[Sight]:
 
 
 def _hooks() -> Iterator[tuple[int, int, int]]:
-    """Where filters can hang: interface, parent and shared block of each queueing discipline. Raises OSError."""
+    """Where filters can hang: interface, parent and shared block of each queueing discipline and of each class of one,
+    whose filters stand in no list but the class's own. Raises OSError."""
     blocks: set[int] = set()
+    classful: set[int] = set()
     for message in netlink.dump(netlink.ROUTE, RTM_GETQDISC, _TC.pack(0, 0, 0, 0, 0, 0)):
-        _, _, index, handle, _, _ = _TC.unpack_from(message.payload)
+        _, _, index, handle, parent, _ = _TC.unpack_from(message.payload)
         told = netlink.table(message.payload[_TC.size :])
         kind = netlink.text(told.get(TCA_KIND))
         blocks |= {netlink.u32(told.get(each)) for each in (TCA_INGRESS_BLOCK, TCA_EGRESS_BLOCK)}
@@ -123,8 +126,12 @@ def _hooks() -> Iterator[tuple[int, int, int]]:
             yield from ((index, parent, 0) for parent in CLSACT_PARENTS)
         elif kind == "ingress":
             yield index, 0xFFFF0000, 0
-        elif handle:
+        elif handle or parent == TC_H_ROOT:  # the kernel's own default has no handle: 0 asks for the root's
             yield index, handle, 0
+            classful.add(index)
+    for index in sorted(classful):
+        for message in netlink.dump(netlink.ROUTE, RTM_GETTCLASS, _TC.pack(0, 0, index, 0, 0, 0)):
+            yield index, _TC.unpack_from(message.payload)[3], 0
     for block in sorted(blocks - {0}):
         yield TCM_IFINDEX_MAGIC_BLOCK - (1 << 32), block, block  # tcm_block_index takes the parent's place
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from mediation.core.records.incident import Sight, What
+from mediation.reconciliation import netlink, traffic
 from tests.reconciliation.world import World, tap
 
 pytestmark = pytest.mark.root
@@ -102,6 +103,10 @@ def test_tcpdump_is_seen_by_the_filter_that_it_set(world: World) -> None:
         (["tc qdisc add dev one root handle 1: htb",
           f"tc filter add dev one parent 1: {U32} action mirred egress mirror dev two"],
          What.MIRROR, "tc u32 mirred"),
+        (["tc qdisc add dev one root handle 1: htb default 1",
+          "tc class add dev one parent 1: classid 1:1 htb rate 1gbit",
+          f"tc filter add dev one parent 1:1 {U32} action mirred egress mirror dev two"],
+         What.MIRROR, "tc u32 mirred"),
         (["tc qdisc add dev one ingress_block 7 ingress",
           f"tc filter add block 7 {U32} action mirred egress mirror dev two"], What.MIRROR, "tc u32 mirred"),
         (["ip link set one promisc on"], What.PROMISCUOUS, ""),
@@ -117,7 +122,8 @@ def test_tcpdump_is_seen_by_the_filter_that_it_set(world: World) -> None:
           "nft add rule ip t c queue num 3"], What.DUPLICATION, "nft t c queue"),
         (["iptables -t mangle -A PREROUTING -j TEE --gateway 192.0.2.9"], What.DUPLICATION, ""),
     ],
-    ids=["matchall", "clsact-ingress", "clsact-egress", "ingress-u32", "classful", "shared-block", "promisc", "hub",
+    ids=["matchall", "clsact-ingress", "clsact-egress", "ingress-u32", "classful", "class",
+         "shared-block", "promisc", "hub",
          "erspan", "nft-dup", "nft-netdev-dup", "nft-log-group", "nft-queue", "iptables-tee"],
 )  # fmt: skip
 def test_a_copy_of_traffic_is_seen(world: World, commands: list[str], what: What, detail: str) -> None:
@@ -129,6 +135,21 @@ def test_a_copy_of_traffic_is_seen(world: World, commands: list[str], what: What
     sights, _ = look(world)
     assert any(detail in sight.detail for sight in sights)
     assert {each.what for each in sights} == {what}
+
+
+def test_filters_of_the_default_discipline_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fq_codel, as systemd has it made by the kernel, takes filters and has the handle 0."""
+    asked: list[tuple[int, int, int]] = []
+
+    def dump(_: int, kind: int, body: bytes) -> list[netlink.Message]:
+        told = traffic._TC.unpack(body)
+        asked.append((kind, told[2], told[4]))
+        payload = traffic._TC.pack(0, 0, 5, 0, traffic.TC_H_ROOT, 2) + b"\x0d\0\1\0fq_codel\0\0\0\0"
+        return [netlink.Message(kind, memoryview(payload))] if kind == traffic.RTM_GETQDISC else []
+
+    monkeypatch.setattr(netlink, "dump", dump)
+    assert list(traffic.of_filters([], "")) == []
+    assert (traffic.RTM_GETTFILTER, 5, 0) in asked
 
 
 def test_an_ordinary_log_rule_and_an_ordinary_filter_copy_nothing(world: World) -> None:
