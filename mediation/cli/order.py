@@ -12,6 +12,7 @@ revoke-agency  all authority of one agency is withdrawn
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,7 +124,7 @@ def draft(
     """Writes a draft for the legal reviewer."""
     site = config.load(folder)
     if STANDARD_INPUT in targets:
-        lines = click.get_text_stream("stdin").read(MAX_INPUT).split()
+        lines = sys.stdin.read(MAX_INPUT).split()
         targets = (*(each for each in targets if each != STANDARD_INPUT), *lines)
     content = None
     if content_host is not None or content_port is not None:
