@@ -31,6 +31,7 @@ COPYING_ACTIONS: Final = frozenset({"mirred", "sample"})  # net/sched/act_*.c
 PROGRAMS: Final = "bpf"  # as a classifier and as an action
 UPPER_KINDS: Final = frozenset({"macvlan", "macvtap", "ipvlan", "vlan", "macsec", "bareudp"})  # may ask the lower one
 TUNNEL_KINDS: Final = frozenset({"erspan", "ip6erspan"})
+KERNELS_OWN: Final = frozenset({"erspan0", "ip6erspan0"})  # made with the module, without a far end
 
 BPF_CALL: Final = {"x86_64": 321, "aarch64": 280}
 BPF_PROG_QUERY: Final = 16
@@ -85,7 +86,7 @@ def of_links(found: Iterable[Link], namespace: str, memberships: Counter[int]) -
             yield Sight(what=What.PROGRAM, namespace=namespace, interface=link.name, detail="xdp")
         if link.ageing == 0:
             yield Sight(what=What.FLOODING, namespace=namespace, interface=link.name)
-        if link.kind in TUNNEL_KINDS and not link.name.startswith(("erspan0", "ip6erspan0")):
+        if link.kind in TUNNEL_KINDS and link.name not in KERNELS_OWN:
             yield Sight(what=What.TUNNEL, namespace=namespace, interface=link.name, detail=link.kind)
         accounted = memberships[link.ifindex] + bool(link.master) + upper[link.ifindex]
         if link.promiscuity > accounted:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import msgspec
 import pytest
 
 from mediation.core.records.incident import Sight, What
-from mediation.reconciliation import netlink, traffic
+from mediation.reconciliation import netlink, reconciler, traffic
 from tests.reconciliation.world import World, tap
 
 pytestmark = pytest.mark.root
@@ -135,6 +136,19 @@ def test_a_copy_of_traffic_is_seen(world: World, commands: list[str], what: What
     sights, _ = look(world)
     assert any(detail in sight.detail for sight in sights)
     assert {each.what for each in sights} == {what}
+
+
+def test_a_mirror_tunnel_cannot_hide_behind_the_kernels_own_name() -> None:
+    made = {"kind": "erspan", "master": 0, "lower": 0, "promiscuity": 0, "programmed": False, "ageing": -1}
+    links = [traffic.Link(ifindex=index, name=name, **made) for index, name in enumerate(("erspan0", "erspan0x"), 5)]
+    assert [each.interface for each in traffic.of_links(links, "", Counter())] == ["erspan0x"]
+
+
+def test_looks_come_when_nobody_can_tell_and_never_later_than_the_interval() -> None:
+    pauses = {reconciler.pause(30) for _ in range(1000)}
+    assert len(pauses) > 900
+    assert 15 <= min(pauses) < 17
+    assert 28 < max(pauses) < 30
 
 
 def test_filters_of_the_default_discipline_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
