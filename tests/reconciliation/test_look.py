@@ -122,10 +122,12 @@ def test_tcpdump_is_seen_by_the_filter_that_it_set(world: World) -> None:
         (["nft add table ip t", "nft add chain ip t c { type filter hook input priority 0 ; }",
           "nft add rule ip t c queue num 3"], What.DUPLICATION, "nft t c queue"),
         (["iptables -t mangle -A PREROUTING -j TEE --gateway 192.0.2.9"], What.DUPLICATION, ""),
+        (["ebtables-nft -A FORWARD --nflog-group 5"], What.DUPLICATION, "nft filter FORWARD nflog"),
     ],
     ids=["matchall", "clsact-ingress", "clsact-egress", "ingress-u32", "classful", "class",
          "shared-block", "promisc", "hub",
-         "erspan", "nft-dup", "nft-netdev-dup", "nft-log-group", "nft-queue", "iptables-tee"],
+         "erspan", "nft-dup", "nft-netdev-dup", "nft-log-group", "nft-queue", "iptables-tee",
+         "ebtables-nflog"],
 )  # fmt: skip
 def test_a_copy_of_traffic_is_seen(world: World, commands: list[str], what: What, detail: str) -> None:
     world.veth("one", "two")
