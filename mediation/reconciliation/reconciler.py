@@ -1,8 +1,8 @@
 """The reconciler's process: looks, writes its own log, and tells the administrator; it can start and read nothing.
 
-Answers for a look every interval at most (configured, at most 30 s; sooner by chance), and one more at once when the administrator asks to have
-something confirmed. Its user, its socket and its key are its own: it shares nothing with what sets taps but the
-configuration and the kernel. The administrator may answer `Noted` and nothing else.
+Answers for a look within every interval (configured, at most 30 s; when, chance says), and one more at once when the
+administrator asks to have something confirmed. Its user, its socket and its key are its own: it shares nothing with
+what sets taps but the configuration and the kernel. The administrator may answer `Noted` and nothing else.
 
 Privileges: CAP_NET_ADMIN (netfilter rules, tcx programs, filters of sockets); where the site says so CAP_SYS_ADMIN
 (other namespaces), CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH (which process holds a socket). No system call for another
