@@ -27,9 +27,12 @@ TCA_KIND, TCA_OPTIONS, TCA_INGRESS_BLOCK, TCA_EGRESS_BLOCK = 1, 2, 13, 14
 TC_H_ROOT: Final = 0xFFFFFFFF
 TCM_IFINDEX_MAGIC_BLOCK: Final = 0xFFFFFFFF
 CLSACT_PARENTS: Final = (0xFFFFFFF2, 0xFFFFFFF3)  # TC_H_CLSACT | TC_H_MIN_INGRESS, TC_H_MIN_EGRESS
-COPYING_ACTIONS: Final = frozenset({"mirred", "sample"})  # net/sched/act_*.c
+# net/sched/act_*.c; the last two, until Linux 6.7, run a target of iptables, which may be TEE.
+COPYING_ACTIONS: Final = frozenset({"mirred", "sample", "ipt", "xt"})
 PROGRAMS: Final = "bpf"  # as a classifier and as an action
 UPPER_KINDS: Final = frozenset({"macvlan", "macvtap", "ipvlan", "vlan", "macsec", "bareudp"})  # may ask the lower one
+MACVLAN_KINDS: Final = frozenset({"macvlan", "macvtap"})
+IFLA_MACVLAN_MODE, MACVLAN_MODE_SOURCE = 1, 16
 TUNNEL_KINDS: Final = frozenset({"erspan", "ip6erspan"})
 KERNELS_OWN: Final = frozenset({"erspan0", "ip6erspan0"})  # made with the module, without a far end
 
@@ -52,6 +55,7 @@ class Link(NamedTuple):
     promiscuity: int
     programmed: bool  # XDP
     ageing: int  # of a bridge, 1/100 s; -1: no bridge
+    copies: bool = False  # a macvlan or macvtap that gets a copy of what chosen senders send
 
 
 def links() -> list[Link]:
@@ -62,7 +66,7 @@ def links() -> list[Link]:
         told = netlink.table(message.payload[_LINK.size :])
         info = netlink.table(told.get(IFLA_LINKINFO, memoryview(b"")))
         kind = netlink.text(info.get(IFLA_INFO_KIND))
-        data = netlink.table(info.get(IFLA_INFO_DATA, memoryview(b""))) if kind == "bridge" else {}
+        data = netlink.table(info.get(IFLA_INFO_DATA, memoryview(b"")))
         xdp = netlink.table(told.get(IFLA_XDP, memoryview(b"")))
         found.append(
             Link(
@@ -71,6 +75,7 @@ def links() -> list[Link]:
                 promiscuity=netlink.u32(told.get(IFLA_PROMISCUITY)),
                 programmed=bool(netlink.u8(xdp.get(IFLA_XDP_ATTACHED))),
                 ageing=netlink.u32(data.get(IFLA_BR_AGEING_TIME)) if kind == "bridge" else -1,
+                copies=kind in MACVLAN_KINDS and netlink.u32(data.get(IFLA_MACVLAN_MODE)) == MACVLAN_MODE_SOURCE,
             )
         )  # fmt: skip
     return found
@@ -84,6 +89,8 @@ def of_links(found: Iterable[Link], namespace: str, memberships: Counter[int]) -
     for link in found:
         if link.programmed:
             yield Sight(what=What.PROGRAM, namespace=namespace, interface=link.name, detail="xdp")
+        if link.copies:
+            yield Sight(what=What.MIRROR, namespace=namespace, interface=link.name, detail=f"{link.kind} source")
         if link.ageing == 0:
             yield Sight(what=What.FLOODING, namespace=namespace, interface=link.name)
         if link.kind in TUNNEL_KINDS and link.name not in KERNELS_OWN:

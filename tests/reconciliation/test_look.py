@@ -110,6 +110,8 @@ def test_tcpdump_is_seen_by_the_filter_that_it_set(world: World) -> None:
          What.MIRROR, "tc u32 mirred"),
         (["tc qdisc add dev one ingress_block 7 ingress",
           f"tc filter add block 7 {U32} action mirred egress mirror dev two"], What.MIRROR, "tc u32 mirred"),
+        (["ip link add link one name copy type macvlan mode source",
+          "ip link set copy type macvlan macaddr add 02:00:00:00:00:01"], What.MIRROR, "macvlan source"),
         (["ip link set one promisc on"], What.PROMISCUOUS, ""),
         (["ip link add hub type bridge ageing_time 0"], What.FLOODING, ""),
         (["ip link add far type erspan remote 192.0.2.9 local 192.0.2.1 seq key 1"], What.TUNNEL, "erspan"),
@@ -125,7 +127,7 @@ def test_tcpdump_is_seen_by_the_filter_that_it_set(world: World) -> None:
         (["ebtables-nft -A FORWARD --nflog-group 5"], What.DUPLICATION, "nft filter FORWARD nflog"),
     ],
     ids=["matchall", "clsact-ingress", "clsact-egress", "ingress-u32", "classful", "class",
-         "shared-block", "promisc", "hub",
+         "shared-block", "macvlan-source", "promisc", "hub",
          "erspan", "nft-dup", "nft-netdev-dup", "nft-log-group", "nft-queue", "iptables-tee",
          "ebtables-nflog"],
 )  # fmt: skip
