@@ -175,3 +175,16 @@ def test_what_functions_remember(tmp_path: Path) -> None:
 def test_texts_are_filled_up_and_come_back(text: str, size: int) -> None:
     assert len(decoys.filled(text.encode())) == size
     assert decoys.emptied(decoys.filled(text.encode())) == text.encode()
+
+
+def test_private_keys_and_names_in_clear_are_those_that_the_threats_list(tmp_path: Path) -> None:
+    """A key that stands in clear beside what is sealed is told of, or sealed."""
+    threats = (Path(__file__).parents[1] / "docs/THREATS.md").read_text()
+    root = s.make(tmp_path).path
+    clear = {
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_file() and path.relative_to(root).parts[0] != "lab" and b"PRIVATE" in path.read_bytes()
+    }
+    assert clear == {"administrator/ledger.key", "reconciler/log.key", "delivery/client.key", "delivery/x2-server.key"}
+    assert all(f"`{name}`" in threats for name in (*clear, "keys/roster.jsonl"))

@@ -29,6 +29,15 @@ class Unreadable(Exception):
         self.forged = forged
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose end does not lie before its beginning: a negative size would have tarfile read it for ever."""
+
+    def _block(self, count: int) -> int:
+        if count < 0:
+            raise tarfile.ReadError("a member of negative size")
+        return super()._block(count)  # type: ignore[misc, no-any-return]
+
+
 @dataclass(frozen=True)
 class Export:
     """`files` by name; `withheld` are the indexes of the records that the sender says he did not open."""
@@ -58,9 +67,10 @@ def load(path: Path) -> Export:
     problems: list[str] = []
     total = 0
     try:
-        with tarfile.open(path, "r:") as archive:
+        with tarfile.open(path, "r:", tarinfo=_Member) as archive:
             for member in archive:
-                if not member.isreg() or len(files) >= MAX_FILES:
+                # A sparse one is larger than the archive that it is in.
+                if not member.isreg() or member.issparse() or len(files) >= MAX_FILES:
                     problems.append(f"{member.name[:200]!r}: not a plain file, or one too many")
                     continue
                 total += member.size

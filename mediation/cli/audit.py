@@ -39,7 +39,6 @@ def seed(folder: Path, out: Path, key: str | None, reason: str | None) -> None:
     """Makes a seed and commits its SHA-256 in the ledger; prints the hash."""
     made = secrets.token_hex(SEED_OCTETS)
     write_new(out, made + "\n")
-    out.chmod(0o600)
     committed = drawing.digest(made)
     inquire(config.load(folder), CommitSeed(seed_sha256=committed), key, reason, Role.AUDITOR)
     click.echo(committed)

@@ -13,7 +13,7 @@ import msgspec
 
 from mediation.administration import client
 from mediation.administration.records import destruction, documents
-from mediation.cli.options import accepted, inquire, key_option, reason_option, signer, site_option
+from mediation.cli.options import accepted, inquire, key_option, reason_option, signer, site_option, write_new
 from mediation.core.authority import jws
 from mediation.core.case import Role
 from mediation.core.check import Check
@@ -52,7 +52,7 @@ def command(
     if number is not None and number > len(found):
         raise AuthorizationError(Check.CERTIFICATE, f"there are {len(found)}")
     if pdf is not None:
-        _write(pdf, documents.certification(found[number - 1 if number else -1]))
+        write_new(pdf, documents.certification(found[number - 1 if number else -1]))
         return
     for view in found if number is None else [found[number - 1]]:
         click.echo(_text(view))
@@ -104,11 +104,4 @@ def _destroyed(site: Site, xid: str, pdf: Path | None) -> None:
     if pdf is None:
         click.echo(text)
         return
-    _write(pdf, documents.destruction(text))
-
-
-def _write(path: Path, octets: bytes) -> None:
-    try:
-        path.write_bytes(octets)
-    except OSError as error:
-        raise ConfigurationError(f"{path.name}: {error.strerror}") from error
+    write_new(pdf, documents.destruction(text))

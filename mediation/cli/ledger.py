@@ -119,12 +119,7 @@ def export(
     wanted = Export(kinds=kinds, cases=cases, certified=certified) if opened else Export(certified=certified)
     answer = inquire(config.load(folder), wanted, key, reason)
     assert isinstance(answer, Part)
-    try:
-        with out.open("xb") as file:
-            out.chmod(0o600)
-            file.write(answer.octets)
-    except OSError as error:
-        raise ConfigurationError(f"{out.name}: {error.strerror}") from error
+    write_new(out, answer.octets)
 
 
 @group.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mediation.core.case import Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.interface.control import Answer, CaseList, CaseView, Inquiry, Result, Results
+from mediation.runtime import durable
 from mediation.runtime.config import Site
 from mediation.signing.choose import FIDO2, PKCS11, open_key
 from mediation.signing.signer import Signer
@@ -97,11 +99,13 @@ def read_token(path: Path) -> str:
         raise ConfigurationError(f"{path.name}: {error}") from error
 
 
-def write_new(path: Path, text: str) -> None:
-    """Never overwrites. Raises ConfigurationError."""
+def write_new(path: Path, content: str | bytes) -> None:
+    """For whoever runs the command alone, from its first moment: drafts and tokens name subjects, proofs and exports
+    open records. Never overwrites. Raises ConfigurationError."""
     try:
-        with path.open("x") as file:
-            file.write(text)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, durable.MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise ConfigurationError(f"{path.name}: {error.strerror}") from error
 

@@ -12,6 +12,7 @@ revoke-agency  all authority of one agency is withdrawn
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +46,8 @@ from mediation.runtime.config import Site
 from mediation.signing.choose import open_key
 from mediation.signing.signer import Signer
 
+STANDARD_INPUT = "-"
+MAX_INPUT = 1 << 16  # characters of targets; an order has few (core/authority/particulars.py)
 # Where an order stands when this is the latest of its files.
 BY_FILE = {"legal": State.LEGALLY_AUTHORIZED, "carrier": State.CARRIER_AUTHORIZED}
 
@@ -69,7 +72,14 @@ def key(role: str, person: str, years: int, out: Path) -> None:
 @group.command()
 @site_option
 @click.option("--case", required=True)
-@click.option("--target", "targets", multiple=True, required=True, help="A tel: or sip: URI; may be repeated.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    required=True,
+    help="A tel: or sip: URI; may be repeated. - reads "
+    "them from standard input, one a line: others on this machine can read a command line.",
+)
 @click.option("--authority", required=True, type=click.Choice([each.value for each in Authority]))
 @click.option("--agency", required=True)
 @click.option("--capability", "capabilities", multiple=True, default=["call-data"], show_default=True,
@@ -113,6 +123,9 @@ def draft(
 ) -> None:  # fmt: skip
     """Writes a draft for the legal reviewer."""
     site = config.load(folder)
+    if STANDARD_INPUT in targets:
+        lines = sys.stdin.read(MAX_INPUT).split()
+        targets = (*(each for each in targets if each != STANDARD_INPUT), *lines)
     content = None
     if content_host is not None or content_port is not None:
         content = ContentDestination(

@@ -242,9 +242,11 @@ def _words(change: Change) -> list[str]:
 
 
 def _value(name: str, value: object) -> str:
+    """What a terminal would take for a command, or for another order of reading, stands as its escape."""
     if name.endswith("_s") and isinstance(value, int):
         return rfc3339(value)
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+    text = json.dumps(value) if isinstance(value, dict) else str(value)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _open(folder: Path) -> tuple[Site, Roster]:
@@ -290,4 +292,4 @@ def _sha256(path: Path) -> str:
 
 def _write(path: Path, octets: bytes) -> None:
     """A new file with exactly these octets: a draft is signed as it stands. Raises ConfigurationError."""
-    write_new(path, octets.decode())
+    write_new(path, octets)

@@ -19,7 +19,7 @@ from mediation.cli.options import inquire, key_option, reason_option, site_optio
 from mediation.core.errors import MediationError, RemoteProtocolError
 from mediation.core.interface.control import Incidents, Papers
 from mediation.core.ledger import entry
-from mediation.core.records.incident import Noted, Observation, Sight
+from mediation.core.records.incident import BY_HAND, Noted, Observation, Sight
 from mediation.reconciliation import journal, reconciler, stays
 from mediation.reconciliation.look import Look, Looker
 from mediation.runtime import config, sockets
@@ -52,7 +52,7 @@ def once(folder: Path) -> None:
 
 async def _tell(site: Site, look: Look) -> Noted | None:
     seen = Observation(
-        number=0, time_us=time.time_ns() // 1000, interval_s=site.reconciliation.interval_s, sights=look.sights,
+        number=BY_HAND, time_us=time.time_ns() // 1000, interval_s=site.reconciliation.interval_s, sights=look.sights,
         more=look.more, unseen=look.unseen,
     )  # fmt: skip
     try:
@@ -99,7 +99,8 @@ def check(folder: Path) -> None:
     report.raise_first()
     lines = [line for line, _ in journal.read(site.reconciler_dir / journal.FILE, journal.read_verifier(site))]
     found = stays.stays(site, lines)
-    missing = stays.hidden(found, {each.incident for each in incidents})
+    known = {each.incident for each in incidents}
+    missing = [*stays.hidden(found, known), *stays.moving(site, lines, known)]
     invented = stays.invented(found, lines, incidents)
     click.echo(f"{len(lines)} lines of the reconciler's log, {len(incidents)} incidents in the ledger")
     for stay in missing:

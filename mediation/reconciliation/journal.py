@@ -103,8 +103,16 @@ class Journal:
 
 
 def _cut_torn(path: Path) -> None:
-    """A crash in the middle of an append leaves the beginning of a line, which says nothing."""
-    with path.open("r+b") as file:
+    """A crash in the middle of an append leaves the beginning of a line, which says nothing.
+
+    Started as root, this may be done by root in a folder of the reconciler's user, who must not choose what is cut: not
+    through a symbolic link. Raises ConfigurationError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise ConfigurationError(f"reconciler/{FILE}: {error.strerror}") from error
+    with os.fdopen(descriptor, "r+b") as file:
         octets = file.read()
         whole = octets.rfind(b"\n") + 1
         if whole < len(octets):

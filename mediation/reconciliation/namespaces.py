@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 NAMED: Final = Path("/run/netns")  # ip-netns(8)
 OWN: Final = Path("/proc/thread-self/ns/net")
 PROCESSES: Final = Path("/proc")
+FIRST: Final = "1"
 CLONE_NEWNET: Final = 0x40000000  # linux/sched.h
 MAX_NAMESPACES: Final = 1024
 
@@ -54,7 +55,9 @@ def survey() -> Survey:
         if inode not in known:
             known.add(inode)
             found.append(Namespace(path.name, path))
-    hidden = 0
+    # With hidepid= (ProtectProc=invisible) others' processes are not refused but missing, and the first one too, which
+    # every PID namespace has.
+    hidden = int(not (PROCESSES / FIRST).exists())
     for process in PROCESSES.iterdir():
         if not process.name.isdecimal():
             continue

@@ -21,7 +21,7 @@ NFTA_EXPR_NAME, NFTA_EXPR_DATA = 1, 2
 NFTA_LOG_GROUP: Final = 1
 NFTA_TARGET_NAME: Final = 1
 COPYING: Final = frozenset({"dup", "fwd", "queue"})
-COPYING_TARGETS: Final = frozenset({"TEE", "NFLOG", "NFQUEUE", "ULOG"})
+COPYING_TARGETS: Final = frozenset({"TEE", "NFLOG", "NFQUEUE", "ULOG"})  # ebtables has its own in lower case
 
 MODULES: Final = Path("/sys/module")
 # Each table is a module of its own. Not ip_tables itself, which systemd loads at every start: without a table it does
@@ -49,7 +49,7 @@ def _copies(expression: dict[int, memoryview]) -> str:
         return name
     if name == "log" and NFTA_LOG_GROUP in data:
         return "log to a group"
-    if name == "target" and (target := netlink.text(data.get(NFTA_TARGET_NAME))) in COPYING_TARGETS:
+    if name == "target" and (target := netlink.text(data.get(NFTA_TARGET_NAME))).upper() in COPYING_TARGETS:
         return target
     return ""
 

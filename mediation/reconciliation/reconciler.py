@@ -1,8 +1,8 @@
 """The reconciler's process: looks, writes its own log, and tells the administrator; it can start and read nothing.
 
-Answers for a look every interval (configured, at most 30 s), and one more at once when the administrator asks to have
-something confirmed. Its user, its socket and its key are its own: it shares nothing with what sets taps but the
-configuration and the kernel. The administrator may answer `Noted` and nothing else.
+Answers for a look within every interval (configured, at most 30 s; when, chance says), and one more at once when the
+administrator asks to have something confirmed. Its user, its socket and its key are its own: it shares nothing with
+what sets taps but the configuration and the kernel. The administrator may answer `Noted` and nothing else.
 
 Privileges: CAP_NET_ADMIN (netfilter rules, tcx programs, filters of sockets); where the site says so CAP_SYS_ADMIN
 (other namespaces), CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH (which process holds a socket). No system call for another
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import signal
 import time
 from typing import Final
@@ -32,11 +33,18 @@ from mediation.runtime.systemd import Notifier
 SOCKET: Final = "administrator.reconciler"
 CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN = 2, 19, 21  # linux/capability.h
 ANSWER_LIMIT_S: Final = 10.0
+CHANCES: Final = 1 << 20
 CONFIRM_S: Final = 2.0  # between a look and the one that confirms it
 RECEIVE_OCTETS: Final = 4096
 HOUR_US: Final = 3_600_000_000
 
 logger = log.get("reconciler")
+
+
+def pause(interval_s: int) -> float:
+    """Seconds to the next look: at most the interval, by chance, so that no tap can be closed just for the moments in
+    which somebody looks."""
+    return interval_s * (1 + secrets.randbelow(CHANCES) / CHANCES) / 2
 
 
 def rules(site: Site) -> list[Rule]:
@@ -99,7 +107,7 @@ class Reconciler:
                 notifier.ready()
                 notifier = None
             # Away from the administrator it looks as often, so that the log has what nobody was told of.
-            await trio.sleep(CONFIRM_S if again or stream is None else self._site.reconciliation.interval_s)
+            await trio.sleep(CONFIRM_S if again or stream is None else pause(self._site.reconciliation.interval_s))
 
     def _observed(self, look: Look) -> Observation:
         now_us = _now_us()
@@ -178,8 +186,14 @@ def _take(site: Site) -> None:
     try:
         user = pwd.getpwnam(site.reconciliation.user)
         answers(site).mkdir(mode=0o711, exist_ok=True)
-        answers(site).chmod(0o711)
-        for path in (answers(site), site.reconciler_dir, *site.reconciler_dir.iterdir()):
+        # run/ can be writable to the other functions (the units' tmpfs): a link there must not choose what is opened.
+        folder = os.open(answers(site), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(folder, 0o711)
+            os.fchown(folder, user.pw_uid, user.pw_gid)
+        finally:
+            os.close(folder)
+        for path in (site.reconciler_dir, *site.reconciler_dir.iterdir()):
             os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
     except (KeyError, OSError) as error:
         raise ConfigurationError(f"reconciliation.user {site.reconciliation.user}: {error}") from error

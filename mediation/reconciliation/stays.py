@@ -88,6 +88,33 @@ def hidden(found: Iterable[Stay], incidents: Iterable[str]) -> list[Stay]:
     return list({stay.sight.key: stay for stay in missing}.values())
 
 
+def moving(site: Site, lines: Iterable[Line], incidents: Iterable[str]) -> list[Stay]:
+    """What had no stay because it was another at each look (another socket, another rule's name), stood all the same
+    longer than an incident takes, and has none: one Stay for each kind, with the last sight."""
+    known = {each.partition("-")[2] for each in incidents}
+    runs: dict[tuple[What, str], list[Stay]] = {}
+    ended: list[list[Stay]] = []
+    before: set[str] = set()
+    for line in lines:
+        seen = _seen(line)
+        left = [] if line.kind == journal.START or seen is None else reconciler.beyond(site, seen)
+        new = {(sight.what, sight.namespace): sight for sight in left if sight.key not in before}
+        # More than one look since the line before: those between saw nothing new.
+        still = new.keys() if line.rounds <= 1 else ()
+        ended += [runs.pop(kind) for kind in list(runs) if kind not in still]
+        for kind, sight in new.items():
+            _new(runs.setdefault(kind, []), sight, line.time_us)
+        if seen is not None:
+            before = {sight.key for sight in left}
+    found = []
+    for run in (*ended, *runs.values()):
+        first, last = run[0], run[-1]
+        long = last.last_us - first.first_us > LATE_US
+        if long and not any(each.sight.key[:KEY_DIGITS] in known for each in run):
+            found.append(Stay(sight=last.sight, first_us=first.first_us, last_us=last.last_us, beyond=True))
+    return found
+
+
 def invented(found: Sequence[Stay], lines: Iterable[Line], incidents: Iterable[entry.Incident]) -> list[str]:
     """Identities of incidents in the ledger that the log knows nothing of."""
     by_key: dict[str, list[Stay]] = {}

@@ -18,18 +18,23 @@ from typing import Final, NamedTuple
 from mediation.core.records.incident import Sight, What
 from mediation.reconciliation import netlink
 
-RTM_GETLINK, RTM_GETQDISC, RTM_GETTFILTER = 18, 38, 46
+RTM_GETLINK, RTM_GETQDISC, RTM_GETTCLASS, RTM_GETTFILTER = 18, 38, 42, 46
 IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_PROMISCUITY, IFLA_XDP = 3, 5, 10, 18, 30, 43
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 IFLA_BR_AGEING_TIME: Final = 4
 IFLA_XDP_ATTACHED: Final = 2
 TCA_KIND, TCA_OPTIONS, TCA_INGRESS_BLOCK, TCA_EGRESS_BLOCK = 1, 2, 13, 14
+TC_H_ROOT: Final = 0xFFFFFFFF
 TCM_IFINDEX_MAGIC_BLOCK: Final = 0xFFFFFFFF
 CLSACT_PARENTS: Final = (0xFFFFFFF2, 0xFFFFFFF3)  # TC_H_CLSACT | TC_H_MIN_INGRESS, TC_H_MIN_EGRESS
-COPYING_ACTIONS: Final = frozenset({"mirred", "sample"})  # net/sched/act_*.c
+# net/sched/act_*.c; the last two, until Linux 6.7, run a target of iptables, which may be TEE.
+COPYING_ACTIONS: Final = frozenset({"mirred", "sample", "ipt", "xt"})
 PROGRAMS: Final = "bpf"  # as a classifier and as an action
 UPPER_KINDS: Final = frozenset({"macvlan", "macvtap", "ipvlan", "vlan", "macsec", "bareudp"})  # may ask the lower one
+MACVLAN_KINDS: Final = frozenset({"macvlan", "macvtap"})
+IFLA_MACVLAN_MODE, MACVLAN_MODE_SOURCE = 1, 16
 TUNNEL_KINDS: Final = frozenset({"erspan", "ip6erspan"})
+KERNELS_OWN: Final = frozenset({"erspan0", "ip6erspan0"})  # made with the module, without a far end
 
 BPF_CALL: Final = {"x86_64": 321, "aarch64": 280}
 BPF_PROG_QUERY: Final = 16
@@ -50,6 +55,7 @@ class Link(NamedTuple):
     promiscuity: int
     programmed: bool  # XDP
     ageing: int  # of a bridge, 1/100 s; -1: no bridge
+    copies: bool = False  # a macvlan or macvtap that gets a copy of what chosen senders send
 
 
 def links() -> list[Link]:
@@ -60,7 +66,7 @@ def links() -> list[Link]:
         told = netlink.table(message.payload[_LINK.size :])
         info = netlink.table(told.get(IFLA_LINKINFO, memoryview(b"")))
         kind = netlink.text(info.get(IFLA_INFO_KIND))
-        data = netlink.table(info.get(IFLA_INFO_DATA, memoryview(b""))) if kind == "bridge" else {}
+        data = netlink.table(info.get(IFLA_INFO_DATA, memoryview(b"")))
         xdp = netlink.table(told.get(IFLA_XDP, memoryview(b"")))
         found.append(
             Link(
@@ -69,6 +75,7 @@ def links() -> list[Link]:
                 promiscuity=netlink.u32(told.get(IFLA_PROMISCUITY)),
                 programmed=bool(netlink.u8(xdp.get(IFLA_XDP_ATTACHED))),
                 ageing=netlink.u32(data.get(IFLA_BR_AGEING_TIME)) if kind == "bridge" else -1,
+                copies=kind in MACVLAN_KINDS and netlink.u32(data.get(IFLA_MACVLAN_MODE)) == MACVLAN_MODE_SOURCE,
             )
         )  # fmt: skip
     return found
@@ -82,9 +89,11 @@ def of_links(found: Iterable[Link], namespace: str, memberships: Counter[int]) -
     for link in found:
         if link.programmed:
             yield Sight(what=What.PROGRAM, namespace=namespace, interface=link.name, detail="xdp")
+        if link.copies:
+            yield Sight(what=What.MIRROR, namespace=namespace, interface=link.name, detail=f"{link.kind} source")
         if link.ageing == 0:
             yield Sight(what=What.FLOODING, namespace=namespace, interface=link.name)
-        if link.kind in TUNNEL_KINDS and not link.name.startswith(("erspan0", "ip6erspan0")):
+        if link.kind in TUNNEL_KINDS and link.name not in KERNELS_OWN:
             yield Sight(what=What.TUNNEL, namespace=namespace, interface=link.name, detail=link.kind)
         accounted = memberships[link.ifindex] + bool(link.master) + upper[link.ifindex]
         if link.promiscuity > accounted:
@@ -112,10 +121,12 @@ def of_filters(found: Iterable[Link], namespace: str) -> Iterator[Sight]:
 
 
 def _hooks() -> Iterator[tuple[int, int, int]]:
-    """Where filters can hang: interface, parent and shared block of each queueing discipline. Raises OSError."""
+    """Where filters can hang: interface, parent and shared block of each queueing discipline and of each class of one,
+    whose filters stand in no list but the class's own. Raises OSError."""
     blocks: set[int] = set()
+    classful: set[int] = set()
     for message in netlink.dump(netlink.ROUTE, RTM_GETQDISC, _TC.pack(0, 0, 0, 0, 0, 0)):
-        _, _, index, handle, _, _ = _TC.unpack_from(message.payload)
+        _, _, index, handle, parent, _ = _TC.unpack_from(message.payload)
         told = netlink.table(message.payload[_TC.size :])
         kind = netlink.text(told.get(TCA_KIND))
         blocks |= {netlink.u32(told.get(each)) for each in (TCA_INGRESS_BLOCK, TCA_EGRESS_BLOCK)}
@@ -123,8 +134,12 @@ def _hooks() -> Iterator[tuple[int, int, int]]:
             yield from ((index, parent, 0) for parent in CLSACT_PARENTS)
         elif kind == "ingress":
             yield index, 0xFFFF0000, 0
-        elif handle:
+        elif handle or parent == TC_H_ROOT:  # the kernel's own default has no handle: 0 asks for the root's
             yield index, handle, 0
+            classful.add(index)
+    for index in sorted(classful):
+        for message in netlink.dump(netlink.ROUTE, RTM_GETTCLASS, _TC.pack(0, 0, index, 0, 0, 0)):
+            yield index, _TC.unpack_from(message.payload)[3], 0
     for block in sorted(blocks - {0}):
         yield TCM_IFINDEX_MAGIC_BLOCK - (1 << 32), block, block  # tcm_block_index takes the parent's place
 

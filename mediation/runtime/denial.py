@@ -44,6 +44,9 @@ DENIED: Final[dict[str, tuple[int, int]]] = {
     "sethostname": (170, 161), "setdomainname": (171, 162), "vhangup": (153, 58),
 }  # fmt: skip
 EXECUTE: Final = {"execve": (59, 221), "execveat": (322, 281)}
+# Of a call that a function may make all the same, the commands: bpf(2) to ask what hangs at an interface, and to load,
+# attach or read nothing.
+ONLY: Final = {"bpf": (0, (16,))}  # argument, its values: BPF_PROG_QUERY (linux/bpf.h)
 SOCKET: Final = (41, 198)
 UNIX, INET, INET6, NETLINK = 1, 2, 10, 16  # linux/socket.h
 OTHER_ABI: Final = 0x40000000  # x32 on x86-64 (asm/unistd.h __X32_SYSCALL_BIT)
@@ -63,7 +66,10 @@ def program(machine: str, *, execute: bool, families: Iterable[int], allowed: It
         confine.REFUSE,
     ]
     for name in allowed:
-        del denied[name]
+        numbers = denied.pop(name)
+        if name in ONLY:
+            body = confine.one_of(*ONLY[name])
+            code += [(confine.JUMP_EQUAL, 0, len(body), numbers[column]), *body]
     for numbers in denied.values():
         if numbers[column] >= 0:
             code += [(confine.JUMP_EQUAL, 0, 1, numbers[column]), confine.REFUSE]
@@ -76,7 +82,7 @@ def harden(
     *, execute: bool = False, families: Iterable[int] = (UNIX, INET, INET6), allowed: Iterable[str] = ()
 ) -> bool:
     """For this process, from now on; whether its memory is locked. `execute`: it starts programs; `allowed`: what of
-    DENIED it may call all the same.
+    DENIED it may call all the same, with the arguments of ONLY.
 
     Raises ConfigurationError where the kernel does not take the filter: then the function does not start.
     """

@@ -28,6 +28,9 @@ RELEASE = "mediation/runtime/release.py"
 GUARDS: Final = (
     Guard(1, "a tap without a case is a difference", CORE + "records/reconciliation.py", "elif suspicion.believed:",
           "elif True:", ("tests/reconciliation/test_judge.py::test_a_stranger_is_asked_for_twice_and_believed_once",)),
+    Guard(1, "a tap that is another one at each look is a difference", CORE + "records/reconciliation.py",
+          "unsettled[what, sight.namespace] = sight", "pass",
+          ("tests/reconciliation/test_judge.py::test_who_opens_another_socket_before_each_look_is_believed_within_the_minute",)),
     Guard(1, "it is alarmed and certified as unauthorized", ADMINISTRATION + "records/incidents.py",
           "if finding.what.interception:", "if False:",
           ("tests/reconciliation/test_incidents.py::test_the_entries_of_one_incident",)),

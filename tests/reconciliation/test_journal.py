@@ -9,7 +9,7 @@ import pytest
 from mediation.administration import making
 from mediation.core.errors import ConfigurationError, LedgerError
 from mediation.core.records.incident import Sight, What
-from mediation.reconciliation import journal
+from mediation.reconciliation import journal, reconciler
 from mediation.reconciliation.journal import CLEAN, SEEN, START, Journal, Line
 from mediation.runtime.config import Site
 
@@ -48,6 +48,27 @@ def test_lines_are_read_back_and_go_on_after_a_restart(site: Site) -> None:
     assert [(each.number, each.kind, each.sights) for each in read(site)] == [
         (0, START, ()), (1, SEEN, (PHANTOM,)), (2, CLEAN, ()),
     ]  # fmt: skip
+
+
+def test_a_link_in_the_logs_place_has_nothing_else_cut(site: Site, tmp_path: Path) -> None:
+    """Whoever took over the reconciler's user must not have a start by root cut another function's file."""
+    others = tmp_path / "store.sqlite"
+    others.write_bytes(b"whole\nwithout an end")
+    path_of(site).symlink_to(others)
+    with pytest.raises(ConfigurationError):
+        Journal(site)
+    assert others.read_bytes() == b"whole\nwithout an end"
+
+
+@pytest.mark.root
+def test_a_link_in_run_does_not_have_a_start_by_root_open_another_folder(site: Site, tmp_path: Path) -> None:
+    others = tmp_path / "closed"
+    others.mkdir(mode=0o700)
+    site.run_dir.mkdir(exist_ok=True)
+    reconciler.answers(site).symlink_to(others)
+    with pytest.raises(ConfigurationError):
+        reconciler._take(site)
+    assert (others.stat().st_mode & 0o777, others.stat().st_uid) == (0o700, 0)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

@@ -60,6 +60,42 @@ def test_what_is_gone_at_the_second_look_was_nothing() -> None:
     assert believed(judged, 4, OURS, NEAR) == []
 
 
+def test_who_opens_another_socket_before_each_look_is_believed_within_the_minute() -> None:
+    """Not the same socket twice, so never confirmed; and never not there."""
+    judged = judge()
+    now, found = 1, []
+    while not found and now < 60 - MAX_INTERVAL_S:
+        stranger = Sight(what=What.PACKET_SOCKET, interface="eth2", protocol=3, uid=0, inode=100 + now)
+        verdict = judged.observe(seen(now, OURS, stranger), SAID, live=2)
+        assert verdict.again
+        found = list(verdict.believed)
+        now += 2
+    assert [(each.what, each.first_us, each.sight) for each in found] == [(What.PACKET_SOCKET, S, stranger)]
+    assert verdict.differences == 1
+    for _ in range(30):  # one incident, however long it goes on
+        now += 2
+        verdict = judged.observe(
+            seen(now, OURS, Sight(what=What.PACKET_SOCKET, interface="*", inode=now)), SAID, live=2
+        )
+        assert (verdict.believed, verdict.differences) == ((), 1)
+    assert judged.observe(seen(now + 2, OURS), SAID, live=2).differences == 0
+
+
+def test_rules_under_another_name_at_each_look_are_believed_too() -> None:
+    judged = judge()
+    looks = [Sight(what=What.DUPLICATION, detail=f"nft t{second} c dup") for second in range(0, AWAY_S + 1, 2)]
+    found = [believed(judged, 2 * number, OURS, rule) for number, rule in enumerate(looks)]
+    assert found == [*([[]] * (AWAY_S // 2)), [What.DUPLICATION]]
+
+
+def test_strangers_with_a_look_without_one_between_them_are_not_one() -> None:
+    judged = judge()
+    for second in range(0, 100, 4):
+        stranger = Sight(what=What.PACKET_SOCKET, interface="eth2", inode=100 + second)
+        assert believed(judged, second, OURS, stranger) == []
+        assert believed(judged, second + 2, OURS) == []
+
+
 def test_another_socket_beside_ours_at_our_own_interface_is_a_stranger() -> None:
     judged = judge()
     believed(judged, 0, OURS, NEAR)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 
 from mediation.core.records.incident import Sight, What
+from mediation.reconciliation import netlink, reconciler, traffic
 from tests.reconciliation.world import World, tap
 
 pytestmark = pytest.mark.root
@@ -102,8 +104,14 @@ def test_tcpdump_is_seen_by_the_filter_that_it_set(world: World) -> None:
         (["tc qdisc add dev one root handle 1: htb",
           f"tc filter add dev one parent 1: {U32} action mirred egress mirror dev two"],
          What.MIRROR, "tc u32 mirred"),
+        (["tc qdisc add dev one root handle 1: htb default 1",
+          "tc class add dev one parent 1: classid 1:1 htb rate 1gbit",
+          f"tc filter add dev one parent 1:1 {U32} action mirred egress mirror dev two"],
+         What.MIRROR, "tc u32 mirred"),
         (["tc qdisc add dev one ingress_block 7 ingress",
           f"tc filter add block 7 {U32} action mirred egress mirror dev two"], What.MIRROR, "tc u32 mirred"),
+        (["ip link add link one name copy type macvlan mode source",
+          "ip link set copy type macvlan macaddr add 02:00:00:00:00:01"], What.MIRROR, "macvlan source"),
         (["ip link set one promisc on"], What.PROMISCUOUS, ""),
         (["ip link add hub type bridge ageing_time 0"], What.FLOODING, ""),
         (["ip link add far type erspan remote 192.0.2.9 local 192.0.2.1 seq key 1"], What.TUNNEL, "erspan"),
@@ -116,9 +124,12 @@ def test_tcpdump_is_seen_by_the_filter_that_it_set(world: World) -> None:
         (["nft add table ip t", "nft add chain ip t c { type filter hook input priority 0 ; }",
           "nft add rule ip t c queue num 3"], What.DUPLICATION, "nft t c queue"),
         (["iptables -t mangle -A PREROUTING -j TEE --gateway 192.0.2.9"], What.DUPLICATION, ""),
+        (["ebtables-nft -A FORWARD --nflog-group 5"], What.DUPLICATION, "nft filter FORWARD nflog"),
     ],
-    ids=["matchall", "clsact-ingress", "clsact-egress", "ingress-u32", "classful", "shared-block", "promisc", "hub",
-         "erspan", "nft-dup", "nft-netdev-dup", "nft-log-group", "nft-queue", "iptables-tee"],
+    ids=["matchall", "clsact-ingress", "clsact-egress", "ingress-u32", "classful", "class",
+         "shared-block", "macvlan-source", "promisc", "hub",
+         "erspan", "nft-dup", "nft-netdev-dup", "nft-log-group", "nft-queue", "iptables-tee",
+         "ebtables-nflog"],
 )  # fmt: skip
 def test_a_copy_of_traffic_is_seen(world: World, commands: list[str], what: What, detail: str) -> None:
     world.veth("one", "two")
@@ -129,6 +140,34 @@ def test_a_copy_of_traffic_is_seen(world: World, commands: list[str], what: What
     sights, _ = look(world)
     assert any(detail in sight.detail for sight in sights)
     assert {each.what for each in sights} == {what}
+
+
+def test_a_mirror_tunnel_cannot_hide_behind_the_kernels_own_name() -> None:
+    made = {"kind": "erspan", "master": 0, "lower": 0, "promiscuity": 0, "programmed": False, "ageing": -1}
+    links = [traffic.Link(ifindex=index, name=name, **made) for index, name in enumerate(("erspan0", "erspan0x"), 5)]
+    assert [each.interface for each in traffic.of_links(links, "", Counter())] == ["erspan0x"]
+
+
+def test_looks_come_when_nobody_can_tell_and_never_later_than_the_interval() -> None:
+    pauses = {reconciler.pause(30) for _ in range(1000)}
+    assert len(pauses) > 900
+    assert 15 <= min(pauses) < 17
+    assert 28 < max(pauses) < 30
+
+
+def test_filters_of_the_default_discipline_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fq_codel, as systemd has it made by the kernel, takes filters and has the handle 0."""
+    asked: list[tuple[int, int, int]] = []
+
+    def dump(_: int, kind: int, body: bytes) -> list[netlink.Message]:
+        told = traffic._TC.unpack(body)
+        asked.append((kind, told[2], told[4]))
+        payload = traffic._TC.pack(0, 0, 5, 0, traffic.TC_H_ROOT, 2) + b"\x0d\0\1\0fq_codel\0\0\0\0"
+        return [netlink.Message(kind, memoryview(payload))] if kind == traffic.RTM_GETQDISC else []
+
+    monkeypatch.setattr(netlink, "dump", dump)
+    assert list(traffic.of_filters([], "")) == []
+    assert (traffic.RTM_GETTFILTER, 5, 0) in asked
 
 
 def test_an_ordinary_log_rule_and_an_ordinary_filter_copy_nothing(world: World) -> None:
@@ -177,6 +216,16 @@ def test_what_may_not_be_looked_at_is_said(world: World, tmp_path: Path) -> None
     assert {sight.what for sight in sights} == {What.PACKET_SOCKET, What.MIRROR}
     assert "namespace switch" in unseen
     assert "netfilter rules" in unseen
+    assert "namespaces of other users' processes" in unseen
+
+
+def test_processes_that_are_hidden_are_not_taken_for_none(world: World) -> None:
+    """As the unit has it, ProtectProc=invisible: others' processes are not in /proc at all, and their namespaces with
+    what is tapped there are not looked into."""
+    world.run("mount", "-t", "proc", "-o", "hidepid=invisible", "none", "/proc")
+    with world.running("unshare", "--net", *tap("*"), ready="open"):
+        sights, unseen = look(world, user="65534")
+    assert of(sights, What.PACKET_SOCKET) == []
     assert "namespaces of other users' processes" in unseen
 
 

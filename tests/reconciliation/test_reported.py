@@ -11,6 +11,7 @@ import pytest
 
 from mediation.administration.records.incidents import Incidents
 from mediation.administration.records.reconciling import Reconciling
+from mediation.core.records.alarm import Alarm
 from mediation.core.records.incident import Observation, Sight, What
 from tests.administration.site import Desk, make
 
@@ -48,8 +49,33 @@ def reconciling(desk: Desk, iap: Any, mediator: Any) -> Reconciling:
     return Reconciling(desk.site, desk.orders, Told(iap, mediator), lambda: desk.now_ns)  # type: ignore[arg-type]
 
 
-def look(number: int, *sights: Sight) -> Observation:
-    return Observation(number=number, time_us=number * 1_000_000, interval_s=30, sights=sights)
+def look(number: int, *sights: Sight, unseen: tuple[str, ...] = ()) -> Observation:
+    return Observation(number=number, time_us=number * 1_000_000, interval_s=30, sights=sights, unseen=unseen)
+
+
+def blind(desk: Desk) -> int:
+    return desk.orders.counters[f"alarm_{Alarm.RECONCILER_BLIND}"]
+
+
+async def test_what_can_no_longer_be_looked_at_is_an_alarm(desk: Desk) -> None:
+    there = reconciling(desk, {"tasks": 0, "taps": []}, {"tasks": 0, "taps": []})
+    await there.observed(look(1, unseen=("namespace a",)))
+    assert (blind(desk), desk.orders.counters["not_looked_at"]) == (0, 1)
+    await there.observed(look(2, unseen=("namespace a", "netfilter rules")))
+    assert (blind(desk), desk.orders.counters["not_looked_at"]) == (1, 2)
+
+
+async def test_a_look_by_hand_neither_breaks_the_process_silence_nor_hides_what_it_cannot_see(desk: Desk) -> None:
+    """`mediation reconcile once`, as root, looks everywhere; the process that is silent or blind is so all the same."""
+    there = reconciling(desk, {"tasks": 0, "taps": []}, {"tasks": 0, "taps": []})
+    await there.observed(look(1, unseen=("namespace a",)))
+    heard = there._heard_us
+    desk.now_ns += 3_000_000_000
+    await there.observed(look(0))
+    assert (there._heard_us, desk.orders.counters["not_looked_at"]) == (heard, 1)
+    await there.observed(look(2, unseen=("namespace a",)))
+    assert blind(desk) == 0  # nothing was lost
+    assert there._heard_us > heard
 
 
 @pytest.mark.parametrize(

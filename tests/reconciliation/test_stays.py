@@ -53,6 +53,23 @@ GONE_AGAIN = [line(START, 0), line(SEEN, 0, PHANTOM), line(SEEN, HOUR_US, rounds
 WITH_ANOTHER = [line(SEEN, 0, PHANTOM), line(SEEN, US, PHANTOM, OTHER), line(SEEN, LATE_US + US, OTHER, rounds=9)]
 
 
+def another(second: int) -> Sight:
+    return Sight(what=What.PACKET_SOCKET, interface="eth9", protocol=3, uid=0, inode=1000 + second)
+
+
+def test_who_was_another_socket_at_each_look_and_was_kept_from_the_ledger_is_found(site: Site) -> None:
+    seconds = range(0, LATE_US // US + 4, 2)
+    lines = [line(START, 0), *(line(SEEN, second * US, another(second)) for second in seconds)]
+    last = another(seconds[-1])
+    assert hidden(site, lines) == []
+    assert [each.sight for each in stays.moving(site, lines, ())] == [last]
+    reported = incident(another(22), US)  # as the judge tells it: from the first look on
+    assert stays.moving(site, lines, {reported.incident}) == []
+    assert invented(site, lines, reported) == []
+    pause = [*lines[:10], line(SEEN, 19 * US), *lines[11:]]
+    assert stays.moving(site, pause, ()) == []
+
+
 @pytest.mark.parametrize("lines", [STILL_THERE, GONE_AGAIN])
 def test_what_the_administrator_kept_from_the_ledger_is_found(site: Site, lines: list[Line]) -> None:
     """A compromised administrator hides what it was told; the log that it cannot write has it, also afterwards."""

@@ -85,6 +85,27 @@ def test_a_hardened_function_is_refused_what_it_never_needs(kind: str) -> None:
         assert int(re.search(r"^VmLck:\s+(\d+) kB$", status, re.M)[1]) > 1000  # type: ignore[index]
 
 
+ASKER = """
+import ctypes, errno, os, sys
+from mediation.runtime import denial
+libc = ctypes.CDLL(None, use_errno=True)
+denial.harden(families=(denial.UNIX, denial.NETLINK), allowed=("bpf",))
+number = denial.DENIED["bpf"][0 if os.uname().machine == "x86_64" else 1]
+attributes = ctypes.create_string_buffer(128)
+for command in range(40):
+    assert libc.syscall(number, command, attributes, 128) < 0
+    print(errno.errorcode[ctypes.get_errno()])
+"""
+
+
+@pytest.mark.root
+def test_who_may_ask_for_programs_loads_and_reads_none() -> None:
+    """The reconciler: root here, so that it is the filter which refuses."""
+    said = subprocess.run([sys.executable, "-c", ASKER], capture_output=True, text=True, check=True, timeout=60)
+    refused = [command for command, error in enumerate(said.stdout.split()) if error == "EPERM"]
+    assert refused == [command for command in range(40) if command != 16]  # BPF_PROG_QUERY
+
+
 @pytest.mark.parametrize("column", [0, 1])
 def test_the_numbers_are_the_kernels(column: int) -> None:
     if not HEADERS[column].exists():

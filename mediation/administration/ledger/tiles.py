@@ -199,6 +199,15 @@ class Folder:
         return sorted(path.relative_to(self.path).as_posix() for path in found)
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose end does not lie before its beginning: a negative size would have tarfile read it for ever."""
+
+    def _block(self, count: int) -> int:
+        if count < 0:
+            raise tarfile.ReadError("a member of negative size")
+        return super()._block(count)  # type: ignore[misc, no-any-return]
+
+
 class Archive:
     """A ledger in a tar file that `export` made; nothing is ever unpacked to the disk."""
 
@@ -209,9 +218,9 @@ class Archive:
         self._files: dict[str, bytes] = {}
         total = 0
         try:
-            with tarfile.open(path, "r:") as archive:
+            with tarfile.open(path, "r:", tarinfo=_Member) as archive:
                 for member in archive:
-                    if not member.isreg():
+                    if not member.isreg() or member.issparse():  # it would be larger than the archive
                         continue
                     total += member.size
                     if total > self.MAX_ARCHIVE_OCTETS:

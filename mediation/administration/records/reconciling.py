@@ -31,7 +31,7 @@ from mediation.core.interface import x1
 from mediation.core.ledger import entry
 from mediation.core.records import incident
 from mediation.core.records.alarm import Alarm
-from mediation.core.records.incident import Noted, Observation, Rule, Tap, What
+from mediation.core.records.incident import BY_HAND, Noted, Observation, Rule, Tap, What
 from mediation.core.records.reconciliation import Judge, Reported, Verdict, silent
 from mediation.runtime import log, sockets
 from mediation.runtime.config import Site
@@ -90,7 +90,7 @@ class Reconciling:
         self._entered_ns = 0
         self._differences = 0
         self._rounds = 0
-        orders.counters.update(observations=0, differences=0)
+        orders.counters.update(observations=0, differences=0, not_looked_at=0)
 
     async def run(self, listener: trio.SocketListener) -> None:
         """Until cancelled."""
@@ -127,15 +127,17 @@ class Reconciling:
                 pass
 
     async def observed(self, seen: Observation) -> bool:
-        """One look, compared and entered; whether another is wanted at once."""
+        """One look, compared and entered; whether another is wanted at once. A look by hand has other privileges than
+        the process: it breaks no silence, and what it could look at says nothing of what the process cannot."""
         reported = await self._reported()
         now_ns = self._now_ns()
-        self._heard_us = now_ns // 1000
+        if seen.number != BY_HAND:
+            self._heard_us = now_ns // 1000
+            self._sight_lost(seen, now_ns)
         live = [order for order in self._orders if order.state in RUNNING and self._orders.wanted(order)]
         verdict = self._judge.observe(seen, reported, live=len(live))
         self._orders.counters["observations"] += 1
         self._orders.counters["differences"] = verdict.differences
-        self._sight_lost(seen, now_ns)
         for finding in verdict.believed:
             logger.error("alarm_difference", what=finding.what.value, incident=finding.identity)
             try:
@@ -171,6 +173,7 @@ class Reconciling:
             detail = f"{', '.join(sorted(lost))[:100]} {now_ns // NS}"
             self._orders.alarms.sound(Alarm.RECONCILER_BLIND, now_ns, detail=detail)
         self._unseen = unseen
+        self._orders.counters["not_looked_at"] = len(unseen)
 
     async def _reported(self) -> Reported | None:
         """What the functions say of themselves; None when the access function is away."""

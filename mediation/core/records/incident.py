@@ -22,6 +22,7 @@ from mediation.core.errors import RemoteProtocolError
 MAX_SIGHTS = 1024  # of one observation; what is beyond is counted, and a difference of its own
 MAX_LINE_OCTETS = 1 << 20
 MAX_TEXT = 200  # characters of a detail
+BY_HAND = 0  # the number of an observation that is not the process's own
 REPORT_HOURS = 24  # "a reasonable time upon discovery", by the house (47 CFR 1.20003(c))
 ETH_P_ALL = 0x0003  # linux/if_ether.h
 
@@ -130,8 +131,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True, tag="observation", forbid_unknown_fields=True):
-    """One look. `number` counts from the reconciler's start; `unseen` says what could not be looked at, so that
-    silence about it is not taken for its absence. `log_sha256` is the head of the reconciler's own log."""
+    """One look. `number` counts from 1 at the reconciler's start, BY_HAND is a command's; `unseen` says what could not
+    be looked at, so that silence about it is not taken for its absence; `log_sha256` is the reconciler's log's head."""
 
     number: int
     time_us: int

@@ -10,6 +10,9 @@ be its own next one: it is given AWAY_S, and then it is believed whatever it is.
                                    └ again, and the access function was there or is away for AWAY_S ─► believed, once
     believed ─ gone ─► forgotten: if it comes again it is found again
 
+Who makes a tap anew before each look shows another socket each time, or another rule's name: for AWAY_S some of a kind
+in one namespace, in every look and never the same, is believed as well.
+
 Latest belief: the interval (at most MAX_INTERVAL_S) + AWAY_S + one look, below the 60 s of SEC-1. Sans-I/O.
 """
 
@@ -64,6 +67,7 @@ class Judge:
         self._expected = tuple(expected)
         self._points = Counter(points)
         self._known: dict[str, _Suspicion] = {}
+        self._restless: dict[tuple[What, str], _Suspicion] = {}  # kinds of which something new is there at each look
         self._clean_us = 0  # when it looked last
         self._away_us: int | None = None  # since when the access function is away
 
@@ -78,11 +82,14 @@ class Judge:
         found = self._differences(seen, reported, live)
         believed: list[Finding] = []
         standing, again = 0, False
+        unsettled: dict[tuple[What, str], Sight] = {}
         for key, (what, sight, detail, may_wait) in found.items():
             suspicion = self._known.get(key)
             if suspicion is None:
                 self._known[key] = _Suspicion(now_us, self._clean_us)
                 again = again or what not in PATIENCE_S
+                if sight is not None and not (waits and may_wait):
+                    unsettled[what, sight.namespace] = sight
             elif suspicion.believed:
                 standing += 1
             elif now_us - suspicion.first_us < PATIENCE_S.get(what, 0) * US:
@@ -99,9 +106,25 @@ class Judge:
                 )
         for key in self._known.keys() - found.keys():
             del self._known[key]
+        believed += self._moving(unsettled, now_us)
+        standing += sum(each.believed for each in self._restless.values())
         self._clean_us = now_us
         taps = sum(sight.what is What.PACKET_SOCKET for sight in seen.sights)
         return Verdict(believed=tuple(believed), differences=standing, taps=taps, again=again)
+
+    def _moving(self, unsettled: dict[tuple[What, str], Sight], now_us: int) -> list[Finding]:
+        """What was never the same thing in two looks and never absent from one for AWAY_S: once for each kind."""
+        believed: list[Finding] = []
+        for kind, sight in unsettled.items():
+            suspicion = self._restless.setdefault(kind, _Suspicion(now_us, self._clean_us))
+            if not suspicion.believed and now_us - suspicion.first_us >= AWAY_S * US:
+                suspicion.believed = True
+                believed.append(
+                    Finding(what=kind[0], first_us=suspicion.first_us, clean_us=suspicion.clean_us, sight=sight)
+                )
+        for kind in self._restless.keys() - unsettled.keys():
+            del self._restless[kind]
+        return believed
 
     def _differences(
         self, seen: Observation, reported: Reported | None, live: int
