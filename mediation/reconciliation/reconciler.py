@@ -44,7 +44,7 @@ logger = log.get("reconciler")
 def pause(interval_s: int) -> float:
     """Seconds to the next look: at most the interval, by chance, so that no tap can be closed just for the moments in
     which somebody looks."""
-    return interval_s * (1 + secrets.randbelow(CHANCES) / CHANCES) / 2
+    return interval_s * (1 + secrets.choice(range(CHANCES)) / CHANCES) / 2
 
 
 def rules(site: Site) -> list[Rule]:
