@@ -92,22 +92,22 @@ def test_what_it_ends_it_ends_at_once() -> None:
 @pytest.mark.parametrize("late", [True, False], ids=["dated back", "in time"])
 def test_a_restart_makes_no_change_count(tmp_path: Path, late: bool) -> None:
     """Appended to the site's file while the function was away: it counts as if it were told then."""
-    first = Remembered(tmp_path, "iap")
+    first = Remembered(tmp_path, "iap", bytes(32))
     assert first.believed(TRUST).arming().roster.lines == TRUST.roster.lines
     first.close()
     longer = appointing(NOW_S - CHANGE_AGE_S - late)
     file = TRUST.with_roster(TRUST.roster.continued(longer))  # as `load_trust` reads it
     for _ in range(2):
-        remembered = Remembered(tmp_path, "iap")
+        remembered = Remembered(tmp_path, "iap", bytes(32))
         held = table(remembered.believed(file))
         assert ask(held, x1.ActivateTask(request=of_intruder())) == Check.KEY_UNKNOWN
         remembered.close()
-    remembered = Remembered(tmp_path, "iap")
+    remembered = Remembered(tmp_path, "iap", bytes(32))
     held = table(remembered.believed(file))
     assert ask(held, x1.Roster(lines=longer)) == (Check.ROSTER_DATES if late else "")
     remembered.keep(held.trust)
     remembered.close()
-    remembered = Remembered(tmp_path, "iap")
+    remembered = Remembered(tmp_path, "iap", bytes(32))
     held = table(remembered.believed(file))
     assert ask(held, x1.ActivateTask(request=of_intruder())) == (Check.KEY_UNKNOWN if late else "")
     assert remembered.failures == 0
@@ -115,6 +115,6 @@ def test_a_restart_makes_no_change_count(tmp_path: Path, late: bool) -> None:
     # What a release before this one remembered, it had believed whole.
     path = tmp_path / "iap.roster"
     path.write_bytes(path.read_bytes()[:40])
-    remembered = Remembered(tmp_path, "iap")
+    remembered = Remembered(tmp_path, "iap", bytes(32))
     assert remembered.believed(file).believed == len(longer)
     remembered.close()
