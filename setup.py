@@ -16,6 +16,7 @@ from setuptools import Extension, setup
 MODULES = {
     "sip": "mediation.core._sip",
     "pdu": "mediation.core._pdu",
+    "signatures": "mediation.core._signatures",
     "matcher": "mediation.access._matcher",
     "calls": "mediation.access._calls",
     "walker": "mediation.access._walker",

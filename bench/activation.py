@@ -2,7 +2,10 @@
 
 Each order is a real one: two tokens and an activation, entered in the ledger, under a head that the lab's witness
 cosigned, admitted with its proof by the administrator, the mediator and the access function, each for itself, and
-armed. Signing is not counted: persons do that. The baseline in C verifies three signatures and one inclusion proof for
+armed. Signing is not counted: persons do that. `restart_s` is the time from the start of the first process until all
+orders are in force again: the access function has judged and armed each, and the mediator delivers an event of any. It
+judges an order when the first event of it comes, and in any case when the access function has nothing left to judge:
+`judged_s` is when both have judged all. The baseline in C verifies three signatures and one inclusion proof for
 each order, once, in one process; three processes of ours do so.
 
 `activate_cpu_s` and `restart_cpu_s` are the processor time of all functions together: what a machine with other work on
@@ -15,6 +18,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench import labsite, programs
@@ -64,11 +68,17 @@ def armed(folder: Path) -> dict[str, int]:
     return {name: int(labsite.report(folder, name)["tasks"]) for name in labsite.MEASURED}
 
 
-def until_armed(folder: Path, count: int) -> None:
+def in_force(folder: Path) -> dict[str, int]:
+    """The same, with those that a function holds and judges at their first event."""
+    reports = {name: labsite.report(folder, name) for name in labsite.MEASURED}
+    return {name: int(report["tasks"]) + int(report.get("waiting", 0)) for name, report in reports.items()}
+
+
+def until(found: Callable[[Path], dict[str, int]], folder: Path, count: int) -> None:
     end = time.monotonic() + LIMIT_S
-    while set(armed(folder).values()) != {count}:
+    while set(found(folder).values()) != {count}:
         if time.monotonic() > end:
-            raise RuntimeError(f"bench: {armed(folder)} of {count} tasks are armed")
+            raise RuntimeError(f"bench: {found.__name__}: {found(folder)} of {count} tasks")
         time.sleep(POLL_S)
 
 
@@ -90,15 +100,17 @@ def measure(options: argparse.Namespace) -> Result:
             began = time.perf_counter()
             answers = client.call(loaded, *requests, Settle())
             refused = sum(bool(r.check) for answer in answers if isinstance(answer, Results) for r in answer.results)
-            until_armed(folder, count)
+            until(armed, folder, count)
             activated_s = time.perf_counter() - began
             activated_cpu_s = (sum(labsite.processor_time(folder).values()) - before_ns) / 1e9
             site.stop_functions()
             began = time.perf_counter()
             site.run()
             ready_s = time.perf_counter() - began
-            until_armed(folder, count)
+            until(in_force, folder, count)
             restarted_s = time.perf_counter() - began
+            until(armed, folder, count)
+            judged_s = time.perf_counter() - began
             restarted_cpu_s = sum(labsite.processor_time(folder).values()) / 1e9
         finally:
             site.stop()
@@ -106,7 +118,7 @@ def measure(options: argparse.Namespace) -> Result:
     least_s = least["wall_ns"] / 1e9
     return {
         "orders": count, "refused": refused, "activate_s": round(activated_s, 2), "ready_s": round(ready_s, 2),
-        "restart_s": round(restarted_s, 2), "activate_cpu_s": round(activated_cpu_s, 2),
+        "restart_s": round(restarted_s, 2), "judged_s": round(judged_s, 2), "activate_cpu_s": round(activated_cpu_s, 2),
         "restart_cpu_s": round(restarted_cpu_s, 2), "per_second": round(count / activated_s),
         "baseline_s": round(least_s, 2), "ratio": round(activated_s / least_s, 2),
     }  # fmt: skip

@@ -4,9 +4,10 @@ Answers for: giving up every privilege before the first frame is read (user, cap
 call it does not need: runtime/confine.py); judging each task itself (tasking.py); time stamps whose error is known;
 every loss counted. May not: open, bind or connect anything once it is sealed, send a frame, or know a case.
 
-Two threads. The reader's thread waits on the rings, walks, matches and sends X2 and X3 without the interpreter
-(ext/reader.pxd); the trio thread answers X1, ends tasks to the second and measures the clock. All sockets were bound
-before the seal: the process can accept, but not connect, so the mediator comes to it.
+Three threads. The reader's thread waits on the rings, walks, matches and sends X2 and X3 without the interpreter
+(ext/reader.pxd); the trio thread answers X1, ends tasks to the second and measures the clock; the third verifies
+signatures for it (runtime/beside.py). All sockets were bound before the seal: the process can accept, but not connect,
+so the mediator comes to it.
 
 Settings with a measured effect ([access] in config.toml; docs/OPERATING.md has the figures): hold_cpu_latency keeps
 /dev/cpu_dma_latency at 0, realtime_priority runs the reader under SCHED_FIFO.
@@ -17,8 +18,8 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -32,7 +33,7 @@ from mediation.access.calls import open_calls
 from mediation.access.tasking import StoppedTasks, Tasking
 from mediation.core.errors import ConfigurationError
 from mediation.core.interface import x1
-from mediation.runtime import clock, confine, identity, keys, log, sockets, vault
+from mediation.runtime import beside, clock, confine, identity, keys, log, sockets, vault
 from mediation.runtime.config import Site
 from mediation.runtime.remembered import Remembered, trust_report
 from mediation.runtime.suspended import SuspendedTasks
@@ -102,7 +103,10 @@ class AccessFunction:
         )
         self._remembered.resume(self.tasking.table.lease, trust.ledger)
         self._x1 = X1Server(
-            sockets.listen(site.run_dir, X1_SOCKET, owner=_owner_of(site.path)), self._handle, self._log
+            sockets.listen(site.run_dir, X1_SOCKET, owner=sockets.owner_of(site.path)),
+            self._handle,
+            self.tasking.table,
+            self._log,
         )
         self._outputs = {
             name: sockets.listen(site.run_dir, file, owner=_user(site.delivery.user))
@@ -129,12 +133,14 @@ class AccessFunction:
             self._thread.start()  # inherits the scheduling class and the timers
             if access.realtime_priority:
                 os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            self._x1.beside.start()
             confine.seal(self._packet_sockets, self._feed_sockets)
         self._log.info("sealed", memory_locked=locked, taps=len(self._taps))
 
     async def run(self, notifier: Notifier | None = None) -> None:
         """Serves until it is cancelled."""
         self.measure_clock()
+        sys.setswitchinterval(beside.SWITCH_S)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._x1.run)
@@ -258,14 +264,6 @@ class AccessFunction:
             "roster": trust_report(self.tasking.table, self._remembered),
             "unrecorded_suspensions": self._suspended.unrecorded,
         }
-
-
-def _owner_of(path: Path) -> tuple[int, int] | None:
-    """The site's owner, who runs the administrator; None when this process is not root and cannot give things away."""
-    if os.geteuid() != 0:
-        return None
-    found = path.stat()
-    return found.st_uid, found.st_gid
 
 
 def _user(name: str) -> tuple[int, int] | None:

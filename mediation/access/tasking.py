@@ -20,7 +20,7 @@ from mediation.core.authority.trust import Trust
 from mediation.core.case import Authority, Capability, Destination, Task
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, EncodingError
-from mediation.core.interface import x1
+from mediation.core.interface import task_table, x1
 from mediation.core.target import match_keys
 from mediation.runtime import clock
 from mediation.runtime.config import Site
@@ -51,7 +51,7 @@ class StoppedTasks:
 
     def add(self, xid: bytes) -> None:
         """pwrite64 fdatasync; nothing for one that is there, or beyond the bound. Raises OSError."""
-        if xid in self.xids or len(self.xids) >= x1.TaskTable.MAX_STOPPED:
+        if xid in self.xids or len(self.xids) >= task_table.TaskTable.MAX_STOPPED:
             return
         self._slots.add([xid])
         self.xids.add(xid)
@@ -97,7 +97,7 @@ class Tasking:
         self._calls = calls
         self._now_ns = 0  # of the request in hand
         self._names = [point.name for point in site.access_points]
-        self.table = x1.TaskTable(
+        self.table = task_table.TaskTable(
             trust, self._changed, kept=_kept, grace_ns=site.ledger.grace_ns, suspended=suspended.add
         )
         self.unrecorded_stops = 0  # stops whose record did not reach the disk; they hold until a restart
@@ -121,7 +121,7 @@ class Tasking:
         """Ends the tasks whose window is over; how many."""
         return len(self.table.expire(now_ns))
 
-    def _changed(self, change: x1.Change) -> None:
+    def _changed(self, change: task_table.Change) -> None:
         """Brings the match table in line with one change. Raises AuthorizationError to refuse it."""
         if change.after is None:
             if change.before is not None:

@@ -11,6 +11,7 @@ import gc
 import signal
 import socket
 import struct
+import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -32,6 +33,7 @@ from mediation.administration.records import reconciling
 from mediation.administration.records.code import CodeWatch
 from mediation.administration.records.reconciling import Reconciling
 from mediation.administration.tasking import Tasking
+from mediation.core.authority.ahead import Ahead, texts
 from mediation.core.authority.authorization import NS
 from mediation.core.authority.roster import digest
 from mediation.core.errors import ConfigurationError, MediationError, RemoteProtocolError
@@ -39,6 +41,7 @@ from mediation.core.interface import control, x1
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
 from mediation.runtime import log, network, sockets
+from mediation.runtime.beside import SWITCH_S, Beside
 from mediation.runtime.clock import AuthorityClock, HighWater
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_policy, read_verifier
@@ -123,6 +126,7 @@ class Administrator:
             self._reconciling = Reconciling(site, orders, self._tasking, clock.now_ns)
         self._connections = Connections(MAX_COMMANDS_AT_ONCE)
         self._due = trio.Event()
+        self._beside = Beside("signatures")
 
     async def run(self, notifier: Notifier | None) -> None:
         held = self._orders.trust.roster
@@ -135,6 +139,8 @@ class Administrator:
         logger.info("administrator_started", ledger_size=self._orders.ledger.size, **self._orders.counters)
         if self._orders.held:
             logger.error("orders_held", count=len(self._orders.held), why="the store is older than the ledger")
+        self._beside.start()
+        sys.setswitchinterval(SWITCH_S)
         listener = sockets.listen(self._site.run_dir, SOCKET)
         try:
             async with trio.open_nursery() as nursery:
@@ -168,11 +174,11 @@ class Administrator:
         return self._orders.ledger.witnessed.text
 
     async def _armed(self, limit_s: float) -> None:
-        """Until both functions have taken all live orders, or the limit has passed."""
+        """Until the functions have taken all live orders, or the limit has passed."""
         with trio.move_on_after(limit_s):
             for function in self._tasking.functions:
                 await function.met.wait()
-            await self._tasking.settled(None, limit_s)
+            await self._tasking.in_force(limit_s)
 
     async def _until_signal(self, scope: trio.CancelScope) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -278,7 +284,10 @@ class Administrator:
             return control.Failed(detail=str(error))
         if isinstance(request, control.Status):
             return await self._report()
+        if isinstance(request, control.Submit) and not caller.over:
+            await self._verify_ahead(request)
         answer = self._inquiries.handle(request, caller, self._clock.now_ns())
+        self._orders.trust.forget_parts()
         self._due.set()  # the next moment may be nearer now
         if isinstance(request, control.Settle | control.ChangeRoster | control.RevokeAgency):
             await self._tasking.settled(None, ARM_LIMIT_S)
@@ -287,6 +296,13 @@ class Administrator:
             await self._tasking.settled({order.carrier_sha256 for order in orders}, ARM_LIMIT_S)
             return desk.with_functions(answer, {order.xid: self._tasking.answers(order) for order in orders})
         return answer
+
+    async def _verify_ahead(self, request: control.Submit) -> None:
+        """The signatures of many orders, while the functions are told of those before."""
+        ahead = Ahead((text for each in request.filings for text in texts(each)), self._orders.trust)
+        if ahead.worth_a_thread:
+            await self._beside.do(ahead.verify).wait()
+        self._orders.trust.learn(ahead)
 
     async def _report(self) -> control.Report:
         functions: dict[str, dict[str, Any] | None] = {}

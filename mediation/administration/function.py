@@ -36,12 +36,13 @@ logger = log.get("administrator")
 
 class Sent(msgspec.Struct):
     """A request on its way. `act` is armed, changed, disarmed, suspended, head, report, roster or revocation;
-    `sequence` of a head is its size."""
+    `sequence` of a head is its size. `waited`: the function holds the order already, and was asked to judge it."""
 
     act: str
     order: Stored | None = None
     sequence: int = 0
     dde_off: bool = False
+    waited: bool = False
     report: trio.MemorySendChannel[dict[str, Any]] | None = None
 
 
@@ -58,8 +59,10 @@ class Function:
         self._stops: OrderedDict[str, Stored] = OrderedDict()
         self._holds: OrderedDict[str, Stored] = OrderedDict()  # suspended
         self._arms: OrderedDict[str, Stored] = OrderedDict()
+        self._judges: OrderedDict[str, Sent] = OrderedDict()  # held there, to be judged when nothing else is left
         self._reports: deque[trio.MemorySendChannel[dict[str, Any]]] = deque()
         self._sent: deque[Sent] = deque()
+        self._at_once: set[str] = set()  # carrier tokens of orders that may not wait
         self._roster = False  # it is to be told of the roster before anything is armed
         self._revocations: deque[str] = deque()
         self._busy: Counter[str] = Counter()
@@ -76,8 +79,10 @@ class Function:
             self._holds[order.carrier_sha256] = order
         if self._tasking.orders.wanted(order):
             self._arms[order.carrier_sha256] = order
+            self._judges.pop(order.carrier_sha256, None)
         elif order.state in ENDED:
             self._arms.pop(order.carrier_sha256, None)
+            self._judges.pop(order.carrier_sha256, None)
             self._holds.pop(order.carrier_sha256, None)
             self._stops[order.carrier_sha256] = order
         self._wake.set()
@@ -98,9 +103,20 @@ class Function:
         """Whether anything (of one order) is still to be answered."""
         if carrier_sha256 is None:
             told = any(sent.order is not None or sent.act in ("roster", "revocation") for sent in self._sent)
-            return bool(self._stops or self._holds or self._arms or told or self._roster or self._revocations)
-        waiting = (self._stops, self._holds, self._arms)
-        return any(carrier_sha256 in each for each in waiting) or self._busy[carrier_sha256] > 0
+            waiting = bool(self._stops or self._holds or self._arms or self._judges)
+            return waiting or told or self._roster or bool(self._revocations)
+        held = carrier_sha256 in self._stops or carrier_sha256 in self._holds or carrier_sha256 in self._arms
+        return held or carrier_sha256 in self._judges or self._busy[carrier_sha256] > 0
+
+    @property
+    def arming(self) -> bool:
+        """Whether orders are still to be told, or their answers to come; what waits unjudged can do so."""
+        return bool(self._arms) or any(sent.order is not None and not sent.waited for sent in self._sent)
+
+    def go_on(self) -> None:
+        """Somebody else has answered: what was left to the end may be asked for now."""
+        if self._judges and not self._tasking.behind(self):
+            self._wake.set()
 
     def follow(self) -> None:
         """Has the function told of the witnessed head, before anything that is proven under it."""
@@ -182,6 +198,8 @@ class Function:
             self._stops,
             self._holds,
             self._arms,
+            self._judges,
+            self._at_once,
             self._sent,
             self._reports,
             self._revocations,
@@ -218,7 +236,7 @@ class Function:
             return True
         if self._head_due and self._head_under_way():
             return False  # it, and what is proven under it, waits for the answer to the head before
-        return bool(self._arms) or self._head_due
+        return bool(self._arms) or self._head_due or (bool(self._judges) and not self._tasking.behind(self))
 
     def _head_under_way(self) -> bool:
         return any(sent.act == "head" for sent in self._sent)
@@ -255,9 +273,11 @@ class Function:
             shown, dde_off = orders.standing(order)
             if not orders.wanted(order) or self.armed.get(carrier) == (shown, dde_off):
                 continue
+            if self._busy[carrier] and self._on_its_way(order, shown, dde_off=dde_off):
+                continue
             new = carrier not in self.armed
             try:
-                line = self._tasking.admitted(order, new=new, dde_off=dde_off)
+                line = self._tasking.admitted(order, new=new, dde_off=dde_off, may_wait=carrier not in self._at_once)
             except AuthorizationError as error:
                 # Nobody is told of an order that this process itself does not find good (a key left its ring …).
                 logger.error("order_not_admitted", case=order.case, check=error.check)  # noqa: TRY400
@@ -265,7 +285,21 @@ class Function:
                 continue
             self._note(Sent(act="armed" if new else "changed", order=order, sequence=shown, dde_off=dde_off))
             return line
+        if self._judges and not self._tasking.behind(self):
+            _, sent = self._judges.popitem(last=False)
+            assert sent.order is not None
+            self._note(sent)
+            return x1.encode(x1.JudgeTask(xid=sent.order.xid))
         return None
+
+    def _on_its_way(self, order: Stored, shown: int, *, dde_off: bool) -> bool:
+        """Whether just this was told already, and nothing since that could make its answer another one."""
+        for sent in reversed(self._sent):
+            if sent.act in ("roster", "revocation", "disarmed", "suspended"):
+                return False
+            if sent.order is order and (sent.sequence, sent.dde_off) == (shown, dde_off):
+                return sent.act in ("armed", "changed")
+        return False
 
     def _head(self) -> x1.Head:
         """The witnessed head, and that it contains the one before."""
@@ -308,6 +342,14 @@ class Function:
             self._tasking.move()
             self._wake.set()
 
+    def _kept_waiting(self, sent: Sent, order: Stored) -> None:
+        """The function holds an order unjudged, and judges it when something of it comes: the next can be told."""
+        if sent.act != "armed" or sent.waited or order.carrier_sha256 in self._at_once:
+            raise RemoteProtocolError("x1: what must be judged now does not wait")
+        if self._tasking.orders.wanted(order):
+            self._judges[order.carrier_sha256] = msgspec.structs.replace(sent, waited=True)
+            self._tasking.answered(self, order)
+
     def _answered(self, sent: Sent, answer: x1.Answer) -> None:
         if sent.report is not None:
             if isinstance(answer, x1.Ok):
@@ -324,6 +366,14 @@ class Function:
         self._busy[carrier] -= 1
         if not self._busy[carrier]:
             del self._busy[carrier]
+        if isinstance(answer, x1.Ok) and answer.waits:
+            self._kept_waiting(sent, sent.order)
+            return
+        if sent.waited and isinstance(answer, x1.Refused) and answer.check == Check.TASK_UNKNOWN:
+            self._at_once.add(carrier)  # judged when something of it came, and refused: told again, it says why
+            if self._tasking.orders.wanted(sent.order):
+                self.want(sent.order)
+            return
         if isinstance(answer, x1.Ok):
             if sent.act == "disarmed":
                 self.armed.pop(carrier, None)

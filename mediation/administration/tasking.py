@@ -5,8 +5,10 @@ ledger's second entry with what it answered. It gives nothing authority: each or
 entered and must still stand when it is sent, and is judged whole by the receiver before it is believed.
 
 Order of things: the egress filter is opened before the mediator is armed, and the mediator is armed before the access
-function, so that nothing arrives that has no taker; stops go to all at once and before everything that waits. Nothing
-is sent that the witnesses of the ledger have not seen, but for what stops or narrows.
+function, so that nothing arrives that has no taker. An order that was in force before a restart may wait in the
+mediator, which judges it when its first event comes, and in any case after the access function has judged all. Stops
+go to all at once and before everything that waits. Nothing is sent that the witnesses of the ledger have not seen, but
+for what stops or narrows.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from mediation.core.records.alarm import Alarm
 from mediation.runtime import log
 
 OUTCOMES_AT_ONCE = 2_048  # answers under one checkpoint
+OUTCOMES_KEPT = 8_192  # while orders are still to be told; half a second of entries. Ours
 ADMITTED_KEPT = 2_048  # lines, 10 MB; what is on its way to one function and not yet to the other
 EGRESS_LIMIT_S = 3.0  # then the mediator is armed all the same: its packets wait for the filter, not the other way
 DONE, AWAY = "done", "away"
@@ -41,9 +44,10 @@ logger = log.get("administrator")
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """A line for the functions. `wanted`: how many acts it shows, whether it is a new task, and less digits."""
+    """A line for the functions. `wanted`: how many acts it shows, whether it is a new task, less digits, and whether
+    it may wait."""
 
-    wanted: tuple[int, bool, bool]
+    wanted: tuple[int, bool, bool, bool]
     line: bytes
 
 
@@ -70,7 +74,7 @@ class Tasking:
         orders.revoked = self.revoked
         orders.records.busy = lambda: any(each.busy(None) or not each.met.is_set() for each in self.functions)
 
-    def admitted(self, order: Stored, *, new: bool, dde_off: bool) -> bytes:
+    def admitted(self, order: Stored, *, new: bool, dde_off: bool, may_wait: bool) -> bytes:
         """The line that arms or changes an order's task, found good by this process; kept a while, since two functions
         are told the same.
 
@@ -78,15 +82,18 @@ class Tasking:
         since is asked again: the window, and whether its signers and tokens still stand. Each function judges the whole
         of it for itself. Raises AuthorizationError.
         """
-        wanted = self.orders.standing(order)[0], new, dde_off
+        wanted = self.orders.standing(order)[0], new, dde_off, may_wait
         kept = self._admitted.get(order.carrier_sha256)
         if kept is None or kept.wanted != wanted:
             now_s = self.now_ns() // NS
             if not order.not_before_s <= now_s < order.not_after_s:
                 raise AuthorizationError(Check.EXPIRED if now_s >= order.not_after_s else Check.NOT_YET_VALID)
             roster.check_stands(order, self.orders.trust)
-            kind = x1.ActivateTask if new else x1.ModifyTask
-            line = x1.encode(kind(request=self.orders.request(order), dde_off=dde_off))
+            request = self.orders.request(order)
+            if new:
+                line = x1.encode(x1.ActivateTask(request=request, dde_off=dde_off, may_wait=may_wait))
+            else:
+                line = x1.encode(x1.ModifyTask(request=request, dde_off=dde_off))
             self._admitted.pop(order.carrier_sha256, None)
             if len(self._admitted) >= ADMITTED_KEPT:
                 del self._admitted[next(iter(self._admitted))]
@@ -151,7 +158,7 @@ class Tasking:
         if check:
             self.counters["x1_refusals"] += 1
             logger.error("task_refused", case=order.case, peer=function.name, check=check)
-        elif sent.act not in ("disarmed", "suspended"):
+        elif sent.act not in ("disarmed", "suspended") and not sent.waited:
             self.answered(function, order)
         self._outcomes.append(
             entry.Outcome(
@@ -161,16 +168,29 @@ class Tasking:
         )  # fmt: skip
 
     def move(self) -> None:
-        """Something was answered: enters it when enough has gathered or nothing more is under way; wakes who waits."""
-        idle = not any(function.busy(None) for function in self.functions)
-        if self._outcomes and (idle or len(self._outcomes) >= OUTCOMES_AT_ONCE):
+        """Something was answered: enters it when nothing more is under way or enough has gathered, which is more while
+        functions wait to be told of orders; wakes who waits."""
+        gathered = len(self._outcomes)
+        if gathered and not any(function.busy(None) for function in self.functions):
             self.flush()
+        elif gathered >= OUTCOMES_AT_ONCE and (gathered >= OUTCOMES_KEPT or not self._in_hand()):
+            self._enter()
         self._moved.set()
         self._moved = trio.Event()
+        for function in self.functions:
+            function.go_on()
+
+    def behind(self, function: Function) -> bool:
+        """Whether another function has orders before it: what waits elsewhere is judged after them."""
+        return any(each.arming for each in self.functions if each is not function)
 
     def flush(self) -> None:
         """Enters the outcomes gathered so far."""
-        outcomes, self._outcomes = self._outcomes, []
+        while self._outcomes:
+            self._enter()
+
+    def _enter(self) -> None:
+        outcomes, self._outcomes = self._outcomes[:OUTCOMES_AT_ONCE], self._outcomes[OUTCOMES_AT_ONCE:]
         self.orders.outcomes(outcomes)
         self.disputes.announce(self.now_ns())
 
@@ -183,6 +203,17 @@ class Tasking:
                 if not waiting:
                     return
                 await self._moved.wait()
+
+    async def in_force(self, limit_s: float) -> None:
+        """Until the connected functions have taken all orders, or the limit has passed: the access function has armed
+        them, and their events are delivered. The mediator may have some to judge, each when its first event comes."""
+        with trio.move_on_after(limit_s):
+            while self._in_hand():
+                await self._moved.wait()
+
+    def _in_hand(self) -> bool:
+        unwitnessed = self.orders.any_waiting and not self.orders.heads.lost
+        return unwitnessed or any(each.arming for each in self.functions)
 
     def _busy(self, carrier_sha256: str | None) -> bool:
         if any(function.busy(carrier_sha256) for function in self.functions):

@@ -179,6 +179,10 @@ class CallJournal:
         """Those in force when the process before this one ended, and now."""
         return list(self._inputs)
 
+    def quiet(self, xid: bytes) -> bool:
+        """Whether an order in force has no inputs."""
+        return xid in self._inputs and not self._inputs.of(xid)
+
     def armed(self, xid: bytes, not_after_ns: int) -> list[tuple[Entry, Input]]:
         """The order is armed, perhaps again: its inputs, oldest first."""
         self.extended(xid, not_after_ns)

@@ -1,18 +1,26 @@
-"""PDUs that came before their order was armed again: what happens to calls while the mediator starts.
+"""PDUs that came before their order was armed again, and orders before there is a PDU of them: what happens while the
+mediator starts.
 
-The access function sends what it kept as soon as it is connected; the administrator arms the orders a moment later.
+The access function sends what it kept as soon as it is connected; the administrator tells of the orders a moment later.
 Only of orders that were in force when the process before this one ended are PDUs held, for LIMIT_NS and up to
 MAX_PDUS, then they are lost and counted. Nothing of them is delivered but through the task table, like all others.
+
+Of the same orders those that have nothing to go on with may wait to be judged (core/interface/task_table.py) until the
+first PDU of them comes, which then waits for that, a millisecond: thousands that are quiet do not keep one that is not
+from being heard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
+from mediation.core.authority import jws
+from mediation.core.case import Capability, TaskRequest
+from mediation.core.errors import AuthorizationError
 from mediation.core.interface.x2 import Pdu
+from mediation.delivery.calls import CallJournal
 
 LIMIT_NS: Final = 30_000_000_000  # the administrator arms 10,000 orders in less. Ours
 MAX_PDUS: Final = 65_536  # some 50 MiB of signalling. Ours
@@ -23,14 +31,37 @@ class EarlyCounters(msgspec.Struct):
     lost: int = 0  # of orders that were not armed in time, or beyond the bound
 
 
-class Early:
-    """`xids` are the orders expected; times are of one clock that does not go back, in nanoseconds."""
+class _Covered(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a legal token."""
 
-    def __init__(self, xids: Iterable[bytes], now_ns: int) -> None:
+    capabilities: tuple[Capability, ...]
+
+
+class Early:
+    """`journal` says which orders are expected; times are of one clock that does not go back, in nanoseconds.
+    `third_parties`: PDUs come of orders that nothing here announces."""
+
+    def __init__(self, journal: CallJournal, now_ns: int, *, third_parties: bool = False) -> None:
         self.counters = EarlyCounters()
-        self._waiting = set(xids)
+        self._journal = journal
+        self._third_parties = third_parties
+        self._waiting = set(journal.orders())
         self._until_ns = now_ns + LIMIT_NS
         self._held: list[Pdu] = []
+
+    def may_wait(self, xid: bytes, request: TaskRequest) -> bool:
+        """Whether an order can be judged when its first PDU comes: it was in force here before, no call of it goes on,
+        no PDU of it is held, and it covers no content, which has another way in (content_intake.py). Its text is
+        believed in nothing else: it is not judged yet."""
+        if self._third_parties or xid not in self._waiting or not self._journal.quiet(xid):
+            return False
+        if any(pdu.xid == xid for pdu in self._held):
+            return False
+        try:
+            covered = jws.claimed(request.legal, _Covered)
+        except AuthorizationError:
+            return False
+        return Capability.CONTENT not in covered.capabilities
 
     def hold(self, pdus: list[Pdu], now_ns: int) -> list[Pdu]:
         """Keeps what is early; returns the rest."""

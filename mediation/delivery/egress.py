@@ -39,7 +39,7 @@ import trio
 from mediation.core.case import Destination, Task
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
-from mediation.core.interface import x1
+from mediation.core.interface import task_table, x1
 from mediation.delivery.links import REVOKED_LINGER_S
 from mediation.runtime import clock, confine, keys, log, sockets, vault
 from mediation.runtime.config import Site
@@ -199,10 +199,7 @@ class Egress:
         self._users: dict[Place, int] = {}
         self._owed: dict[Place, int] = {}  # to be closed, after so many seconds: the filter could not be set
         trust = keys.load_trust(site)
-        owner = site.path.stat()
-        listener = sockets.listen(
-            site.run_dir, X1_SOCKET, owner=(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
-        )
+        listener = sockets.listen(site.run_dir, X1_SOCKET, owner=sockets.owner_of(site.path))
         with suppress(OSError):  # the next line says what is wrong with it
             site.egress_dir.mkdir(mode=0o700, exist_ok=True)
         self._high_water = clock.HighWater(site.egress_dir / CLOCK_FILE)
@@ -215,7 +212,7 @@ class Egress:
         uid = mediator_uid(site)
         confine.become(site.egress.user, keeping=confine.CAP_NET_ADMIN)
         self.filter = Filter(site, uid)
-        self.table = x1.TaskTable(
+        self.table = task_table.TaskTable(
             trust, self._changed, kept=_kept, grace_ns=site.ledger.grace_ns, suspended=self._suspended.add
         )
         self._remembered.resume(self.table.lease, trust.ledger)
@@ -223,7 +220,7 @@ class Egress:
             self.table.stop(xid)
         for xid, sequence in self._suspended:
             self.table.hold(xid, sequence)
-        self._x1 = X1Server(listener, self._handle, self._log)
+        self._x1 = X1Server(listener, self._handle, self.table, self._log)
         self._said = self.filter.refused()
         self.alarms = 0
 
@@ -270,7 +267,7 @@ class Egress:
         self._remembered.followed(self.table.lease)
         return answer
 
-    def _changed(self, change: x1.Change) -> None:
+    def _changed(self, change: task_table.Change) -> None:
         """Brings the table in line with one change. Raises AuthorizationError to refuse it."""
         xid = (change.after or change.before).xid  # type: ignore[union-attr]
         before = self._places.get(xid, frozenset())

@@ -20,11 +20,9 @@ Settings with a measured effect: see delivery/process.py.
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import ssl
 import time
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -33,7 +31,7 @@ import trio
 from mediation.core.case import Task
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, EncodingError
-from mediation.core.interface import x1, x2
+from mediation.core.interface import task_table, x1, x2
 from mediation.delivery import process
 from mediation.delivery.calls import CallJournal
 from mediation.delivery.closing import Closings, Gone
@@ -74,39 +72,37 @@ class Mediator:
         folder = site.delivery_dir
         context = tls.context(ssl.Purpose.SERVER_AUTH, folder / CERTIFICATE, folder / KEY, folder / AUTHORITIES)
         trust = keys.load_trust(site)
-        owner = os.stat(site.path)  # the administrator's user
-        listener = sockets.listen(
-            site.run_dir, X1_SOCKET, owner=(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
-        )
-        self._x1 = X1Server(listener, self.handle, self._log, self._taken)
+        listener = sockets.listen(site.run_dir, X1_SOCKET, owner=sockets.owner_of(site.path))
         network.keep_to(site.delivery.interface)
         for point in site.interception_points if site.delivery.interface else ():
             network.check(f"interception_point {point.name}", site.delivery.interface, point.listen)
         self.points = InterceptionPoints(site.interception_points, folder, self._drained, self._content)
-        run_dir, spool_dir = self._confine()
+        run_dir, spool_dir = process.confine_to(site)
         try:
             self.retired = Retired(spool_dir / RETIRED_FILE, key := self._vault.name_key("journal"))
         except OSError as error:
             raise ConfigurationError(f"mediator: {RETIRED_FILE}: {error.strerror}") from error
         self._remembered = Remembered(spool_dir, "mediator", key)
-        self.table = x1.TaskTable(
-            self._remembered.believed(trust), self._changed, grace_ns=site.ledger.grace_ns, suspended=self._suspended
-        )
-        self.points.judge_by(self.table.get)
-        self._remembered.resume(self.table.lease, trust.ledger)
-        for xid in self.retired:
-            self.table.stop(xid)
         self.suspended = SuspendedTasks(spool_dir / SUSPENDED_FILE, key)
-        for xid, sequence in self.suspended:
-            self.table.hold(xid, sequence)
         self._high_water = clock.HighWater(spool_dir / CLOCK_FILE)
         self.authority_clock = clock.AuthorityClock(self._high_water)
         self.journal = CallJournal(spool_dir, self._vault.box("journal"), now_ns=self.authority_clock.now_ns())
         for xid in self.retired:
             self.journal.ended(xid)
+        self.early = Early(self.journal, time.monotonic_ns(), third_parties=bool(site.interception_points))
+        self.table = task_table.TaskTable(
+            self._remembered.believed(trust), self._changed, grace_ns=site.ledger.grace_ns,
+            suspended=self.suspended.add, may_wait=self.early.may_wait,
+        )  # fmt: skip
+        self._x1 = X1Server(listener, self.handle, self.table, self._log, self._taken)
+        self.points.judge_by(self.table.get)
+        self._remembered.resume(self.table.lease, trust.ledger)
+        for xid in self.retired:
+            self.table.stop(xid)
+        for xid, sequence in self.suspended:
+            self.table.hold(xid, sequence)
         self._begun: bytes | None = None  # the order that the X1 request in hand has armed
         self._starts: list[Outgoing] = []  # what newly armed orders say first: handed on before anything else is
-        self.early = Early(self.journal.orders(), time.monotonic_ns())
         self.tracker = Tracker(
             site.dial_plan,
             site.point_names,
@@ -137,9 +133,6 @@ class Mediator:
         self.links.on_caught_up = self.content.open
         self.intake = Intake(run_dir, self._drained)
 
-    def _confine(self) -> tuple[Path, Path]:
-        return process.confine_to(self._site)
-
     async def run(self, notifier: Notifier | None = None) -> None:
         """Serves until it is cancelled."""
         process.prepare()
@@ -169,6 +162,9 @@ class Mediator:
     def _drained(self, pdus: list[x2.Pdu]) -> None:
         """Everything that one drain of the X2 socket brought."""
         now_ns = self.authority_clock.now_ns()
+        for xid in dict.fromkeys(pdu.xid for pdu in pdus) if self.table.waiting else ():
+            self.table.judge(xid, now_ns)
+            self._release()
         pdus = self.early.hold(pdus, time.monotonic_ns())
         refused = self.tracker.counters.refused_unknown
         self._deliver(self.tracker.observe(pdus, lambda xid: self.table.live(xid, now_ns)))
@@ -256,7 +252,7 @@ class Mediator:
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 
-    def _changed(self, change: x1.Change) -> None:
+    def _changed(self, change: task_table.Change) -> None:
         """Brings call models and links in line with one change. Raises AuthorizationError to refuse it."""
         before, after, now_ns = change.before, change.after, time.time_ns()
         if before is not None and after is not None:
@@ -321,9 +317,6 @@ class Mediator:
         if self.content.down(task):
             self._content_link(frozenset({task.xid}), False)
 
-    def _suspended(self, xid: bytes, sequence: int) -> None:
-        self.suspended.add(xid, sequence)
-
     @staticmethod
     def _must_keep_destination(before: Task, after: Task) -> None:
         if (before.agency, before.destination) != (after.agency, after.destination):
@@ -345,13 +338,17 @@ class Mediator:
         if isinstance(request, x1.Roster | x1.RevokeToken):
             self._remembered.keep(self.table.trust)
         self._remembered.followed(self.table.lease)
+        self._release()
+        if not isinstance(request, x1.ActivateTask):
+            self._wake.set()
+        return answer
+
+    def _release(self) -> None:
+        """What came before the order that was armed just now."""
         if self._begun is not None:
             begun, self._begun = self._begun, None
             if early := self.early.release(begun):
                 self._drained(early)
-        if not isinstance(request, x1.ActivateTask):
-            self._wake.set()
-        return answer
 
     def _taken(self) -> None:
         """All requests that came in together were carried out: what newly armed orders say first goes as one append."""
@@ -365,6 +362,7 @@ class Mediator:
         return {
             "function": "mediator",
             "tasks": len(self.table),
+            "waiting": self.table.waiting,
             "lease": {"ends_ns": self.table.lease.ends_ns, "lapses": self.table.lapses},
             "roster": trust_report(self.table, self._remembered),
             "calls": self.tracker.calls,

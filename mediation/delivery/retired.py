@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mediation.core.interface.x1 import TaskTable
+from mediation.core.interface.task_table import TaskTable
 from mediation.runtime.slots import Slots
 
 XID_OCTETS = 16

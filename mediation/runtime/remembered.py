@@ -26,7 +26,7 @@ from mediation.core.authority.lease import Lease
 from mediation.core.authority.roster import digest
 from mediation.core.authority.trust import Trust
 from mediation.core.errors import ConfigurationError
-from mediation.core.interface.x1 import TaskTable
+from mediation.core.interface.task_table import TaskTable
 from mediation.core.ledger import note
 from mediation.runtime import durable
 from mediation.runtime.slots import Slots

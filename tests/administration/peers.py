@@ -14,8 +14,9 @@ from typing import Any
 import trio
 
 from mediation.administration import client
+from mediation.core.case import TaskRequest
 from mediation.core.errors import AuthorizationError
-from mediation.core.interface import x1
+from mediation.core.interface import task_table, x1
 from mediation.core.interface.control import Answer, Request
 from mediation.runtime import sockets
 from mediation.runtime.config import Site
@@ -34,13 +35,14 @@ class Peer:
         self.now_ns: Callable[[], int] = time.time_ns
         self.said: dict[str, Any] = {}  # what its report has besides
         self.refuse = ""  # the check by which it refuses whatever it is told to arm
+        self.may_wait: Callable[[bytes, TaskRequest], bool] | None = None  # orders whose judgement it puts off
         self.table = self.fresh()
         self.moved = trio.Event()
 
-    def fresh(self) -> x1.TaskTable:
-        return x1.TaskTable(load_trust(self.site), self._changed)
+    def fresh(self) -> task_table.TaskTable:
+        return task_table.TaskTable(load_trust(self.site), self._changed, may_wait=self.may_wait)
 
-    def _changed(self, change: x1.Change) -> None:
+    def _changed(self, change: task_table.Change) -> None:
         if change.after is not None and self.refuse:
             raise AuthorizationError(self.refuse)
         task = change.after or change.before

@@ -10,7 +10,7 @@ import pytest
 from mediation.administration.order import agencies
 from mediation.core.case import TaskRequest
 from mediation.core.check import Check
-from mediation.core.interface import x1
+from mediation.core.interface import task_table, x1
 from mediation.core.interface.control import Results, RevokeAgency
 from mediation.runtime.config import Site
 from tests.administration import site as s
@@ -38,7 +38,7 @@ def forgotten(site: Site, *names: str) -> list[TaskRequest]:
         desk.orders.close()
 
 
-def refusal(peer: Peer, table: x1.TaskTable, request: TaskRequest) -> str:
+def refusal(peer: Peer, table: task_table.TaskTable, request: TaskRequest) -> str:
     """What the function itself says to an order, whoever brings it."""
     answer = table.handle(x1.ActivateTask(request=request), peer.now_ns())
     return answer.check if isinstance(answer, x1.Refused) else ""

@@ -8,7 +8,7 @@ from mediation.core.authority import authorization
 from mediation.core.authority.lease import GRACE_NS, HOUR_NS, MAX_GRACE_NS, Lease
 from mediation.core.case import Act
 from mediation.core.check import Check
-from mediation.core.interface import x1
+from mediation.core.interface import task_table, x1
 from mediation.core.ledger import merkle, note
 from tests.core import authority as a
 from tests.core.authority import NOW_NS, NOW_S
@@ -41,8 +41,8 @@ class Log:
 
 class Function:
     def __init__(self, grace_ns: int = GRACE_NS) -> None:
-        self.changes: list[x1.Change] = []
-        self.table = x1.TaskTable(a.trust(), self.changes.append, grace_ns=grace_ns)
+        self.changes: list[task_table.Change] = []
+        self.table = task_table.TaskTable(a.trust(), self.changes.append, grace_ns=grace_ns)
 
     def ask(self, request: x1.Request, now_ns: int = NOW_NS) -> str:
         answer = self.table.handle(x1.decode_request(x1.encode(request)[:-1]), now_ns)

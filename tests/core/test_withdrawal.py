@@ -11,7 +11,7 @@ from mediation.core.authority.roster import ANY_AGENCY, CONTACT_WAIT_S, Contact
 from mediation.core.case import AgencyRevocation, Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
-from mediation.core.interface import x1
+from mediation.core.interface import task_table, x1
 from tests.core import authority as a
 from tests.core.authority import KEYS, KIDS, NOW_NS, NOW_S
 
@@ -27,12 +27,12 @@ def signed(role: Role = Role.LEGAL, typ: str = "mediation-agency-revocation", **
     return jws.sign(AgencyRevocation(**facts), typ, KIDS[role], KEYS[role])
 
 
-def table() -> tuple[x1.TaskTable, list[x1.Change]]:
-    changes: list[x1.Change] = []
-    return x1.TaskTable(a.trust(contacts=CONTACTS), changes.append), changes
+def table() -> tuple[task_table.TaskTable, list[task_table.Change]]:
+    changes: list[task_table.Change] = []
+    return task_table.TaskTable(a.trust(contacts=CONTACTS), changes.append), changes
 
 
-def ask(function: x1.TaskTable, request: x1.Request) -> str:
+def ask(function: task_table.TaskTable, request: x1.Request) -> str:
     answer = function.handle(request, NOW_NS)
     return answer.check if isinstance(answer, x1.Refused) else "ok"
 
@@ -54,7 +54,7 @@ def test_one_text_ends_every_order_of_the_agency_and_none_of_another(role: Role)
     assert ask(function, x1.ActivateTask(request=theirs[0])) in (Check.REVOKED, Check.DEACTIVATED)
     assert ask(function, x1.ModifyTask(request=ours[0])) == "ok"
     # What it remembers are SHA-256 beside those of tokens: the same memory over a restart.
-    again = x1.TaskTable(a.trust(contacts=CONTACTS).with_revoked(function.trust.revoked), lambda _: None)
+    again = task_table.TaskTable(a.trust(contacts=CONTACTS).with_revoked(function.trust.revoked), lambda _: None)
     assert ask(again, x1.ActivateTask(request=theirs[0])) == Check.REVOKED
     assert ask(again, x1.ActivateTask(request=ours[0])) == "ok"
 
@@ -112,6 +112,6 @@ def test_a_contact_that_ended_before_it_began_ends_what_stands_by_it(after_s: in
     )
     function.believe(trust)
     assert len(function) == stands
-    fresh = x1.TaskTable(trust, lambda _: None)
+    fresh = task_table.TaskTable(trust, lambda _: None)
     assert ask(fresh, x1.ActivateTask(request=request)) == ("ok" if stands else Check.AGENCY_CONTACT)
     assert [each.revoked for each in changes if each.after is None] == [] if stands else [True]

@@ -9,7 +9,7 @@ from mediation.core.authority import authorization
 from mediation.core.case import Act, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
-from mediation.core.interface import x1
+from mediation.core.interface import task_table, x1
 from tests.core import authority as a
 from tests.core.authority import LEGAL, NOW_NS
 from tests.core.mutation import GOOD, with_commands
@@ -23,9 +23,11 @@ class Function:
     """A function that only remembers what it was told."""
 
     def __init__(self) -> None:
-        self.changes: list[x1.Change] = []
+        self.changes: list[task_table.Change] = []
         self.held: list[tuple[bytes, int]] = []
-        self.table = x1.TaskTable(a.trust(), self.changes.append, suspended=lambda *held: self.held.append(held))
+        self.table = task_table.TaskTable(
+            a.trust(), self.changes.append, suspended=lambda *held: self.held.append(held)
+        )
 
     def ask(self, request: x1.Request, now_ns: int = NOW_NS) -> str:
         answer = self.table.handle(
@@ -161,18 +163,18 @@ def test_only_an_armed_task_can_be_modified() -> None:
 def test_each_mutation_is_refused_over_x1(name: str) -> None:
     check, make = ROWS[name]
     request, trust, now_ns = make()
-    changes: list[x1.Change] = []
-    table = x1.TaskTable(trust, changes.append)
+    changes: list[task_table.Change] = []
+    table = task_table.TaskTable(trust, changes.append)
     answer = table.handle(x1.ActivateTask(request=request), now_ns)
     assert isinstance(answer, x1.Refused) and answer.check == check
     assert not changes and len(table) == 0
 
 
 def test_a_refusal_of_the_function_leaves_the_table_as_it_was() -> None:
-    def full(change: x1.Change) -> None:
+    def full(change: task_table.Change) -> None:
         raise AuthorizationError("no-room")
 
-    table = x1.TaskTable(a.trust(), full)
+    table = task_table.TaskTable(a.trust(), full)
     answer = table.handle(x1.ActivateTask(id=3, request=GOOD), NOW_NS)
     assert answer == x1.Refused(id=3, check="no-room")
     assert len(table) == 0
@@ -206,7 +208,7 @@ def test_what_is_no_xid(xid: str) -> None:
 
 
 def test_a_report() -> None:
-    table = x1.TaskTable(a.trust(), lambda _: None)
+    table = task_table.TaskTable(a.trust(), lambda _: None)
     assert table.handle(x1.ReportStatus(id=5), NOW_NS, lambda: {"tasks": 0}) == x1.Ok(id=5, report={"tasks": 0})
 
 

@@ -12,7 +12,7 @@ from mediation.core.authority.roster import End, Enroll, Revoke
 from mediation.core.authority.trust import CHANGE_AGE_S, CHANGE_AHEAD_S, Trust
 from mediation.core.case import Role, TaskRequest
 from mediation.core.check import Check
-from mediation.core.interface import x1
+from mediation.core.interface import task_table, x1
 from mediation.runtime.remembered import Remembered
 from tests.core import authority as a
 from tests.core import founding as f
@@ -42,11 +42,11 @@ def of_intruder() -> TaskRequest:
     return a.request(GOOD.legal, carrier, a.sign_command(carrier, kid="ivan-1", key=INTRUDER))
 
 
-def table(trust: Trust = TRUST) -> x1.TaskTable:
-    return x1.TaskTable(trust, lambda _: None)
+def table(trust: Trust = TRUST) -> task_table.TaskTable:
+    return task_table.TaskTable(trust, lambda _: None)
 
 
-def ask(held: x1.TaskTable, request: x1.Request) -> str:
+def ask(held: task_table.TaskTable, request: x1.Request) -> str:
     answer = held.handle(request, NOW_NS)
     return answer.check if isinstance(answer, x1.Refused) else ""
 

@@ -13,7 +13,6 @@ from mediation.core.ledger.sealing import Box
 from mediation.delivery import calls, inputs
 from mediation.delivery.calls import CallJournal, Passed, Seen
 from mediation.delivery.calls_file import FRAME, LEAST_ROOM, MAGIC
-from mediation.delivery.early import LIMIT_NS, MAX_PDUS, Early
 from mediation.runtime.keystream import NONCE_OCTETS, Keystream
 from tests import vault
 
@@ -373,16 +372,3 @@ def test_its_room_is_a_class_also_of_orders_without_a_call(tmp_path: Path) -> No
     assert (tmp_path / calls.FILE).stat().st_size == 4 * LEAST_ROOM
     assert not rewrite(made)  # nothing was added since
     assert len(after_crash(tmp_path).orders()) == 30_000
-
-
-def test_early_pdus_wait_for_their_order_alone() -> None:
-    early = Early([ONE], 0)
-    assert early.hold([pdu(1), pdu(2, OTHER), pdu(3)], 1) == [pdu(2, OTHER)]
-    assert early.release(OTHER) == []
-    assert early.release(ONE) == [pdu(1), pdu(3)]
-    assert early.hold([pdu(4)], 2) == [pdu(4)]
-    late = Early([ONE], 0)
-    assert late.hold([pdu(1)] * (MAX_PDUS + 1), 1) == []
-    assert late.hold([pdu(2)], LIMIT_NS) == [pdu(2)]
-    assert late.counters.lost == MAX_PDUS + 1
-    assert late.release(ONE) == []

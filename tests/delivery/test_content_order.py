@@ -13,6 +13,7 @@ import trio
 from mediation.collection.decoder import decode
 from mediation.core.interface import x1, x2
 from mediation.delivery import mediator as module
+from mediation.delivery import process
 from mediation.delivery.closing import LIMIT_NS, TAIL_NS
 from mediation.delivery.content_link import ContentLink
 from mediation.delivery.mediator import Mediator
@@ -66,7 +67,7 @@ def sends(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sends]:
     monkeypatch.setattr(Channel, "send_now", send_now)
     monkeypatch.setattr(ContentLink, "_send_datagrams", send_datagrams)
     monkeypatch.setattr(module.process, "prepare", lambda: None)  # this process is the tests'
-    monkeypatch.setattr(Mediator, "_confine", lambda self: (self._site.run_dir, self._site.spool_dir))
+    monkeypatch.setattr(process, "confine_to", lambda site: (site.run_dir, site.spool_dir))
     yield found
 
 

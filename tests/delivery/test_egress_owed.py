@@ -7,7 +7,7 @@ import pytest
 from mediation.core.authority import authorization
 from mediation.core.case import Task
 from mediation.core.errors import AuthorizationError, ConfigurationError
-from mediation.core.interface.x1 import Change
+from mediation.core.interface.task_table import Change
 from mediation.delivery import egress
 from mediation.delivery.egress import Egress, Place, places
 from mediation.runtime import log

@@ -9,7 +9,7 @@ import pytest
 
 from mediation.core.call import CallModel
 from mediation.core.case import Task
-from mediation.core.interface import x1
+from mediation.core.interface import task_table, x1
 from mediation.core.interface.link import Loss, LossClass
 from mediation.core.interface.x2 import Framer, Pdu, PduType
 from mediation.core.message.cdc import CallEvent
@@ -26,7 +26,7 @@ class Desk:
     def __init__(self, path: Path) -> None:
         self.house = House(path)
         self.order = self.house.order(1)
-        self.table = x1.TaskTable(keys.load_trust(self.house.site), lambda _change: None)
+        self.table = task_table.TaskTable(keys.load_trust(self.house.site), lambda _change: None)
         now_ns = self.house.now_s * 1_000_000_000
         assert self.table.handle(x1.ActivateTask(request=self.order), now_ns) == x1.Ok()
         self.tracker = Tracker(self.house.site.dial_plan, [IAP], digit_timeout_ns=10**9, status_messages=False)

@@ -32,7 +32,7 @@ from mediation.administration.order.orders import Orders
 from mediation.administration.order.store import Stored
 from mediation.core.case import Act, State
 from mediation.core.interface.control import Extending, Filing
-from mediation.core.interface.x1 import TaskTable
+from mediation.core.interface.task_table import TaskTable
 from mediation.core.ledger import entry
 from mediation.delivery import process
 from mediation.delivery.mediator import Mediator
@@ -270,7 +270,7 @@ async def week(
         monkeypatch.setattr(clocks, "AuthorityClock", WeekClock)
         monkeypatch.setattr(drafting, "now_s", house.now_s)
         monkeypatch.setattr(process, "prepare", lambda: None)  # this process is the tests'
-        monkeypatch.setattr(Mediator, "_confine", lambda self: (site.run_dir, site.spool_dir))
+        monkeypatch.setattr(process, "confine_to", lambda site: (site.run_dir, site.spool_dir))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hep:
             hep.bind(("127.0.0.1", 0))
             handed = Handover(taps=(), feeds=(FEED.name,), filter_counters=(), processors=1, holds_cpu_latency=False)

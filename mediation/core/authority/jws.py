@@ -97,6 +97,13 @@ def content(parts: Parts, kind: type[P]) -> P:
     return parts.read if type(parts.read) is kind else decode(parts.payload, kind)
 
 
+def claimed(text: str, kind: type[P]) -> P:
+    """What a text says, of which nothing is judged: not its header, not that it has one reading. Raises
+    AuthorizationError `structure`."""
+    pieces = text.split(".")
+    return decode(_decode(pieces[1] if len(pieces) == 3 else ""), kind)
+
+
 def _as_written(payload: bytes, kind: type[msgspec.Struct]) -> msgspec.Struct | None:
     """The payload as `kind` when it is the octets that a value of this kind is written as; else None."""
     try:

@@ -87,6 +87,7 @@ class Public:
         self._material = material
         self._rp_id = rp_id
         self.sha256 = sha256
+        self.octets = material if isinstance(material, bytes) else b""  # of Ed25519 only
 
     @classmethod
     def load(cls, key: Key) -> Public:

@@ -51,7 +51,7 @@ def signed(text: str, kind: type[T], role: Role, trust: Trust) -> tuple[T, Key]:
 
 def opened(text: str, kind: type[T], role: Role, trust: Trust) -> tuple[T, Key, str]:
     """The same, and the SHA-256 by which others name the text (`jws.sha256_hex`)."""
-    parts = jws.split(text, kind)
+    parts = trust.split(text, kind)
     if parts.header.typ != TYP[kind]:
         raise AuthorizationError(Check.TOKEN_TYPE)
     key = trust.key(role, parts.header.kid)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,9 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
 from mediation.core.ledger import note
 from mediation.core.ledger.policy import Policy
+
+if TYPE_CHECKING:
+    from mediation.core.authority.ahead import Ahead
 
 __all__ = ["PERSON", "Key", "Ring", "Trust"]
 
@@ -85,6 +88,7 @@ class Trust:
         self.terms = term.STATUTE  # the limits of the site, which are never longer
         self._opened: dict[str, Opened] = {}
         self._verified: dict[bytes, None] = {}  # SHA-256 over the text, and that over the key
+        self._apart: dict[str, jws.Parts] = {}  # texts of the requests in hand
         self._set_rings(rings)
         holders = [(person, role) for role, keys in self.rings.items() for person in {k.person for k in keys.values()}]
         persons = [person for person, _ in holders]
@@ -176,15 +180,42 @@ class Trust:
             raise AuthorizationError(Check.KEY_ROLE if elsewhere else Check.KEY_UNKNOWN)
         return found
 
+    def public(self, key: Key) -> Public:
+        """A key of the rings in its verifying form."""
+        return self._public[key]
+
+    def split(self, text: str, kind: type[msgspec.Struct]) -> jws.Parts:
+        """`jws.split`, done before for the requests in hand (`learn`). Raises AuthorizationError."""
+        found = self._apart.pop(text, None)
+        return jws.split(text, kind) if found is None else found
+
     def verify(self, parts: jws.Parts, key: Key) -> None:
         """Raises AuthorizationError `algorithm`, `assertion` or `signature` unless `key` signed `parts`."""
         public = self._public[key]
         fact = parts.sha256 + public.sha256  # the text holds the algorithm, what is signed and the signature
         if fact not in self._verified:
             jws.verify(parts, public)
-            if len(self._verified) >= self.VERIFIED:
-                del self._verified[next(iter(self._verified))]
-            self._verified[fact] = None
+            self._remember(fact)
+
+    def learn(self, ahead: Ahead) -> None:
+        """What was done ahead for the requests that are judged next, in place of that for those before."""
+        self._apart = ahead.parts
+        for fact in ahead.good():
+            if fact not in self._verified:
+                self._remember(fact)
+
+    def forget_parts(self) -> None:
+        """What was learned to be judged next was judged."""
+        self._apart = {}
+
+    def knows(self, fact: bytes) -> bool:
+        """Whether a signature was found good before."""
+        return fact in self._verified
+
+    def _remember(self, fact: bytes) -> None:
+        if len(self._verified) >= self.VERIFIED:
+            del self._verified[next(iter(self._verified))]
+        self._verified[fact] = None
 
     def checkpoint(self, text: str) -> note.Checkpoint:
         """The tree head that this site's ledger signed and a quorum of the witnesses cosigned.
