@@ -7,25 +7,17 @@ reads no clock and raises nothing itself.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 from typing import Final
 
 from mediation.core.authority.term import HOUR_S
+from mediation.core.named import Named
 
 COUNTDOWN_H: Final = (72, 24, 4, 1)  # hours before an end (ours)
 
 
-class Alarm(enum.StrEnum):
-    """One alarm; the sentence is what the manual prints."""
-
-    sentence: str
-
-    def __new__(cls, name: str, sentence: str) -> Alarm:
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.sentence = sentence
-        return member
+class Alarm(Named):
+    """One alarm; the sentence says what has come to be."""
 
     ENDS_72H = "ends-in-72h", "the order ends in 72 hours"
     ENDS_24H = "ends-in-24h", "the order ends in 24 hours"
