@@ -211,9 +211,8 @@ class Heads:
             if problem is not None:
                 self.counters["ledger_problems"] += 1
                 logger.error("alarm_ledger_edited", entry=problem.index, what=problem.what)
-                self.enter(
-                    entry.Alarm(time_us=now_ns() // 1000, alarm="ledger-edited", detail=f"entry {problem.index}")
-                )
+                what = f"entry {problem.index}"
+                self.enter(entry.Alarm(time_us=now_ns() // 1000, alarm=Alarm.LEDGER_EDITED.value, detail=what))
             await trio.sleep_until(began + OLD_PADDING_S * number / (2 * len(turns)))
 
     def _first_problem(self, files: tiles.Folder, turn: tuple[int, ...]) -> bundles.Problem | None:
