@@ -185,7 +185,7 @@ GUARDS: Final = (
           "if ipaddress.ip_address(address) not in addresses(interface):", "if False:",
           ("tests/runtime/test_network.py::test_an_address_is_of_one_interface",)),
     Guard(21, "delivery and management are apart", "mediation/runtime/config.py",
-          "if delivery and delivery == management and not file.lab:", "if False:",
+          "if delivery and delivery == management and not settings.lab:", "if False:",
           ("tests/runtime/test_network.py::test_planes_that_are_not_apart_are_refused",)),
     Guard(21, "a listener takes nothing of another plane", DELIVERY + "interception_point.py",
           "            network.bind(self._listener)", "            pass",

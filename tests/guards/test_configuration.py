@@ -72,7 +72,7 @@ def table(fields: tuple[msgspec.inspect.Field, ...]) -> st.SearchStrategy[dict[s
     return st.fixed_dictionaries(needed, optional=free)
 
 
-FILE = msgspec.inspect.type_info(config._File)
+FILE = msgspec.inspect.type_info(config.Settings)
 assert isinstance(FILE, msgspec.inspect.StructType)
 # The lab site of the tests stays one, under its name: the ledger's key and the persons' keys are a lab's.
 FILES = table(tuple(field for field in FILE.fields if field.encode_name not in {"name", "lab"}))
