@@ -18,6 +18,7 @@ from msgspec import Meta
 from mediation.core.authority import term
 from mediation.core.case import Authority
 from mediation.core.errors import ConfigurationError
+from mediation.core.records import retention
 from mediation.runtime.watch import Reconciliation
 
 FILE = "config.toml"
@@ -173,7 +174,7 @@ class Retention(_Section, frozen=True, kw_only=True):
     """How long records are kept after an order has ended and is certified (47 CFR 1.20004(b)). The number must be that
     of the plan in force (`mediation plan`), or nothing runs."""
 
-    days: Annotated[int, Meta(ge=30, le=36_500)] = 365
+    days: Annotated[int, Meta(ge=retention.MIN_DAYS, le=retention.MAX_DAYS)] = retention.DEFAULT_DAYS
     automatic: bool = True  # false: two persons have each order's records destroyed (mediation order destroy)
 
 

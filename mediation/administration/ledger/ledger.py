@@ -66,12 +66,12 @@ class Ledger:
 
     def __init__(
         self, folder: Path, signer: note.Signer, box: Sealer, *, least: note.Checkpoint | None = None,
-        known: Sequence[note.Checkpoint] = (), on_record: verify.OnRecord | None = None, newest: int = verify.NEWEST,
+        on_record: verify.OnRecord | None = None, newest: int = verify.NEWEST,
     ) -> None:  # fmt: skip
         """Opens and verifies all of it, but for padding older than the `newest` leaves: `deferred` names those bundles.
 
-        `box` is the vault's for records. `least` is the head that the store remembers, `known` what each witness last
-        cosigned: the ledger must contain them. Raises LedgerError naming the first bad entry.
+        `box` is the vault's for records. `least` is the head that the store remembers: the ledger must contain it.
+        Raises LedgerError naming the first bad entry.
         """
         self._box: Sealer | None = box
         self.folder, self.files, self._signer = folder, Folder(folder, box), signer
@@ -85,8 +85,6 @@ class Ledger:
             if report.tree.root(least.size) != least.root:
                 raise LedgerError("the ledger is not the one that the store knows")
         self._take(report)
-        for head in known:
-            self.compare(head)
         self._clean = not report.problems
         self.interrupted = any(problem.what.endswith(bundles.UNCOVERED) for problem in report.problems)
         self.deferred = report.deferred

@@ -327,10 +327,6 @@ class Store:
         self._keys.pop(row, None)
         self._moved = True
 
-    def forget_key(self, carrier_sha256: str) -> None:
-        """The order's key is destroyed: nothing more is sealed or opened under it here."""
-        self._keys.pop(self._row(carrier_sha256), None)
-
     def _insert(self, table: str, *cells: str | int | bytes) -> None:
         self._moved = True
         places = ",".join("?" * len(cells))

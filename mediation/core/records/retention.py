@@ -34,7 +34,7 @@ DESTROYERS: Final = (Role.OFFICER, Role.EXECUTIVE)
 PERSONS: Final = 2
 UNENABLED_S: Final = 72 * HOUR_S  # an order under which nothing was enabled is sealed so long after its end (ours)
 LIFE_S: Final = 7 * DAY_S  # between the first and the last signature of two persons (ours)
-DEFAULT_DAYS: Final = 365  # of a lab site; a real one says its own (ours; the rule names no number)
+DEFAULT_DAYS: Final = 365  # (ours; the rule names no number)
 MIN_DAYS: Final = 30  # less would be no "reasonable period of time" by anybody's reading (ours)
 MAX_DAYS: Final = 36_500
 
