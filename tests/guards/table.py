@@ -92,7 +92,7 @@ GUARDS: Final = (
           "    enabled: bool = True\n    tick_ms: Annotated[int",
           ("tests/guards/test_configuration.py::test_nothing_reads_whether_there_is_a_ledger",)),
     Guard(14, "unknown user, wrong key: one answer", CORE + "authority/request.py",
-          "return Check.REQUEST.value if check in hidden else check", "return check",
+          "return Check.REQUEST.value if check in AUTHENTICATION else check", "return check",
           ("tests/audit/test_requests.py::test_every_refusal_is_the_same_octets",)),
     Guard(14, "failed attempts are limited", ADMINISTRATION + "persons/gate.py",
           "if caller.over or not self._allowed(now_ns):",
