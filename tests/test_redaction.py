@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mediation.administration import lab
-from mediation.cli.demo_site import LabSite
+from mediation.cli.demo.site import LabSite
 from tests.access.conftest import Wire, wire
 from tests.access.process import answer, invite, sip
 from tests.faults.test_calls_iap import bye

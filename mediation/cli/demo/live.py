@@ -10,13 +10,13 @@ from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
 
-from mediation.cli import demo_content, demo_order, demo_proof
-from mediation.cli.demo_capture import Person
-from mediation.cli.demo_media import Speech, write_speech
-from mediation.cli.demo_network import SPAN, Network
-from mediation.cli.demo_print import Screen, grouped
-from mediation.cli.demo_sipp import Called, Caller, Running
-from mediation.cli.demo_site import LabSite, Line, label
+from mediation.cli.demo import content, order, proof
+from mediation.cli.demo.media import Speech, write_speech
+from mediation.cli.demo.network import SPAN, Network
+from mediation.cli.demo.recording import Person
+from mediation.cli.demo.screen import Screen, grouped
+from mediation.cli.demo.sipp import Called, Caller, Running
+from mediation.cli.demo.site import LabSite, Line, label
 
 ALICE = Person("Alice Ashcroft", "+12025550147", "10.77.1.1")  # the subject of the order
 BOB = Person("Bob Birdwhistle", "+13035550123", "10.77.2.1")
@@ -113,33 +113,31 @@ def play(screen: Screen, folder: Path, site_path: Path) -> None:
         for person, what in ((ALICE, "will be the subject of an order"), (BOB, ""), (CAROL, "no order, ever"),
                              (DAVE, "no order, ever")):  # fmt: skip
             screen.say(f"{person.name:18} {person.number}  {person.address}  {what}")
-        site.collect(content_dir=demo_content.folder(site))
+        site.collect(content_dir=content.folder(site))
         began = time.monotonic()
         site.run()
         screen.check("access, delivery and administration run as processes of their own; the tap is open", True,
                      f"{time.monotonic() - began:.1f} s")  # fmt: skip
         no_order(live)
-        order(live)
+        ordered(live)
         under_order(live)
         withdrawn(live)
-        demo_content.play(live, ALICE, BOB, (CAROL, DAVE))
+        content.play(live, ALICE, BOB, (CAROL, DAVE))
         agency = folder / "agency.jsonl"
         assert site.messages is not None
         lines = site.messages.since()
         agency.write_text("".join(json.dumps(line) + "\n" for line in lines))
         site.stop()
         screen.chapter("What is left of Carol's and Dave's call")
-        wanted = demo_proof.wanted(
-            [CAROL, DAVE], ["carol-calls-dave", "carol-beside-content", "alice-before-the-order"]
-        )
-        demo_proof.nothing_of_others(screen, site, wanted, CASE, agency=agency, traffic=live.traffic)
+        wanted = proof.wanted([CAROL, DAVE], ["carol-calls-dave", "carol-beside-content", "alice-before-the-order"])
+        proof.nothing_of_others(screen, site, wanted, CASE, agency=agency, traffic=live.traffic)
         screen.chapter("The ledger")
-        demo_proof.ledger(screen, site, folder)
+        proof.ledger(screen, site, folder)
         # Digits wait for the end of their string and a call with content for its last packet, both by design: they
         # tell of the caller's fingers and of the call's tail, not of the path.
         latencies = [int(line["latency_us"]) for line in lines
                      if line.get("latency_us") is not None and line["message"] != "dialedDgtExtrn"
-                     and line["case"] != demo_content.CASE]  # fmt: skip
+                     and line["case"] != content.CASE]  # fmt: skip
         screen.line()
         screen.note(
             f"tap to agency, with durable spool and TLS 1.3 between: {', '.join(grouped(latencies))} of "
@@ -170,11 +168,11 @@ def at_the_tap(live: Live, wanted: int) -> tuple[int, int]:
             return seen, int(functions["mediator"]["intake"]["pdus"])
 
 
-def order(live: Live) -> None:
+def ordered(live: Live) -> None:
     screen, site = live.screen, live.site
     screen.chapter("An order: a court's paper, and three signatures of three people")
     began = time.monotonic()
-    demo_order.play(screen, site, ALICE, CASE, live.folder / "papers")
+    order.play(screen, site, ALICE, CASE, live.folder / "papers")
     screen.check(f"{CASE} is armed: written to the ledger first, verified by tap and mediator for themselves", True,
                  f"{time.monotonic() - began:.1f} s")  # fmt: skip
     site.order(OTHER_CASE, f"tel:{BOB.number}", authority="trap-and-trace")
@@ -235,7 +233,7 @@ def withdrawn(live: Live) -> None:
     alice.wait()
     arrived = [datetime.fromisoformat(line["arrived"]).timestamp() for line in live.of(CASE, start)]
     sent = sum(line["message"] == "dialedDgtExtrn" for line in live.of(CASE, start))
-    revoked = demo_proof.revoked_at(site, CASE)
+    revoked = proof.revoked_at(site, CASE)
     last = max(arrived, default=revoked) - revoked
     screen.check(
         "delivery stopped within a second, in mid-call", fence is not None and 0 < sent < len(pressed) // 2

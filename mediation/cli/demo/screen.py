@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from mediation.cli.demo_site import Line, texts
+from mediation.cli.demo.site import Line, texts
 
 WIDTH = 100
 NAME = 20  # the longest name of a message and some room

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mediation.cli.demo_media import Speech, udp_frame, write_pcap
+from mediation.cli.demo.media import Speech, udp_frame, write_pcap
 
 SIP_PORT, MEDIA_PORT = 5060, 6000
 STEP_NS = 1_500_000  # between two signalling messages

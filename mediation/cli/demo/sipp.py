@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 from xml.sax.saxutils import quoteattr
 
-from mediation.cli.demo_network import inside, open_socket
+from mediation.cli.demo.network import inside, open_socket
 from mediation.core.errors import MediationError
 
 SIP_PORT = 5060

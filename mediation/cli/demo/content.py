@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mediation.access import feeds
-from mediation.cli.demo_capture import Person
-from mediation.cli.demo_media import RTP, Speech, write_speech
-from mediation.cli.demo_site import LabSite, label
+from mediation.cli.demo.media import RTP, Speech, write_speech
+from mediation.cli.demo.recording import Person
+from mediation.cli.demo.site import LabSite, label
 
 if TYPE_CHECKING:
-    from mediation.cli.demo_live import Live
+    from mediation.cli.demo.live import Live
 
 CASE: Final = "LAB-2025-0003"
 EXPECTED: Final = ["origination", "networkSignal ringbackTone", "ccOpen", "answer", "ccClose", "release"]
