@@ -13,7 +13,8 @@ import pytest
 
 from mediation.cli.demo import network, proof
 from mediation.cli.demo.media import Speech, checksum, udp_frame, write_speech
-from mediation.cli.demo.recording import Person, Recording
+from mediation.cli.demo.people import Person
+from mediation.cli.demo.recording import Recording
 from mediation.cli.demo.screen import Screen
 from mediation.cli.demo.site import Lines, label
 

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from mediation.cli.demo import order, proof
-from mediation.cli.demo.live import ALICE, BOB, CAROL, CASE, DAVE, EXPECTED
+from mediation.cli.demo.live import CASE, EXPECTED
+from mediation.cli.demo.people import ALICE, BOB, CAROL, DAVE
 from mediation.cli.demo.recording import Recording
 from mediation.cli.demo.screen import Screen
 from mediation.cli.demo.site import LabSite, Line, label

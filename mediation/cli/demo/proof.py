@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import tiles, verify
-from mediation.cli.demo.recording import Person
+from mediation.cli.demo.people import Person
 from mediation.cli.demo.screen import Screen
 from mediation.cli.demo.site import LabSite
 from mediation.core.ledger import entry
