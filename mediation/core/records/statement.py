@@ -25,6 +25,7 @@ from mediation.core.authority.trust import Trust
 from mediation.core.case import Role, Signed
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
+from mediation.core.records import signed
 from mediation.core.records.certificate import OVERDUE_S, Fact, Responsible
 
 TYP: Final = "mediation-statement"
@@ -151,8 +152,7 @@ def examine(signature: str, text: str, trust: Trust, now_ns: int) -> Fact:
     parts = jws.split(signature)
     if parts.header.typ != TYP:
         raise AuthorizationError(Check.TOKEN_TYPE)
-    role = next((each for each in SIGNERS if parts.header.kid in trust.rings.get(each, {})), SIGNERS[0])
-    key = trust.key(role, parts.header.kid)
+    _, key = signed.key_of(parts.header.kid, SIGNERS, trust)
     now_s = now_ns // NS
     check_key_dates(key, now_s, now_s)
     if key.lab is not trust.lab:
