@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.core.authority.authorization import NS
 from mediation.core.case import ENDED, State
 from mediation.core.check import Check

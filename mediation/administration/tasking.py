@@ -21,7 +21,7 @@ import trio
 from mediation.administration.disputes import Disputes
 from mediation.administration.function import Function, Sent
 from mediation.administration.order.orders import Orders
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.administration.persons import roster
 from mediation.core.authority.authorization import NS
 from mediation.core.case import ENDED, State

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.core.authority import authorization, extension, jws
 from mediation.core.authority.authorization import NS
 from mediation.core.authority.trust import Trust

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.core.authority import authorization, jws, withdrawal
 from mediation.core.authority.authorization import NS
 from mediation.core.authority.roster import CONTACT_WAIT_S, Roster

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator
 from mediation.administration.ledger.ledger import Entered
 from mediation.administration.order import acting, provision
 from mediation.administration.order.acting import accepted
-from mediation.administration.order.store import PENDING, PENDING_ENTRY, Stored
+from mediation.administration.order.stored import PENDING, PENDING_ENTRY, Stored
 from mediation.administration.records.history import xid_of
 from mediation.core.authority import authorization, jws
 from mediation.core.authority.authorization import NS

@@ -26,7 +26,8 @@ from mediation.administration.ledger.heads import open_heads
 from mediation.administration.ledger.ledger import Entered, Ledger
 from mediation.administration.order import acting, agencies, filing, owed, recovery
 from mediation.administration.order.register import Register
-from mediation.administration.order.store import PENDING_ENTRY, Store, Stored
+from mediation.administration.order.store import Store
+from mediation.administration.order.stored import PENDING_ENTRY, Stored
 from mediation.administration.persons import roster
 from mediation.administration.records.alarms import Alarms
 from mediation.administration.records.history import History

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.core.authority import jws, withdrawal
 from mediation.core.authority.authorization import US
 from mediation.core.authority.signature import TYP

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from mediation.administration.ledger.heads import Heads
 from mediation.administration.ledger.ledger import Ledger
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.administration.order.timetable import Timetable
 from mediation.core.authority import jws
 from mediation.core.authority.authorization import NS

@@ -19,7 +19,7 @@ from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import verify
 from mediation.administration.ledger.ledger import Entered
 from mediation.administration.order.orders import Orders
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.administration.persons.gate import Caller, Gate
 from mediation.administration.persons.honey import Honey
 from mediation.administration.records import export, incidents

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from mediation.administration.ledger.books import Books
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.core.authority.authorization import NS
 from mediation.core.case import LIVE, State
 from mediation.core.ledger import entry

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.administration.records.certificates import Certificates
 from mediation.administration.records.history import Life
 from mediation.administration.records.keeping import Keeping

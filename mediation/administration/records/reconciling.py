@@ -21,7 +21,7 @@ import msgspec
 import trio
 
 from mediation.administration.order.orders import Orders
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.administration.records.incidents import Incidents
 from mediation.administration.tasking import Tasking
 from mediation.core.authority.authorization import NS

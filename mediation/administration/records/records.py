@@ -14,7 +14,7 @@ import apsw
 import msgspec
 
 from mediation.administration.ledger.books import Books
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.administration.records import export, signed_texts
 from mediation.administration.records.certificates import Certificates, Kept
 from mediation.administration.records.contacts import Contacts
