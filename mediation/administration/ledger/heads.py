@@ -3,7 +3,7 @@
 On a fixed tick the ledger makes a head that may leave the site, the witnesses are asked, and what comes back with a
 quorum is the `witnessed` head: under it alone are acts proven to the functions. While the witnesses are away the same
 head is shown again: nothing grows, activations, extensions and changes wait in the ledger, running cases go on until
-the functions' own lease ends (core/authority/lease.py), and stops never wait (design rule 8). On a lab site the
+the functions' own lease ends (core/authority/lease.py), and stops never wait. On a lab site the
 witness lives in this process: each append is witnessed at once, and there is no tick but to renew the lease.
 
 Answers for the rhythm, for the alarm of each outage, and for saying loudly what a witness remembers that this ledger

@@ -7,7 +7,7 @@ in between leaves a tail that no checkpoint covers and nobody was told of: it is
 Three heads. `head` is the last that was signed: it covers all that was appended. `published` is the last that left the
 site: between two of them the tree grows by batch * 8**j leaves, filled up with padding, so that its growth tells
 nothing but a rough size. `witnessed` is the last that came back with the cosignatures of a quorum: only under it is
-anything proven to anybody (design rule 7). What a quorum is, the caller judges (core/ledger/policy.py).
+anything proven to anybody. What a quorum is, the caller judges (core/ledger/policy.py).
 
 Trust in what is stored: the ledger's key is on this host, so an attacker with the host can rewrite it unseen by this
 site alone; the witnesses see it, at the next start and at the next head. One without the key cannot change an entry.

@@ -2,7 +2,7 @@
 acts, and with which proofs.
 
 Answers for nothing that changes an order on disk or in the ledger (`orders` does). The functions are shown only acts
-that a quorum of the witnesses has seen (design rule 7), but for what narrows. Times: `now_ns`, UTC nanoseconds.
+that a quorum of the witnesses has seen, but for what narrows. Times: `now_ns`, UTC nanoseconds.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from typing import IO, Any
 from mediation.core.errors import MediationError
 from mediation.runtime import config
 
-Line = dict[str, Any]  # one message, as contract `collect` prints it
+Line = dict[str, Any]  # one message, as `collect` prints it
 
 COMMAND_LIMIT_S = 60.0
 READY_LIMIT_S = 120.0
