@@ -29,10 +29,10 @@ from mediation.core.errors import AuthorizationError, LedgerError
 from mediation.core.ledger import entry, note
 from mediation.core.ledger.policy import Policy
 from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 from mediation.runtime import log
 from mediation.runtime.config import Site
 
-NS = 1_000_000_000
 AUTHORITIES = "witness-ca.pem"  # who issues the certificates of witnesses with TLS; without the file, the system's
 LEASE_WARN = 4  # the last 1/n of the grace is alarmed: six hours of a day's (ours)
 CONFLICT_AGAIN_NS = 3_600 * NS  # a witness that agrees and disagrees by turns is told of so often at most (ours)

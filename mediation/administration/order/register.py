@@ -14,8 +14,8 @@ from mediation.administration.ledger.ledger import Ledger
 from mediation.administration.order.stored import Stored
 from mediation.administration.order.timetable import Timetable
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS
 from mediation.core.case import ENDED, LIFE, RUNNING, Command, Event, State, TaskRequest
+from mediation.core.units import NS
 
 
 class Register:

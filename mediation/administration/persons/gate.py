@@ -18,11 +18,11 @@ import msgspec
 from mediation.administration.ledger.refusals import Limit
 from mediation.administration.order.orders import Orders
 from mediation.core.authority import request
-from mediation.core.authority.authorization import NS
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 from mediation.runtime import log
 
 logger = log.get("administrator")

@@ -24,7 +24,6 @@ from mediation.administration.persons.gate import Caller, Gate
 from mediation.administration.persons.honey import Honey
 from mediation.administration.records import export, incidents
 from mediation.core.authority import request
-from mediation.core.authority.authorization import NS
 from mediation.core.authority.jws import sha256_hex
 from mediation.core.authority.particulars import CASE_IDENTITY, SHA256
 from mediation.core.authority.request import EVERY_CASE, Opened
@@ -54,6 +53,7 @@ from mediation.core.interface.control import (
 )
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 from mediation.runtime import vault
 
 FOLDER = "administrator"

@@ -24,7 +24,7 @@ from typing import Final, Literal
 import msgspec
 
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS, check_key_dates
+from mediation.core.authority.authorization import check_key_dates
 from mediation.core.authority.key import Key
 from mediation.core.authority.roster import Appointment
 from mediation.core.authority.term import HOUR_S
@@ -33,6 +33,7 @@ from mediation.core.case import LegalToken, Role, Signed
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.records import signed
+from mediation.core.units import NS
 
 TYP: Final = "mediation-certificate"
 DUE_S: Final = 24 * HOUR_S  # "contemporaneously … or within a reasonable time" (a)(3): the house's clocks

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Final, Literal
 
-from mediation.core.authority.authorization import CLOCK_SKEW_S, NS
+from mediation.core.authority.authorization import CLOCK_SKEW_S
 from mediation.core.authority.key import Key
 from mediation.core.authority.particulars import legible
 from mediation.core.authority.term import DAY_S, HOUR_S
@@ -21,7 +21,8 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.records import plan, signed
 from mediation.core.records.alarm import Alarm
-from mediation.core.records.statement import US, after, ends_s, month_of
+from mediation.core.records.statement import after, ends_s, month_of
+from mediation.core.units import NS, US
 
 TYP: Final = "mediation-contact-test"
 ASK_S: Final = 7 * DAY_S  # before a month's end without a call (ours)

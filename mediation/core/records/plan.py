@@ -20,7 +20,6 @@ from typing import Final, Literal
 import msgspec
 
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS
 from mediation.core.authority.key import Key
 from mediation.core.authority.particulars import legible
 from mediation.core.authority.roster import Appointment
@@ -31,6 +30,7 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.records import certificate, signed
 from mediation.core.records.retention import MAX_DAYS, MIN_DAYS
+from mediation.core.units import NS
 
 ADOPTION_TYP: Final = "mediation-plan"
 FILING_TYP: Final = "mediation-plan-filing"

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final, TypeVar
 
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS, check_key_dates
+from mediation.core.authority.authorization import check_key_dates
 from mediation.core.authority.key import Key
 from mediation.core.authority.particulars import NONCE
 from mediation.core.authority.term import DAY_S
@@ -21,6 +21,7 @@ from mediation.core.authority.trust import Trust
 from mediation.core.case import Role, Signed
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
+from mediation.core.units import NS
 
 LIFE_S: Final = 7 * DAY_S  # between the first and the last signature of two persons (ours)
 RECORDERS: Final = (Role.OFFICER, Role.EXECUTIVE)
