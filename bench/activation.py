@@ -25,7 +25,7 @@ from bench import labsite, programs
 from bench.report import Result, main
 from mediation.administration import client, lab
 from mediation.administration.order import drafting
-from mediation.cli.demo_site import LabSite
+from mediation.cli.demo.site import LabSite
 from mediation.core.authority import jws
 from mediation.core.case import Act, Authority, Capability, LegalToken, Role
 from mediation.core.interface.control import Filing, Results, Settle, Submit

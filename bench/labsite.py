@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from bench import network, programs
 from mediation.administration import client, lab
 from mediation.administration.order import drafting
-from mediation.cli.demo_site import LabSite
+from mediation.cli.demo.site import LabSite
 from mediation.core.authority import jws
 from mediation.core.authority.particulars import MAX_SUBJECTS
 from mediation.core.case import Act, Authority, Capability, LegalToken, Role

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from bench import labsite, network, programs, report, traffic
 from bench.labsite import Setting
-from mediation.cli.demo_site import free_port
+from mediation.cli.demo.site import free_port
 
 RATE = 1000
 CALLS, LIVE = 3000, 60  # in one pass of the frame file; up at any time

@@ -93,12 +93,6 @@ def level(samples: Samples) -> float:
     return 20 * math.log10(math.sqrt(power) / ZERO) if power else -math.inf
 
 
-def scaled(samples: Samples, to: float) -> Samples:
-    """With another level."""
-    factor = math.pow(10, (to - level(samples)) / 20)
-    return clipped(s * factor for s in samples)
-
-
 # ---- G.711 ----------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mediation.cli import demo_network
+from mediation.cli.demo import network
 from tests import redaction, vault
 
 
@@ -62,7 +62,7 @@ def _credentials(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """One network and one lab site with its functions running, for all live scenarios of the session."""
-    missing = demo_network.possible()
+    missing = network.possible()
     if missing:
         pytest.skip(f"live calls cannot be made: {missing}")
     from tests.rig.stage import built

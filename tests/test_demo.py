@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from mediation.cli import demo_network, demo_proof
-from mediation.cli.demo_capture import Person, Recording
-from mediation.cli.demo_media import Speech, checksum, udp_frame, write_speech
-from mediation.cli.demo_print import Screen
-from mediation.cli.demo_site import Lines, label
+from mediation.cli.demo import network, proof
+from mediation.cli.demo.media import Speech, checksum, udp_frame, write_speech
+from mediation.cli.demo.people import Person
+from mediation.cli.demo.recording import Recording
+from mediation.cli.demo.screen import Screen
+from mediation.cli.demo.site import Lines, label
 
 MEDIATION = [sys.executable, "-m", "mediation.cli.main"]
 ALICE = Person("Alice", "+12025550147", "10.77.1.1")
@@ -32,7 +33,7 @@ def run(*words: str, limit: float = 120) -> subprocess.CompletedProcess[str]:
 @pytest.mark.rig
 @pytest.mark.root
 def test_demo_with_real_calls() -> None:
-    if missing := demo_network.possible():
+    if missing := network.possible():
         pytest.skip(f"real calls cannot be made: {missing}")
     done = run("demo")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -59,15 +60,15 @@ def test_a_check_that_fails_fails_the_demo() -> None:
 
 def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
     """A search that cannot find proves nothing: each spelling alone is found, in any file, at any depth."""
-    words = demo_proof.wanted([ALICE], ["call-7"])
+    words = proof.wanted([ALICE], ["call-7"])
     (tmp_path / "deep" / "er").mkdir(parents=True)
     texts = [b"+12025550147", b"2025550147", b"Alice", b"10.77.1.1", b"call-7"]
     packed = [bytes.fromhex("2025550147"), bytes.fromhex("0252551074")]
     for spelling in (*texts, *(text.hex().encode() for text in texts), *packed):
         (tmp_path / "deep" / "er" / "file").write_bytes(b"\0\xff" + spelling + b"\0")
-        assert demo_proof.search(tmp_path, words)[2], spelling
+        assert proof.search(tmp_path, words)[2], spelling
     (tmp_path / "deep" / "er" / "file").write_bytes(b"\0\xffnothing of hers\0")
-    assert demo_proof.search(tmp_path, words) == (1, 18, [])
+    assert proof.search(tmp_path, words) == (1, 18, [])
 
 
 # ---- the manners of all commands ------------------------------------------------------------------------------------

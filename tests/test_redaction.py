@@ -1,4 +1,4 @@
-"""SEC-19, and rule 9 of the house: no subject's identity rests on a disk, or shows in a log, a status or a process.
+"""SEC-19: no subject's identity rests on a disk, or shows in a log, a status or a process.
 
 A site is run through calls, refusals and faults; then everything it left is searched for the subject's and the other
 party's numbers in all spellings, after a canary has shown that the search finds each of them where it is.
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mediation.administration import lab
-from mediation.cli.demo_site import LabSite
+from mediation.cli.demo.site import LabSite
 from tests.access.conftest import Wire, wire
 from tests.access.process import answer, invite, sip
 from tests.faults.test_calls_iap import bye

@@ -14,11 +14,11 @@ from typing import BinaryIO
 import msgspec
 
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.units import NS
 
 MAX_FRAME_OCTETS = 262_144  # libpcap's MAXIMUM_SNAPLEN
 MAX_BLOCK_OCTETS = 1 << 24  # a block of metadata beyond this is no capture's
 MAX_INTERFACES = 4096  # of one section
-NS = 1_000_000_000
 
 PCAP_MICROSECONDS, PCAP_NANOSECONDS = 0xA1B2C3D4, 0xA1B23C4D
 SECTION_HEADER, INTERFACE_DESCRIPTION, PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6

@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 
 from mediation.administration.order.orders import Orders
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.core.authority import jws
 from mediation.core.case import Command, LegalToken
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import msgspec
 
 from mediation.administration.records.alarms import Alarms
-from mediation.core.authority.authorization import NS
 from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 
 AGAIN_NS = 60 * NS  # one that begins sooner after the last alarm of its function waits for it (ours)
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from mediation.administration.order.store import Stored
-from mediation.core.authority.authorization import NS
+from mediation.administration.order.stored import Stored
 from mediation.core.case import ENDED, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
 from mediation.core.interface import x1
+from mediation.core.units import NS
 from mediation.runtime import log, sockets
 
 if TYPE_CHECKING:

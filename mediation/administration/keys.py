@@ -1,4 +1,4 @@
-"""The ledger's private key. Persons' keys are the signing package's; their names stay in reach from here.
+"""The ledger's private key, and the ledger's files as this process's vault opens them.
 
 Trust: whoever reads DIR/administrator/ledger.key can sign a false ledger head. It is a file of mode 0600 in a folder of
 mode 0700.
@@ -15,12 +15,7 @@ from mediation.core.errors import ConfigurationError
 from mediation.core.ledger import note
 from mediation.runtime import vault
 from mediation.runtime.config import Site
-from mediation.signing.file import PersonKey, new_person, read_person, write_person, write_private
-
-__all__ = [
-    "LEDGER_KEY", "PersonKey", "ledger_files", "new_ledger_key", "new_person", "read_ledger_key", "read_person",
-    "write_person", "write_private",
-]  # fmt: skip
+from mediation.signing.file import write_private
 
 LEDGER_KEY = "ledger.key"
 

@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from mediation.administration.keys import PersonKey, new_person, read_person, write_person, write_private
 from mediation.administration.persons import roster
 from mediation.core.authority.roster import ANY_AGENCY, FOUNDERS, AnyAction, Contact, Roster, line
 from mediation.core.case import ContentDestination, Destination, Role
 from mediation.core.errors import ConfigurationError
 from mediation.runtime.config import Site
+from mediation.signing.file import PersonKey, new_person, read_person, write_person, write_private
 
 PERSONS = {
     Role.LEGAL: "lab-legal-reviewer",

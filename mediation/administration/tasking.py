@@ -23,15 +23,15 @@ import trio
 from mediation.administration.disputes import Disputes
 from mediation.administration.function import Function, Sent
 from mediation.administration.order.orders import Orders
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.administration.persons import roster
-from mediation.core.authority.authorization import NS
 from mediation.core.case import ENDED, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.interface import x1
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 from mediation.runtime import log
 
 OUTCOMES_AT_ONCE = 2_048  # answers under one checkpoint

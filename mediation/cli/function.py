@@ -1,7 +1,7 @@
 """`mediation function NAME`: one function in this process, as its systemd unit or `mediation run` starts it.
 
 `iap` starts the privileged opener as a child, waits until it has passed the descriptors and exited, and gives up
-every privilege before it looks at the first packet (docs/ARCHITECTURE.md, "Access").
+every privilege before it looks at the first packet (docs/ARCHITECTURE.md, "The functions").
 """
 
 from __future__ import annotations

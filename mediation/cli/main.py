@@ -36,7 +36,7 @@ COMMANDS = {
     "collect": "mediation.cli.collect:command",
     "replay": "mediation.cli.replay:command",
     "status": "mediation.cli.status:command",
-    "demo": "mediation.cli.demo:command",
+    "demo": "mediation.cli.demo.command:command",
 }
 
 

@@ -20,7 +20,6 @@ import click
 import msgspec
 
 from mediation.administration import client
-from mediation.administration.keys import new_person, write_person
 from mediation.administration.order import drafting
 from mediation.cli import order_extension, retention
 from mediation.cli.options import (
@@ -44,6 +43,7 @@ from mediation.core.interface.control import Cases, Filing, Revoke, RevokeAgency
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.signing.choose import open_key
+from mediation.signing.file import new_person, write_person
 from mediation.signing.signer import Signer
 
 STANDARD_INPUT = "-"

@@ -18,12 +18,12 @@ import click
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mediation.administration.keys import write_private
 from mediation.administration.ledger.witnesses import Witnesses
 from mediation.cli.options import FILE, read_token
 from mediation.core.errors import ConfigurationError, LedgerError
 from mediation.core.ledger import note, policy
 from mediation.runtime import release, sbom
+from mediation.signing.file import write_private
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 INSTALLED = Path(__file__).resolve().parent.parent.parent

@@ -29,7 +29,7 @@ HEALTHY_S = 30.0  # a function that lived this long starts again without a pause
 
 
 def tell(event: str, **facts: object) -> None:
-    """One JSON line on standard output: the interface of contract `run`."""
+    """One JSON line on standard output: what whoever started `run` waits for."""
     print(json.dumps({"event": event, **facts}), flush=True)
 
 

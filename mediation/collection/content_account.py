@@ -63,7 +63,7 @@ class ChannelAccount(msgspec.Struct, kw_only=True):
         self.sources.update(early.sources)
 
     def summary(self) -> dict[str, Any]:
-        """The JSON object of the contract."""
+        """One JSON object, as `collect` prints it."""
         return {
             "case": self.case,
             "message": "content",

@@ -35,19 +35,6 @@ class Tlv(NamedTuple):
         return bool(self.identifier[0] & 0x20)
 
 
-def split_tlvs(octets: bytes) -> list[bytes]:
-    """The messages of a concatenation, each whole. Raises RemoteProtocolError for anything else."""
-    found = []
-    at = 0
-    while at < len(octets):
-        tlv = _header(octets, at, len(octets), 0)
-        if tlv.end - at > MAX_OCTETS:
-            raise RemoteProtocolError("ber: message too long")
-        found.append(octets[at : tlv.end])
-        at = tlv.end
-    return found
-
-
 def walk(octets: bytes) -> list[Tlv]:
     """Every element of one message, in the order of its octets, parents first.
 

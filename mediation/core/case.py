@@ -1,6 +1,7 @@
 """An order, what stands in its tokens, and the task that comes of them.
 
-Every struct that a person signs is here, with the exact JSON fields; `authorization` decides, nothing here does.
+Every struct that a person signs of an order is here, with the exact JSON fields; `authorization` decides, nothing here
+does. What persons sign of the carrier's records is in core/records, of each other in core/authority/roster.py.
 Signed objects are compact JWS (alg "Ed25519", RFC 9864), one signature each; what is signed and hashed is the stored
 text, never a re-serialisation (47 CFR 1.20003(a), 1.20004(a)).
 

@@ -6,19 +6,11 @@ subject. The sentence beside each name is what the manual prints. This module de
 
 from __future__ import annotations
 
-import enum
+from mediation.core.named import Named
 
 
-class Check(enum.StrEnum):
+class Check(Named):
     """One guard of `authorization.admit` or of provisioning."""
-
-    sentence: str
-
-    def __new__(cls, name: str, sentence: str) -> Check:
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.sentence = sentence
-        return member
 
     @classmethod
     def named(cls, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Errors name the guilty side (rule 3 of the house): our bug, their bytes, or an authority that is missing.
+"""Errors name the guilty side: our bug, their bytes, or an authority that is missing.
 
 No text here or raised from here ever holds a subject's identity; a case is named by its case identity at most.
 """

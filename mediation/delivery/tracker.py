@@ -1,7 +1,7 @@
 """X2 PDUs of live tasks in, encoded messages out: one call model for each task at each intercept access point.
 
 A PDU whose XID is not live at this moment is refused, counted and, when its task never was armed here, alarmed: a
-compromised access process can send what it likes and nothing of it is delivered (design section 2). The question is
+compromised access process can send what it likes and nothing of it is delivered. The question is
 asked for each PDU, of the task table that verified the orders itself, so that the end of a window is exact.
 
 Holds no socket, file or clock. Model times are those of the packets' stamps (UTC ns); `now_ns` of the authority clock

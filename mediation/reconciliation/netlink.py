@@ -109,13 +109,13 @@ def text(octets: memoryview | None) -> str:
     return "" if octets is None else bytes(octets).split(b"\0", 1)[0].decode("ascii", "backslashreplace")
 
 
-def u32(octets: memoryview | None, default: int = 0) -> int:
-    """A number in the machine's order."""
-    return default if octets is None or len(octets) < 4 else int(struct.unpack_from("=I", octets)[0])
+def u32(octets: memoryview | None) -> int:
+    """A number in the machine's order; 0 for none."""
+    return 0 if octets is None or len(octets) < 4 else int(struct.unpack_from("=I", octets)[0])
 
 
-def u8(octets: memoryview | None, default: int = 0) -> int:
-    return default if octets is None or not len(octets) else octets[0]
+def u8(octets: memoryview | None) -> int:
+    return 0 if octets is None or not len(octets) else octets[0]
 
 
 def names_within(octets: memoryview, depth: int = 0) -> Iterator[str]:

@@ -21,7 +21,7 @@ SOCK_DIAG_BY_FAMILY: Final = 20  # linux/sock_diag.h
 AF_PACKET: Final = 17
 SHOW_INFO, SHOW_MCLIST, SHOW_FANOUT, SHOW_FILTER = 0x1, 0x2, 0x8, 0x20  # linux/packet_diag.h
 INFO, MCLIST, UID, FILTER = 0, 1, 5, 7
-MR_PROMISC, MR_ALLMULTI = 1, 2  # linux/if_packet.h
+MR_PROMISC = 1  # linux/if_packet.h
 PROC: Final = Path("/proc/thread-self/net")  # this thread's namespace, not the process's
 MAX_PROC_OCTETS: Final = 8 << 20
 

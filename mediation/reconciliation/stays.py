@@ -18,11 +18,11 @@ import msgspec
 from mediation.core.ledger import entry
 from mediation.core.records.incident import Sight, What
 from mediation.core.records.reconciliation import AWAY_S, MAX_INTERVAL_S
+from mediation.core.units import US
 from mediation.reconciliation import journal, reconciler
 from mediation.reconciliation.journal import Line
 from mediation.runtime.config import Site
 
-US = 1_000_000
 LATE_US = (MAX_INTERVAL_S + AWAY_S + 10) * US  # an incident is in the ledger this long after its first sight, at most
 SECOND_US = US  # an incident's identity has whole seconds
 BOOKS = frozenset({What.TAP_GONE, What.UNCERTIFIED, What.TASKS})  # differences of the administration's own books

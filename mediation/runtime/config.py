@@ -18,6 +18,7 @@ from msgspec import Meta
 from mediation.core.authority import term
 from mediation.core.case import Authority
 from mediation.core.errors import ConfigurationError
+from mediation.core.records import retention
 from mediation.runtime.watch import Reconciliation
 
 FILE = "config.toml"
@@ -173,7 +174,7 @@ class Retention(_Section, frozen=True, kw_only=True):
     """How long records are kept after an order has ended and is certified (47 CFR 1.20004(b)). The number must be that
     of the plan in force (`mediation plan`), or nothing runs."""
 
-    days: Annotated[int, Meta(ge=30, le=36_500)] = 365
+    days: Annotated[int, Meta(ge=retention.MIN_DAYS, le=retention.MAX_DAYS)] = retention.DEFAULT_DAYS
     automatic: bool = True  # false: two persons have each order's records destroyed (mediation order destroy)
 
 
@@ -192,13 +193,15 @@ class Lab(_Section, frozen=True, kw_only=True):
     content_port: Port = LAB_COLLECTOR_PORT + LAB_CONTENT_OFFSET  # content: TCP for CC-APDU, UDP for PacketCable
 
 
-class _File(_Section, frozen=True, kw_only=True):
+class Settings(_Section, frozen=True, kw_only=True):
+    """What the file says, all of it."""
+
     name: Annotated[str, Meta(min_length=1, max_length=40)]
     lab: bool = False
     dial_plan: DialPlan = DialPlan()
-    iap: tuple[Iap, ...] = ()
-    hep: tuple[Hep, ...] = ()
-    interception_point: tuple[InterceptionPoint, ...] = ()
+    iaps: tuple[Iap, ...] = msgspec.field(default=(), name="iap")
+    heps: tuple[Hep, ...] = msgspec.field(default=(), name="hep")
+    interception_points: tuple[InterceptionPoint, ...] = msgspec.field(default=(), name="interception_point")
     clock: Clock = Clock()
     access: Access = Access()
     delivery: Delivery = Delivery()
@@ -210,29 +213,6 @@ class _File(_Section, frozen=True, kw_only=True):
     retention: Retention = Retention()
     contact: Contact = Contact()
     lab_agency: Lab = Lab()
-
-
-class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """A loaded site. Paths are absolute; the folders below `path` are listed in docs/ARCHITECTURE.md."""
-
-    path: Path
-    name: str
-    lab: bool
-    dial_plan: DialPlan
-    iaps: tuple[Iap, ...]
-    heps: tuple[Hep, ...] = ()
-    interception_points: tuple[InterceptionPoint, ...] = ()
-    clock: Clock
-    access: Access
-    delivery: Delivery
-    management: Management = Management()
-    egress: Egress = Egress()
-    terms: Terms = Terms()
-    ledger: Ledger = Ledger()
-    reconciliation: Reconciliation = Reconciliation()
-    retention: Retention = Retention()
-    contact: Contact = Contact()
-    lab_agency: Lab
 
     @property
     def access_points(self) -> tuple[Iap | Hep, ...]:
@@ -254,6 +234,12 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     def reconciles(self) -> bool:
         """Whether the reconciler belongs to this site."""
         return not self.lab or self.reconciliation.on_lab
+
+
+class Site(Settings, frozen=True, kw_only=True):
+    """A loaded site: its settings, and the folders below `path`, which is absolute."""
+
+    path: Path
 
     @property
     def run_dir(self) -> Path:
@@ -309,36 +295,29 @@ def load(path: Path | str) -> Site:
     except OSError as error:
         raise ConfigurationError(f"{FILE}: {error.strerror}") from error
     try:
-        file = msgspec.toml.decode(text, type=_File)
+        settings = msgspec.toml.decode(text, type=Settings)
     except msgspec.MsgspecError as error:
         raise ConfigurationError(f"{FILE}: {error}") from error
-    _check_points(file)
-    return Site(
-        path=root, name=file.name, lab=file.lab, dial_plan=file.dial_plan, iaps=file.iap, heps=file.hep,
-        interception_points=file.interception_point, clock=file.clock, access=file.access,
-        reconciliation=file.reconciliation, delivery=file.delivery, management=file.management, egress=file.egress,
-        terms=file.terms, ledger=file.ledger, retention=file.retention,
-        contact=file.contact, lab_agency=file.lab_agency,
-    )  # fmt: skip
+    _check_points(settings)
+    return Site(path=root, **msgspec.structs.asdict(settings))
 
 
-def _check_points(file: _File) -> None:
+def _check_points(settings: Settings) -> None:
     """What the types cannot say of access points. Raises ConfigurationError naming the setting."""
-    points: tuple[Iap | Hep | InterceptionPoint, ...] = (*file.iap, *file.hep, *file.interception_point)
-    taps: tuple[Iap | Hep, ...] = (*file.iap, *file.hep)
-    listeners: tuple[Hep | InterceptionPoint, ...] = (*file.hep, *file.interception_point)
+    points = (*settings.access_points, *settings.interception_points)
+    listeners: tuple[Hep | InterceptionPoint, ...] = (*settings.heps, *settings.interception_points)
     if len({point.name for point in points}) != len(points):
         raise ConfigurationError(f"{FILE}: two intercept access points share a name")
     for point in points:
         if not re.fullmatch(r"[\x21-\x7e]{1,15}", point.name):
             raise ConfigurationError(f"{FILE}: iap name: visible characters, 1 to 15")
-    for tap in taps:
+    for tap in settings.access_points:
         for address in tap.own:
             try:
                 ipaddress.ip_address(address)
             except ValueError as error:
                 raise ConfigurationError(f"{FILE}: iap {tap.name}: own: not an address") from error
-    for iap in file.iap:
+    for iap in settings.iaps:
         taken = {GTP_PORT for kind in iap.tunnels if kind == "gtp"} | {
             iap.vxlan_port for kind in iap.tunnels if kind == "vxlan"
         }
@@ -352,18 +331,18 @@ def _check_points(file: _File) -> None:
         mapped = listens.ipv4_mapped if isinstance(listens, ipaddress.IPv6Address) else None
         if listens.is_unspecified or listens.is_multicast or mapped is not None:
             raise ConfigurationError(f"{FILE}: {listener.name}: listen: one address, not all")
-    _check_planes(file)
+    _check_planes(settings)
 
 
-def _check_planes(file: _File) -> None:
+def _check_planes(settings: Settings) -> None:
     """Delivery, management and the switch's feeds have interfaces of their own (SEC-21). Raises ConfigurationError."""
-    delivery, management = file.delivery.interface, file.management.interface
-    if delivery and delivery == management and not file.lab:
+    delivery, management = settings.delivery.interface, settings.management.interface
+    if delivery and delivery == management and not settings.lab:
         raise ConfigurationError(f"{FILE}: management.interface: not the one of delivery")
-    if file.interception_point and not delivery and not file.lab:
+    if settings.interception_points and not delivery and not settings.lab:
         raise ConfigurationError(f"{FILE}: delivery.interface: needed where a third party's point is listened for")
-    for hep in file.hep:
-        if not file.lab and not hep.namespace and hep.interface in (delivery, management):
+    for hep in settings.heps:
+        if not settings.lab and not hep.namespace and hep.interface in (delivery, management):
             raise ConfigurationError(f"{FILE}: hep {hep.name}: interface: not the one of delivery or management")
 
 

@@ -1,7 +1,7 @@
 """Structured logs, one JSON object a line, on standard error.
 
 No target identity ever comes here: callers pass case identities, check names and counters. As a second fence this
-module refuses fields whose names could carry one (rule 9 of the house); a refusal is a bug and raises in tests.
+module refuses fields whose names could carry one; a refusal is a bug and raises in tests.
 """
 
 from __future__ import annotations

@@ -54,8 +54,6 @@ class Remembered:
         except OSError as error:
             raise ConfigurationError(f"{name}: {error.strerror}") from error
         self.revoked = {record[:TOKEN_OCTETS].hex() for record in self._tokens.records}
-        if len(mark) == _MARK.size:  # of a release before: all that it held counted
-            mark += mark[:8]
         known = _ROSTER_MARK.unpack(mark) if len(mark) == _ROSTER_MARK.size else (0, b"", 0)
         self._number, self._digest, self._believed = known
         self._seen = _MARK.unpack(head) if len(head) == _MARK.size else (0, b"")

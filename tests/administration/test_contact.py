@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mediation.administration import lab
-from mediation.administration.keys import PersonKey, ledger_files
+from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import verify
 from mediation.administration.order import drafting
 from mediation.administration.records import signed_texts
@@ -25,6 +25,7 @@ from mediation.core.records.alarm import Alarm
 from mediation.core.records.contact import ContactTest
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier
+from mediation.signing.file import PersonKey
 from tests.administration import site as s
 from tests.administration.peers import command
 from tests.administration.test_plan import adopt, file, set_config, view

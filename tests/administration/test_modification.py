@@ -12,7 +12,6 @@ import pytest
 from pypdf import PdfReader
 
 from mediation.administration import lab
-from mediation.administration.keys import PersonKey
 from mediation.administration.order import drafting
 from mediation.administration.records import documents
 from mediation.administration.records.signed_texts import FOLDER
@@ -26,6 +25,7 @@ from mediation.core.ledger import entry
 from mediation.core.records import modification, plan
 from mediation.core.records.modification import Modification
 from mediation.runtime import config
+from mediation.signing.file import PersonKey
 from tests import vault
 from tests.administration import planned
 from tests.administration import site as s

@@ -7,7 +7,8 @@ import pytest
 from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import verify
 from mediation.administration.order import recovery
-from mediation.administration.order.store import Store, Stored
+from mediation.administration.order.store import Store
+from mediation.administration.order.stored import Stored
 from mediation.core.authority import authorization
 from mediation.core.case import ENDED, LIFE, LIVE, Act, Event, Role, State
 from mediation.core.check import Check

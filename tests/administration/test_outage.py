@@ -1,4 +1,4 @@
-"""Design rule 8, row by row: what waits while the witnesses are away, what goes on, what never waits, what is entered.
+"""While the witnesses are away, row by row: what waits, what goes on, what never waits, what is entered.
 
 The witnesses are the real client and the real witness with its real key, without a network between them: `away` is a
 switch. The functions are task tables behind sockets that admit for themselves, by the same turned clock.

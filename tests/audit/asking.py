@@ -6,7 +6,7 @@ import secrets
 from typing import Any
 
 from mediation.administration import lab
-from mediation.administration.keys import PersonKey, ledger_files, new_person
+from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import verify
 from mediation.administration.persons.gate import Caller
 from mediation.administration.persons.inquiries import Inquiries, Prepared
@@ -17,6 +17,7 @@ from mediation.core.interface.control import Failed, Inquiry, Signed
 from mediation.core.ledger import entry
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier
+from mediation.signing.file import PersonKey, new_person
 from tests.administration import site as s
 
 NS = 1_000_000_000

@@ -40,6 +40,7 @@ from mediation.core.interface.control import (
     Status,
 )
 from mediation.core.ledger import entry
+from mediation.core.records.alarm import Alarm
 from mediation.runtime.config import Site
 from tests.administration import site as s
 from tests.audit.asking import Counter, check_of, envelope, signed, stranger
@@ -352,7 +353,7 @@ def test_refused_requests_raise_one_alarm_and_cannot_fill_the_ledger(counter: Co
     for _ in range(200):
         counter.ask(control.Signed(envelope="rubbish"))
     alarms = counter.records(entry.Alarm)
-    assert [(each.alarm, each.case) for each in alarms] == [(gate.AUTHENTICATION, "")]
+    assert [(each.alarm, each.case) for each in alarms] == [(Alarm.AUTHENTICATION, "")]
     entered = [each for each in counter.records(entry.Refused)]
     assert len(entered) <= 12 and counter.desk.orders.ledger.size - before < 64
     counter.desk.now_ns += gate.ALARM_AGAIN_NS

@@ -15,8 +15,8 @@ from typing import Any
 import click
 from click.testing import CliRunner
 
-from mediation.cli.demo_network import SPAN, Network, inside
-from mediation.cli.demo_site import Lines
+from mediation.cli.demo.network import SPAN, Network, inside
+from mediation.cli.demo.site import Lines
 from mediation.cli.main import group
 from mediation.core.errors import MediationError
 

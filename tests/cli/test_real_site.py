@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from mediation.cli import demo_network
-from mediation.cli.demo_network import inside
-from mediation.cli.demo_sipp import Called, Caller, Running
-from mediation.cli.demo_site import Line, label
+from mediation.cli.demo import network
+from mediation.cli.demo.network import inside
+from mediation.cli.demo.sipp import Called, Caller, Running
+from mediation.cli.demo.site import Line, label
 from tests.cli.real_site import AGENCY, COLLECTOR_PORT, ELSEWHERE, RealSite
 
-MISSING = demo_network.possible() or ("" if shutil.which("nft", path="/usr/sbin:/usr/bin") else "nft not installed")
+MISSING = network.possible() or ("" if shutil.which("nft", path="/usr/sbin:/usr/bin") else "nft not installed")
 pytestmark = [pytest.mark.root, pytest.mark.rig, pytest.mark.skipif(bool(MISSING), reason=f"a real site: {MISSING}")]
 
 LIMIT_S = 30.0

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from mediation.cli.demo_capture import Person, Recording
+from mediation.cli.demo.people import Person
+from mediation.cli.demo.recording import Recording
 
 ALICE = Person("Alice", "+12025550123", "192.0.2.10")
 BOB = Person("Bob", "+13035550123", "192.0.2.20")

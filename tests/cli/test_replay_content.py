@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mediation.access import feeds
-from mediation.cli.demo_capture import Recording
+from mediation.cli.demo.recording import Recording
 from tests.cli.test_replay import ALICE, BOB, CAROL, Site
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mediation.cli.demo_media import write_pcap
+from mediation.cli.demo.media import write_pcap
 from tests.access import frames as make
 from tests.cli.test_replay import CALL, Site
 from tests.delivery.house import call

@@ -142,8 +142,6 @@ def test_nesting_and_size_are_bounded() -> None:
         decoder.decode(deep)
     with pytest.raises(RemoteProtocolError, match="too long"):
         decoder.decode(bytes(tlv.MAX_OCTETS + 1))
-    with pytest.raises(RemoteProtocolError, match="too long"):
-        tlv.split_tlvs(b"\x04\x83\x04\x00\x00" + bytes(0x40000))
 
 
 def test_errors_hold_no_octets_of_the_message() -> None:
@@ -154,13 +152,6 @@ def test_errors_hold_no_octets_of_the_message() -> None:
         except RemoteProtocolError as error:
             assert "2025550" not in str(error)
             assert "example" not in str(error)
-
-
-def test_concatenated_messages_are_cut() -> None:
-    assert tlv.split_tlvs(b"".join(ENCODED)) == ENCODED
-    assert tlv.split_tlvs(b"") == []
-    with pytest.raises(RemoteProtocolError):
-        tlv.split_tlvs(b"".join(ENCODED)[:-1])
 
 
 @settings(max_examples=400, deadline=None)

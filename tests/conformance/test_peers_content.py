@@ -82,7 +82,7 @@ def counted(floor: Floor) -> str:
 
 
 def _hex(line: dict[str, object]) -> set[str]:
-    from mediation.cli.demo_site import texts
+    from mediation.cli.demo.site import texts
 
     return {text for text in texts(line["fields"]) if len(text) == 8}
 

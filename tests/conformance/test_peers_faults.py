@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mediation.cli.demo_site import texts
+from mediation.cli.demo.site import texts
 from tests.rig import exchange
 from tests.rig.exchange import Exchange, Floor
 from tests.rig.ladder import Dialog

@@ -53,7 +53,7 @@ RECEIVERS_AND_PROVISIONING = {
     Check.REQUEST, Check.REQUEST_DATES, Check.REPLAYED, Check.REASON, Check.TOO_MANY,  # tests/audit/test_requests.py
 }  # fmt: skip
 
-# tests/core/test_roster.py; assertions: tests/core/test_assertion.py
+# tests/core/test_roster.py; assertions: tests/signing/test_security_key.py
 OF_THE_ROSTER = {
     Check.ROSTER, Check.ROSTER_APPROVAL, Check.ROSTER_ROLES, Check.ROSTER_KEYS, Check.ROSTER_DATES,
     Check.ROSTER_FOUNDING, Check.ASSERTION,

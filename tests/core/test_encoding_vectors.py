@@ -18,7 +18,6 @@ VECTORS = [
 ]
 GOLDEN = {name: bytes.fromhex(octets) for kind, name, octets in VECTORS if kind == "golden"}
 FROZEN = [bytes.fromhex(octets) for kind, _, octets in VECTORS if kind == "full"]
-PAIRS = [pytest.param(message, octets, id=message.name) for message, octets in zip(FULL, FROZEN, strict=True)]
 
 
 def test_bare_answer_hits_its_golden_vector() -> None:

@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from mediation.core.case import Authority, Capability
+from mediation.core.entitlement import FIELDS, VERDICTS, WHOLE, Kind, kind_of_line, table
 from mediation.core.message import ccc, cdc
-from mediation.core.minimisation import FIELDS, VERDICTS, WHOLE, Kind, Minimiser, kind_of_line, table
+from mediation.core.minimisation import Minimiser
 
 PEN = (Authority.PEN_REGISTER, Authority.TRAP_AND_TRACE)
 EVERYTHING = frozenset(Capability)

@@ -112,9 +112,3 @@ def test_a_restart_makes_no_change_count(tmp_path: Path, late: bool) -> None:
     assert ask(held, x1.ActivateTask(request=of_intruder())) == (Check.KEY_UNKNOWN if late else "")
     assert remembered.failures == 0
     remembered.close()
-    # What a release before this one remembered, it had believed whole.
-    path = tmp_path / "iap.roster"
-    path.write_bytes(path.read_bytes()[:40])
-    remembered = Remembered(tmp_path, "iap", bytes(32))
-    assert remembered.believed(file).believed == len(longer)
-    remembered.close()

@@ -138,7 +138,7 @@ async def ordinary_days(house: Week) -> None:
 
 
 async def an_outage(house: Week) -> None:
-    """Design rule 8 in one piece: what waits, what goes on and how long, what never waits, and the return."""
+    """The witnesses are away: what waits, what goes on and how long, what never waits, and the return."""
     await at(house, FILED_H)
     paused = house.orders.of_case("PAUSED")[0]
     filings = {

@@ -29,7 +29,7 @@ from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import verify
 from mediation.administration.order import drafting
 from mediation.administration.order.orders import Orders
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.core.case import Act, State
 from mediation.core.interface.control import Extending, Filing
 from mediation.core.interface.task_table import TaskTable

@@ -21,7 +21,7 @@ import msgspec
 import pytest
 
 from mediation.administration import making
-from mediation.cli.demo_network import CLONE_NEWNET, inside
+from mediation.cli.demo.network import CLONE_NEWNET, inside
 from mediation.core.ledger import cosignature
 from mediation.runtime import config
 from mediation.runtime.keys import POLICY

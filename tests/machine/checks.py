@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from mediation.cli.demo_network import SPAN
+from mediation.cli.demo.network import SPAN
 from tests.cli import test_real_site as walk
 from tests.machine.site import FUNCTIONS, LIMIT_S, UnitSite, ctl, journal, show, unit, until
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 
-from mediation.cli.demo_network import COMMAND_LIMIT_S, Network
+from mediation.cli.demo.network import COMMAND_LIMIT_S, Network
 from tests.cli.real_site import AGENCY, SITE, WITNESSES
 
 PREFIX = "machine"

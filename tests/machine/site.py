@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from mediation.cli.demo_network import SPAN
-from mediation.cli.demo_site import Lines
+from mediation.cli.demo.network import SPAN
+from mediation.cli.demo.site import Lines
 from tests.cli import real_site, test_real_site
 from tests.cli.real_site import WITNESS_PORT, WITNESSES, RealSite, passphrase
 from tests.machine.network import PREFIX, Host

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from mediation.cli.demo_media import checksum, udp_frame
+from mediation.cli.demo.media import checksum, udp_frame
 from tests.rig.ladder import End
 from tests.rig.wire import ETH_P_ALL, inside_of, raw_socket, stream_socket
 

@@ -17,9 +17,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from mediation.cli import demo_network
-from mediation.cli.demo_network import SPAN, Network
-from mediation.cli.demo_site import Line, Lines
+from mediation.cli.demo import network as demo_network
+from mediation.cli.demo.network import SPAN, Network
+from mediation.cli.demo.site import Line, Lines
 from tests.rig import phone
 from tests.rig.baresip import Baresip
 from tests.rig.kamailio import DOMAIN, SIP_PORT, Kamailio

@@ -14,8 +14,8 @@ import threading
 import zlib
 from dataclasses import dataclass, field
 
-from mediation.cli.demo_network import open_socket
-from mediation.cli.demo_sipp import SIP_PORT
+from mediation.cli.demo.network import open_socket
+from mediation.cli.demo.sipp import SIP_PORT
 
 VIA = re.compile(rb"^Via: [^\r\n]*\r?\n", re.MULTILINE | re.IGNORECASE)
 REASONS = {"unconditional": "unconditional", "busy": "user-busy", "no-answer": "no-answer"}

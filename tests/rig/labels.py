@@ -6,8 +6,8 @@ parties never stand in a label, so that a table of the report names nobody.
 
 from __future__ import annotations
 
-from mediation.cli.demo_site import Line, texts
-from mediation.cli.demo_site import label as plain
+from mediation.cli.demo.site import Line, texts
+from mediation.cli.demo.site import label as plain
 
 
 def label(line: Line) -> str:

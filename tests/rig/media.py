@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from mediation.cli.demo_network import SPAN
+from mediation.cli.demo.network import SPAN
 from mediation.runtime import config
 from tests.rig.exchange import Exchange, Floor
 from tests.rig.kamailio import WS_PORT

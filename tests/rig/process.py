@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from mediation.cli.demo_network import inside
+from mediation.cli.demo.network import inside
 from mediation.core.errors import MediationError
 from tests.rig.wire import datagram_socket
 

@@ -12,7 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from mediation.cli import demo_network
+from mediation.cli.demo import network
 from mediation.core.errors import MediationError
 from tests.rig import (
     exchange,
@@ -115,7 +115,7 @@ def exchange_tables() -> tuple[Table, ...]:
 def parts() -> list[Part]:
     """Everything there is to play."""
     return [
-        Part(demo_network.possible(), stage.built, (scenarios.scenario,)),
+        Part(network.possible(), stage.built, (scenarios.scenario,)),
         Part(exchange.possible(), exchange.built, exchange_tables()),
         Part(exchange.possible(), exchange.built, (scenarios_faults.scenario,)),
     ]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mediation.cli.demo_site import Line
+from mediation.cli.demo.site import Line
 
 RINGBACK = "networkSignal ringbackTone"
 ALERT = "networkSignal alertingPattern0"

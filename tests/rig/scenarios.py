@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 
-from mediation.cli.demo_media import Speech
-from mediation.cli.demo_sipp import Called, Caller, session
-from mediation.cli.demo_site import texts
+from mediation.cli.demo.media import Speech
+from mediation.cli.demo.sipp import Called, Caller, session
+from mediation.cli.demo.site import texts
 from tests.rig.forwarder import Diversion
 from tests.rig.scenario import ALERT, IN, OUT, RINGBACK, Table, second_case
 from tests.rig.stage import Stage

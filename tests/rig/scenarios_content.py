@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from mediation.cli.demo_site import texts
+from mediation.cli.demo.site import texts
 from tests.rig.exchange import Floor
 from tests.rig.ladder import Dialog, sdp
 from tests.rig.media import Voice, talk

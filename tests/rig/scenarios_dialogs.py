@@ -6,7 +6,7 @@ T1.678 messages: what was asked and refused is no event of the call, what change
 
 from __future__ import annotations
 
-from mediation.cli.demo_site import texts
+from mediation.cli.demo.site import texts
 from tests.rig.exchange import Floor
 from tests.rig.ladder import Dialog, End, sdp
 from tests.rig.scenario import ALERT, IN, OUT, RINGBACK, Table

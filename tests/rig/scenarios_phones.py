@@ -5,7 +5,7 @@ Both access points must report the same: "sbc" hears the proxy's two sides on on
 
 from __future__ import annotations
 
-from mediation.cli.demo_site import texts
+from mediation.cli.demo.site import texts
 from tests.rig.exchange import Floor
 from tests.rig.scenario import ALERT, IN, OUT, RINGBACK, Table, second_case
 

@@ -21,7 +21,7 @@ from typing import IO
 import click
 from click.testing import CliRunner
 
-from mediation.cli.demo_site import LabSite, Lines, free_port
+from mediation.cli.demo.site import LabSite, Lines, free_port
 from mediation.cli.main import group
 from mediation.core.errors import MediationError
 from mediation.runtime import config

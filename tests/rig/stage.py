@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from mediation.cli.demo_media import Speech, write_speech
-from mediation.cli.demo_network import SPAN, Network, open_socket
-from mediation.cli.demo_sipp import SIP_PORT, Called, Caller, Running
-from mediation.cli.demo_site import LabSite, Line, label
+from mediation.cli.demo.media import Speech, write_speech
+from mediation.cli.demo.network import SPAN, Network, open_socket
+from mediation.cli.demo.sipp import SIP_PORT, Called, Caller, Running
+from mediation.cli.demo.site import LabSite, Line, label
 from tests.rig.forwarder import Diversion, Forwarder
 from tests.rig.scenario import Scenario
 

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from mediation.access import opener
-from mediation.cli.demo_site import LabSite
+from mediation.cli.demo.site import LabSite
 from mediation.core.errors import ConfigurationError
 from mediation.runtime import config, network, outgoing
 from tests.delivery.links import free_port

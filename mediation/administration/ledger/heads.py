@@ -3,7 +3,7 @@
 On a fixed tick the ledger makes a head that may leave the site, the witnesses are asked, and what comes back with a
 quorum is the `witnessed` head: under it alone are acts proven to the functions. While the witnesses are away the same
 head is shown again: nothing grows, activations, extensions and changes wait in the ledger, running cases go on until
-the functions' own lease ends (core/authority/lease.py), and stops never wait (design rule 8). On a lab site the
+the functions' own lease ends (core/authority/lease.py), and stops never wait. On a lab site the
 witness lives in this process: each append is witnessed at once, and there is no tick but to renew the lease.
 
 Answers for the rhythm, for the alarm of each outage, and for saying loudly what a witness remembers that this ledger
@@ -29,10 +29,10 @@ from mediation.core.errors import AuthorizationError, LedgerError
 from mediation.core.ledger import entry, note
 from mediation.core.ledger.policy import Policy
 from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 from mediation.runtime import log
 from mediation.runtime.config import Site
 
-NS = 1_000_000_000
 AUTHORITIES = "witness-ca.pem"  # who issues the certificates of witnesses with TLS; without the file, the system's
 LEASE_WARN = 4  # the last 1/n of the grace is alarmed: six hours of a day's (ours)
 CONFLICT_AGAIN_NS = 3_600 * NS  # a witness that agrees and disagrees by turns is told of so often at most (ours)
@@ -211,9 +211,8 @@ class Heads:
             if problem is not None:
                 self.counters["ledger_problems"] += 1
                 logger.error("alarm_ledger_edited", entry=problem.index, what=problem.what)
-                self.enter(
-                    entry.Alarm(time_us=now_ns() // 1000, alarm="ledger-edited", detail=f"entry {problem.index}")
-                )
+                what = f"entry {problem.index}"
+                self.enter(entry.Alarm(time_us=now_ns() // 1000, alarm=Alarm.LEDGER_EDITED.value, detail=what))
             await trio.sleep_until(began + OLD_PADDING_S * number / (2 * len(turns)))
 
     def _first_problem(self, files: tiles.Folder, turn: tuple[int, ...]) -> bundles.Problem | None:

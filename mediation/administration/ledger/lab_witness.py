@@ -13,12 +13,12 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from mediation.administration.keys import write_private
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
 from mediation.core.ledger import cosignature, note
 from mediation.core.ledger.policy import LAB_URL
 from mediation.core.ledger.witness import Answer, Witness
 from mediation.runtime import durable
+from mediation.signing.file import write_private
 
 KEY, STATE = "witness.key", "witness.state"
 NAME = "LAB/witness"

@@ -7,7 +7,7 @@ in between leaves a tail that no checkpoint covers and nobody was told of: it is
 Three heads. `head` is the last that was signed: it covers all that was appended. `published` is the last that left the
 site: between two of them the tree grows by batch * 8**j leaves, filled up with padding, so that its growth tells
 nothing but a rough size. `witnessed` is the last that came back with the cosignatures of a quorum: only under it is
-anything proven to anybody (design rule 7). What a quorum is, the caller judges (core/ledger/policy.py).
+anything proven to anybody. What a quorum is, the caller judges (core/ledger/policy.py).
 
 Trust in what is stored: the ledger's key is on this host, so an attacker with the host can rewrite it unseen by this
 site alone; the witnesses see it, at the next start and at the next head. One without the key cannot change an entry.
@@ -66,12 +66,12 @@ class Ledger:
 
     def __init__(
         self, folder: Path, signer: note.Signer, box: Sealer, *, least: note.Checkpoint | None = None,
-        known: Sequence[note.Checkpoint] = (), on_record: verify.OnRecord | None = None, newest: int = verify.NEWEST,
+        on_record: verify.OnRecord | None = None, newest: int = verify.NEWEST,
     ) -> None:  # fmt: skip
         """Opens and verifies all of it, but for padding older than the `newest` leaves: `deferred` names those bundles.
 
-        `box` is the vault's for records. `least` is the head that the store remembers, `known` what each witness last
-        cosigned: the ledger must contain them. Raises LedgerError naming the first bad entry.
+        `box` is the vault's for records. `least` is the head that the store remembers: the ledger must contain it.
+        Raises LedgerError naming the first bad entry.
         """
         self._box: Sealer | None = box
         self.folder, self.files, self._signer = folder, Folder(folder, box), signer
@@ -85,8 +85,6 @@ class Ledger:
             if report.tree.root(least.size) != least.root:
                 raise LedgerError("the ledger is not the one that the store knows")
         self._take(report)
-        for head in known:
-            self.compare(head)
         self._clean = not report.problems
         self.interrupted = any(problem.what.endswith(bundles.UNCOVERED) for problem in report.problems)
         self.deferred = report.deferred

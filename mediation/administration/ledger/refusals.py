@@ -5,7 +5,7 @@ None is lost: what the limit keeps out is counted, and the count stands in the n
 
 from __future__ import annotations
 
-from mediation.core.authority.authorization import NS
+from mediation.core.units import NS
 
 REFUSALS_AT_ONCE = 10  # refused attempts that get an entry of their own in a row; then one every REFUSAL_EVERY_NS
 REFUSAL_EVERY_NS = 6 * NS

@@ -28,6 +28,7 @@ from cryptography import x509
 from mediation.administration.ledger.http import Address, Client, address_of, tls_context
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
 from mediation.core.ledger import entry
+from mediation.core.units import NS
 from mediation.runtime import durable, log
 from mediation.runtime.config import Site
 
@@ -39,7 +40,6 @@ QUERY = "application/timestamp-query"  # RFC 3161 3.4
 ASK_S = 20.0
 RETRY_S = 600
 LOOK_S = 60.0  # how often it is seen that a day has begun, or a pause ended
-NS = 1_000_000_000
 MAX_TOKEN_OCTETS = 65_536  # with its certificates; those in use have under 10 kB
 MAX_ROOTS_OCTETS = 1 << 20
 MAX_AUTHORITIES = 8

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 
 import msgspec
 
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.core.authority import authorization, extension, jws
-from mediation.core.authority.authorization import NS
 from mediation.core.authority.trust import Trust
 from mediation.core.case import ENDED, LIFE, Act, Command, Event, Revocation, Role, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.ledger import entry
+from mediation.core.units import NS
 
 # What an act is refused by that the order's state does not have.
 UNFIT = {Act.EXTEND: Check.EXTENSION, Act.SUSPEND: Check.SUSPENSION, Act.RESUME: Check.SUSPENSION}

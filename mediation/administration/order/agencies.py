@@ -11,15 +11,15 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.core.authority import authorization, jws, withdrawal
-from mediation.core.authority.authorization import NS
 from mediation.core.authority.roster import CONTACT_WAIT_S, Roster
 from mediation.core.authority.trust import Trust
 from mediation.core.case import ENDED, LegalToken, Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.ledger import entry
+from mediation.core.units import NS
 
 
 class Withdrawn(msgspec.Struct, frozen=True, kw_only=True):

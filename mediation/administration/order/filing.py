@@ -11,16 +11,16 @@ from collections.abc import Container, Iterable, Iterator
 from mediation.administration.ledger.ledger import Entered
 from mediation.administration.order import acting, provision
 from mediation.administration.order.acting import accepted
-from mediation.administration.order.store import PENDING, PENDING_ENTRY, Stored
+from mediation.administration.order.stored import PENDING, PENDING_ENTRY, Stored
 from mediation.administration.records.history import xid_of
 from mediation.core.authority import authorization, jws
-from mediation.core.authority.authorization import NS
 from mediation.core.authority.trust import Key, Trust
 from mediation.core.case import ENDED, Act, Command, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.interface.control import Filing
 from mediation.core.ledger import entry
+from mediation.core.units import NS
 from mediation.runtime.config import Site
 
 

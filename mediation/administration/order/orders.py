@@ -26,19 +26,20 @@ from mediation.administration.ledger.heads import open_heads
 from mediation.administration.ledger.ledger import Entered, Ledger
 from mediation.administration.order import acting, agencies, filing, owed, recovery
 from mediation.administration.order.register import Register
-from mediation.administration.order.store import PENDING_ENTRY, Store, Stored
+from mediation.administration.order.store import Store
+from mediation.administration.order.stored import PENDING_ENTRY, Stored
 from mediation.administration.persons import roster
 from mediation.administration.records.alarms import Alarms
 from mediation.administration.records.history import History
 from mediation.administration.records.records import open_records
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS
 from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, Revocation, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.interface.control import Extending, Filing, Result
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 from mediation.runtime import vault
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust, read_verifier

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.core.authority import jws, withdrawal
-from mediation.core.authority.authorization import US
 from mediation.core.authority.signature import TYP
 from mediation.core.authority.trust import Trust
 from mediation.core.case import AgencyRevocation, Revocation, Role, State
 from mediation.core.ledger import entry
+from mediation.core.units import US
 
 ENDS = frozenset({State.REVOKED, State.EXPIRED})  # an officer's stop has its own text, and is owed with that
 

@@ -18,7 +18,8 @@ import msgspec
 
 from mediation.administration.ledger import tiles, verify
 from mediation.administration.ledger.ledger import Entered
-from mediation.administration.order.store import PENDING, PENDING_ENTRY, Store, Stored
+from mediation.administration.order.store import Store
+from mediation.administration.order.stored import PENDING, PENDING_ENTRY, Stored
 from mediation.administration.records.history import xid_of
 from mediation.core.authority import jws
 from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, LegalExtension, State

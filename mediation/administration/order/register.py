@@ -2,7 +2,7 @@
 acts, and with which proofs.
 
 Answers for nothing that changes an order on disk or in the ledger (`orders` does). The functions are shown only acts
-that a quorum of the witnesses has seen (design rule 7), but for what narrows. Times: `now_ns`, UTC nanoseconds.
+that a quorum of the witnesses has seen, but for what narrows. Times: `now_ns`, UTC nanoseconds.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 from mediation.administration.ledger.heads import Heads
 from mediation.administration.ledger.ledger import Ledger
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.administration.order.timetable import Timetable
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS
 from mediation.core.case import ENDED, LIFE, RUNNING, Command, Event, State, TaskRequest
+from mediation.core.units import NS
 
 
 class Register:

@@ -15,7 +15,7 @@ holds the site's lock; readers may come at any time.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -23,14 +23,13 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from mediation.administration.ledger.ledger import Entered
 from mediation.administration.order import decoys
 from mediation.administration.order.connection import connect
 from mediation.administration.order.store_schema import APPLICATION_ID, SCHEMA, TABLES, USUAL, VERSION, WITHDRAWALS
+from mediation.administration.order.stored import PENDING, PENDING_ENTRY, Stored
 from mediation.administration.records.history import xid_of
 from mediation.core.authority import jws
-from mediation.core.authority.trust import Trust
-from mediation.core.case import Act, Command, Extension, Proof, State, TaskRequest
+from mediation.core.case import State
 from mediation.core.errors import ConfigurationError
 from mediation.core.ledger import note
 from mediation.core.ledger.sealing import Box, SealError
@@ -39,8 +38,6 @@ from mediation.runtime.order_keys import KeyDestroyedError
 from mediation.runtime.vault import Vault
 
 CACHE_KIB, WAL_PAGES = 65_536, 8_192  # 10,000 orders without reading a page again; 32 MB between two tidyings
-PENDING = -1  # in place of a ledger index: written here first, not yet entered there
-PENDING_ENTRY = Entered(index=PENDING, record="", salt="")
 
 
 class Filed(msgspec.Struct, frozen=True, array_like=True):
@@ -58,65 +55,6 @@ class Filed(msgspec.Struct, frozen=True, array_like=True):
 
 _filed: msgspec.msgpack.Decoder[Filed] = msgspec.msgpack.Decoder(Filed)
 _encoder = msgspec.msgpack.Encoder()
-
-
-class Stored(msgspec.Struct, kw_only=True):
-    """One order. `commands` with their entries in the ledger, in order of sequence; `extensions` likewise, legal text,
-    carrier text and entry; `call_back` of an emergency order. `filed` is the index of the ledger's entry of the filing,
-    which orders the orders of one case. As the store gives it every index is PENDING, and `not_after_s` the end that
-    the order began with: where all stands, and which extension is in force, the ledger says (`recovery.place`)."""
-
-    carrier_sha256: str
-    legal_sha256: str
-    xid: str
-    case: str
-    legal: str
-    carrier: str
-    not_before_s: int
-    not_after_s: int
-    state: State
-    filed: int
-    commands: list[tuple[str, Entered]] = []
-    extensions: list[tuple[str, str, Entered]] = []
-    call_back: tuple[str, Entered] | None = None
-    emergency: bool = False
-    stands_by: Trust | None = None  # by whom its signers were last found good, in this process and of all its texts
-
-    @property
-    def suspended_at(self) -> int:
-        """The number of the act that suspended it last; 0 when none did."""
-        acts = (jws.decode(jws.split(text).payload, Command) for text, _ in reversed(self.commands))
-        return next((command.sequence for command in acts if command.act is Act.SUSPEND), 0)
-
-    @property
-    def owed(self) -> bool:
-        """Whether its last act is a stop that the ledger has not yet."""
-        return bool(self.commands) and self.commands[-1][1].index == PENDING
-
-    @property
-    def entries(self) -> Iterator[Entered]:
-        """Where in the ledger all stands that a function must see proven."""
-        if self.call_back is not None:
-            yield self.call_back[1]
-        yield from (place for _, _, place in self.extensions)
-        yield from (place for _, place in self.commands)
-
-    def request(self, prove: Callable[[Entered], Proof], shown: int | None = None) -> TaskRequest:
-        """Everything that a function needs to decide for itself; `shown` of its acts, all by default."""
-        commands = self.commands[:shown]
-        acts = [jws.decode(jws.split(text).payload, Command).act for text, _ in commands] if self.extensions else []
-        extensions = self.extensions[: acts.count(Act.EXTEND)]
-        return TaskRequest(
-            legal=self.legal,
-            carrier=self.carrier,
-            commands=tuple(text for text, _ in commands),
-            proofs=tuple(prove(place) for _, place in commands),
-            extensions=tuple(
-                Extension(legal=legal, carrier=carrier, proof=prove(place)) for legal, carrier, place in extensions
-            ),
-            call_back=self.call_back[0] if self.call_back is not None else "",
-            call_back_proof=prove(self.call_back[1]) if self.call_back is not None else None,
-        )
 
 
 class Store:
@@ -326,10 +264,6 @@ class Store:
         decoys.remove(self._db, TABLES, row)
         self._keys.pop(row, None)
         self._moved = True
-
-    def forget_key(self, carrier_sha256: str) -> None:
-        """The order's key is destroyed: nothing more is sealed or opened under it here."""
-        self._keys.pop(self._row(carrier_sha256), None)
 
     def _insert(self, table: str, *cells: str | int | bytes) -> None:
         self._moved = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.core.records import alarm
 
 

@@ -18,10 +18,11 @@ import msgspec
 from mediation.administration.ledger.refusals import Limit
 from mediation.administration.order.orders import Orders
 from mediation.core.authority import request
-from mediation.core.authority.authorization import NS
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.ledger import entry
+from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 from mediation.runtime import log
 
 logger = log.get("administrator")
@@ -33,8 +34,6 @@ ALARM_AFTER = 5  # refused within ALARM_WINDOW_NS (ours: a person mistypes twice
 ALARM_WINDOW_NS = 60 * NS
 ALARM_AGAIN_NS = 600 * NS
 MAX_REMEMBERED = 65_536  # accepted requests of the last two minutes: over 500 a second
-
-AUTHENTICATION = "authentication"  # name of the alarm for refused requests
 UNKNOWN_UID = -1
 
 
@@ -96,14 +95,14 @@ class Gate:
             orders.counters["refused_without_entry"] += 1
         self._count(caller, now_ns)
 
-    def alarm(self, name: str, case: str, detail: str, now_ns: int) -> entry.Alarm:
+    def alarm(self, name: Alarm, case: str, detail: str, now_ns: int) -> entry.Alarm:
         """The entry of an alarm, which the caller enters with what caused it."""
         self._orders.counters["alarms_raised"] += 1
-        return entry.Alarm(time_us=now_ns // 1000, alarm=name, case=case, detail=detail)
+        return entry.Alarm(time_us=now_ns // 1000, alarm=name.value, case=case, detail=detail)
 
-    def shout(self, name: str, who_sha256: str) -> None:
+    def shout(self, name: Alarm, who_sha256: str) -> None:
         """The alarm in the log as well, for those who watch it; persons by their hash."""
-        logger.error("alarm", alarm=name, person_sha256=who_sha256)
+        logger.error("alarm", alarm=name.value, person_sha256=who_sha256)
 
     def _once(self, opened: request.Opened, now_ns: int) -> None:
         now_s = now_ns // NS
@@ -130,8 +129,8 @@ class Gate:
         dense = len(self._recent) == ALARM_AFTER and now_ns - self._recent[0] <= ALARM_WINDOW_NS
         if dense and now_ns >= self._quiet_until_ns:
             self._quiet_until_ns = now_ns + ALARM_AGAIN_NS
-            self._enter(self.alarm(AUTHENTICATION, "", f"{self._since_alarm} refused", now_ns))
-            logger.error("alarm", alarm=AUTHENTICATION, refused=self._since_alarm, uid=caller.uid)
+            self._enter(self.alarm(Alarm.AUTHENTICATION, "", f"{self._since_alarm} refused", now_ns))
+            logger.error("alarm", alarm=Alarm.AUTHENTICATION.value, refused=self._since_alarm, uid=caller.uid)
             self._since_alarm = 0
 
     def _enter(self, record: entry.Record) -> None:

@@ -28,7 +28,6 @@ from mediation.runtime import durable
 FILE = "honey.sealed"
 MAX_CASES = 64
 FILLED_OCTETS = 1 << 16  # more than so many cases are
-ALARM = "honey-case"
 ASSOCIATED = b"honey cases"
 
 

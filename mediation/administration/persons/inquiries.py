@@ -19,12 +19,11 @@ from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import verify
 from mediation.administration.ledger.ledger import Entered
 from mediation.administration.order.orders import Orders
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.administration.persons.gate import Caller, Gate
-from mediation.administration.persons.honey import ALARM, Honey
+from mediation.administration.persons.honey import Honey
 from mediation.administration.records import export, incidents
 from mediation.core.authority import request
-from mediation.core.authority.authorization import NS
 from mediation.core.authority.jws import sha256_hex
 from mediation.core.authority.particulars import CASE_IDENTITY, SHA256
 from mediation.core.authority.request import EVERY_CASE, Opened
@@ -53,6 +52,8 @@ from mediation.core.interface.control import (
     Statements,
 )
 from mediation.core.ledger import entry
+from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 from mediation.runtime import vault
 
 FOLDER = "administrator"
@@ -198,9 +199,10 @@ class Inquiries:
             request_sha256=opened.sha256,
         )  # fmt: skip
         baits = [each for each in (case, *named) if each in self._honey]
-        self._orders.note(facts, *(self.gate.alarm(ALARM, each, f"read by {opened.person}", now_ns) for each in baits))
+        said = f"read by {opened.person}"
+        self._orders.note(facts, *(self.gate.alarm(Alarm.HONEY_CASE, each, said, now_ns) for each in baits))
         if baits:
-            self.gate.shout(ALARM, sha256_hex(opened.person))
+            self.gate.shout(Alarm.HONEY_CASE, sha256_hex(opened.person))
 
 
 def _failed(error: AuthorizationError) -> Failed:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from mediation.administration.ledger.books import Books
-from mediation.administration.order.store import PENDING, Stored
+from mediation.administration.order.stored import PENDING, Stored
 from mediation.core.authority import call_back, jws, roster, standing, withdrawal
 from mediation.core.authority.authorization import NS, US
 from mediation.core.authority.key import Key

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from mediation.administration.ledger.books import Books
-from mediation.administration.order.store import Stored
-from mediation.core.authority.authorization import NS
+from mediation.administration.order.stored import Stored
 from mediation.core.case import LIVE, State
 from mediation.core.ledger import entry
 from mediation.core.records import alarm
 from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 from mediation.runtime import log
 
 Raised = tuple[str, str, str]  # name, case, detail

@@ -20,7 +20,6 @@ from mediation.administration.records.certificate_file import CertificateFile, R
 from mediation.administration.records.history import Drafted
 from mediation.administration.records.keeping import Keeping
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS
 from mediation.core.case import LegalToken
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, LedgerError
@@ -28,10 +27,10 @@ from mediation.core.ledger import entry
 from mediation.core.records import certificate, opening
 from mediation.core.records.alarm import Alarm
 from mediation.core.records.certificate import DUE_S, OVERDUE_S, UNAUTHORIZED, Certificate, Paper, Responsible
+from mediation.core.units import NS, US
 from mediation.runtime import log
 
 FILE = Path("administrator") / "certificates.sqlite"
-US = 1_000_000
 STAMPED_AT_ONCE = 16
 AT_ONCE = 256  # drafts in one turn, 0.4 ms each: a stop does not wait behind thousands of them (ours)
 PREFIX = 16  # digits of a document's SHA-256 in an alarm

@@ -14,11 +14,11 @@ from typing import Final
 import trio
 
 from mediation.administration.order.orders import Orders
-from mediation.core.authority.authorization import NS
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 from mediation.runtime import log
 from mediation.runtime.config import Site
 from mediation.runtime.identity import Identity

@@ -12,13 +12,13 @@ from mediation.administration.records import signed_texts
 from mediation.administration.records.keeping import Keeping
 from mediation.administration.records.plans import Plans
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.interface.policies import TryContact
 from mediation.core.ledger import entry
 from mediation.core.records import contact
 from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 
 
 class Contacts:

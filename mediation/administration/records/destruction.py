@@ -15,19 +15,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.administration.records.certificates import Certificates
 from mediation.administration.records.history import Life
 from mediation.administration.records.keeping import Keeping
 from mediation.administration.records.plans import Plans
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS
 from mediation.core.case import ENDED, LIFE, Event, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.ledger import entry
 from mediation.core.records import retention
 from mediation.core.records.retention import UNENABLED_S, DestructionCertificate
+from mediation.core.units import NS
 from mediation.runtime import durable, log
 from mediation.runtime.config import Site
 

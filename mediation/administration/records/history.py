@@ -16,7 +16,8 @@ from mediation.core.case import Act
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
 from mediation.core.records.certificate import Paper
-from mediation.core.records.statement import US, month_of
+from mediation.core.records.statement import month_of
+from mediation.core.units import US
 
 ARMED_BY = "iap"  # whose first "armed" is the moment in which the carrier enables (47 CFR 1.20004(a)(1)(ii))
 

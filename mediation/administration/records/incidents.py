@@ -25,7 +25,7 @@ from typing import Final
 import msgspec
 
 from mediation.administration.order.orders import Orders
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.core.authority import jws
 from mediation.core.case import LIVE, LegalToken
 from mediation.core.check import Check

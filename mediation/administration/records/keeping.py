@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from mediation.administration.ledger.books import Books
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.administration.records.history import History
 from mediation.core.authority.trust import Trust
 from mediation.core.ledger import entry

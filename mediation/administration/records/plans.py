@@ -17,7 +17,6 @@ import msgspec
 from mediation.administration import lab
 from mediation.administration.records.keeping import Keeping
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS
 from mediation.core.authority.roster import Appointment
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
@@ -27,6 +26,7 @@ from mediation.core.records import contact as calls
 from mediation.core.records import modification, plan
 from mediation.core.records.alarm import Alarm
 from mediation.core.records.plan import Adopted
+from mediation.core.units import NS
 from mediation.runtime import durable
 from mediation.runtime.config import Site
 

@@ -21,10 +21,9 @@ import msgspec
 import trio
 
 from mediation.administration.order.orders import Orders
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.administration.records.incidents import Incidents
 from mediation.administration.tasking import Tasking
-from mediation.core.authority.authorization import NS
 from mediation.core.case import RUNNING
 from mediation.core.errors import MediationError, RemoteProtocolError
 from mediation.core.interface import x1
@@ -33,6 +32,7 @@ from mediation.core.records import incident
 from mediation.core.records.alarm import Alarm
 from mediation.core.records.incident import BY_HAND, Noted, Observation, Rule, Tap, What
 from mediation.core.records.reconciliation import Judge, Reported, Verdict, silent
+from mediation.core.units import NS
 from mediation.runtime import log, sockets
 from mediation.runtime.config import Site
 

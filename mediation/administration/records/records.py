@@ -14,7 +14,7 @@ import apsw
 import msgspec
 
 from mediation.administration.ledger.books import Books
-from mediation.administration.order.store import Stored
+from mediation.administration.order.stored import Stored
 from mediation.administration.records import export, signed_texts
 from mediation.administration.records.certificates import Certificates, Kept
 from mediation.administration.records.contacts import Contacts
@@ -24,7 +24,6 @@ from mediation.administration.records.keeping import Keeping
 from mediation.administration.records.modifications import Modifications
 from mediation.administration.records.plans import Plans
 from mediation.administration.records.statements import Statements
-from mediation.core.authority.authorization import NS
 from mediation.core.authority.request import Opened
 from mediation.core.authority.trust import Trust
 from mediation.core.case import Role
@@ -46,6 +45,7 @@ from mediation.core.interface.control import (
 from mediation.core.interface.policies import AdoptPlan, FilePlan, OrderModification, PlanView, ShowPlan, TryContact
 from mediation.core.ledger import entry
 from mediation.core.records import opening
+from mediation.core.units import NS
 from mediation.runtime import log
 from mediation.runtime.config import Site
 from mediation.runtime.vault import Vault

@@ -20,7 +20,6 @@ from mediation.administration.records.certificates import Certificates
 from mediation.administration.records.keeping import Keeping
 from mediation.administration.records.tally import Month
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.interface.control import StatementView
@@ -30,6 +29,7 @@ from mediation.core.records import statement
 from mediation.core.records.alarm import Alarm
 from mediation.core.records.certificate import Responsible
 from mediation.core.records.statement import Counts, Difference, Statement
+from mediation.core.units import NS
 from mediation.runtime import durable
 
 FOLDER = Path("administrator") / "statements"

@@ -14,7 +14,8 @@ import msgspec
 from mediation.core.case import Act
 from mediation.core.ledger import entry
 from mediation.core.records.incident import What
-from mediation.core.records.statement import US, Compared, ends_s, month_of
+from mediation.core.records.statement import Compared, ends_s, month_of
+from mediation.core.units import US
 
 ENDS = (entry.Expired, entry.Revoked)
 INTERCEPTIONS = frozenset(what.value for what in What if what.interception)

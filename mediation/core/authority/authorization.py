@@ -26,9 +26,7 @@ from mediation.core.authority.particulars import (
 )
 from mediation.core.authority.signature import (
     CLOCK_SKEW_S,
-    NS,
     TYP,
-    US,
     check_key_dates,
     distinct,
     opened,
@@ -51,13 +49,13 @@ from mediation.core.case import (
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.ledger import entry
+from mediation.core.units import NS, US
 
 # What others look for here, too.
 __all__ = [
     "CLOCK_SKEW_S", "MAX_COMMANDS", "NS", "TYP", "US", "Acts", "AuthorizationError", "Order", "admit", "check_agency",
-    "check_command",
-    "check_dates", "check_key_dates", "check_order_dates", "check_senior_officer", "distinct", "examine",
-    "examine_acts", "examine_order", "signed", "single_role", "xid",
+    "check_command", "check_dates", "check_key_dates", "check_order_dates", "check_senior_officer", "distinct",
+    "examine", "examine_acts", "examine_order", "signed", "single_role", "xid",
 ]  # fmt: skip
 
 XID_OCTETS = 16

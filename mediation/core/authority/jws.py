@@ -3,7 +3,7 @@
 core/authority/assertion.py).
 
 Answers for the form of a signed object and for the mathematics of its signature. It may not decide whose keys count:
-that is `authorization`. What is verified is the text as stored; nothing is ever re-serialised (rule 6 of the house).
+that is `authorization`. What is verified is the text as stored; nothing is ever re-serialised.
 
 Narrower than RFC 7515 on purpose, so that a text has one reading only: three header parameters (alg, kid, typ) and no
 other; base64url without padding and with zero trailing bits; no JSON member twice; one signature (the JSON

@@ -3,7 +3,7 @@
 A function is told each newly cosigned head, with the proof that it contains the one before (RFC 9162 §2.1.4). When
 the last one was cosigned longer ago than the grace, all its tasks stop until a newer one comes: an administrator or a
 host that was cut off from its witnesses cannot keep interceptions going unseen. Cases that run when the witnesses are
-lost go on for the grace and no longer (design rule 8); stopping never waits.
+lost go on for the grace and no longer; stopping never waits.
 
 Answers for judging heads, sans-I/O. It cannot be prolonged but by the witnesses' own signatures, and a time that is
 ahead of this function's clock counts as now.

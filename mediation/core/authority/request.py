@@ -21,7 +21,7 @@ from typing import Literal
 import msgspec
 
 from mediation.core.authority import authorization, jws
-from mediation.core.authority.authorization import CLOCK_SKEW_S, NS
+from mediation.core.authority.authorization import CLOCK_SKEW_S
 from mediation.core.authority.key import ALGORITHMS, SIGNATURE_OCTETS, Key, Public
 from mediation.core.authority.particulars import NONCE, legible
 from mediation.core.authority.trust import Trust
@@ -29,6 +29,7 @@ from mediation.core.case import Role, Signed
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, RemoteProtocolError
 from mediation.core.interface import control
+from mediation.core.units import NS
 
 TYP = "mediation-request"
 MAX_LIFE_S = 60  # from issue to expiry (ours): a request is made by the person who is there
@@ -99,9 +100,9 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         return self.key.person
 
 
-def outward(check: str, hidden: frozenset[Check] = AUTHENTICATION) -> str:
+def outward(check: str) -> str:
     """The check as the other side may know it."""
-    return Check.REQUEST.value if check in hidden else check
+    return Check.REQUEST.value if check in AUTHENTICATION else check
 
 
 def digest(text: str) -> str:

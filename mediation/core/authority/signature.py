@@ -25,7 +25,6 @@ from mediation.core.case import (
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 
-US, NS = 1_000_000, 1_000_000_000  # one second, in micro- and nanoseconds
 CLOCK_SKEW_S = 60  # how far the clock of a person's signing tool may run ahead of the ledger's (ours)
 TYP = {
     LegalToken: "mediation-legal",

@@ -37,7 +37,6 @@ class Member(msgspec.Struct, frozen=True):
 class Roster(msgspec.Struct, frozen=True):
     """One conference document. `full`: whoever is not listed is not in it."""
 
-    entity: str
     version: int
     full: bool
     members: tuple[Member, ...]
@@ -81,7 +80,6 @@ def roster(message: SipMessage) -> Roster | None:
         if user.get("entity"):
             members.append(Member(user["entity"], display[1].strip() if display else "", present))
     return Roster(
-        entity=attributes.get("entity", ""),
         version=int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0,
         full=attributes.get("state", "full") == "full",
         members=tuple(members),

@@ -27,9 +27,10 @@ from typing import Final
 
 from mediation.core.calls.registration import Registrations
 from mediation.core.calls.surveillance import METHODS, SILENT_METHODS, Surveillance
+from mediation.core.entitlement import Kind
 from mediation.core.interface.x2 import Direction, Pdu
 from mediation.core.message import cdc
-from mediation.core.minimisation import Kind, Minimiser
+from mediation.core.minimisation import Minimiser
 from mediation.core.network import kpml
 from mediation.core.network.info import is_keys
 from mediation.core.network.keypad import event_package, media_type

@@ -18,6 +18,7 @@ from typing import Final
 
 from mediation.core.errors import LocalProtocolError
 from mediation.core.message import cdc, fitting, t1678
+from mediation.core.units import NS
 
 MAX_PACKET_OCTETS: Final = 65_575
 """Of one packet from its IP header on: an IPv6 header (40) and the largest payload length (RFC 8200 section 3)."""
@@ -31,7 +32,6 @@ DATAGRAM: Final = struct.Struct("!III")
 """CCC identifier, NTP seconds, NTP fraction."""
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1)
-_NS: Final = 1_000_000_000
 
 
 class PacketDirection(enum.IntEnum):
@@ -72,8 +72,8 @@ def datagram(identifier: int, stamp_ns: int, packet: bytes) -> bytes:
 
 def ntp(stamp_ns: int) -> tuple[int, int]:
     """(seconds, fraction) of an NTP timestamp, 32 bits each, modulo its era; the fraction is cut, never rounded up."""
-    seconds, rest = divmod(stamp_ns, _NS)
-    return (seconds + NTP_OFFSET_S) & 0xFFFFFFFF, (rest << 32) // _NS
+    seconds, rest = divmod(stamp_ns, NS)
+    return (seconds + NTP_OFFSET_S) & 0xFFFFFFFF, (rest << 32) // NS
 
 
 def _time(stamp_ns: int) -> bytes:

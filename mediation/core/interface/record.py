@@ -42,7 +42,6 @@ _SEALED = struct.Struct("!4sI")
 _INSIDE = struct.Struct("!BBIQQ")
 SEALED_OVERHEAD_OCTETS: Final = _SEALED.size + _INSIDE.size + OVERHEAD_OCTETS
 RECORD_HEADER_OCTETS: Final = _RECORD.size
-LOSS_RECORD_OCTETS: Final = _RECORD.size + _LOSS.size
 
 _MESSAGE, _LOST = 1, 2
 _UNDISCIPLINED = 0x01

@@ -1,7 +1,7 @@
 """Call-identifying messages of the call data channel (CDC), as the call model makes them and the encoder takes them.
 
 One frozen struct for each message of T1.678's `LaesMessage`, named as there in Python's spelling. A struct holds facts
-only: which of them an order may be given is decided in `minimisation`, how they go out in `encoding`.
+only: which of them an order may be given is decided in `entitlement`, how they go out in `encoding`.
 
 `timestamp_ns` is UTC, ns since 1970-01-01, when the packet that made the event arrived (47 CFR 1.20007(a)(14)).
 """

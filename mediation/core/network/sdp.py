@@ -81,11 +81,6 @@ class MediaDescription(msgspec.Struct, frozen=True, kw_only=True):
         """The sender puts the other party on hold: sendonly, inactive or a null address (RFC 3264 section 8.4)."""
         return self.direction in (Direction.SENDONLY, Direction.INACTIVE) or self.address in NULL_ADDRESSES
 
-    @property
-    def telephone_events(self) -> tuple[int, ...]:
-        """Payload types of RFC 4733 named events."""
-        return tuple(codec.payload_type for codec in self.codecs if codec.name.lower() == "telephone-event")
-
 
 class Sdp(msgspec.Struct, frozen=True, kw_only=True):
     text: str  # the description alone, as received

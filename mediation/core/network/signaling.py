@@ -3,7 +3,7 @@
 Answers for: of a signalling message that is reported as it was (DirectSignalReporting), only the start line, the header
 lines and the body that the caller says yes to remain. The message is put together anew from those parts, so that octets
 outside of them (after the body, in lines that are no headers) never pass. May not decide what is given: that is the
-table in `minimisation`. What cannot be taken apart is refused whole: a parse error never widens what is delivered.
+table in `entitlement`. What cannot be taken apart is refused whole: a parse error never widens what is delivered.
 """
 
 from __future__ import annotations

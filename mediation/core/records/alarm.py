@@ -7,25 +7,17 @@ reads no clock and raises nothing itself.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 from typing import Final
 
 from mediation.core.authority.term import HOUR_S
+from mediation.core.named import Named
 
 COUNTDOWN_H: Final = (72, 24, 4, 1)  # hours before an end (ours)
 
 
-class Alarm(enum.StrEnum):
-    """One alarm; the sentence is what the manual prints."""
-
-    sentence: str
-
-    def __new__(cls, name: str, sentence: str) -> Alarm:
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.sentence = sentence
-        return member
+class Alarm(Named):
+    """One alarm; the sentence says what has come to be."""
 
     ENDS_72H = "ends-in-72h", "the order ends in 72 hours"
     ENDS_24H = "ends-in-24h", "the order ends in 24 hours"
@@ -50,6 +42,7 @@ class Alarm(enum.StrEnum):
     WITNESSES_AWAY = "witnesses-away", "no quorum of witnesses: activations, extensions and changes wait"
     WITNESSES_CONFLICT = "witnesses-conflict", "a witness knows another history of the ledger"
     LEDGER_REPLACED = "ledger-replaced", "the ledger, or its store, is an older one than a witness has seen"
+    LEDGER_EDITED = "ledger-edited", "old padding of the ledger is not what was entered"
     LEASE_ENDING = "lease-ending", "the witnesses' grace is nearly over: running cases stop with it"
     ORDER_LOST = "order-lost", "the store has lost an order that the ledger knows as activated: it is stopped"
     DISK_FULL = "disk-full", "the ledger or the store cannot be written: nothing can be begun, stops are carried out"
@@ -62,7 +55,7 @@ class Alarm(enum.StrEnum):
     RECONCILER_SILENT = "reconciler-silent", "the reconciler has reported nothing for two intervals: nobody looks"
     RECONCILER_BLIND = "reconciler-blind", "the reconciler cannot look at something that it could look at before"
     TAP_GONE = "tap-gone", "cases are live and their tap is not there"
-    REQUESTS_REFUSED = "requests-refused", "too many requests at the control socket were refused"
+    AUTHENTICATION = "authentication", "too many requests at the control socket were refused"
 
 
 ENDS: Final = dict(zip(COUNTDOWN_H, (Alarm.ENDS_72H, Alarm.ENDS_24H, Alarm.ENDS_4H, Alarm.ENDS_1H), strict=True))

@@ -24,7 +24,7 @@ from typing import Final, Literal
 import msgspec
 
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS, check_key_dates
+from mediation.core.authority.authorization import check_key_dates
 from mediation.core.authority.key import Key
 from mediation.core.authority.roster import Appointment
 from mediation.core.authority.term import HOUR_S
@@ -32,6 +32,8 @@ from mediation.core.authority.trust import Trust
 from mediation.core.case import LegalToken, Role, Signed
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
+from mediation.core.records import signed
+from mediation.core.units import NS
 
 TYP: Final = "mediation-certificate"
 DUE_S: Final = 24 * HOUR_S  # "contemporaneously … or within a reasonable time" (a)(3): the house's clocks
@@ -223,8 +225,7 @@ def check_complete(certificate: Certificate) -> None:
 
 def may_sign(trust: Trust, kid: str, now_s: int) -> Key:
     """The key of an officer, or of the senior officer in office. Raises AuthorizationError."""
-    role = next((each for each in SIGNERS if kid in trust.rings.get(each, {})), SIGNERS[0])
-    key = trust.key(role, kid)
+    role, key = signed.key_of(kid, SIGNERS, trust)
     check_key_dates(key, now_s, now_s)
     if key.lab is not trust.lab:
         raise AuthorizationError(Check.LAB_KEY)

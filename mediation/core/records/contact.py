@@ -12,16 +12,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Final, Literal
 
-from mediation.core.authority.authorization import CLOCK_SKEW_S, NS
+from mediation.core.authority.authorization import CLOCK_SKEW_S
 from mediation.core.authority.key import Key
 from mediation.core.authority.particulars import legible
 from mediation.core.authority.term import DAY_S, HOUR_S
 from mediation.core.authority.trust import Trust
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
-from mediation.core.records import plan
+from mediation.core.records import plan, signed
 from mediation.core.records.alarm import Alarm
-from mediation.core.records.statement import US, after, ends_s, month_of
+from mediation.core.records.statement import after, ends_s, month_of
+from mediation.core.units import NS, US
 
 TYP: Final = "mediation-contact-test"
 ASK_S: Final = 7 * DAY_S  # before a month's end without a call (ours)
@@ -30,7 +31,7 @@ MAX_ANSWER_S: Final = HOUR_S  # who has not answered by then was not available: 
 MAX_MONTHS: Final = 1_200
 
 
-class ContactTest(plan.Recorded, frozen=True, kw_only=True):
+class ContactTest(signed.Recorded, frozen=True, kw_only=True):
     """One call. `called`: a number or address of the appendix in force; `answer_s`: seconds until it was answered, or
     until nobody was waited for any longer; `answered_by`: who answered, empty when nobody did."""
 
@@ -47,7 +48,7 @@ class ContactTest(plan.Recorded, frozen=True, kw_only=True):
 def examine(text: str, adopted: plan.Adopted, trust: Trust, now_ns: int) -> tuple[ContactTest, Key]:
     """That `text` is of a call of the contact whom `adopted` names. Raises AuthorizationError: `contact`, or what is
     wrong with the key or the signature."""
-    said, key = plan.examine_recorded(text, TYP, ContactTest, trust, now_ns)
+    said, key = signed.examine(text, TYP, ContactTest, trust, now_ns)
     reached = adopted.annex.contact
     if (said.version, said.appendix_sha256) != (adopted.body.version, plan.digest(adopted.appendix)):
         raise AuthorizationError(Check.CONTACT, "not the appendix in force")

@@ -11,13 +11,13 @@ Times are UTC microseconds since 1970 (`…_us`).
 from __future__ import annotations
 
 import datetime
-import enum
 import hashlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.named import Named
 
 MAX_SIGHTS = 1024  # of one observation; what is beyond is counted, and a difference of its own
 MAX_LINE_OCTETS = 1 << 20
@@ -27,18 +27,8 @@ REPORT_HOURS = 24  # "a reasonable time upon discovery", by the house (47 CFR 1.
 ETH_P_ALL = 0x0003  # linux/if_ether.h
 
 
-class What(enum.StrEnum):
-    """One kind of thing that copies or diverts traffic, or one kind of difference; the sentence is the manual's."""
-
-    sentence: str
-    interception: bool  # somebody may have listened; the others are failures of our own watch
-
-    def __new__(cls, name: str, sentence: str, interception: bool = True) -> What:
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.sentence = sentence
-        member.interception = interception
-        return member
+class What(Named):
+    """One kind of thing that copies or diverts traffic, or one kind of difference; the sentence is the letter's."""
 
     # in the kernel
     PACKET_SOCKET = "packet-socket", "a packet socket that receives frames of an interface"
@@ -56,10 +46,15 @@ class What(enum.StrEnum):
     FORK = "fork", "the switch sends copies of its signalling"
     RECORDING = "recording", "the media relay records, forwards or duplicates a call"
     # differences of another kind
-    TAP_GONE = "tap-gone", "live cases whose tap is not there", False
-    UNCERTIFIED = "uncertified", "interceptions without a certification (47 CFR 1.20004(a))", False
-    TASKS = "tasks", "a function has other tasks than the administration armed", True
-    OVERFLOW = "overflow", "more was seen than an observation holds", True
+    TAP_GONE = "tap-gone", "live cases whose tap is not there"
+    UNCERTIFIED = "uncertified", "interceptions without a certification (47 CFR 1.20004(a))"
+    TASKS = "tasks", "a function has other tasks than the administration armed"
+    OVERFLOW = "overflow", "more was seen than an observation holds"
+
+    @property
+    def interception(self) -> bool:
+        """Whether somebody may have listened; the others are failures of our own watch."""
+        return self not in {What.TAP_GONE, What.UNCERTIFIED}
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -16,13 +16,13 @@ from mediation.core.authority.particulars import MAX_YEAR_S, SHA256
 from mediation.core.authority.trust import Trust
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
-from mediation.core.records import plan
+from mediation.core.records import signed
 
 TYP: Final = "mediation-modification"
 MAX_OPEN: Final = 64  # orders at one time (ours)
 
 
-class Modification(plan.Recorded, frozen=True, kw_only=True):
+class Modification(signed.Recorded, frozen=True, kw_only=True):
     """The Commission ordered the policies modified by `due_s`; `version` and `plan_sha256` are of those in force."""
 
     type: Literal["modification"]
@@ -34,7 +34,7 @@ class Modification(plan.Recorded, frozen=True, kw_only=True):
 
 def examine(text: str, trust: Trust, now_ns: int) -> tuple[Modification, Key]:
     """Raises AuthorizationError: `modification`, or what is wrong with the key or the signature."""
-    said, key = plan.examine_recorded(text, TYP, Modification, trust, now_ns)
+    said, key = signed.examine(text, TYP, Modification, trust, now_ns)
     if not SHA256.fullmatch(said.document_sha256) or not 0 < said.due_s < MAX_YEAR_S:
         raise AuthorizationError(Check.MODIFICATION, "the document's hash, or its day")
     return said, key

@@ -6,8 +6,8 @@ was filed is what the system does: the statement of both authorizations (1.20003
 he is reached seven days a week, twenty-four hours a day ((b)(4)). The exact octets are the document; the SHA-256 of the
 plan is what a carrier token names as `policy_sha256`.
 
-Answers also for whose signatures adopt it (the senior officer's, or those of two executives), for who may record what
-concerns it, and for what opens the clock of ninety days within which an amendment is filed with the Commission
+Answers also for whose signatures adopt it (the senior officer's, or those of two executives), for the record of its
+filing, and for what opens the clock of ninety days within which an amendment is filed with the Commission
 (1.20005(a)). It reads no clock.
 """
 
@@ -15,27 +15,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 import msgspec
 
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS, check_key_dates
 from mediation.core.authority.key import Key
-from mediation.core.authority.particulars import NONCE, legible
+from mediation.core.authority.particulars import legible
 from mediation.core.authority.roster import Appointment
 from mediation.core.authority.term import DAY_S, HOUR_S
 from mediation.core.authority.trust import Trust
 from mediation.core.case import Role, Signed
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
-from mediation.core.records import certificate
-from mediation.core.records.retention import LIFE_S, MAX_DAYS, MIN_DAYS
+from mediation.core.records import certificate, signed
+from mediation.core.records.retention import MAX_DAYS, MIN_DAYS
+from mediation.core.units import NS
 
 ADOPTION_TYP: Final = "mediation-plan"
 FILING_TYP: Final = "mediation-plan-filing"
 APPROVERS: Final = 2  # executives, when it is not the senior officer himself
-FILERS: Final = (Role.OFFICER, Role.EXECUTIVE)
 AMENDMENT_DAYS: Final = 90  # 47 CFR 1.20005(a)
 WARN_DAYS: Final = (30, 7, 1)  # before the ninety have passed (ours)
 MAX_OCTETS: Final = 65_536
@@ -122,18 +121,7 @@ class Adoption(Signed, frozen=True, kw_only=True):
     lab: bool = False
 
 
-class Recorded(Signed, frozen=True, kw_only=True):
-    """What one of FILERS signs so that it is entered."""
-
-    issued_s: int
-    nonce: str
-    lab: bool = False
-
-
-R = TypeVar("R", bound=Recorded)
-
-
-class PlanFiling(Recorded, frozen=True, kw_only=True):
+class PlanFiling(signed.Recorded, frozen=True, kw_only=True):
     """The plan was filed with the Commission; `confirmation` is the number that its system gave."""
 
     type: Literal["plan-filing"]
@@ -212,17 +200,14 @@ def examine_adoption(approvals: Sequence[str], adopted: Adopted, trust: Trust, n
         raise AuthorizationError(Check.TOKEN_TYPE)
     if len({each.payload for each in parts}) != 1:
         raise AuthorizationError(Check.STRUCTURE, "not one text that all signed")
-    keys = [_signed(each, trust, (Role.EXECUTIVE, Role.OFFICER)) for each in parts]
+    keys = [signed.signer(each, (Role.EXECUTIVE, Role.OFFICER), trust) for each in parts]
     adoption = jws.decode(parts[0].payload, Adoption)
-    _check(adoption.nonce, adoption.lab, trust)
+    signed.check_made_here(adoption.nonce, adoption.lab, trust)
     if (adoption.plan_sha256, adoption.appendix_sha256) != (digest(adopted.plan), digest(adopted.appendix)):
         raise AuthorizationError(Check.PLAN, "the approval is of other texts")
     if adoption.version != adopted.body.version:
         raise AuthorizationError(Check.PLAN, "the approval is of another version")
-    for key in keys:
-        check_key_dates(key, adoption.issued_s, now_ns // NS)
-    if now_ns // NS - adoption.issued_s > LIFE_S:
-        raise AuthorizationError(Check.COMMAND_DATES)
+    signed.check_lately(keys, adoption.issued_s, now_ns)
     senior = trust.senior_officer(now_ns // NS)
     persons = {key.person for key in keys}
     executives = {key.person for key in keys if key.kid in trust.rings.get(Role.EXECUTIVE, {})}
@@ -231,23 +216,9 @@ def examine_adoption(approvals: Sequence[str], adopted: Adopted, trust: Trust, n
     return tuple(sorted(persons))
 
 
-def examine_recorded(text: str, typ: str, kind: type[R], trust: Trust, now_ns: int) -> tuple[R, Key]:
-    """What one of FILERS signed lately, and with which key. Raises AuthorizationError."""
-    parts = jws.split(text)
-    if parts.header.typ != typ:
-        raise AuthorizationError(Check.TOKEN_TYPE)
-    key = _signed(parts, trust, FILERS)
-    said = jws.decode(parts.payload, kind)
-    _check(said.nonce, said.lab, trust)
-    check_key_dates(key, said.issued_s, now_ns // NS)
-    if now_ns // NS - said.issued_s > LIFE_S:
-        raise AuthorizationError(Check.COMMAND_DATES)
-    return said, key
-
-
 def examine_filing(text: str, trust: Trust, now_ns: int) -> tuple[PlanFiling, Key]:
     """Raises AuthorizationError."""
-    filing, key = examine_recorded(text, FILING_TYP, PlanFiling, trust, now_ns)
+    filing, key = signed.examine(text, FILING_TYP, PlanFiling, trust, now_ns)
     if not legible(filing.confirmation):
         raise AuthorizationError(Check.PLAN, "the confirmation number")
     if not 0 < filing.filed_s <= now_ns // NS:
@@ -284,19 +255,3 @@ def days_left(due_s: int, now_s: int) -> int | None:
     if now_s >= due_s:
         return 0
     return next((days for days in reversed(WARN_DAYS) if now_s >= due_s - days * DAY_S), None)
-
-
-def _signed(parts: jws.Parts, trust: Trust, roles: tuple[Role, ...]) -> Key:
-    role = next((each for each in roles if parts.header.kid in trust.rings.get(each, {})), roles[0])
-    key = trust.key(role, parts.header.kid)
-    trust.verify(parts, key)
-    if key.lab is not trust.lab:
-        raise AuthorizationError(Check.LAB_KEY)
-    return key
-
-
-def _check(nonce: str, lab: bool, trust: Trust) -> None:
-    if lab is not trust.lab:
-        raise AuthorizationError(Check.LAB_TOKEN)
-    if not NONCE.fullmatch(nonce):
-        raise AuthorizationError(Check.STRUCTURE, "nonce")

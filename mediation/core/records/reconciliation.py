@@ -25,6 +25,7 @@ import msgspec
 
 from mediation.core.records import incident
 from mediation.core.records.incident import Finding, Observation, Rule, Sight, Tap, What
+from mediation.core.units import US
 
 MAX_INTERVAL_S = 30  # with AWAY_S and two looks within SEC-1's minute
 AWAY_S = 20  # the access function's own start, opener included, on a loaded machine
@@ -32,7 +33,6 @@ GAP_S = 10  # two absences with no look for so long between them may be two
 PATIENCE_S = {What.UNCERTIFIED: 150}  # certifications are drafted once a minute; nobody listens for the lack of one
 SILENT_INTERVALS = 2
 LATE_S = 5  # for the look itself, on a loaded machine
-US = 1_000_000
 
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True):

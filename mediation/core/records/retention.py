@@ -18,14 +18,14 @@ from typing import Final, Literal
 import msgspec
 
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS, check_key_dates
 from mediation.core.authority.key import Key
-from mediation.core.authority.particulars import CASE_IDENTITY, NONCE, legible
+from mediation.core.authority.particulars import CASE_IDENTITY, legible
 from mediation.core.authority.term import DAY_S, HOUR_S
 from mediation.core.authority.trust import Trust
 from mediation.core.case import Role, Signed
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
+from mediation.core.records import signed
 
 HOLD_TYP: Final = "mediation-hold"
 DESTRUCTION_TYP: Final = "mediation-destruction"
@@ -33,8 +33,7 @@ HOLDERS: Final = (Role.LEGAL, Role.EXECUTIVE)  # a duty to preserve is a matter 
 DESTROYERS: Final = (Role.OFFICER, Role.EXECUTIVE)
 PERSONS: Final = 2
 UNENABLED_S: Final = 72 * HOUR_S  # an order under which nothing was enabled is sealed so long after its end (ours)
-LIFE_S: Final = 7 * DAY_S  # between the first and the last signature of two persons (ours)
-DEFAULT_DAYS: Final = 365  # of a lab site; a real one says its own (ours; the rule names no number)
+DEFAULT_DAYS: Final = 365  # (ours; the rule names no number)
 MIN_DAYS: Final = 30  # less would be no "reasonable period of time" by anybody's reading (ours)
 MAX_DAYS: Final = 36_500
 
@@ -100,14 +99,14 @@ def examine_hold(text: str, trust: Trust, now_ns: int) -> tuple[Hold, Key]:
     parts = jws.split(text)
     if parts.header.typ != HOLD_TYP:
         raise AuthorizationError(Check.TOKEN_TYPE)
-    key = _signer(parts, trust, HOLDERS)
+    key = signed.signer(parts, HOLDERS, trust)
     hold = jws.decode(parts.payload, Hold)
-    _check(hold.case, hold.nonce, hold.lab, trust)
+    signed.check_made_here(hold.nonce, hold.lab, trust)
+    if not CASE_IDENTITY.fullmatch(hold.case):
+        raise AuthorizationError(Check.CASE_IDENTITY)
     if not legible(hold.reason):
         raise AuthorizationError(Check.REASON)
-    check_key_dates(key, hold.issued_s, now_ns // NS)
-    if now_ns // NS - hold.issued_s > LIFE_S:
-        raise AuthorizationError(Check.COMMAND_DATES)
+    signed.check_lately([key], hold.issued_s, now_ns)
     return hold, key
 
 
@@ -120,31 +119,12 @@ def examine_destruction(texts: Sequence[str], trust: Trust, now_ns: int) -> tupl
         raise AuthorizationError(Check.TOKEN_TYPE)
     if len({each.payload for each in parts}) != 1:
         raise AuthorizationError(Check.STRUCTURE, "not one text that both signed")
-    keys = [_signer(each, trust, DESTROYERS) for each in parts]
+    keys = [signed.signer(each, DESTROYERS, trust) for each in parts]
     if len({key.person for key in keys}) != PERSONS:
         raise AuthorizationError(Check.DISTINCT_PERSONS)
     wanted = jws.decode(parts[0].payload, Destruction)
-    _check(wanted.case, wanted.nonce, wanted.lab, trust)
-    for key in keys:
-        check_key_dates(key, wanted.issued_s, now_ns // NS)
-    if now_ns // NS - wanted.issued_s > LIFE_S:
-        raise AuthorizationError(Check.COMMAND_DATES)
-    return wanted, tuple(sorted(key.person for key in keys))
-
-
-def _signer(parts: jws.Parts, trust: Trust, roles: tuple[Role, ...]) -> Key:
-    role = next((each for each in roles if parts.header.kid in trust.rings.get(each, {})), roles[0])
-    key = trust.key(role, parts.header.kid)
-    trust.verify(parts, key)
-    if key.lab is not trust.lab:
-        raise AuthorizationError(Check.LAB_KEY)
-    return key
-
-
-def _check(case: str, nonce: str, lab: bool, trust: Trust) -> None:
-    if lab is not trust.lab:
-        raise AuthorizationError(Check.LAB_TOKEN)
-    if not CASE_IDENTITY.fullmatch(case):
+    signed.check_made_here(wanted.nonce, wanted.lab, trust)
+    if not CASE_IDENTITY.fullmatch(wanted.case):
         raise AuthorizationError(Check.CASE_IDENTITY)
-    if not NONCE.fullmatch(nonce):
-        raise AuthorizationError(Check.STRUCTURE, "nonce")
+    signed.check_lately(keys, wanted.issued_s, now_ns)
+    return wanted, tuple(sorted(key.person for key in keys))

@@ -19,20 +19,21 @@ from typing import Final, Literal
 import msgspec
 
 from mediation.core.authority import jws
-from mediation.core.authority.authorization import NS, check_key_dates
+from mediation.core.authority.authorization import check_key_dates
 from mediation.core.authority.term import DAY_S
 from mediation.core.authority.trust import Trust
 from mediation.core.case import Role, Signed
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
+from mediation.core.records import signed
 from mediation.core.records.certificate import OVERDUE_S, Fact, Responsible
+from mediation.core.units import NS
 
 TYP: Final = "mediation-statement"
 DRAFTED_S: Final = OVERDUE_S  # after the month's end: its last certification has had its 72 hours
 DUE_S: Final = 7 * DAY_S  # after the month's end (ours; the rule names no clock)
 MISSING_S: Final = 14 * DAY_S
 SIGNERS: Final = (Role.EXECUTIVE, Role.OFFICER)  # in whichever role the senior officer is appointed
-US: Final = 1_000_000
 MONTH: Final = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 ATTESTATION: Final = (
     "I am the senior officer or employee responsible for this carrier's policies under 47 CFR 1.20003. I have compared "
@@ -151,8 +152,7 @@ def examine(signature: str, text: str, trust: Trust, now_ns: int) -> Fact:
     parts = jws.split(signature)
     if parts.header.typ != TYP:
         raise AuthorizationError(Check.TOKEN_TYPE)
-    role = next((each for each in SIGNERS if parts.header.kid in trust.rings.get(each, {})), SIGNERS[0])
-    key = trust.key(role, parts.header.kid)
+    _, key = signed.key_of(parts.header.kid, SIGNERS, trust)
     now_s = now_ns // NS
     check_key_dates(key, now_s, now_s)
     if key.lab is not trust.lab:

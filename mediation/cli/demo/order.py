@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mediation.administration import lab
-from mediation.cli.demo_capture import Person
-from mediation.cli.demo_print import Screen
-from mediation.cli.demo_site import LabSite
+from mediation.cli.demo.people import Person
+from mediation.cli.demo.screen import Screen
+from mediation.cli.demo.site import LabSite
 from mediation.runtime import config
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Self
 from xml.sax.saxutils import quoteattr
 
-from mediation.cli.demo_network import inside, open_socket
+from mediation.cli.demo.network import inside, open_socket
+from mediation.cli.demo.people import MEDIA_PORT
 from mediation.core.errors import MediationError
 
 SIP_PORT = 5060
-MEDIA_PORT = 6000
 CALL_LIMIT_S = 30.0  # no call of ours is longer
 BIND_LIMIT_S = 5.0
 GATE_AGAIN_S = 0.1

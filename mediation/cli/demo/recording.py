@@ -6,38 +6,14 @@ silence, BYE, 200. Times are nanoseconds since 1970 and become the event times o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from mediation.cli.demo_media import Speech, udp_frame, write_pcap
+from mediation.cli.demo.media import Speech, udp_frame, write_pcap
+from mediation.cli.demo.people import MEDIA_PORT, Person
 
-SIP_PORT, MEDIA_PORT = 5060, 6000
+SIP_PORT = 5060
 STEP_NS = 1_500_000  # between two signalling messages
 RING_NS = 400_000_000
-DOMAIN = "carrier.example"
-
-
-@dataclass(frozen=True)
-class Person:
-    """Who speaks from where."""
-
-    name: str
-    number: str  # E.164 with +
-    address: str
-
-    @property
-    def uri(self) -> str:
-        return f"sip:{self.number}@{DOMAIN}"
-
-    def session(self) -> str:
-        """The person's SDP body."""
-        family = "IP6" if ":" in self.address else "IP4"
-        lines = (
-            "v=0", f"o=- 42 1 IN {family} {self.address}", "s=-", f"c=IN {family} {self.address}", "t=0 0",
-            f"m=audio {MEDIA_PORT} RTP/AVP 0 101", "a=rtpmap:0 PCMU/8000", "a=rtpmap:101 telephone-event/8000",
-            "a=fmtp:101 0-15", "a=sendrecv",
-        )  # fmt: skip
-        return "\r\n".join(lines) + "\r\n"
 
 
 class Recording:

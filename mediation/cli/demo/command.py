@@ -13,8 +13,10 @@ from pathlib import Path
 
 import click
 
-from mediation.cli import demo_captured, demo_live, demo_network
-from mediation.cli.demo_print import Screen
+from mediation.cli.demo.captured import play as play_captured
+from mediation.cli.demo.live import play as play_live
+from mediation.cli.demo.network import possible
+from mediation.cli.demo.screen import Screen
 from mediation.core.errors import MediationError
 
 
@@ -25,13 +27,13 @@ def command(captured: bool, keep: Path | None) -> None:
     """Shows a lawful order carried out, nothing else carried out, and the proof of both."""
     screen = Screen()
     screen.title("mediation demo", "a lawful order is carried out, nothing else is, and both are proven")
-    missing = "asked for with --captured" if captured else demo_network.possible()
+    missing = "asked for with --captured" if captured else possible()
     folder = Path(tempfile.mkdtemp(prefix="mediation-demo-")) if keep is None else keep
     folder.mkdir(parents=True, exist_ok=keep is None)
     try:
         if missing:
             screen.say(f"No real calls ({missing}): generated captures go through the same code instead.")
-        story = demo_captured.play if missing else demo_live.play
+        story = play_captured if missing else play_live
         story(screen, folder, folder / "site")
     except MediationError as error:
         screen.check("the demo ran to its end", False, str(error))

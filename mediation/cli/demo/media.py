@@ -20,6 +20,7 @@ EVENT = struct.Struct("!BBH")
 PCAP_NANOSECONDS = 0xA1B23C4D
 PCAP_MICROSECONDS = 0xA1B2C3D4  # the only form that sipp's reader knows
 LINKTYPE_ETHERNET = 1
+PCMU = 0  # RFC 3551 table 4
 PCMU_SILENCE = b"\xff" * 160  # 20 ms of G.711 µ-law
 FRAME_NS = 20_000_000
 FRAME_SAMPLES = 160
@@ -31,9 +32,9 @@ UDP = 17
 class Speech:
     """One party's RTP stream: silence and keys, 20 ms a packet. Yields (offset in ns, RTP packet) in order."""
 
-    def __init__(self, *, ssrc: int, audio: int = 0, events: int = 101, sequence: int = 100, stamp: int = 1600) -> None:
-        self._ssrc, self._audio, self._events = ssrc, audio, events
-        self._sequence, self._stamp, self._at = sequence, stamp, 0
+    def __init__(self, *, ssrc: int, events: int = 101) -> None:
+        self._ssrc, self._events = ssrc, events
+        self._sequence, self._stamp, self._at = 100, 1600, 0
 
     def _packet(self, payload_type: int, stamp: int, payload: bytes, *, marker: bool = False) -> bytes:
         header = RTP.pack(0x80, payload_type | (0x80 if marker else 0), self._sequence & 0xFFFF, stamp, self._ssrc)
@@ -47,7 +48,7 @@ class Speech:
     def silence(self, frames: int) -> Iterator[tuple[int, bytes]]:
         """`frames` packets of 20 ms of µ-law silence."""
         for _ in range(frames):
-            yield self._at, self._packet(self._audio, self._stamp, PCMU_SILENCE)
+            yield self._at, self._packet(PCMU, self._stamp, PCMU_SILENCE)
             self._frame()
 
     def keys(

@@ -10,11 +10,12 @@ import json
 import time
 from pathlib import Path
 
-from mediation.cli import demo_order, demo_proof
-from mediation.cli.demo_capture import Recording
-from mediation.cli.demo_live import ALICE, BOB, CAROL, CASE, DAVE, EXPECTED
-from mediation.cli.demo_print import Screen
-from mediation.cli.demo_site import LabSite, Line, label
+from mediation.cli.demo import order, proof
+from mediation.cli.demo.live import CASE, EXPECTED
+from mediation.cli.demo.people import ALICE, BOB, CAROL, DAVE
+from mediation.cli.demo.recording import Recording
+from mediation.cli.demo.screen import Screen
+from mediation.cli.demo.site import LabSite, Line, label
 
 
 def recorded(path: Path, name: str, keys: str) -> Path:
@@ -47,7 +48,7 @@ def play(screen: Screen, folder: Path, site_path: Path) -> None:
     screen.chapter("A call while there is no order")
     screen.check("nothing comes of it", not replay("before", "99#"))
     screen.chapter("An order: a court's paper, and three signatures of three people")
-    demo_order.play(screen, site, ALICE, CASE, folder / "papers")
+    order.play(screen, site, ALICE, CASE, folder / "papers")
     screen.check(f"{CASE} is active", True)
     screen.chapter("The same call again, under the order, digit extraction on")
     screen.head()
@@ -68,7 +69,7 @@ def play(screen: Screen, folder: Path, site_path: Path) -> None:
     screen.chapter("What is left of Carol's and Dave's calls")
     words = [f"carol-{act}@demo" for act in ("before", "on", "off", "revoked")]
     words += ["alice-before@demo", "alice-revoked@demo"]
-    wanted = demo_proof.wanted([CAROL, DAVE], words)
-    demo_proof.nothing_of_others(screen, site, wanted, CASE, agency=agency, traffic=traffic)
+    wanted = proof.wanted([CAROL, DAVE], words)
+    proof.nothing_of_others(screen, site, wanted, CASE, agency=agency, traffic=traffic)
     screen.chapter("The ledger")
-    demo_proof.ledger(screen, site, folder)
+    proof.ledger(screen, site, folder)

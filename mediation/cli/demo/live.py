@@ -3,143 +3,58 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from mediation.cli import demo_content, demo_order, demo_proof
-from mediation.cli.demo_capture import Person
-from mediation.cli.demo_media import Speech, write_speech
-from mediation.cli.demo_network import SPAN, Network
-from mediation.cli.demo_print import Screen, grouped
-from mediation.cli.demo_sipp import Called, Caller, Running
-from mediation.cli.demo_site import LabSite, Line, label
+from mediation.cli.demo import content, order, proof
+from mediation.cli.demo.people import ALICE, BOB, CAROL, DAVE
+from mediation.cli.demo.screen import Screen, grouped
+from mediation.cli.demo.showing import EVENT_LIMIT_S, Showing, is_message
+from mediation.cli.demo.site import label
 
-ALICE = Person("Alice Ashcroft", "+12025550147", "10.77.1.1")  # the subject of the order
-BOB = Person("Bob Birdwhistle", "+13035550123", "10.77.2.1")
-CAROL = Person("Carol Cobblepot", "+17035550188", "10.77.3.1")  # of no order
-DAVE = Person("Dave Dinglehopper", "+17045550199", "10.77.4.1")
 CASE, OTHER_CASE = "LAB-2025-0001", "LAB-2025-0002"
-EVENT_LIMIT_S = 8.0  # 47 CFR 1.20007(a)(14)
 STOP_LIMIT_S = 1.0
 STATUS_LIMIT_S = 3.0
 SIGNALLING_OF_A_CALL = 6  # INVITE, 180, 200, ACK, BYE, 200
 EXPECTED = ["origination", "networkSignal ringbackTone", "answer", "dialedDgtExtrn 1123#", "release"]
 
 
-class Live:
-    """The network, the site and the screen of one showing."""
-
-    def __init__(self, screen: Screen, folder: Path, site_path: Path) -> None:
-        self.screen, self.folder = screen, folder
-        self._stack = ExitStack()
-        self.traffic = folder / "telephones"
-        self.network = self._stack.enter_context(Network(f"mdemo{os.getpid()}"))
-        try:
-            switch = self.network.switch()
-            for person in (ALICE, BOB, CAROL, DAVE):
-                self.network.peer(self._home(person), f"{person.address}/16")
-            self.site = LabSite(site_path, iaps=(
-                f'[[iap]]\nname = "SWITCH-1"\ninterface = "{SPAN}"\nnamespace = "{switch}"\nside = "access"\n'
-            ))  # fmt: skip
-            self._stack.callback(self.site.stop)
-        except BaseException:
-            self._stack.close()
-            raise
-        self.shown = 0
-        self.case = CASE  # whose messages are shown
-
-    @staticmethod
-    def _home(person: Person) -> str:
-        return person.name.split()[0].lower()
-
-    def close(self) -> None:
-        self._stack.close()
-
-    def dial(self, caller: Person, called: Person, steps: Callable[[Caller], Caller], call_id: str) -> Running:
-        """A real call between two telephones, under way when this returns."""
-        for_called = Called().ring().answer().released()
-        home = self.network.namespace
-        answering = Running(for_called, home(self._home(called)), called.address, self.traffic / f"{call_id}-called")
-        self._stack.callback(answering.stop)
-        from_caller = steps(Caller(caller.number, called.number, name=caller.name))
-        calling = Running(from_caller, home(self._home(caller)), caller.address, self.traffic / f"{call_id}-caller",
-                          remote=called.address, call_id=call_id)  # fmt: skip
-        self._stack.callback(calling.stop)
-        return calling
-
-    def keys(self, name: str, digits: str) -> tuple[Path, int]:
-        """A recording of keys for one party's telephone."""
-        self.traffic.mkdir(parents=True, exist_ok=True)
-        voice = Speech(ssrc=len(name) << 8 | len(digits))
-        file = self.traffic / f"{name}.pcap"
-        return file, write_speech(file, [*voice.silence(2), *voice.keys(digits), *voice.silence(2)])
-
-    def show_until(self, wanted: Callable[[Line], bool] | None, limit: float = EVENT_LIMIT_S) -> Line | None:
-        """Prints messages as they arrive, up to the one that is wanted; None when it did not come."""
-        messages = self.site.messages
-        assert messages is not None
-        end = time.monotonic() + limit
-        while True:
-            line = messages.wait(lambda _: True, max(0.0, end - time.monotonic()) if wanted else 0.0, since=self.shown)
-            if line is None:
-                return None
-            self.shown += 1
-            if "message" not in line or line["message"] == "content":
-                continue
-            if line["case"] == self.case or wanted is None or wanted(line):
-                self.screen.event(line, "" if line["case"] == self.case else f"  (of the other case, {line['case']})")
-            if wanted is not None and wanted(line):
-                return line
-
-    def of(self, case: str, since: int = 0) -> list[Line]:
-        assert self.site.messages is not None
-        return [line for line in self.site.messages.since(since) if line.get("case") == case]
-
-
-def is_message(case: str, name: str) -> Callable[[Line], bool]:
-    return lambda line: line.get("case") == case and name in (line.get("message"), label(line))
-
-
 def play(screen: Screen, folder: Path, site_path: Path) -> None:
     """All acts, in order."""
     screen.chapter("A switch, four telephones, and a tap that no order has armed")
-    live = Live(screen, folder, site_path)
+    live = Showing(screen, folder, site_path, CASE)
     with closing(live):
         site = live.site
         for person, what in ((ALICE, "will be the subject of an order"), (BOB, ""), (CAROL, "no order, ever"),
                              (DAVE, "no order, ever")):  # fmt: skip
             screen.say(f"{person.name:18} {person.number}  {person.address}  {what}")
-        site.collect(content_dir=demo_content.folder(site))
+        site.collect(content_dir=content.folder(site))
         began = time.monotonic()
         site.run()
         screen.check("access, delivery and administration run as processes of their own; the tap is open", True,
                      f"{time.monotonic() - began:.1f} s")  # fmt: skip
         no_order(live)
-        order(live)
+        ordered(live)
         under_order(live)
         withdrawn(live)
-        demo_content.play(live, ALICE, BOB, (CAROL, DAVE))
+        content.play(live, ALICE, BOB, (CAROL, DAVE))
         agency = folder / "agency.jsonl"
         assert site.messages is not None
         lines = site.messages.since()
         agency.write_text("".join(json.dumps(line) + "\n" for line in lines))
         site.stop()
         screen.chapter("What is left of Carol's and Dave's call")
-        wanted = demo_proof.wanted(
-            [CAROL, DAVE], ["carol-calls-dave", "carol-beside-content", "alice-before-the-order"]
-        )
-        demo_proof.nothing_of_others(screen, site, wanted, CASE, agency=agency, traffic=live.traffic)
+        wanted = proof.wanted([CAROL, DAVE], ["carol-calls-dave", "carol-beside-content", "alice-before-the-order"])
+        proof.nothing_of_others(screen, site, wanted, CASE, agency=agency, traffic=live.traffic)
         screen.chapter("The ledger")
-        demo_proof.ledger(screen, site, folder)
+        proof.ledger(screen, site, folder)
         # Digits wait for the end of their string and a call with content for its last packet, both by design: they
         # tell of the caller's fingers and of the call's tail, not of the path.
         latencies = [int(line["latency_us"]) for line in lines
                      if line.get("latency_us") is not None and line["message"] != "dialedDgtExtrn"
-                     and line["case"] != demo_content.CASE]  # fmt: skip
+                     and line["case"] != content.CASE]  # fmt: skip
         screen.line()
         screen.note(
             f"tap to agency, with durable spool and TLS 1.3 between: {', '.join(grouped(latencies))} of "
@@ -147,7 +62,7 @@ def play(screen: Screen, folder: Path, site_path: Path) -> None:
         )
 
 
-def no_order(live: Live) -> None:
+def no_order(live: Showing) -> None:
     screen = live.screen
     screen.chapter("A call while there is no order")
     keys = live.keys("before", "99#")
@@ -160,7 +75,7 @@ def no_order(live: Live) -> None:
     screen.check("nothing went to the agency", len(live.site.messages) == 0, f"{len(live.site.messages)} messages")
 
 
-def at_the_tap(live: Live, wanted: int) -> tuple[int, int]:
+def at_the_tap(live: Showing, wanted: int) -> tuple[int, int]:
     """Signalling packets that the tap has read, once they are `wanted`, and messages it gave to the mediator."""
     limit = time.monotonic() + STATUS_LIMIT_S
     while True:
@@ -170,18 +85,18 @@ def at_the_tap(live: Live, wanted: int) -> tuple[int, int]:
             return seen, int(functions["mediator"]["intake"]["pdus"])
 
 
-def order(live: Live) -> None:
+def ordered(live: Showing) -> None:
     screen, site = live.screen, live.site
     screen.chapter("An order: a court's paper, and three signatures of three people")
     began = time.monotonic()
-    demo_order.play(screen, site, ALICE, CASE, live.folder / "papers")
+    order.play(screen, site, ALICE, CASE, live.folder / "papers")
     screen.check(f"{CASE} is armed: written to the ledger first, verified by tap and mediator for themselves", True,
                  f"{time.monotonic() - began:.1f} s")  # fmt: skip
     site.order(OTHER_CASE, f"tel:{BOB.number}", authority="trap-and-trace")
     screen.note(f"({OTHER_CASE}, on {BOB.name}, is armed as well: it will show that one case ends without the other)")
 
 
-def under_order(live: Live) -> None:
+def under_order(live: Showing) -> None:
     screen, site = live.screen, live.site
     screen.chapter("The same call again, now under the order, and Carol calls Dave at the same time")
     carol = live.dial(CAROL, DAVE, lambda party: party.connected().mark().gate().play(*live.keys("carol", "5550#"))
@@ -213,7 +128,7 @@ def under_order(live: Live) -> None:
     screen.check("every message within 8 s (47 CFR 1.20007(a)(14))", not late)
 
 
-def withdrawn(live: Live) -> None:
+def withdrawn(live: Showing) -> None:
     screen, site = live.screen, live.site
     screen.chapter("The legal token is withdrawn while a call is up")
     site.case("dde", CASE, "on")
@@ -235,7 +150,7 @@ def withdrawn(live: Live) -> None:
     alice.wait()
     arrived = [datetime.fromisoformat(line["arrived"]).timestamp() for line in live.of(CASE, start)]
     sent = sum(line["message"] == "dialedDgtExtrn" for line in live.of(CASE, start))
-    revoked = demo_proof.revoked_at(site, CASE)
+    revoked = proof.revoked_at(site, CASE)
     last = max(arrived, default=revoked) - revoked
     screen.check(
         "delivery stopped within a second, in mid-call", fence is not None and 0 < sent < len(pressed) // 2

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import tiles, verify
-from mediation.cli.demo_capture import Person
-from mediation.cli.demo_print import Screen
-from mediation.cli.demo_site import LabSite
+from mediation.cli.demo.people import Person
+from mediation.cli.demo.screen import Screen
+from mediation.cli.demo.site import LabSite
 from mediation.core.ledger import entry
 from mediation.runtime import config
 from mediation.runtime.keys import read_verifier

@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from mediation.cli.demo_site import Line, texts
+from mediation.cli.demo.site import Line, texts
 
 WIDTH = 100
 NAME = 20  # the longest name of a message and some room
-BOLD, DIM, GREEN, RED, CYAN, YELLOW, RESET = (f"\x1b[{code}m" for code in (1, 2, 32, 31, 36, 33, 0))
+BOLD, DIM, GREEN, RED, CYAN, RESET = (f"\x1b[{code}m" for code in (1, 2, 32, 31, 36, 0))
 
 WORDS = {
     "origination": "the subject calls",

@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mediation.access import feeds
-from mediation.cli.demo_capture import Person
-from mediation.cli.demo_media import RTP, Speech, write_speech
-from mediation.cli.demo_site import LabSite, label
-
-if TYPE_CHECKING:
-    from mediation.cli.demo_live import Live
+from mediation.cli.demo.media import RTP, Speech, write_speech
+from mediation.cli.demo.people import Person
+from mediation.cli.demo.showing import Showing
+from mediation.cli.demo.site import LabSite, label
 
 CASE: Final = "LAB-2025-0003"
 EXPECTED: Final = ["origination", "networkSignal ringbackTone", "ccOpen", "answer", "ccClose", "release"]
@@ -34,7 +32,7 @@ def folder(site: LabSite) -> Path:
     return site.path / "lab" / "agency" / "content"
 
 
-def play(live: Live, subject: Person, other: Person, strangers: tuple[Person, Person]) -> None:
+def play(live: Showing, subject: Person, other: Person, strangers: tuple[Person, Person]) -> None:
     """The order, both calls, and the comparison."""
     screen, site = live.screen, live.site
     screen.chapter("A wiretap order: the content of Alice's calls, while Carol talks to Dave")
@@ -69,7 +67,7 @@ def spoken(ssrc: int) -> list[tuple[int, bytes]]:
     return list(Speech(ssrc=ssrc).silence(FRAMES))
 
 
-def recorded(live: Live, name: str, packets: list[tuple[int, bytes]]) -> tuple[Path, int]:
+def recorded(live: Showing, name: str, packets: list[tuple[int, bytes]]) -> tuple[Path, int]:
     """A recording for a telephone, and its length in milliseconds."""
     live.traffic.mkdir(parents=True, exist_ok=True)
     file = live.traffic / f"{name}.pcap"

@@ -22,7 +22,7 @@ from typing import IO, Any
 from mediation.core.errors import MediationError
 from mediation.runtime import config
 
-Line = dict[str, Any]  # one message, as contract `collect` prints it
+Line = dict[str, Any]  # one message, as `collect` prints it
 
 COMMAND_LIMIT_S = 60.0
 READY_LIMIT_S = 120.0
@@ -125,7 +125,7 @@ class Lines:
 class LabSite:
     """One lab site, its functions and its collection function."""
 
-    def __init__(self, path: Path, *, iaps: str = "", functions: bool = True) -> None:
+    def __init__(self, path: Path, *, iaps: str = "") -> None:
         """Makes the site at `path`, which must not exist. `iaps` is TOML text of [[iap]] tables."""
         self.path = path
         self._functions: subprocess.Popen[str] | None = None
