@@ -119,8 +119,8 @@ cdef inline kept *record_at(call_journal *j, const uint8_t *half, uint64_t at) n
 
 cdef inline bint is_wanted(call_journal *j, const call_table *calls, const target_table *targets, const kept *k,
                            uint64_t now_ns) noexcept nogil:
-    """Whether its call is up, as far as is known, and of an armed task; of an earlier life, whether an order that it was
-    matched for may still come back."""
+    """Whether its call is up, as far as is known, and of an armed task; of an earlier life, whether an order that it
+    was matched for may still come back."""
     cdef const call *c
     cdef uint32_t i
     if k.life == j.life:
