@@ -6,6 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
+from continuity cimport claim_address
 from description cimport ELSEWHERE, FORMER, NO_DESCRIPTION, description
 from dialog cimport call, call_task, in_set
 from entitled cimport dials
@@ -172,6 +173,8 @@ cdef inline void want_flow(match_table *t, call *c, uint32_t index, const media_
             break
         found = f.of_call
     if found == NO_FLOW:
+        if not rtcp:
+            claim_address(t, at, index, c.live.heard_ns)
         found = make_flow(t, c, index, at, party)
         if found == NO_FLOW:
             return
@@ -241,7 +244,7 @@ cdef inline void refresh_flows(match_table *t, uint32_t index) noexcept nogil:
             t.flows.flows[i].settled = False  # whoever announced the source may have taken it back
         i = t.flows.flows[i].of_call
     i = c.first_description
-    while i != NO_DESCRIPTION and (content or digits_to[0] or digits_to[1]):
+    while i != NO_DESCRIPTION and (content or digits_to[0] or digits_to[1]) and not c.live.lapsed:
         d = &t.descriptions.items[i]
         i = d.following
         if holds(c, d):
@@ -252,7 +255,7 @@ cdef inline void refresh_flows(match_table *t, uint32_t index) noexcept nogil:
     while i != NO_FLOW:
         following = t.flows.flows[i].of_call
         if t.flows.flows[i].learned:
-            t.flows.flows[i].wanted = content  # as long as the one that it answers
+            t.flows.flows[i].wanted = content and not c.live.lapsed  # as long as the one that it answers
         i = following
     i = c.first_flow
     while i != NO_FLOW:

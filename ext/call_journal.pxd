@@ -67,7 +67,7 @@ cdef struct call_journal:
     bint replaying             # nothing goes out, and nothing is kept
     uint32_t index             # of the call that the message replayed last is of, else NO_CALL
     bint stuck                 # it was full of calls that are up; tried again when the trio thread says so
-    bint dirty                 # a task ended: its records are to go
+    bint dirty                 # a task ended, or a call lapsed: its records are to go
     uint64_t recorded
     uint64_t refused           # no room, or too long
     uint64_t malformed         # records that were none
@@ -119,15 +119,15 @@ cdef inline kept *record_at(call_journal *j, const uint8_t *half, uint64_t at) n
 
 cdef inline bint is_wanted(call_journal *j, const call_table *calls, const target_table *targets, const kept *k,
                            uint64_t now_ns) noexcept nogil:
-    """Whether its call is up and of an armed task; of an earlier life, whether an order that it was matched for may
-    still come back."""
+    """Whether its call is up, as far as is known, and of an armed task; of an earlier life, whether an order that it
+    was matched for may still come back."""
     cdef const call *c
     cdef uint32_t i
     if k.life == j.life:
         if k.index >= calls.used:
             return False
         c = &calls.calls[k.index]
-        if not c.used or c.handle != k.handle:
+        if not c.used or c.handle != k.handle or c.live.lapsed:
             return False
         for i in range(c.task_count):
             if targets.tasks[c.tasks[i].task].generation == c.tasks[i].generation:

@@ -101,6 +101,7 @@ cdef class CallJournal:
                 match_datagram(t, &info, <const uint8_t *>k + message_at(k), k.length, min(k.now_ns, now_ns))
                 if j.index != NO_CALL:
                     k.index, k.life = j.index, j.life
+                    t.calls.calls[j.index].live.heard_ns = now_ns  # it may have gone on while nobody looked
                     j.replayed += 1
             at += k.size
             k = record_at(j, half, at)

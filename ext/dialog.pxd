@@ -9,6 +9,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from keyed_hash cimport hash_octets, hash_secret
+from liveness cimport liveness
 from memory cimport __builtin_prefetch, table_memory
 from octets cimport span
 
@@ -83,6 +84,7 @@ cdef struct call:
     bint subscription          # a dialog that SUBSCRIBE or REFER made (RFC 6665, RFC 3515)
     bint used
     bint ending                # over, but its content goes on for CONTENT_TAIL_MS
+    liveness live
     uint64_t last_dialog       # whose BYE ended the call, 0: none; its media addresses hold through the tail
     call_task tasks[CALL_TASKS]
 
@@ -267,6 +269,8 @@ cdef inline uint32_t add_call(call_table *t, span call_id, const call_view *view
     c.description_count = c.flow_count = 0
     c.ending = False
     c.last_dialog = 0
+    memset(&c.live, 0, sizeof(liveness))
+    c.live.heard_ns = now_ns
     c.tag_count = c.branch_count = c.dialog_count = c.ended_count = c.task_count = 0
     c.host_count[0] = c.host_count[1] = 0
     c.hop = 0

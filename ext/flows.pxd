@@ -41,6 +41,7 @@ cdef struct flow:
     bint learned               # goes back to a likely source
     bint settled               # `source` is known
     bint likely                # and was never announced
+    bint voiced                # of digits alone: its voice is heard, not its events alone
     media_address source       # the one source whose packets pass
     uint32_t voice             # the channel that listens for digits, or NO_VOICE
 
@@ -54,6 +55,8 @@ cdef struct flow_table:
     uint32_t count
     uint32_t free_flow
     uint32_t *port_uses        # PORTS: flows to each port, whatever the address
+    uint32_t cursor            # the flow that was looked at last (ext/lapse.pxd), and when
+    uint64_t swept_ns
 
 
 cdef inline bint flows_init(flow_table *t) noexcept nogil:

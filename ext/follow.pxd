@@ -11,6 +11,7 @@ from dialog cimport (
 )
 from entitled cimport may_see
 from keyed_hash cimport hash_octets
+from lapse cimport follow_session, sweep_flows
 from match_table cimport COUNT_CALLS_SILENT, COUNT_PDUS, match_table
 from octets cimport find, is_word, make_span, span, trim
 from offer_answer cimport take_media
@@ -71,8 +72,8 @@ cdef inline void drop_call(match_table *t, uint32_t index) noexcept nogil:
 
 
 cdef inline void expire_calls(match_table *t, uint64_t now_ns) noexcept nogil:
-    """End the tails of content, forget what has lingered long enough, and what was silent for a day. Cheap: all lists
-    are in order."""
+    """End the tails of content, forget what has lingered long enough, and what was silent for a day, and find the calls
+    whose end was not seen. Cheap: all lists are in order."""
     cdef call_table *calls = &t.calls
     cdef uint32_t index
     while calls.ending.first != NO_CALL and calls.calls[calls.ending.first].over_ns <= now_ns:
@@ -85,6 +86,7 @@ cdef inline void expire_calls(match_table *t, uint64_t now_ns) noexcept nogil:
            and calls.calls[calls.live.first].last_ns + <uint64_t>SILENT_S * 1000000000 <= now_ns):
         t.counters[COUNT_CALLS_SILENT] += 1
         drop_call(t, calls.live.first)
+    sweep_flows(t, now_ns)
 
 
 cdef inline void end_call(match_table *t, uint32_t index, uint64_t dialog, uint64_t now_ns) noexcept nogil:
@@ -184,6 +186,7 @@ cdef inline void follow_call(match_table *t, uint32_t index, const sip_message *
         elif m.method == METHOD_BYE:
             follow_bye(t, index, m, p)
             ending = m.status == 0
+        follow_session(c, m, now_ns)
         ending = ending and c.dialog_count == 0 and not c.overflow
         take_media(t, c, m, p.sender, remote, p.to_tag != 0, p.hop)
     if ending:

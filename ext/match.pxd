@@ -10,6 +10,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from call_journal cimport keep_message
+from continuity cimport hear_message_of, hear_others
 from datagram cimport next_message
 from dialog cimport (
     CALLEE, CALLER, CALL_DIALOGS, CALL_TAGS, CALL_TASKS, NO_CALL, add_call, call, call_task, call_view, find_call,
@@ -181,6 +182,8 @@ cdef inline void match_message(match_table *t, const sip_message *m, const packe
         index = match_request(t, index, m, &view, info, now_ns)
     if index == NO_CALL:
         t.counters[COUNT_NO_MATCH] += 1
+        if t.flows.count:
+            hear_others(t, m, now_ns)
         return
     c = &t.calls.calls[index]
     read_parties(t, m, &parties)
@@ -202,6 +205,7 @@ cdef inline void match_message(match_table *t, const sip_message *m, const packe
         remember(c.tags, &c.tag_count, CALL_TAGS, parties.from_tag)
     parties.sender = CALLER if in_set(c.tags, c.tag_count, parties.from_tag) == (m.status == 0) else CALLEE
     touch_call(&t.calls, index, now_ns)
+    hear_message_of(t, c, m, info.iap, now_ns)
     follow_call(t, index, m, &parties, initial, now_ns)
     if emit_message(t, index, m, parties.sender, info, now_ns):
         t.counters[COUNT_MATCHED] += 1

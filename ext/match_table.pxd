@@ -83,6 +83,13 @@ cdef enum:
     COUNT_VOICE_MALFORMED
     COUNT_VOICE_REFUSED        # packets of flows beyond the number that may be listened to at once
     COUNT_INBAND_DIGITS        # digits heard in the voice band, each once whoever gets them
+    COUNT_MEDIA_DOUBTED        # fit a call by their addresses, but nothing shows that they are its own
+    COUNT_CALLS_DOUBTED        # calls with such packets
+    COUNT_CALLS_CLAIMED        # calls an address of which another call announced
+    COUNT_CALLS_LAPSED_SESSION  # whose end was not seen (ext/lapse.pxd)
+    COUNT_CALLS_LAPSED_DOUBTED
+    COUNT_CALLS_LAPSED_SILENT
+    COUNT_CALLS_RESUMED        # doubted or lapsed ones that went on
     COUNTERS
 
 

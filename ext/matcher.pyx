@@ -37,18 +37,17 @@ from mediation.core.errors import LocalProtocolError
 SIDES = {"access": 0, "trunk": 1, "trusted-trunk": 2}
 UNKNOWN_ERROR_US = 0xFFFFFFFF
 COUNTER_NAMES = (
-    "datagrams", "keepalives", "not_sip", "junk", "unknown_iap", "messages",
-    "malformed_start_line", "malformed_version", "malformed_no_call_id", "malformed_no_from", "malformed_no_to",
-    "malformed_no_cseq", "malformed_cseq",
-    "tolerated_repeated", "tolerated_length_bad", "tolerated_length_short", "tolerated_header", "tolerated_spaces",
-    "tolerated_brackets", "tolerated_cseq_range", "tolerated_cseq_method", "tolerated_no_end",
-    "tolerated_identities",
-    "initial", "no_match", "matched", "pdus", "calls", "calls_joined", "calls_evicted", "calls_silent",
-    "calls_refused", "tasks_refused", "outside_window", "outside_iap", "sdp_unknown",
-    "sdp_streams_refused", "descriptions_refused",
-    "media", "media_matched", "content", "media_no_flow", "media_other_type", "media_malformed", "media_event_length",
-    "media_other_source", "media_ambiguous", "media_off", "flows_refused",
-    "voice", "voice_late", "voice_lost", "voice_malformed", "voice_refused", "inband_digits",
+    "datagrams", "keepalives", "not_sip", "junk", "unknown_iap", "messages", "malformed_start_line",
+    "malformed_version", "malformed_no_call_id", "malformed_no_from", "malformed_no_to", "malformed_no_cseq",
+    "malformed_cseq", "tolerated_repeated", "tolerated_length_bad", "tolerated_length_short", "tolerated_header",
+    "tolerated_spaces", "tolerated_brackets", "tolerated_cseq_range", "tolerated_cseq_method", "tolerated_no_end",
+    "tolerated_identities", "initial", "no_match", "matched", "pdus", "calls", "calls_joined", "calls_evicted",
+    "calls_silent", "calls_refused", "tasks_refused", "outside_window", "outside_iap", "sdp_unknown",
+    "sdp_streams_refused", "descriptions_refused", "media", "media_matched", "content", "media_no_flow",
+    "media_other_type", "media_malformed", "media_event_length", "media_other_source", "media_ambiguous",
+    "media_off", "flows_refused", "voice", "voice_late", "voice_lost", "voice_malformed", "voice_refused",
+    "inband_digits", "media_doubted", "calls_doubted", "calls_claimed", "calls_lapsed_session",
+    "calls_lapsed_doubted", "calls_lapsed_silent", "calls_resumed",
 )
 assert len(COUNTER_NAMES) == COUNTERS
 

@@ -6,15 +6,17 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from call_flows cimport ask_kernel, end_flow, has_content, make_flow, sends_digits
+from continuity cimport hear_packet_of, is_strange
 from description cimport ELSEWHERE, NO_DESCRIPTION, PASSING, description
 from dialog cimport CALLEE, call, is_host, touch_call
 from entitled cimport may_see
 from flows cimport NO_FLOW, first_flow, flow, is_at, next_flow
 from inband cimport hear_voice, is_voice_packet, pass_number
+from lapse cimport doubt_call
 from match_table cimport (
-    COUNT_CONTENT, COUNT_MEDIA, COUNT_MEDIA_AMBIGUOUS, COUNT_MEDIA_EVENT_LENGTH, COUNT_MEDIA_MALFORMED,
-    COUNT_MEDIA_MATCHED, COUNT_MEDIA_NO_FLOW, COUNT_MEDIA_OFF, COUNT_MEDIA_OTHER_SOURCE, COUNT_MEDIA_OTHER_TYPE,
-    COUNT_PDUS, COUNT_UNKNOWN_IAP, match_table,
+    COUNT_CONTENT, COUNT_MEDIA, COUNT_MEDIA_AMBIGUOUS, COUNT_MEDIA_DOUBTED, COUNT_MEDIA_EVENT_LENGTH,
+    COUNT_MEDIA_MALFORMED, COUNT_MEDIA_MATCHED, COUNT_MEDIA_NO_FLOW, COUNT_MEDIA_OFF, COUNT_MEDIA_OTHER_SOURCE,
+    COUNT_MEDIA_OTHER_TYPE, COUNT_PDUS, COUNT_UNKNOWN_IAP, match_table,
 )
 from packet cimport packet_info
 from rtp cimport RTP_EVENT, RTP_MALFORMED, RTP_OTHER_TYPE, check_event, is_rtcp, rtp_result
@@ -85,9 +87,9 @@ cdef inline void open_back(match_table *t, uint32_t index) noexcept nogil:
 
 
 cdef inline uint32_t find_flow(match_table *t, const packet_info *info, const uint8_t *payload,
-                               uint32_t length) noexcept nogil:
+                               uint32_t length, uint64_t now_ns) noexcept nogil:
     """The flow that a packet belongs to by its destination and its source, or NO_FLOW (counted). Of two calls at the
-    same addresses, one of which has its tail, it is the other's: ports are used again."""
+    same addresses, one of which has its tail, or does not go on with it, it is the other's: ports are used again."""
     cdef uint32_t index = first_flow(&t.flows, info.family, info.destination, info.destination_port)
     cdef uint32_t likely = NO_FLOW
     cdef uint32_t ending = NO_FLOW
@@ -107,18 +109,18 @@ cdef inline uint32_t find_flow(match_table *t, const packet_info *info, const ui
         other = 1 - f.party
         if f.rtcp and not is_rtcp(payload, length):
             refused = COUNT_MEDIA_OTHER_TYPE
-        elif f.settled and comes_from(&f.source, info):
-            if c.over_ns == 0:
+        elif (f.settled and comes_from(&f.source, info)) or (
+                not f.learned and announced(t, c, other, info, &described, &behind_nat)):
+            if is_strange(t, f, payload, length, now_ns):
+                doubt_call(t, f.call, payload, length, now_ns)
+                refused = COUNT_MEDIA_DOUBTED
+            elif c.over_ns == 0:
+                if not (f.settled and comes_from(&f.source, info)):
+                    settle(t, index, info, False)  # it passes in place of a source that was only likely
                 return index
-            ending = index
-        elif f.learned:
-            pass
-        elif announced(t, c, other, info, &described, &behind_nat):
-            if c.over_ns == 0:
-                settle(t, index, info, False)  # it passes in place of a source that was only likely
-                return index
-            ending = index
-        elif not f.settled and is_host(c, other, info.family, info.source) and (
+            else:
+                ending = index
+        elif not f.learned and not f.settled and is_host(c, other, info.family, info.source) and (
                 behind_nat if described else is_host(c, f.party, f.at.family, f.at.address)):
             likely = index
             candidates += 1
@@ -128,6 +130,10 @@ cdef inline uint32_t find_flow(match_table *t, const packet_info *info, const ui
         if not f.settled or not comes_from(&f.source, info):
             settle(t, ending, info, False)
         return ending
+    if candidates == 1 and is_strange(t, &t.flows.flows[likely], payload, length, now_ns):
+        doubt_call(t, t.flows.flows[likely].call, payload, length, now_ns)
+        candidates = 0
+        refused = COUNT_MEDIA_DOUBTED
     if candidates == 1:
         settle(t, likely, info, True)
         open_back(t, likely)
@@ -186,20 +192,22 @@ cdef inline void match_media(match_table *t, const packet_info *info, const uint
     """One UDP payload that passed the media filter."""
     cdef uint32_t index
     cdef uint32_t refused = COUNT_MEDIA_OFF
-    cdef const flow *f
+    cdef flow *f
     cdef rtp_result result
     cdef bint any_task = False
     t.counters[COUNT_MEDIA] += 1
     if info.iap >= t.iap_count:
         t.counters[COUNT_UNKNOWN_IAP] += 1
         return
-    index = find_flow(t, info, payload, length)
+    index = find_flow(t, info, payload, length, now_ns)
     if index == NO_FLOW:
         return
     f = &t.flows.flows[index]
+    hear_packet_of(t, f, payload, length, now_ns)
     if f.content:
         any_task = emit_content(t, index, info, now_ns)
     if f.digits and is_voice_packet(f, payload, length):
+        f.voiced = True
         any_task |= hear_voice(t, index, info, payload, length, now_ns)
     elif f.digits:
         result = check_event(payload, length, f.at.events)

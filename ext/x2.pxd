@@ -12,7 +12,7 @@ cdef enum:
     X3_PDU = 2                 # content
     X2_HEADER = 40
     X2_MOST = 144              # octets before the payload, at most: 40 + 8 + 12 + 2 * (20 + 6) + 19 + 12 = 143
-    FORMAT_PROPRIETARY = 4     # a digit heard in the voice band: INBAND_DIGIT of mediation/core/interface/x2.py
+    FORMAT_PROPRIETARY = 4     # a digit heard in the voice band, or a notice: mediation/core/interface/x2.py
     FORMAT_IPV4 = 5
     FORMAT_IPV6 = 6
     FORMAT_RTP = 8
@@ -20,6 +20,7 @@ cdef enum:
     DIRECTION_UNKNOWN = 1
     DIRECTION_TO_TARGET = 2
     DIRECTION_FROM_TARGET = 3
+    DIRECTION_NOT_APPLICABLE = 5
     ROLE_UNKNOWN = 0
     ROLE_CALLING = 1
     ROLE_CALLED = 2

@@ -54,6 +54,8 @@ LOSSES = frozenset(
         # of the match: a live order's call, or a part of it, that there was no room for
         "calls_evicted", "calls_refused", "tasks_refused", "flows_refused", "descriptions_refused",
         "sdp_streams_refused", "voice_refused",
+        # its content, because nothing shows any more that the media at its addresses are its own
+        "calls_doubted", "calls_lapsed_session", "calls_lapsed_doubted", "calls_lapsed_silent",
     }
 )  # fmt: skip
 

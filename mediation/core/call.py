@@ -34,18 +34,16 @@ Three rules that explain most of it:
 
 1. State belongs to the call (the Call-ID), not to a transaction. A tap that sees both sides of a proxy, a
    retransmission and a back-to-back agent that keeps the Call-ID all show the same thing twice; the second time the
-   table has no row for it, so nothing is said. An event without a row changes nothing: that is the rule, not an
-   error.
-2. Nothing is invented. What was not seen is not reported: no Origination for a call that was up before the order
-   began, no Answer that only a BYE suggests. Time stamps are those of the packet that made the event; a timer's
-   event has the timer's time.
-3. Every call that was named in a message is closed by exactly one Release without a leg (`report` explains legs),
-   be it by signalling, by a timer or for want of room; the last two say so in the cause.
+   table has no row for it, so nothing is said. An event without a row changes nothing: that is the rule, not an error.
+2. Nothing is invented. What was not seen is not reported: no Origination for a call that was up before the order began,
+   no Answer that only a BYE suggests. Time stamps are those of the packet that made the event; a timer's event has the
+   timer's time.
+3. Every call that was named in a message is closed by exactly one Release without a leg (`report` explains legs), be it
+   by signalling, by a timer or for want of room; the last two say so in the cause.
 
-When is a called subject alerted? With the 180 of the subject's own phone, not with the INVITE. The INVITE may yet
-be forwarded without ever ringing (scenarios 8 and 9), and a tap in front of the proxy cannot tell. If the phone
-answers without a 180, the alert is reported with the answer, which proves that the INVITE and what it displays were
-delivered.
+When is a called subject alerted? With the 180 of the subject's own phone, not with the INVITE. The INVITE may yet be
+forwarded without ever ringing (scenarios 8 and 9), and a tap in front of the proxy cannot tell. If the phone answers
+without a 180, the alert is reported with the answer, which proves that the INVITE and what it displays were delivered.
 
 When is it over? A final response on the caller's own hop is the network's last word. A failure inside the network says
 nothing: the proxy may try elsewhere, within this tap's sight or out of it. A challenge (401, 407), a 3xx or a CANCEL
@@ -74,6 +72,7 @@ from mediation.core.channel.content_calls import WORDS, CallContent
 from mediation.core.channel.digits import Flash, Gathered
 from mediation.core.channel.extraction import FORMATS, Extraction
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.interface.notice import Notice, notice_of
 from mediation.core.interface.x2 import PayloadFormat, Pdu
 from mediation.core.message import cdc
 from mediation.core.minimisation import Minimiser
@@ -170,6 +169,8 @@ class CallModel:
         if self._stopped:
             self._counters["after_stop"] += 1
             return []
+        if (notice := notice_of(pdu)) is not None:
+            return self.content_seen(pdu.correlation, pdu.stamp_ns, notice)
         self._outbox.note_quality(pdu)
         if pdu.payload_format == PayloadFormat.SIP:
             self._sip(pdu)
@@ -181,11 +182,12 @@ class CallModel:
 
     # Content
 
-    def content_seen(self, key: Hashable, stamp_ns: int) -> list[cdc.CallEvent]:
-        """A content packet filed under `key` passed: the first, or the first since its binding said to watch."""
+    def content_seen(self, key: Hashable, stamp_ns: int, notice: Notice | None = None) -> list[cdc.CallEvent]:
+        """A content packet filed under `key` passed: the first, or the first since its binding said to watch. Or what
+        the access function noticed of its packets."""
         call = self._find(key, stamp_ns) if not self._stopped else None
         if call is not None:
-            self._send_all(self._content.packet(call, key, stamp_ns), stamp_ns, call)
+            self._send_all(self._content.packet(call, key, notice, stamp_ns), stamp_ns, call)
             self._timers.arm(call)
         return self._outbox.take()
 
@@ -226,6 +228,7 @@ class CallModel:
             return
         for reading in self._reader.read(call, message):
             self._step(call, reading, pdu.stamp_ns)
+        self._send_all(self._content.signalled(call, pdu.stamp_ns), pdu.stamp_ns, call)
         if call.state is State.IDLE:  # nothing became of it
             self._forget(call)
         else:

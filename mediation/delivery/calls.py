@@ -35,6 +35,7 @@ import msgspec
 import trio
 
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
+from mediation.core.interface.notice import notice_of
 from mediation.core.interface.x2 import PayloadFormat, Pdu
 from mediation.core.ledger.sealing import Namer, SealError
 from mediation.core.network import sip
@@ -217,7 +218,11 @@ class CallJournal:
             self.counters.forgotten += 1
             return
         pressed_ns = 0
-        if isinstance(record, Seen) and record.pdu.payload_format != PayloadFormat.SIP:
+        if (
+            isinstance(record, Seen)
+            and record.pdu.payload_format != PayloadFormat.SIP
+            and notice_of(record.pdu) is None
+        ):
             pressed_ns = record.pdu.stamp_ns
         self._inputs.add(xid, Entry(self._append(record), iap, call, pressed_ns))
         self.counters.recorded += 1

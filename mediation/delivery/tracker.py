@@ -20,7 +20,7 @@ import msgspec
 from mediation.core.call import CallModel
 from mediation.core.calls.surveillance import Surveillance
 from mediation.core.case import Capability, Task
-from mediation.core.channel.content import Channels
+from mediation.core.channel.channels import Channels
 from mediation.core.errors import EncodingError
 from mediation.core.interface.x2 import Pdu, PduType
 from mediation.core.message import cdc, encoding

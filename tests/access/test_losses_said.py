@@ -1,4 +1,5 @@
-"""What the match had no room for is said in the log: a flood must not push a live order's call out in silence."""
+"""What the match had no room for, or gave up, is said in the log: a flood must not push a live order's call out in
+silence."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from mediation.access.iap import AccessFunction
-from tests.ext.calls import Dialog, Point, Rig, sdp
+from tests.ext.calls import HOUR, Dialog, Point, Rig, sdp
 
 
 def function(rig: Rig, said: list[dict[str, int]]) -> Any:
@@ -19,7 +20,7 @@ def function(rig: Rig, said: list[dict[str, int]]) -> Any:
     return made
 
 
-@pytest.mark.parametrize("name", ["calls_evicted", "sdp_streams_refused", "flows_refused"])
+@pytest.mark.parametrize("name", ["calls_evicted", "sdp_streams_refused", "flows_refused", "calls_lapsed_silent"])
 def test_what_a_live_order_misses_is_said_once(name: str) -> None:
     said: list[dict[str, int]] = []
     rig = Rig(Point(), call_capacity=1 if name == "calls_evicted" else 8).arm(content=True)
@@ -32,6 +33,8 @@ def test_what_a_live_order_misses_is_said_once(name: str) -> None:
         for fork in range(8):
             body = many.replace("audio 20", f"audio 2{fork + 1}")
             rig.send(Dialog(callee_tag=f"fork{fork}").response(183, body=body), source="198.51.100.1")
+    if name == "calls_lapsed_silent":
+        rig.matcher.expire(rig.now + HOUR)
     made._say_losses()
     assert said and said[0].get(name, 0) > 0
     made._say_losses()

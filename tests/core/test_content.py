@@ -9,7 +9,8 @@ import pytest
 
 from mediation.core.call import CallModel
 from mediation.core.case import ContentDestination
-from mediation.core.channel.content import QUIET_LIMIT, ROWS, TABLE, Channels, Event, Reason, State, Verb
+from mediation.core.channel.channels import Channels
+from mediation.core.channel.content import QUIET_LIMIT, ROWS, TABLE, Event, Reason, State, Verb
 from mediation.core.message import ccc, cdc
 from tests.core.call_rig import SECOND, Wire, incoming, sdp, surveillance
 

@@ -12,6 +12,7 @@ import trio
 
 from mediation.collection.decoder import decode
 from mediation.core.interface import x1, x2
+from mediation.core.interface.notice import LAYOUT, VERSION, Notice
 from mediation.delivery import mediator as module
 from mediation.delivery import process
 from mediation.delivery.closing import LIMIT_NS, TAIL_NS
@@ -247,3 +248,35 @@ async def test_a_conference_is_closed_at_once(inside: Inside, sends: Sends) -> N
     await calls.send(calls.pdus(xid, bye("call-1"), 1))
     await until(lambda: "release" in inside.r.names())
     assert trio.current_time() - began < TAIL_NS / 1e9
+
+
+async def test_an_end_that_was_not_seen_closes_and_a_refresh_opens_again(inside: Inside, sends: Sends) -> None:
+    """The access function doubts the media, gives them up, and has them back with a message that changes nothing."""
+    xid = await inside.armed()
+    calls, content = inside.r.base.tap, inside.r.tap
+
+    def notice(what: Notice) -> bytes:
+        made = x2.decode(calls.pdus(xid, [b"-"], 1))
+        changes = {"payload": LAYOUT.pack(VERSION, what), "payload_format": x2.PayloadFormat.PROPRIETARY}
+        return x2.encode(msgspec.structs.replace(made, **changes))
+
+    setting_up = set_up("call-1")
+    await calls.send(calls.pdus(xid, setting_up, 1))
+    await content.send(content.pdus(xid, [rtp(0), rtp(1)], 1))
+    await until(lambda: inside.r.agency.count == 2)
+    await calls.send(notice(Notice.DOUBTED) + notice(Notice.LAPSED_DOUBTED))
+    await until(lambda: "ccClose" in inside.r.names())
+    assert inside.r.names().count("ccUnavailable") == 2
+    late = content.pdus(xid, [rtp(2)], 1)
+    await content.send(late)
+    await until(lambda: inside.mediator.content.streams.counters()["after_close"] == 1)
+    body = setting_up[0].partition(b"\r\n\r\n")[2]
+    await calls.send(
+        calls.pdus(xid, [sip("call-1", "UPDATE sip:x@192.0.2.2 SIP/2.0", to_tag="b", cseq="2 UPDATE", body=body)], 1)
+    )
+    await until(lambda: inside.r.names().count("ccOpen") == 2)
+    await content.send(content.pdus(xid, [rtp(3), rtp(4)], 1))
+    await until(lambda: inside.r.agency.count == 4)
+    await calls.send(calls.pdus(xid, bye("call-1"), 1))
+    await until(lambda: "release" in inside.r.names())
+    assert inside.r.names().count("ccClose") == 2

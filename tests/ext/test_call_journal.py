@@ -250,3 +250,27 @@ def test_a_record_of_another_time_to_come_is_played_at_this_time() -> None:
     assert life.restore() == 3
     life.matcher.expire(life.now)
     assert life.matcher.gauges()["calls"] == 1
+
+
+def test_streams_of_a_restored_call_are_heard_anew_and_a_lapsed_call_is_not_taken_up_again() -> None:
+    octets = file()
+    one = Life(octets).arm(content=True, end=NOW + 100 * HOUR)
+    d = up(one)
+    assert len(one.x3(RTP, NEAR, FAR)) == len(one.x3(RTP, FAR, NEAR)) == 1
+    two = Life(octets)
+    two.arm(content=True, end=NOW + 100 * HOUR)
+    two.now += 5 * HOUR
+    assert two.restore() == 3
+    two.matcher.expire(two.now)
+    other = RTP[:8] + b"\1\2\3\4" + RTP[12:]
+    assert len(two.x3(other, NEAR, FAR)) == len(two.x3(other, FAR, NEAR)) == 1
+    two.now += HOUR
+    two.matcher.expire(two.now)
+    assert two.count("calls_lapsed_silent") == 1 and two.open() == {}
+    assert two.journal.tidy(two.now)
+    three = Life(octets)
+    three.arm(content=True, end=NOW + 100 * HOUR)
+    three.now = two.now + 1
+    assert three.restore() == 0
+    three.send(d.request("INVITE", cseq=5, body=sdp()), d.response(200, cseq=5, body=sdp(*FAR)))
+    assert NEAR in three.open() and FAR in three.open()  # its own signalling brings it back

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from mediation.core.case import Authority, Capability
-from mediation.core.channel.content import Channels
+from mediation.core.channel.channels import Channels
 from mediation.core.channel.digits import INTER_DIGIT_TIMEOUT_NS
 from mediation.core.network.identity import DialPlan, Plan
 

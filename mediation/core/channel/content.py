@@ -8,30 +8,25 @@ that is owed and cannot be had is never met with silence. It moves no packet and
 It may open nothing but for a call of its own order. A session description that cannot be read opens no channel and
 keeps none from a call; it only stands in the messages as received.
 
-CCC identifiers are 32 bits (PacketCable), as 8 upper-case hexadecimal digits. They come of the order, the access point,
-the call and the direction by SHA-256, so that a restart gives a call in progress the identifiers it had.
-
 All times are UTC nanoseconds. Nothing here raises for what peers send.
 """
 
 from __future__ import annotations
 
 import enum
-import hashlib
 from collections.abc import Hashable, Iterable
 from typing import Final, NamedTuple
 
 import msgspec
 
-from mediation.core.case import ContentDestination
+from mediation.core.channel.channels import Channels
 from mediation.core.channel.media import Description, Side
+from mediation.core.interface.notice import Notice
 from mediation.core.interface.x2 import Role
 from mediation.core.message import ccc, cdc
-from mediation.core.message.ccc import Channel, Form
+from mediation.core.message.ccc import Channel
 
 QUIET_LIMIT: Final = 4_000_000_000  # half of the 8 s of 1.20007(a)(14): the CCUnavailable after it is still in time
-SEPARATED: Final = ("transmit", "receive")
-COMBINED: Final = ("combined",)
 
 
 class State(enum.Enum):
@@ -43,6 +38,7 @@ class State(enum.Enum):
     CUT = "cut"  # open, and the agency knows that its content link is down
     BARRED = "barred"  # encrypted, and the carrier does not have the keys; the agency knows
     WAITING = "waiting"  # all channels that the agency procured are in use; it knows
+    LAPSED = "lapsed"  # closed, and the agency knows: nothing was heard of the call; its signalling opens it again
     CLOSED = "closed"
 
 
@@ -55,6 +51,10 @@ class Event(enum.Enum):
     FULL = "no channel free"
     PACKET = "content packet"
     SILENCE = "no content packet in time"
+    DOUBTED = "packets that nothing shows to be the call's"
+    EXPIRED = "session timer run out, nothing heard"
+    OVERTAKEN = "nothing heard, while others use the addresses"
+    SILENT = "nothing heard for an hour"
     LOST = "content link lost"
     BACK = "content link back"
     END = "call, order or the subject's part in the call over"
@@ -74,6 +74,10 @@ class Reason(enum.StrEnum):
     ELSEWHERE = "no media at this access point"
     NO_CHANNEL = "no content channel free"
     LINK = "content delivery link down"
+    DOUBTED = "media not shown to be this call's"
+    EXPIRED = "end of call not seen: session timer expired"
+    OVERTAKEN = "end of call not seen: addresses used by others"
+    SILENT = "end of call not seen: nothing for an hour"
 
 
 REASONS: Final = {
@@ -82,6 +86,16 @@ REASONS: Final = {
     Event.SILENCE: Reason.ELSEWHERE,
     Event.FULL: Reason.NO_CHANNEL,
     Event.LOST: Reason.LINK,
+    Event.DOUBTED: Reason.DOUBTED,
+    Event.EXPIRED: Reason.EXPIRED,
+    Event.OVERTAKEN: Reason.OVERTAKEN,
+    Event.SILENT: Reason.SILENT,
+}
+NOTICES: Final = {
+    Notice.DOUBTED: Event.DOUBTED,
+    Notice.LAPSED_SESSION: Event.EXPIRED,
+    Notice.LAPSED_DOUBTED: Event.OVERTAKEN,
+    Notice.LAPSED_SILENT: Event.SILENT,
 }
 
 
@@ -95,7 +109,7 @@ class Row(NamedTuple):
 
 
 HAVING: Final = (State.OPEN, State.QUIET, State.CUT)  # a channel
-OWED: Final = (State.IDLE, State.WAITING)
+OWED: Final = (State.IDLE, State.WAITING, State.LAPSED)
 
 ROWS: Final = (
     Row((*OWED, State.BARRED), Event.CLEAR, State.OPEN, (Say.OPEN,)),
@@ -108,6 +122,12 @@ ROWS: Final = (
     *(Row((state,), Event.PARTLY, state, (Say.UNAVAILABLE,)) for state in HAVING),
     Row((State.OPEN,), Event.SILENCE, State.QUIET, (Say.UNAVAILABLE,)),
     Row((State.QUIET,), Event.PACKET, State.OPEN, (Say.CHANGE,)),
+    Row((State.OPEN, State.QUIET), Event.DOUBTED, State.QUIET, (Say.UNAVAILABLE,)),
+    Row((State.CUT,), Event.DOUBTED, State.CUT, (Say.UNAVAILABLE,)),
+    *(
+        Row(HAVING, event, State.LAPSED, (Say.UNAVAILABLE, Say.CLOSE))
+        for event in (Event.EXPIRED, Event.OVERTAKEN, Event.SILENT)
+    ),
     Row((State.OPEN, State.QUIET), Event.LOST, State.CUT, (Say.UNAVAILABLE,)),
     Row((State.CUT,), Event.BACK, State.OPEN, (Say.CHANGE,)),
     Row(HAVING, Event.END, State.CLOSED, (Say.CLOSE,)),
@@ -133,41 +153,6 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     call: str = ""  # CallIdentity.main, of OPEN
     channel: Channel = Channel()
     apart: bool = False  # of CLOSE: others may talk on without the subject, and nothing of that is content
-
-
-class Channels:
-    """The channels that one agency procured for one order. `taken` are the identifiers in use, of all orders."""
-
-    def __init__(self, xid: bytes, destination: ContentDestination, taken: set[str] | None = None) -> None:
-        self.form = Form(destination.form)
-        self.link_up = True  # until the delivery function knows better
-        self.used = 0
-        self.refused = 0  # calls that found none free
-        self._xid = xid
-        self._maximum = destination.maximum
-        self._names = SEPARATED if destination.channels == "separated" else COMBINED
-        self._taken = set() if taken is None else taken
-
-    def take(self, iap: str, call: str) -> Channel | None:
-        """A channel for one call, or None when all are in use."""
-        if self.used >= self._maximum:
-            return None
-        self.used += 1
-        return Channel(**{name: self._identifier(iap, call, name) for name in self._names})
-
-    def give_back(self, channel: Channel) -> None:
-        self.used -= 1
-        self._taken -= {channel.combined or "", channel.transmit or "", channel.receive or ""}
-
-    def _identifier(self, iap: str, call: str, direction: str) -> str:
-        facts = b"\0".join((self._xid, iap.encode(), call.encode("utf-8", "surrogateescape"), direction.encode()))
-        probe = 0
-        while True:
-            found = hashlib.sha256(facts + probe.to_bytes(4, "big")).hexdigest()[:8].upper()
-            if found not in self._taken:
-                self._taken.add(found)
-                return found
-            probe += 1
 
 
 class Content(msgspec.Struct, kw_only=True):
@@ -245,6 +230,10 @@ class ContentModel:
         content.seen, content.quiet_ns = True, None
         return self._step(content, Event.PACKET, facts, now_ns)
 
+    def noticed(self, content: Content, facts: Facts, notice: Notice, now_ns: int) -> list[cdc.Message]:
+        """What the access function noticed of the call's packets."""
+        return self._step(content, NOTICES[notice], facts, now_ns)
+
     def link(self, content: Content, facts: Facts, now_ns: int) -> list[cdc.Message]:
         """The link that content goes by was lost, or came back: `Channels.link_up` says."""
         return self._step(content, Event.BACK if self._channels.link_up else Event.LOST, facts, now_ns)
@@ -278,8 +267,11 @@ class ContentModel:
         messages = [message for word in say for message in self._say(word, event, content, facts, now_ns)]
         if to is State.BARRED and Say.CLOSE not in say:
             self._bindings.append(Binding(verb=Verb.BAR, key=facts.key, at_ns=now_ns))
+        if event is Event.DOUBTED:
+            content.seen, content.quiet_ns = False, None
+            self._bind(content, facts, Verb.WATCH, now_ns)  # the next one is the call's
         if to in (State.OPEN, State.CUT) and (Say.OPEN in say or Say.CHANGE in say):
-            content.reasons -= {Reason.ELSEWHERE, Reason.LINK, Reason.NO_CHANNEL}
+            content.reasons &= {Reason.ENCRYPTED}
             if event is Event.CLEAR and Say.CHANGE in say:
                 content.seen = False  # whether the media come here is to be seen again
             self._watch(content, facts, now_ns)

@@ -14,6 +14,8 @@ from mediation.core.calls.dialog import Call, State
 from mediation.core.calls.surveillance import Surveillance
 from mediation.core.calls.word import Say
 from mediation.core.channel.content import Binding, ContentModel, Facts
+from mediation.core.channel.content import State as ContentState
+from mediation.core.interface.notice import Notice
 from mediation.core.message import cdc
 
 WORDS: Final = frozenset({Say.CONTENT_OPEN, Say.CONTENT, Say.CONTENT_END})
@@ -57,10 +59,19 @@ class CallContent:
     def due(self, call: Call, now_ns: int) -> list[cdc.Message]:
         return self._model.due(call.content, _facts(call), now_ns) if self._model is not None else []
 
-    def packet(self, call: Call, key: Hashable, now_ns: int) -> list[cdc.Message]:
+    def packet(self, call: Call, key: Hashable, notice: Notice | None, now_ns: int) -> list[cdc.Message]:
+        """A packet, or what the access function noticed of packets."""
         if self._model is None or call.state is State.RELEASED:
             return []
+        if notice is not None:
+            return self._model.noticed(call.content, _facts(call), notice, now_ns)
         return self._model.packet(call.content, _facts(call), key, now_ns)
+
+    def signalled(self, call: Call, now_ns: int) -> list[cdc.Message]:
+        """A message of the call: it is up, so content that had lapsed is owed again."""
+        if self._model is None or call.content.state is not ContentState.LAPSED or call.state not in UP:
+            return []
+        return self._model.media(call.content, _facts(call), now_ns)
 
     def link(self, calls: Iterable[Call], now_ns: int) -> Iterable[tuple[Call, list[cdc.Message]]]:
         """Each call, with what is to be said of it now that the content link was lost or came back."""

@@ -45,7 +45,7 @@ class PduType(enum.IntEnum):
 
 
 class PayloadFormat(enum.IntEnum):
-    PROPRIETARY = 4  # X2: a digit heard in the subject's audio, INBAND_DIGIT
+    PROPRIETARY = 4  # X2: a digit heard in the subject's audio, INBAND_DIGIT, or a notice (notice.py)
     IPV4 = 5  # X3: one IP packet of the call's content, from its IP header on
     IPV6 = 6
     RTP = 8
