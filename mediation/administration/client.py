@@ -56,6 +56,12 @@ def one(site: Site, asked: Request) -> Answer:
     return answer
 
 
+def running(site: Site, asked: Request) -> Answer | None:
+    """The answer of the administrator that runs; None when none does: nothing is done in its place. Raises
+    ConfigurationError when it may not be asked, or does not answer within PATIENCE_S."""
+    return trio.run(_running, site, asked)
+
+
 def inquire(site: Site, inquiry: Inquiry, person: Signer, reason: str) -> Answer:
     """The answer to a request that shows or marks case data, signed by `person` now. Raises MediationError."""
     return one(site, Signed(envelope=envelope(inquiry, person, reason, lab=site.lab)))
@@ -69,6 +75,19 @@ def envelope(inquiry: Inquiry, person: Signer, reason: str, *, lab: bool) -> str
         expires_s=now_s + request.MAX_LIFE_S, nonce=drafting.nonce(), lab=lab,
     )  # fmt: skip
     return jws.sign(payload, request.TYP, person.kid, person.key())
+
+
+async def _running(site: Site, asked: Request) -> Answer | None:
+    with trio.move_on_after(PATIENCE_S):
+        try:
+            stream = await sockets.connect(site.run_dir, control.SOCKET)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        except OSError as error:
+            raise ConfigurationError(f"the administrator's socket: {error.strerror}") from error
+        async with stream:
+            return (await _ask(stream, (asked,)))[0]
+    raise ConfigurationError(f"the administrator does not answer within {PATIENCE_S:.0f} s")
 
 
 async def _call(site: Site, requests: Sequence[Request]) -> list[Answer]:

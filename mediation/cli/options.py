@@ -6,7 +6,7 @@ import datetime
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -21,6 +21,7 @@ from mediation.signing.choose import FIDO2, PKCS11, open_key
 from mediation.signing.signer import Signer
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+EVERYBODY: Final = 0o644
 NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 
 site_option = click.option(
@@ -106,6 +107,20 @@ def write_new(path: Path, content: str | bytes) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, durable.MODE)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise ConfigurationError(f"{path.name}: {error.strerror}") from error
+
+
+def replace_public(path: Path, content: str) -> None:
+    """The file holds `content` or what it held before, for everybody to read: it names nobody, and its reader is
+    another user. Not synced: it is written again before anybody misses it. Raises ConfigurationError."""
+    beside = path.with_name(path.name + durable.UNFINISHED)
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, EVERYBODY)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, EVERYBODY)  # whatever the mask of whoever runs it
+            file.write(content.encode())
+        beside.rename(path)
     except OSError as error:
         raise ConfigurationError(f"{path.name}: {error.strerror}") from error
 
