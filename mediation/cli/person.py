@@ -59,7 +59,12 @@ def group() -> None:
 def key(
     *, person: str, name: str, function: str, role: str, place: str, card: Path, years: int, is_lab: bool
 ) -> None:  # fmt: skip
-    """Makes a key where it shall live, and its public card."""
+    """Makes a key where it shall live, and its public card. What --key names must be new.
+
+    \b
+    mediation person key --person olga --name "Olga O." --function "LI manager" --role officer \\
+        --key olga-2.key --card olga-2.card
+    """
     check_person(person)
     now = drafting.now_s()
     dates = now - 60, now + years * YEAR_S
@@ -127,7 +132,11 @@ def found(
 def appoint(
     *, folder: Path, card: Path, role: str, from_s: int, to_s: int, senior: bool, document: Path, out: Path | None
 ) -> None:  # fmt: skip
-    """Appoints the person of a card to a role, and enrols its key if it is new."""
+    """Appoints the person of a card to a role, and enrols its key if it is new.
+
+    \b
+    mediation person appoint --site DIR --card oskar.card --role officer --document letter.pdf --out change.json
+    """
     _, held = _open(folder)
     member = _card(card)
     actions: list[AnyAction] = [roster.appoint(member, Role(role), from_s, to_s, _sha256(document), senior=senior)]
@@ -152,7 +161,11 @@ def end(folder: Path, person: str, role: str, at_s: int, out: Path | None) -> No
 @click.option("--card", required=True, type=FILE)
 @out_option
 def enroll(folder: Path, card: Path, out: Path | None) -> None:
-    """Enrols another key of a person: the spare, ahead of the day it is needed."""
+    """Enrols another key of a person: the spare, ahead of the day it is needed.
+
+    \b
+    mediation person enroll --site DIR --card olga-2.card --out change.json
+    """
     _change(folder, [roster.enroll(_card(card).key)], out)
 
 
@@ -162,7 +175,11 @@ def enroll(folder: Path, card: Path, out: Path | None) -> None:
 @click.option("--since", "void_s", type=Time(), default="now", show_default=True)
 @out_option
 def revoke(folder: Path, kid: str, void_s: int, out: Path | None) -> None:
-    """Voids a key: what was entered with it at that second or later ends at once; what was entered before stands."""
+    """Voids a key: what was entered with it at that second or later ends at once; what was entered before stands.
+
+    \b
+    mediation person revoke --site DIR --kid KID --since 2026-11-22T03:00Z --out change.json
+    """
     _, held = _open(folder)
     if kid not in held.keys:
         raise ConfigurationError("no key of that name is enrolled")

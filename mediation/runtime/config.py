@@ -18,6 +18,7 @@ from msgspec import Meta
 from mediation.core.authority import term
 from mediation.core.case import Authority
 from mediation.core.errors import ConfigurationError
+from mediation.runtime import complaint
 from mediation.runtime.watch import Reconciliation
 
 FILE = "config.toml"
@@ -311,7 +312,8 @@ def load(path: Path | str) -> Site:
     try:
         file = msgspec.toml.decode(text, type=_File)
     except msgspec.MsgspecError as error:
-        raise ConfigurationError(f"{FILE}: {error}") from error
+        said = complaint.located(str(error))
+        raise ConfigurationError(f"{FILE}: {said}; config/site.toml shows every setting") from error
     _check_points(file)
     return Site(
         path=root, name=file.name, lab=file.lab, dial_plan=file.dial_plan, iaps=file.iap, heps=file.hep,
