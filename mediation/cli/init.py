@@ -34,4 +34,6 @@ def command(  # noqa: PLR0917 - options
     if lab:
         click.echo("next: an [[iap]] table in its config.toml, then mediation preflight, collect, run", err=True)
     if not lab and wrap is None:
-        click.echo("it has no vault yet, so none of its functions starts: mediation vault make", err=True)
+        click.echo(
+            "it has no vault yet, so none of its functions starts: mediation vault make --vault passphrase", err=True
+        )

@@ -23,9 +23,10 @@ from mediation.administration import client, lab
 from mediation.administration.order import drafting
 from mediation.administration.persons import roster
 from mediation.administration.persons.roster import Member
+from mediation.cli import changes
 from mediation.cli.options import FILE, NEW_FILE, KeyPlace, Time, accepted, read_token, rfc3339, site_option, write_new
 from mediation.core.authority.key import Key
-from mediation.core.authority.roster import AnyAction, Change, Contact, End, EndContact, Revoke, Roster
+from mediation.core.authority.roster import AnyAction, Contact, End, EndContact, Revoke, Roster
 from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError
 from mediation.core.interface.control import ChangeRoster
@@ -209,12 +210,17 @@ def contact(folder: Path, agency: str, number: str | None, at_s: int | None, out
 @click.option("--key", required=True, type=KeyPlace(), help="A file, pkcs11:… or fido2:…")
 @click.option("--out", required=True, type=NEW_FILE)
 def approve(draft: Path, key: str, out: Path) -> None:
-    """Says in words what DRAFT does, and signs exactly that."""
+    """Says in words what DRAFT does, and signs exactly that.
+
+    \b
+    mediation person approve change.json --key edda.key --out edda.jws
+    """
     octets = draft.read_bytes()
     change = roster.read_draft(octets)
-    for line in _words(change):
+    for line in changes.words(change):
         click.echo(line)
     write_new(out, roster.approve(octets, open_key(key)) + "\n")
+    click.echo("next: all approvals together: mediation person submit", err=True)
 
 
 @group.command()
@@ -244,26 +250,6 @@ def list_(folder: Path, at_s: int, as_json: bool) -> None:
             click.echo(
                 f"{a.role}  {a.person}  {a.name}, {a.function}  until {until}  keys {' '.join(kids) or '-'}{mark}"
             )
-
-
-def _words(change: Change) -> list[str]:
-    """A change as its approvers should read it."""
-    kind = "founding" if change.number == 0 else f"change {change.number}"
-    found = [f"{kind} of {change.site}, drafted {rfc3339(change.issued_s)}{' LAB' if change.lab else ''}"]
-    for action in change.actions:
-        facts = [
-            f"{name} {_value(name, value)}" for name, value in msgspec.to_builtins(action).items() if name != "what"
-        ]
-        found.append(f"  {type(action).__name__}: {', '.join(facts)}")
-    return found
-
-
-def _value(name: str, value: object) -> str:
-    """What a terminal would take for a command, or for another order of reading, stands as its escape."""
-    if name.endswith("_s") and isinstance(value, int):
-        return rfc3339(value)
-    text = json.dumps(value) if isinstance(value, dict) else str(value)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _open(folder: Path) -> tuple[Site, Roster]:

@@ -9,14 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import pytest
 import trio
 
 from mediation.administration import lab
+from mediation.cli import changes, words
 from mediation.cli import run as run_module
-from mediation.cli import words
 from mediation.cli.main import group
 from mediation.cli.options import Time, accepted, told
+from mediation.core.authority.key import Key
+from mediation.core.authority.roster import (
+    AnyAction,
+    Appoint,
+    Change,
+    Contact,
+    End,
+    EndContact,
+    Enroll,
+    Revoke,
+)
 from mediation.core.case import Authority, Capability, Destination, LegalToken, Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
@@ -215,3 +227,44 @@ async def test_the_parent_tells_when_a_function_is_back(lab_site: str, capsys: p
                     await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
     assert json.loads(said) == {"event": "function_ready", "function": "iap"}
+
+
+ENROLLED = Key(
+    kid="officer-1", person="olga", public="04" + "ab" * 64, not_before_s=START_S, not_after_s=START_S + 86_400,
+    form="webauthn-es256", credential="cd" * 90, rp_id="li.example.org",
+)  # fmt: skip
+
+
+def changed(action: AnyAction) -> Change:
+    return Change(
+        number=4, previous="00" * 32, site="mediation/1", issued_s=START_S, actions=(action,), nonce="00" * 16
+    )  # fmt: skip
+
+
+def test_a_name_that_goes_on_in_the_next_line_looks_like_no_fact() -> None:
+    name = "Eve" + " x" * 50 + " until 2099-01-01T00:00:00Z"
+    lines = changes.words(changed(Contact(agency=name, number="+1", from_s=START_S)))
+    (forged,) = [line for line in lines if "2099" in line]
+    assert not forged.strip().startswith("until") and forged.strip().startswith(changes.MORE)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        Appoint(person="olga", name="Olga O.", role=Role.OFFICER, function="LI manager", from_s=START_S,
+                to_s=START_S + 86_400, document_sha256="ef" * 32, senior=True),
+        End(person="olga", role=Role.OFFICER, at_s=START_S), Enroll(person="olga", key=ENROLLED),
+        Revoke(person="olga", kid="officer-1", void_s=START_S),
+        Contact(agency="FBI-NY", number="+12025550100", from_s=START_S), EndContact(agency="FBI-NY", at_s=START_S),
+    ],
+)  # fmt: skip
+def test_who_approves_a_change_reads_every_fact_of_it(action: AnyAction) -> None:
+    lines = changes.words(changed(action))
+    said = "".join(line.strip().removeprefix(changes.MORE) for line in lines)  # long ones are broken
+    facts = msgspec.to_builtins(action)
+    for name, fact in (facts | facts.pop("key", {})).items():
+        if name in ("what", "type", "held", "lab"):
+            continue
+        wanted = {"senior": "senior officer", "form": "WebAuthn-ES256"}.get(name, str(fact))
+        assert (words.moment(fact) if name.endswith("_s") else wanted) in said, (name, lines)
+    assert max(map(len, lines)) <= 100 and "{" not in said and str(START_S) not in said
