@@ -51,7 +51,8 @@ def one(site: Site, asked: Request) -> Answer:
     answer = call(site, asked)[0]
     if isinstance(answer, Failed):
         if answer.check:
-            raise AuthorizationError(Check.named(answer.check))
+            # With its detail, which alone says what to put right: the check's sentence names several things.
+            raise AuthorizationError(Check.named(answer.check), answer.detail.removeprefix(f"{answer.check}: "))
         raise MediationError(answer.detail)
     return answer
 

@@ -12,6 +12,7 @@ from importlib import import_module
 import click
 
 from mediation.core.errors import AuthorizationError, MediationError
+from mediation.runtime import log
 
 # noun -> module:attribute. Importing them all would cost a tenth of a second at each command.
 COMMANDS = {
@@ -64,6 +65,8 @@ def group() -> None:
 
 def main() -> None:
     """Entry point. A refusal is one line on standard error and exit status 1, never a traceback."""
+    if sys.argv[1:2] != ["function"]:  # which writes a log of its own
+        log.configure_command()
     try:
         group.main(prog_name="mediation", standalone_mode=False)
     except click.exceptions.Abort:

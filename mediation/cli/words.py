@@ -32,7 +32,7 @@ NEXT: Final[dict[str, str]] = {
     Check.ACTIVATION: "mediation case list shows where it stands; what was never activated is withdrawn: order revoke",
     Check.ORDER_UNKNOWN: "mediation case list shows those that you may see",
     Check.CASE_LIVE: "end that order, or extend it",
-    Check.PLAN: "mediation plan show --out writes the plan in force, which the carrier's token names",
+    Check.PLAN: "mediation plan show says what is in force; plan draft, adopt and filed come before the first order",
     Check.SENIOR_OFFICER: "two executives appoint one: mediation person appoint --senior",
     Check.AGENCY_CONTACT: "mediation person contact registers it; it counts a day later",
     Check.CALL_BACK: "call the agency at the directory's number, then mediation order call-back",

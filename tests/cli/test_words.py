@@ -11,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 import pytest
+import structlog
 import trio
 
 from mediation.administration import lab
@@ -33,7 +34,7 @@ from mediation.core.case import Authority, Capability, Destination, LegalToken, 
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.interface.control import Result, Results
-from mediation.runtime import config
+from mediation.runtime import config, log
 from tests.administration.peers import command
 from tests.administration.test_commands import done
 from tests.administration.test_commands import lab as lab_site
@@ -268,3 +269,35 @@ def test_who_approves_a_change_reads_every_fact_of_it(action: AnyAction) -> None
         wanted = {"senior": "senior officer", "form": "WebAuthn-ES256"}.get(name, str(fact))
         assert (words.moment(fact) if name.endswith("_s") else wanted) in said, (name, lines)
     assert max(map(len, lines)) <= 100 and "{" not in said and str(START_S) not in said
+
+
+def test_a_refusal_keeps_its_detail_on_the_way(lab_site: str, tmp_path: Path) -> None:
+    """Else three things are named of which one is meant."""
+    settings = Path(lab_site) / "config.toml"
+    settings.write_text(settings.read_text().replace('name = "LAB"', 'name = "L\\u200bB"'))
+    said = command("plan", "draft", "--site", lab_site, "--out", str(tmp_path / "plan.json"))
+    assert said.returncode == 1 and "the carrier's name has a character that is not shown" in said.stderr, said.stderr
+
+
+def test_what_is_logged_in_the_administrators_place_is_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """Standard output is for programs; it had the alarms of a plan that was just adopted."""
+    before = structlog.get_config()
+    try:
+        log.configure_command()
+        log.get("administrator").error("alarm", alarm="amendment-due", case="", detail="plan 1 d")
+        log.get("administrator").info("started")
+        with pytest.raises(ValueError, match="may hold a target"):
+            log.get("administrator").error("x", subject="y")
+    finally:
+        structlog.configure(**before)
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "mediation: alarm: amendment-due, plan 1 d\n")
+
+
+@pytest.mark.parametrize("descriptor", ["", "x", "999"])
+def test_a_descriptor_that_is_none_is_one_line(
+    tmp_path: Path, descriptor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDIATION_PIN_FD", descriptor)
+    said = command("init", str(tmp_path / "site"), "--vault", "passphrase")
+    assert said.returncode == 1 and said.stderr.count("\n") == 1 and "$MEDIATION_PIN_FD" in said.stderr, said.stderr
