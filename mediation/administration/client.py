@@ -113,6 +113,11 @@ async def _call(site: Site, requests: Sequence[Request]) -> list[Answer]:
 
 async def _act(site: Site, requests: Sequence[Request]) -> list[Answer]:
     """In the administrator's place. Raises BlockingIOError while another process holds the site."""
+    if not (site.path / control.FOLDER).is_dir():  # a person's own machine, with the site's settings and its socket
+        raise ConfigurationError(
+            f"nobody listens at {site.run_dir.name}/{control.SOCKET}, and this folder is no whole site: "
+            "is the socket forwarded, and does the administrator run there?"
+        )
     with lock(site.path / control.FOLDER):
         clock = control.open_clock(site)
         orders = Orders(site, clock.now_ns(), told=await control.remembered(site, clock.now_ns()))
