@@ -34,6 +34,7 @@ from mediation.cli.options import (
     read_token,
     signer,
     site_option,
+    told,
     write_new,
 )
 from mediation.cli.order_extension import sha256_of
@@ -279,7 +280,7 @@ def revoke(
         text = read_token(path)
         of, role = drafting.withdrawable(text)
         signed = drafting.revocation(of, jws.sha256_hex(text), reason, signer(site, role, key), lab=site.lab)
-        accepted(client.one(site, Revoke(revocations=(signed,))))
+        click.echo(f"withdrawn; {told(accepted(client.one(site, Revoke(revocations=(signed,)))))}")
     elif path is None and case is not None and token is not None:
         withdraw(site, case, token, signer(site, Role(token), key), reason)
     else:
@@ -305,7 +306,7 @@ def withdraw(site: Site, case: str, token: str, person: Signer, reason: str) -> 
     view = latest(client.inquire(site, Cases(case=case), person, f"to act: revoke {token}"))
     digest = view.legal_sha256 if token == "legal" else view.carrier_sha256  # noqa: S105 - the name of a token
     text = drafting.revocation(case, digest, reason, person, lab=site.lab)
-    accepted(client.one(site, Revoke(revocations=(text,))))
+    click.echo(f"{case}: withdrawn; {told(accepted(client.one(site, Revoke(revocations=(text,)))))}")
 
 
 for _command in (

@@ -24,7 +24,18 @@ from mediation.administration.order import drafting
 from mediation.administration.persons import roster
 from mediation.administration.persons.roster import Member
 from mediation.cli import changes
-from mediation.cli.options import FILE, NEW_FILE, KeyPlace, Time, accepted, read_token, rfc3339, site_option, write_new
+from mediation.cli.options import (
+    FILE,
+    NEW_FILE,
+    KeyPlace,
+    Time,
+    accepted,
+    read_token,
+    rfc3339,
+    site_option,
+    told,
+    write_new,
+)
 from mediation.core.authority.key import Key
 from mediation.core.authority.roster import AnyAction, Contact, End, EndContact, Revoke, Roster
 from mediation.core.case import Role
@@ -272,7 +283,8 @@ def _change(folder: Path, actions: list[AnyAction], out: Path | None) -> None:
 
 
 def _submit(site: Site, approvals: list[str]) -> None:
-    accepted(client.one(site, ChangeRoster(approvals=tuple(approvals))))
+    result = accepted(client.one(site, ChangeRoster(approvals=tuple(approvals))))
+    click.echo(f"the roster is changed; {told(result)}", err=True)
 
 
 def _card(path: Path) -> Member:

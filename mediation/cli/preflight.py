@@ -126,6 +126,12 @@ def _vault(site: config.Site) -> str:
 def _delivery(site: config.Site) -> str:
     """What the mediator shows to the agencies, and who issues theirs; without them it does not start (SEC-28)."""
     names = mediator.CERTIFICATE, mediator.KEY, mediator.AUTHORITIES
+    if os.access(site.delivery_dir, os.X_OK) and (
+        missing := [name for name in names if not (site.delivery_dir / name).exists()]
+    ):
+        raise ConfigurationError(
+            f"delivery/ lacks {', '.join(missing)}: agreed with each agency (OPERATING.md, step 6)"
+        )
     tls.context(ssl.Purpose.SERVER_AUTH, *(site.delivery_dir / name for name in names))
     until = _valid(site.delivery_dir / mediator.CERTIFICATE)
     return f"{mediator.CERTIFICATE} valid until {until:%Y-%m-%d}"
@@ -202,4 +208,4 @@ def command(folder: Path) -> None:
             click.echo(f"FAILED  {name:<16} {error}{hint}")
             failed.append(name)
     if failed:
-        raise MediationError(f"preflight: {', '.join(failed)}")
+        raise MediationError(f"preflight: failed: {', '.join(failed)}")

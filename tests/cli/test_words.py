@@ -19,6 +19,7 @@ from mediation.cli import changes, words
 from mediation.cli import run as run_module
 from mediation.cli.main import group
 from mediation.cli.options import Time, accepted, told
+from mediation.core.authority import jws
 from mediation.core.authority.key import Key
 from mediation.core.authority.roster import (
     AnyAction,
@@ -34,6 +35,7 @@ from mediation.core.case import Authority, Capability, Destination, LegalToken, 
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.interface.control import Result, Results
+from mediation.core.records import retention
 from mediation.runtime import config, log
 from tests.administration.peers import command
 from tests.administration.test_commands import done
@@ -301,3 +303,29 @@ def test_a_descriptor_that_is_none_is_one_line(
     monkeypatch.setenv("MEDIATION_PIN_FD", descriptor)
     said = command("init", str(tmp_path / "site"), "--vault", "passphrase")
     assert said.returncode == 1 and said.stderr.count("\n") == 1 and "$MEDIATION_PIN_FD" in said.stderr, said.stderr
+
+
+def test_who_destroys_records_is_told_which(lab_site: str, tmp_path: Path) -> None:
+    """Two persons, and it cannot be taken back."""
+    done("lab", "order", "--site", lab_site, "--case", "OLD-1", "--target", SUBJECT, "--authority", "pen-register")
+    done("case", "deactivate", "OLD-1", "--site", lab_site)
+    site = config.load(lab_site)
+    officer = lab.person(site, Role.OFFICER)
+    shown = json.loads(done("case", "show", "OLD-1", "--site", lab_site))
+    payload = msgspec.json.encode(retention.Destruction(
+        type="destruction", case="OLD-1", xid=shown["xid"], issued_s=int(time.time()), nonce="00" * 16, lab=True,
+    ))  # fmt: skip
+    first = tmp_path / "approval"
+    first.write_text(jws.sign_octets(payload, retention.DESTRUCTION_TYP, officer.kid, officer.key()))
+    wanted = f"to be signed:\nall records of order {shown['xid']} of OLD-1 are destroyed\n"
+    other = str(site.lab_dir / "executive-1.json")
+    second = command("order", "destroy", "OLD-1", "--site", lab_site, "--key", other, "--approval", str(first))
+    assert wanted in second.stderr and second.returncode == 1 and "kept: " in second.stderr  # the time has not passed
+    held = done("order", "hold", "OLD-1", "--site", lab_site, "--reason", "a motion")
+    assert held == "OLD-1: its records are kept until the hold is lifted\n"
+
+
+def test_a_withdrawal_says_what_came_of_it(lab_site: str) -> None:
+    done("lab", "order", "--site", lab_site, "--case", "C-1", "--target", SUBJECT, "--authority", "pen-register")
+    said = done("lab", "revoke", "--site", lab_site, "--case", "C-1")
+    assert said == "C-1: withdrawn; entered; no function runs, each is told when it starts\n"
