@@ -13,6 +13,7 @@ import click
 
 from mediation.core.errors import AuthorizationError, MediationError
 from mediation.runtime import log
+from mediation.runtime.version import version
 
 # noun -> module:attribute. Importing them all would cost a tenth of a second at each command.
 COMMANDS = {
@@ -57,8 +58,14 @@ class Nouns(click.Group):
         return command
 
 
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"mediation, version {version()}")
+        ctx.exit()
+
+
 @click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.version_option(package_name="mediation")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def group() -> None:
     """Lawful interception: carries out a lawful order, can carry out nothing else, and proves both."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from mediation.core.authority import term
 from mediation.core.errors import MediationError
 from mediation.core.interface.control import Answer, Report, Status
 from mediation.runtime import clock, config
+from mediation.runtime.version import version
 
 MOMENTS: Final = {"ends_ns": 1_000_000_000, "acknowledged_at_ns": 1_000_000_000, "cosigned_s": 1}
 COUNTING: Final = ("functions", "counters")  # the parts of a report that are mostly counters
@@ -142,12 +142,8 @@ def _judge(site: config.Site, report: Report | None, quality: tuple[int, bool]) 
 
 def _metrics(site: config.Site, report: Report | None, quality: tuple[int, bool], out: Path | None) -> None:
     now_s = int(time.time())
-    try:
-        version = metadata.version("mediation")
-    except metadata.PackageNotFoundError:  # run from its source
-        version = "unreleased"
     text = openmetrics.render(
-        report, version=version, lab=site.lab, points=site.point_names, clock=quality,
+        report, version=version(), lab=site.lab, points=site.point_names, clock=quality,
         ends_s=expiries.ends_s(site, now_s), now_s=now_s,
     )  # fmt: skip
     if out is None:
