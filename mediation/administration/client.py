@@ -51,9 +51,16 @@ def one(site: Site, asked: Request) -> Answer:
     answer = call(site, asked)[0]
     if isinstance(answer, Failed):
         if answer.check:
-            raise AuthorizationError(Check.named(answer.check))
+            # With its detail, which alone says what to put right: the check's sentence names several things.
+            raise AuthorizationError(Check.named(answer.check), answer.detail.removeprefix(f"{answer.check}: "))
         raise MediationError(answer.detail)
     return answer
+
+
+def running(site: Site, asked: Request) -> Answer | None:
+    """The answer of the administrator that runs; None when none does: nothing is done in its place. Raises
+    ConfigurationError when it may not be asked, or does not answer within PATIENCE_S."""
+    return trio.run(_running, site, asked)
 
 
 def inquire(site: Site, inquiry: Inquiry, person: Signer, reason: str) -> Answer:
@@ -69,6 +76,19 @@ def envelope(inquiry: Inquiry, person: Signer, reason: str, *, lab: bool) -> str
         expires_s=now_s + request.MAX_LIFE_S, nonce=drafting.nonce(), lab=lab,
     )  # fmt: skip
     return jws.sign(payload, request.TYP, person.kid, person.key())
+
+
+async def _running(site: Site, asked: Request) -> Answer | None:
+    with trio.move_on_after(PATIENCE_S):
+        try:
+            stream = await sockets.connect(site.run_dir, control.SOCKET)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        except OSError as error:
+            raise ConfigurationError(f"the administrator's socket: {error.strerror}") from error
+        async with stream:
+            return (await _ask(stream, (asked,)))[0]
+    raise ConfigurationError(f"the administrator does not answer within {PATIENCE_S:.0f} s")
 
 
 async def _call(site: Site, requests: Sequence[Request]) -> list[Answer]:
@@ -93,6 +113,11 @@ async def _call(site: Site, requests: Sequence[Request]) -> list[Answer]:
 
 async def _act(site: Site, requests: Sequence[Request]) -> list[Answer]:
     """In the administrator's place. Raises BlockingIOError while another process holds the site."""
+    if not (site.path / control.FOLDER).is_dir():  # a person's own machine, with the site's settings and its socket
+        raise ConfigurationError(
+            f"nobody listens at {site.run_dir.name}/{control.SOCKET}, and this folder is no whole site: "
+            "is the socket forwarded, and does the administrator run there?"
+        )
     with lock(site.path / control.FOLDER):
         clock = control.open_clock(site)
         orders = Orders(site, clock.now_ns(), told=await control.remembered(site, clock.now_ns()))

@@ -23,6 +23,7 @@ from mediation.cli.options import (
     rfc3339,
     signer,
     site_option,
+    told,
 )
 from mediation.core.authority import jws, term
 from mediation.core.case import ENDED, Act, Role
@@ -30,6 +31,10 @@ from mediation.core.interface.control import CaseList, Cases, CaseView, Extend, 
 from mediation.runtime import config
 from mediation.runtime.config import Site
 
+DONE = {
+    Act.ACTIVATE: "activated", Act.DEACTIVATE: "ended for good", Act.SUSPEND: "suspended", Act.RESUME: "resumed",
+    Act.EXTEND: "extended", Act.DDE: "dialed digit extraction switched",
+}  # fmt: skip
 ON_OFF = click.Choice(["on", "off"])
 
 
@@ -45,7 +50,8 @@ def _perform(folder: Path, case: str, act: Act, dde: bool | None, key: str | Non
         act, case, view.carrier_sha256, view.sequence + 1, signer(site, Role.OFFICER, key),
         dde=view.dde if dde is None else dde, lab=site.lab,
     )  # fmt: skip
-    accepted(client.one(site, Perform(commands=(text,))))
+    result = accepted(client.one(site, Perform(commands=(text,))))
+    click.echo(f"{case}: {DONE[act]}; {told(result)}")
 
 
 @group.command()
@@ -54,7 +60,11 @@ def _perform(folder: Path, case: str, act: Act, dde: bool | None, key: str | Non
 @key_option
 @site_option
 def activate(case: str, dde: str, key: str | None, folder: Path) -> None:
-    """Activates the filed order of CASE."""
+    """Activates the filed order of CASE.
+
+    \b
+    mediation case activate 26-M-17 --site DIR --key olga.key
+    """
     _perform(folder, case, Act.ACTIVATE, dde == "on", key)
 
 
@@ -63,7 +73,11 @@ def activate(case: str, dde: str, key: str | None, folder: Path) -> None:
 @key_option
 @site_option
 def deactivate(case: str, key: str | None, folder: Path) -> None:
-    """Ends the interception of CASE for good."""
+    """Ends the interception of CASE for good. It needs no witness, and `case list` confirms it.
+
+    \b
+    mediation case deactivate 26-M-17 --site DIR --key olga.key
+    """
     _perform(folder, case, Act.DEACTIVATE, False, key)
 
 
@@ -92,7 +106,11 @@ def resume(case: str, key: str | None, folder: Path) -> None:
 @key_option
 @site_option
 def extend(case: str, legal: Path, carrier: Path, key: str | None, folder: Path) -> None:
-    """Puts an extension of CASE in force: its legal token in LEGAL, the carrier's approval in CARRIER."""
+    """Puts an extension of CASE in force: its legal token in LEGAL, the carrier's approval in CARRIER.
+
+    \b
+    mediation case extend --case 26-M-17 extension.jws approval.jws --site DIR --key olga.key
+    """
     put_in_force(config.load(folder), case, read_token(legal), read_token(carrier), key)
 
 
@@ -103,7 +121,8 @@ def put_in_force(site: Site, case: str, legal: str, carrier: str, key: str | Non
         Act.EXTEND, case, view.carrier_sha256, view.sequence + 1, signer(site, Role.OFFICER, key), dde=view.dde,
         lab=site.lab, extension_sha256=jws.sha256_hex(carrier),
     )  # fmt: skip
-    accepted(client.one(site, Extend(extensions=(Extending(legal=legal, carrier=carrier, command=text),))))
+    result = accepted(client.one(site, Extend(extensions=(Extending(legal=legal, carrier=carrier, command=text),))))
+    click.echo(f"{case}: {DONE[Act.EXTEND]}; {told(result)}")
 
 
 @group.command()
@@ -122,7 +141,12 @@ def dde(case: str, state: str, key: str | None, folder: Path) -> None:
 @reason_option
 @site_option
 def list_(as_json: bool, key: str | None, reason: str | None, folder: Path) -> None:
-    """Lists all orders that the reader may see, without subjects. The reading is entered in the ledger."""
+    """Lists all orders that the reader may see, without subjects, and what is left of each. The reading is entered in
+    the ledger.
+
+    \b
+    mediation case list --site DIR --key olga.key --reason "on duty"
+    """
     answer = inquire(config.load(folder), Cases(), key, reason)
     assert isinstance(answer, CaseList)
     for view in answer.cases:
@@ -144,7 +168,11 @@ def show(case: str, key: str | None, reason: str | None, folder: Path) -> None:
 
 
 def _json(view: CaseView) -> str:
-    return msgspec.json.encode(msgspec.to_builtins(view) | {"left": _words(view)}).decode()
+    return msgspec.json.encode(msgspec.to_builtins(view) | _moments(view)).decode()
+
+
+def _moments(view: CaseView) -> dict[str, str]:
+    return {"begins": rfc3339(view.not_before_s), "ends": rfc3339(view.not_after_s), "left": _words(view)}
 
 
 def _words(view: CaseView) -> str:

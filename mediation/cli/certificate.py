@@ -6,6 +6,7 @@ octets as they were drafted, with the attestation in them, which this command sh
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import click
@@ -23,6 +24,7 @@ from mediation.core.records import certificate
 from mediation.runtime import config
 from mediation.runtime.config import Site
 
+WIDTH = 100  # columns
 NEW = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -40,7 +42,12 @@ def command(
     *, case: str, folder: Path, signing: bool, take_over: bool, pdf: Path | None, number: int | None, destroyed: bool,
     key: str | None, reason: str | None,
 ) -> None:  # fmt: skip
-    """Prints the certifications of CASE, signs them, or draws one as PDF."""
+    """Prints the certifications of CASE, signs them, or draws one as PDF.
+
+    \b
+    mediation certificate 26-M-17 --site DIR --key olga.key --reason "to certify" --sign
+    mediation certificate 26-M-17 --site DIR --key olga.key --reason "for counsel" --pdf 26-M-17.pdf
+    """
     site = config.load(folder)
     if destroyed:
         _destroyed(site, case, pdf)
@@ -73,7 +80,8 @@ def _sign(site: Site, found: list[CertificateView], key: str | None) -> None:
         raise AuthorizationError(Check.CERTIFICATE, "nothing is unsigned")
     texts = []
     for view in unsigned:
-        click.echo(view.text, err=True)  # the exact octets: nobody certifies what he was not shown
+        # In words, and the exact octets: nobody certifies what he was not shown.
+        click.echo(f"to be signed:\n{_text(view)}\n{view.text}", err=True)
         certificate.check_complete(certificate.decode(view.text))
         texts.append(jws.sign_octets(view.text.encode(), certificate.TYP, person.kid, person.key()))
     accepted(client.one(site, Certify(signatures=tuple(texts))))
@@ -85,8 +93,10 @@ def _text(view: CertificateView) -> str:
     lines = [f"certification {view.sha256}", f"  kind     {document.kind}" + ("  LAB" if document.lab else "")]
     for number, name, _ in certificate.FIELDS:
         lines.append(f"  ({number})".ljust(11) + ", ".join(certificate.field(document, name)))
-    lines += [f"  {paper.what.ljust(9)}{paper.document_sha256}  entry {paper.filed}" for paper in document.papers]
-    lines.append(f"  attested {document.attestation}")
+    for paper in document.papers:
+        filed = f"  entry {paper.filed}" if paper.filed >= 0 else ""  # evidence of an incident is filed by nobody
+        lines.append(f"  {paper.what.ljust(9)} {paper.document_sha256}{filed}")
+    lines.append(textwrap.fill(document.attestation, WIDTH, initial_indent="  attested ", subsequent_indent=" " * 11))
     if view.signature:
         signed = f"{view.person} at {certificate.rfc3339(view.signed_us)}, entry {view.signed}"
     else:

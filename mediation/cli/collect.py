@@ -17,6 +17,7 @@ from typing import Any, Final
 import click
 import trio
 
+from mediation.cli.options import site_option
 from mediation.cli.run import tell
 from mediation.collection import present
 from mediation.collection.content_account import ChannelAccount, ContentAccount
@@ -118,13 +119,13 @@ async def _collect(site: config.Site, agency: Path, content_dir: Path | None) ->
 
 
 @click.command()
-@click.option("--site", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@site_option
 @click.option(
     "--content-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep content there, a capture a channel."
 )
-def command(site: Path, content_dir: Path | None) -> None:
+def command(folder: Path, content_dir: Path | None) -> None:
     """Receives what a lab site delivers; prints one JSON object a message until it is stopped."""
-    loaded = config.load(site)
+    loaded = config.load(folder)
     if not loaded.lab:
         raise ConfigurationError("collect: only a lab site has a reference collection function")
     try:

@@ -20,11 +20,20 @@ from mediation.runtime import config
 def command(  # noqa: PLR0917 - options
     path: Path, lab: bool, collector_port: int, form: str | None, module: str | None, token: str, label: str
 ) -> None:
-    """Makes a site in DIR: configuration, ledger and store; nobody is in it until `mediation person found`."""
+    """Makes a site in DIR: configuration, ledger and store; nobody is in it until `mediation person found`.
+
+    \b
+    mediation init site --lab                               # to try it: lab persons, a lab agency
+    mediation init /var/lib/mediation --vault passphrase    # a real one; docs/OPERATING.md goes on
+    """
     if lab and form:
         raise click.UsageError("a lab site keeps its key in lab/")
     wrap = None if form is None else wrap_form(form, module, token, label)
     site = making.make(path, is_lab=lab, collector_port=collector_port, wrap=wrap)
     click.echo(f"{'LAB site' if lab else 'site'} {site.path}")
+    if lab:
+        click.echo("next: an [[iap]] table in its config.toml, then mediation preflight, collect, run", err=True)
     if not lab and wrap is None:
-        click.echo("it has no vault yet, so none of its functions starts: mediation vault make", err=True)
+        click.echo(
+            "it has no vault yet, so none of its functions starts: mediation vault make --vault passphrase", err=True
+        )

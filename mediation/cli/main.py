@@ -11,7 +11,9 @@ from importlib import import_module
 
 import click
 
-from mediation.core.errors import MediationError
+from mediation.core.errors import AuthorizationError, MediationError
+from mediation.runtime import log
+from mediation.runtime.version import version
 
 # noun -> module:attribute. Importing them all would cost a tenth of a second at each command.
 COMMANDS = {
@@ -56,16 +58,24 @@ class Nouns(click.Group):
         return command
 
 
-@click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="mediation")
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"mediation, version {version()}")
+        ctx.exit()
+
+
+@click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def group() -> None:
     """Lawful interception: carries out a lawful order, can carry out nothing else, and proves both."""
 
 
 def main() -> None:
     """Entry point. A refusal is one line on standard error and exit status 1, never a traceback."""
+    if sys.argv[1:2] != ["function"]:  # which writes a log of its own
+        log.configure_command()
     try:
-        group.main(standalone_mode=False)
+        group.main(prog_name="mediation", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(1)
     except click.ClickException as error:
@@ -74,15 +84,23 @@ def main() -> None:
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except MediationError as error:
-        click.echo(f"mediation: {error}", err=True)
+        click.echo(f"mediation: {error}{_next(error)}", err=True)
         sys.exit(1)
     except BaseExceptionGroup as together:
         # trio's nurseries, and `except*` itself, wrap even a single refusal.
         _, others = together.split(MediationError)
         if others is not None:
             raise
-        click.echo(f"mediation: {first(together)}", err=True)
+        click.echo(f"mediation: {first(together)}{_next(first(together))}", err=True)
         sys.exit(1)
+
+
+def _next(error: BaseException) -> str:
+    """What to do after a refusal, where there is something to be done."""
+    if not isinstance(error, AuthorizationError):
+        return ""
+    words = import_module("mediation.cli.words")  # only who was refused waits for it
+    return str(words.refusal(error.check))
 
 
 def first(error: BaseException) -> BaseException:

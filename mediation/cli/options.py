@@ -6,7 +6,7 @@ import datetime
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -21,11 +21,13 @@ from mediation.signing.choose import FIDO2, PKCS11, open_key
 from mediation.signing.signer import Signer
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+EVERYBODY: Final = 0o644
 NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 
 site_option = click.option(
-    "--site", "folder", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="The site."
-)
+    "--site", "folder", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
+    envvar="MEDIATION_SITE", show_envvar=True, help="The site.",
+)  # fmt: skip
 reason_option = click.option("--reason", help='Why; it is entered in the ledger. On a lab site "lab" by default.')
 
 _RELATIVE = re.compile(r"([+-])([0-9]{1,6})([smhd])")
@@ -44,14 +46,22 @@ class KeyPlace(click.ParamType[str]):
 
 
 key_option = click.option(
-    "--key", type=KeyPlace(), help="The person's key: a file, pkcs11:… or fido2:…; on a lab site the lab's by default."
-)
+    "--key", type=KeyPlace(), envvar="MEDIATION_KEY", show_envvar=True,
+    help="The person's key: a file, pkcs11:… or fido2:…; on a lab site the lab's by default.",
+)  # fmt: skip
 
 
 class Time(click.ParamType[int]):
-    """A time: RFC 3339, seconds since 1970, "now", or from now on like +30d, +2h, -5m, +10s. Whole seconds, UTC."""
+    """A time: RFC 3339, seconds since 1970, "now", or from now on like +30d, +2h, -5m, +10s. Whole seconds.
+
+    Without a zone it is UTC; with `zoned` it is refused: where an order begins or ends, some hours too early or too
+    late are an interception without authority.
+    """
 
     name = "TIME"
+
+    def __init__(self, *, zoned: bool = False) -> None:
+        self._zoned = zoned
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
@@ -69,7 +79,9 @@ class Time(click.ParamType[int]):
         try:
             parsed = datetime.datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no time (RFC 3339, now, or like +2h)", param, ctx)
+            self.fail(f"{value!r} is no time (like 2026-12-01T17:00-05:00, now, or +2h)", param, ctx)
+        if self._zoned and parsed.tzinfo is None:
+            self.fail(f"{value!r} has no zone: write it like 2026-12-01T17:00-05:00, or with Z for UTC", param, ctx)
         return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=datetime.UTC)).timestamp())
 
 
@@ -110,6 +122,20 @@ def write_new(path: Path, content: str | bytes) -> None:
         raise ConfigurationError(f"{path.name}: {error.strerror}") from error
 
 
+def replace_public(path: Path, content: str) -> None:
+    """The file holds `content` or what it held before, for everybody to read: it names nobody, and its reader is
+    another user. Not synced: it is written again before anybody misses it. Raises ConfigurationError."""
+    beside = path.with_name(path.name + durable.UNFINISHED)
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, EVERYBODY)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, EVERYBODY)  # whatever the mask of whoever runs it
+            file.write(content.encode())
+        beside.rename(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path.name}: {error.strerror}") from error
+
+
 def accepted(answer: Answer) -> Result:
     """The one result of an answer, if it was accepted and no function refused. Raises AuthorizationError."""
     assert isinstance(answer, Results)
@@ -117,12 +143,22 @@ def accepted(answer: Answer) -> Result:
     if result.check:
         raise AuthorizationError(Check.named(result.check), result.detail)
     for name, said in sorted(result.functions.items()):
+        if said == Check.WITNESSES_AWAY:  # entered, and refused by nobody
+            raise AuthorizationError(said, "it is entered, and waits: nothing is armed before a quorum of them cosigns")
         if said not in ("", "done", "away"):
-            raise AuthorizationError(said, f"refused by {name}")
-    for name, said in sorted(result.functions.items()):
-        if said == "":
-            click.echo(f"mediation: {name} has not answered yet", err=True)
+            sentence = next((f"{each.sentence}; " for each in Check if each == said), "")
+            raise AuthorizationError(said, f"{sentence}refused by {name}")
     return result
+
+
+def told(result: Result) -> str:
+    """What came of an act that was accepted, in words: who has carried it out, and who will when."""
+    by = {said: [name for name, answer in sorted(result.functions.items()) if answer == said] for said in ("", "away")}
+    done = ", ".join(name for name, answer in sorted(result.functions.items()) if answer == "done")
+    words = [f"done by {done}"] if done else []
+    words += [f"{', '.join(by[''])}: no answer yet, look again with case list"] if by[""] else []
+    words += [f"{', '.join(by['away'])}: not running, is told before it takes up anything"] if by["away"] else []
+    return "; ".join(words) or "entered; no function runs, each is told when it starts"
 
 
 def latest(answer: Answer) -> CaseView:

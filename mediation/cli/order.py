@@ -21,7 +21,7 @@ import msgspec
 
 from mediation.administration import client
 from mediation.administration.order import drafting
-from mediation.cli import order_extension, retention
+from mediation.cli import order_extension, retention, words
 from mediation.cli.options import (
     FILE,
     NEW_FILE,
@@ -33,11 +33,21 @@ from mediation.cli.options import (
     read_token,
     signer,
     site_option,
+    told,
     write_new,
 )
 from mediation.cli.order_extension import sha256_of
 from mediation.core.authority import jws, particulars
-from mediation.core.case import Authority, Capability, ContentDestination, Destination, LegalToken, Role, State
+from mediation.core.case import (
+    Authority,
+    Capability,
+    CarrierToken,
+    ContentDestination,
+    Destination,
+    LegalToken,
+    Role,
+    State,
+)
 from mediation.core.errors import ConfigurationError
 from mediation.core.interface.control import Cases, Filing, Revoke, RevokeAgency, Submit
 from mediation.runtime import config
@@ -105,8 +115,8 @@ def key(role: str, person: str, years: int, out: Path) -> None:
 @click.option("--judge", required=True)
 @click.option("--officer", required=True, help="The law enforcement officer who presented it.")
 @click.option("--document", required=True, type=FILE, help="The order as received; its SHA-256 is attested.")
-@click.option("--start", required=True, type=Time())
-@click.option("--end", required=True, type=Time())
+@click.option("--start", required=True, type=Time(zoned=True), help="Like 2026-12-01T17:00-05:00, now, +2h, +30d.")
+@click.option("--end", required=True, type=Time(zoned=True), help="The same; from now on, not from the start.")
 @click.option(
     "--term-days",
     type=click.IntRange(0),
@@ -121,7 +131,14 @@ def draft(
     content_maximum: int, court: str, judge: str, officer: str,
     document: Path, start: int, end: int, term_days: int, out: Path,
 ) -> None:  # fmt: skip
-    """Writes a draft for the legal reviewer."""
+    """Writes a draft for the legal reviewer. A time without a zone is refused: write 2026-12-01T17:00-05:00, or …Z for
+    UTC, or now, +30d.
+
+    \b
+    mediation order draft --site DIR --case 26-M-17 --target - --authority pen-register \\
+        --agency FBI-NY --host 192.0.2.7 --port 41800 --certificate-sha256 HEX --court SDNY --judge "J. Doe" \\
+        --officer "SA P. Roe" --document order.pdf --start now --end +30d --out draft.json < subjects.txt
+    """
     site = config.load(folder)
     if STANDARD_INPUT in targets:
         lines = sys.stdin.read(MAX_INPUT).split()
@@ -144,6 +161,7 @@ def draft(
     )  # fmt: skip
     particulars.check_legal(order)
     write_new(out, msgspec.json.format(msgspec.json.encode(order), indent=1).decode() + "\n")
+    _next(f"read it, and let another person read it: mediation order show {out}; then mediation order sign legal")
 
 
 @group.group()
@@ -156,13 +174,22 @@ def sign() -> None:
 @click.option("--key", required=True, type=KeyPlace(), help="A file, pkcs11:… or fido2:…")
 @click.option("--out", required=True, type=NEW_FILE)
 def legal(draft: Path, key: str, out: Path) -> None:
-    """The legal reviewer's token over DRAFT."""
+    """The legal reviewer's token over DRAFT, after it was shown what that says.
+
+    \b
+    mediation order sign legal draft.json --key lena.key --out legal.jws
+    """
     try:
         order = msgspec.json.decode(draft.read_bytes(), type=LegalToken)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         raise ConfigurationError(f"{draft.name}: not a draft of an order") from None
     order = msgspec.structs.replace(order, issued_s=drafting.now_s(), nonce=drafting.nonce())
-    write_new(out, drafting.legal(order, open_key(key)) + "\n")
+    particulars.check_legal(order)
+    person = open_key(key)
+    drafting.check_signer(LegalToken, person, lab=order.lab)
+    _to_be_signed(words.order(order))
+    write_new(out, drafting.legal(order, person) + "\n")
+    _next("the carrier authorizer reads and signs it: mediation order sign carrier")
 
 
 @sign.command()
@@ -172,8 +199,28 @@ def legal(draft: Path, key: str, out: Path) -> None:
 @click.option("--iap", "iaps", multiple=True, help="Limit the order to this access point; may be repeated.")
 @click.option("--out", required=True, type=NEW_FILE)
 def carrier(legal: Path, key: str, policy: Path, iaps: tuple[str, ...], out: Path) -> None:
-    """The carrier authorizer's token over the token in LEGAL."""
-    write_new(out, drafting.carrier(read_token(legal), sha256_of(policy), open_key(key), iaps) + "\n")
+    """The carrier authorizer's token over the token in LEGAL, after it was shown what that says.
+
+    \b
+    mediation plan show --site DIR --out policy.json
+    mediation order sign carrier legal.jws --key carl.key --policy policy.json --out carrier.jws
+    """
+    text, person = read_token(legal), open_key(key)
+    order = jws.decode(jws.split(text).payload, LegalToken)
+    drafting.check_signer(CarrierToken, person, lab=order.lab)
+    at = [f"  {'at':<{words.LABEL}}{', '.join(iaps) or 'every intercept access point of the site'}"]
+    _to_be_signed([*words.order(order), f"  {'policies':<{words.LABEL}}{sha256_of(policy)}", *at])
+    write_new(out, drafting.carrier(text, sha256_of(policy), person, iaps) + "\n")
+    _next("both are filed: mediation order submit")
+
+
+def _to_be_signed(lines: list[str]) -> None:
+    """On standard error, before a key is touched: nobody signs what he was not shown."""
+    click.echo("\n".join(["to be signed:", *lines]), err=True)
+
+
+def _next(step: str) -> None:
+    click.echo(f"next: {step}", err=True)
 
 
 @group.command()
@@ -182,16 +229,25 @@ def carrier(legal: Path, key: str, policy: Path, iaps: tuple[str, ...], out: Pat
 @click.option("--carrier", required=True, type=FILE)
 @click.option("--call-back", type=FILE, help="Of an emergency order.")
 def submit(folder: Path, legal: Path, carrier: Path, call_back: Path | None) -> None:
-    """Files an order's two tokens; prints the case identity."""
+    """Files an order's two tokens; prints the case identity. Nothing is intercepted before an officer activates it.
+
+    \b
+    mediation order submit --site DIR --legal legal.jws --carrier carrier.jws
+    """
     called = read_token(call_back) if call_back is not None else ""
     filing = Filing(legal=read_token(legal), carrier=read_token(carrier), call_back=called)
-    click.echo(accepted(client.one(config.load(folder), Submit(filings=(filing,)))).case)
+    case = accepted(client.one(config.load(folder), Submit(filings=(filing,)))).case
+    click.echo(case)
+    _next(f"nothing is intercepted yet; an officer activates it: mediation case activate {case}")
 
 
 @group.command()
 @click.argument("file", type=FILE)
 def show(file: Path) -> None:
-    """Prints what a token or draft says, as JSON, and on standard error where its order stands."""
+    """Prints what a token or draft says, as JSON, and on standard error the same in words, and where its order stands.
+
+    Two persons read a draft with it before either signs. No signature is checked: `submit` does that.
+    """
     text = read_token(file)
     draft = text.startswith("{")
     payload = text.encode() if draft else jws.split(text).payload
@@ -200,6 +256,8 @@ def show(file: Path) -> None:
         click.echo(msgspec.json.format(payload, indent=1).decode())
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise ConfigurationError(f"{file.name}: neither a token nor a draft") from None
+    if lines := words.token(text):
+        click.echo("\n".join(lines), err=True)
     state = State.DRAFTED if draft else BY_FILE.get(said.get("type", ""))
     if state is not None:
         click.echo(f"mediation: {state}", err=True)
@@ -222,7 +280,7 @@ def revoke(
         text = read_token(path)
         of, role = drafting.withdrawable(text)
         signed = drafting.revocation(of, jws.sha256_hex(text), reason, signer(site, role, key), lab=site.lab)
-        accepted(client.one(site, Revoke(revocations=(signed,))))
+        click.echo(f"withdrawn; {told(accepted(client.one(site, Revoke(revocations=(signed,)))))}")
     elif path is None and case is not None and token is not None:
         withdraw(site, case, token, signer(site, Role(token), key), reason)
     else:
@@ -248,7 +306,7 @@ def withdraw(site: Site, case: str, token: str, person: Signer, reason: str) -> 
     view = latest(client.inquire(site, Cases(case=case), person, f"to act: revoke {token}"))
     digest = view.legal_sha256 if token == "legal" else view.carrier_sha256  # noqa: S105 - the name of a token
     text = drafting.revocation(case, digest, reason, person, lab=site.lab)
-    accepted(client.one(site, Revoke(revocations=(text,))))
+    click.echo(f"{case}: withdrawn; {told(accepted(client.one(site, Revoke(revocations=(text,)))))}")
 
 
 for _command in (

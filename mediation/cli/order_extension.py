@@ -13,7 +13,10 @@ from pathlib import Path
 import click
 
 from mediation.administration.order import drafting
+from mediation.cli import words
 from mediation.cli.options import FILE, NEW_FILE, KeyPlace, Time, read_token, write_new
+from mediation.core.authority import jws
+from mediation.core.case import CarrierExtension, LegalExtension, LegalToken
 from mediation.core.errors import ConfigurationError
 from mediation.signing.choose import open_key
 
@@ -23,7 +26,7 @@ who_option = click.option("--key", required=True, type=KeyPlace(), help="The key
 
 @click.command()
 @click.argument("legal", type=FILE)
-@click.option("--end", required=True, type=Time(), help="The new end.")
+@click.option("--end", required=True, type=Time(zoned=True), help="The new end: 2026-12-01T17:00-05:00, +30d.")
 @click.option("--after", type=FILE, help="The extension before this one, if there is one.")
 @click.option("--court", required=True)
 @click.option("--judge", required=True)
@@ -33,12 +36,21 @@ who_option = click.option("--key", required=True, type=KeyPlace(), help="The key
 def extend(
     *, legal: Path, end: int, after: Path | None, court: str, judge: str, document: Path, key: str, out: Path
 ) -> None:  # fmt: skip
-    """The legal reviewer's token of an extension of the order whose legal token is in LEGAL."""
+    """The legal reviewer's token of an extension of the order whose legal token is in LEGAL.
+
+    \b
+    mediation order extend legal.jws --end 2027-01-20T17:00-05:00 --court SDNY --judge "J. Doe" \\
+        --document extension.pdf --key lena.key --out extension.jws
+    """
+    order, person = read_token(legal), open_key(key)
+    drafting.check_signer(LegalExtension, person, lab=jws.decode(jws.split(order).payload, LegalToken).lab)
+    _to_be_signed(words.token(order), [f"  new end     {words.moment(end)}", f"  document    {sha256_of(document)}"])
     text = drafting.legal_extension(
-        read_token(legal), read_token(after) if after is not None else "", not_after_s=end, court=court, judge=judge,
-        document_sha256=sha256_of(document), person=open_key(key),
+        order, read_token(after) if after is not None else "", not_after_s=end, court=court, judge=judge,
+        document_sha256=sha256_of(document), person=person,
     )  # fmt: skip
     write_new(out, text + "\n")
+    click.echo("next: the carrier authorizer reads and signs it: mediation order approve", err=True)
 
 
 @click.command()
@@ -48,11 +60,23 @@ def extend(
 @who_option
 @out_option
 def approve(extension: Path, carrier: Path, policy: Path, key: str, out: Path) -> None:
-    """The carrier authorizer's approval of the extension in EXTENSION."""
-    text = drafting.carrier_extension(
-        read_token(carrier), read_token(extension), sha256_of(policy), open_key(key)
-    )  # fmt: skip
+    """The carrier authorizer's approval of the extension in EXTENSION, after it was shown what that says.
+
+    \b
+    mediation order approve extension.jws --carrier carrier.jws --policy policy.json --key carl.key --out approval.jws
+    """
+    said, person = read_token(extension), open_key(key)
+    lab = jws.decode(jws.split(said).payload, LegalExtension).lab
+    drafting.check_signer(CarrierExtension, person, lab=lab)
+    _to_be_signed(words.token(said), [f"  policies    {sha256_of(policy)}"])
+    text = drafting.carrier_extension(read_token(carrier), said, sha256_of(policy), person)
     write_new(out, text + "\n")
+    click.echo("next: an officer puts it in force: mediation case extend", err=True)
+
+
+def _to_be_signed(lines: list[str], more: list[str]) -> None:
+    """On standard error, before a key is touched: nobody signs what he was not shown."""
+    click.echo("\n".join(["to be signed:", *lines, *more]), err=True)
 
 
 @click.command("call-back")

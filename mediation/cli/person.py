@@ -23,9 +23,21 @@ from mediation.administration import client, lab
 from mediation.administration.order import drafting
 from mediation.administration.persons import roster
 from mediation.administration.persons.roster import Member
-from mediation.cli.options import FILE, NEW_FILE, KeyPlace, Time, accepted, read_token, rfc3339, site_option, write_new
+from mediation.cli import changes
+from mediation.cli.options import (
+    FILE,
+    NEW_FILE,
+    KeyPlace,
+    Time,
+    accepted,
+    read_token,
+    rfc3339,
+    site_option,
+    told,
+    write_new,
+)
 from mediation.core.authority.key import Key
-from mediation.core.authority.roster import AnyAction, Change, Contact, End, EndContact, Revoke, Roster
+from mediation.core.authority.roster import AnyAction, Contact, End, EndContact, Revoke, Roster
 from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError
 from mediation.core.interface.control import ChangeRoster
@@ -59,7 +71,12 @@ def group() -> None:
 def key(
     *, person: str, name: str, function: str, role: str, place: str, card: Path, years: int, is_lab: bool
 ) -> None:  # fmt: skip
-    """Makes a key where it shall live, and its public card."""
+    """Makes a key where it shall live, and its public card. What --key names must be new.
+
+    \b
+    mediation person key --person olga --name "Olga O." --function "LI manager" --role officer \\
+        --key olga-2.key --card olga-2.card
+    """
     check_person(person)
     now = drafting.now_s()
     dates = now - 60, now + years * YEAR_S
@@ -127,7 +144,11 @@ def found(
 def appoint(
     *, folder: Path, card: Path, role: str, from_s: int, to_s: int, senior: bool, document: Path, out: Path | None
 ) -> None:  # fmt: skip
-    """Appoints the person of a card to a role, and enrols its key if it is new."""
+    """Appoints the person of a card to a role, and enrols its key if it is new.
+
+    \b
+    mediation person appoint --site DIR --card oskar.card --role officer --document letter.pdf --out change.json
+    """
     _, held = _open(folder)
     member = _card(card)
     actions: list[AnyAction] = [roster.appoint(member, Role(role), from_s, to_s, _sha256(document), senior=senior)]
@@ -152,7 +173,11 @@ def end(folder: Path, person: str, role: str, at_s: int, out: Path | None) -> No
 @click.option("--card", required=True, type=FILE)
 @out_option
 def enroll(folder: Path, card: Path, out: Path | None) -> None:
-    """Enrols another key of a person: the spare, ahead of the day it is needed."""
+    """Enrols another key of a person: the spare, ahead of the day it is needed.
+
+    \b
+    mediation person enroll --site DIR --card olga-2.card --out change.json
+    """
     _change(folder, [roster.enroll(_card(card).key)], out)
 
 
@@ -162,7 +187,11 @@ def enroll(folder: Path, card: Path, out: Path | None) -> None:
 @click.option("--since", "void_s", type=Time(), default="now", show_default=True)
 @out_option
 def revoke(folder: Path, kid: str, void_s: int, out: Path | None) -> None:
-    """Voids a key: what was entered with it at that second or later ends at once; what was entered before stands."""
+    """Voids a key: what was entered with it at that second or later ends at once; what was entered before stands.
+
+    \b
+    mediation person revoke --site DIR --kid KID --since 2026-11-22T03:00Z --out change.json
+    """
     _, held = _open(folder)
     if kid not in held.keys:
         raise ConfigurationError("no key of that name is enrolled")
@@ -192,12 +221,17 @@ def contact(folder: Path, agency: str, number: str | None, at_s: int | None, out
 @click.option("--key", required=True, type=KeyPlace(), help="A file, pkcs11:… or fido2:…")
 @click.option("--out", required=True, type=NEW_FILE)
 def approve(draft: Path, key: str, out: Path) -> None:
-    """Says in words what DRAFT does, and signs exactly that."""
+    """Says in words what DRAFT does, and signs exactly that.
+
+    \b
+    mediation person approve change.json --key edda.key --out edda.jws
+    """
     octets = draft.read_bytes()
     change = roster.read_draft(octets)
-    for line in _words(change):
+    for line in changes.words(change):
         click.echo(line)
     write_new(out, roster.approve(octets, open_key(key)) + "\n")
+    click.echo("next: all approvals together: mediation person submit", err=True)
 
 
 @group.command()
@@ -229,26 +263,6 @@ def list_(folder: Path, at_s: int, as_json: bool) -> None:
             )
 
 
-def _words(change: Change) -> list[str]:
-    """A change as its approvers should read it."""
-    kind = "founding" if change.number == 0 else f"change {change.number}"
-    found = [f"{kind} of {change.site}, drafted {rfc3339(change.issued_s)}{' LAB' if change.lab else ''}"]
-    for action in change.actions:
-        facts = [
-            f"{name} {_value(name, value)}" for name, value in msgspec.to_builtins(action).items() if name != "what"
-        ]
-        found.append(f"  {type(action).__name__}: {', '.join(facts)}")
-    return found
-
-
-def _value(name: str, value: object) -> str:
-    """What a terminal would take for a command, or for another order of reading, stands as its escape."""
-    if name.endswith("_s") and isinstance(value, int):
-        return rfc3339(value)
-    text = json.dumps(value) if isinstance(value, dict) else str(value)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _open(folder: Path) -> tuple[Site, Roster]:
     site = config.load(folder)
     return site, load_roster(site.keys_dir, read_verifier(site.keys_dir).name, lab=site.lab)
@@ -269,7 +283,8 @@ def _change(folder: Path, actions: list[AnyAction], out: Path | None) -> None:
 
 
 def _submit(site: Site, approvals: list[str]) -> None:
-    accepted(client.one(site, ChangeRoster(approvals=tuple(approvals))))
+    result = accepted(client.one(site, ChangeRoster(approvals=tuple(approvals))))
+    click.echo(f"the roster is changed; {told(result)}", err=True)
 
 
 def _card(path: Path) -> Member:

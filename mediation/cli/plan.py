@@ -111,6 +111,7 @@ def filed(folder: Path, confirmation: str, when: int, key: str | None) -> None:
     person = signer(site, Role.OFFICER, key)
     text = jws.sign(filing, plan.FILING_TYP, person.kid, person.key())
     accepted(client.one(site, FilePlan(filing=text)))
+    click.echo(f"version {view.version} is on file: {confirmation}, {rfc3339(when)}")
 
 
 @group.command()

@@ -7,6 +7,7 @@ and what to do, and never anything of an order.
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import pwd
 import shutil
@@ -23,6 +24,7 @@ from cryptography import x509
 from mediation.access import interface, socket_filter
 from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import verify
+from mediation.cli.options import site_option
 from mediation.core.authority.roster import FOUNDERS
 from mediation.core.case import Role
 from mediation.core.errors import ConfigurationError, MediationError
@@ -93,8 +95,14 @@ def _interfaces(site: config.Site) -> str:
     if not site.iaps:
         raise ConfigurationError("config.toml names no intercept access point ([[iap]]): only captures can be read")
     for iap in site.iaps:
-        with interface.inside(iap.namespace):
-            socket.if_nametoindex(iap.interface)
+        where = f"{iap.interface} in namespace {iap.namespace}" if iap.namespace else iap.interface
+        try:
+            with interface.inside(iap.namespace):
+                socket.if_nametoindex(iap.interface)
+        except OSError as error:
+            if error.errno == errno.EPERM:
+                raise ConfigurationError(f"{iap.name}: to look into namespace {iap.namespace} needs root") from error
+            raise ConfigurationError(f"{iap.name}: there is no interface {where}; ip link shows them") from error
     return ", ".join(f"{iap.name} on {iap.interface} ({iap.side})" for iap in site.iaps)
 
 
@@ -118,6 +126,12 @@ def _vault(site: config.Site) -> str:
 def _delivery(site: config.Site) -> str:
     """What the mediator shows to the agencies, and who issues theirs; without them it does not start (SEC-28)."""
     names = mediator.CERTIFICATE, mediator.KEY, mediator.AUTHORITIES
+    if os.access(site.delivery_dir, os.X_OK) and (
+        missing := [name for name in names if not (site.delivery_dir / name).exists()]
+    ):
+        raise ConfigurationError(
+            f"delivery/ lacks {', '.join(missing)}: agreed with each agency (OPERATING.md, step 6)"
+        )
     tls.context(ssl.Purpose.SERVER_AUTH, *(site.delivery_dir / name for name in names))
     until = _valid(site.delivery_dir / mediator.CERTIFICATE)
     return f"{mediator.CERTIFICATE} valid until {until:%Y-%m-%d}"
@@ -156,6 +170,10 @@ def _spool(site: config.Site) -> str:
     return f"{mebibytes} MiB free"
 
 
+def _denied(error: BaseException) -> bool:
+    return isinstance(error, PermissionError) or isinstance(error.__cause__, PermissionError)
+
+
 CHECKS: tuple[tuple[str, Callable[[config.Site], str]], ...] = (
     ("roster", _roster),
     ("ledger", _ledger),
@@ -172,17 +190,22 @@ CHECKS: tuple[tuple[str, Callable[[config.Site], str]], ...] = (
 
 
 @click.command()
-@click.option("--site", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-def command(site: Path) -> None:
-    """Checks a host before it serves; exit status 1 when a check failed."""
-    loaded = config.load(site)
+@site_option
+def command(folder: Path) -> None:
+    """Checks a host before it serves, as a dry run: no tap is opened, no case read. Exit status 1 when a check failed.
+
+    \b
+    mediation preflight --site DIR
+    """
+    loaded = config.load(folder)
     click.echo(f"ok      configuration    {loaded.name}{' (LAB)' if loaded.lab else ''}")
     failed = []
     for name, check in CHECKS:
         try:
             click.echo(f"ok      {name:<16} {check(loaded)}")
         except (MediationError, OSError) as error:
-            click.echo(f"FAILED  {name:<16} {error}")
+            hint = ": run it as root" if _denied(error) and os.geteuid() != 0 else ""
+            click.echo(f"FAILED  {name:<16} {error}{hint}")
             failed.append(name)
     if failed:
-        raise MediationError(f"preflight: {', '.join(failed)}")
+        raise MediationError(f"preflight: failed: {', '.join(failed)}")

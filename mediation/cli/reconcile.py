@@ -75,7 +75,12 @@ def _words(sight: Sight) -> str:
 @key_option
 @reason_option
 def papers(incident: str | None, folder: Path, key: str | None, reason: str | None) -> None:
-    """Shows the drafts of reports and certifications of one incident, or of all. The reading is entered."""
+    """Shows the drafts of reports and certifications of one incident, or of all: the letters to the agencies that are
+    affected among them. The reading is entered.
+
+    \b
+    mediation reconcile papers --site DIR --key olga.key --reason "incident of tonight"
+    """
     answer = inquire(config.load(folder), Incidents(incident=incident), key, reason)
     if not isinstance(answer, Papers):
         raise MediationError("reconcile: no papers")

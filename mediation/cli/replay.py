@@ -19,6 +19,7 @@ from mediation.access._matcher import Matcher
 from mediation.access._walker import Walker
 from mediation.access.tasking import may_have_content
 from mediation.administration.order.live import load_live
+from mediation.cli.options import site_option
 from mediation.cli.replay_content import ReplayContent
 from mediation.collection import present
 from mediation.collection.decoder import decode
@@ -156,15 +157,19 @@ class Replay:
 
 
 @click.command()
-@click.option("--site", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@site_option
 @click.option(
     "--iap", "iap_name", default=None, help="Whose side the capture was taken on; the site's first by default."
 )
 @click.option("--counters", is_flag=True, help="Print all counters on standard error at the end.")
 @click.argument("captures", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def command(site: Path, iap_name: str | None, counters: bool, captures: tuple[Path, ...]) -> None:
-    """Feeds capture files (pcap, pcapng) through the daemon's own code and prints the messages."""
-    loaded = config.load(site)
+def command(folder: Path, iap_name: str | None, counters: bool, captures: tuple[Path, ...]) -> None:
+    """Feeds capture files (pcap, pcapng) through the daemon's own code and prints the messages.
+
+    \b
+    mediation replay --site DIR --iap trunk-1 --counters testline.pcap
+    """
+    loaded = config.load(folder)
     known = {iap.name: iap for iap in loaded.iaps}
     if iap_name is not None and iap_name not in known:
         raise ConfigurationError(f"replay: the site has no access point {iap_name}")

@@ -20,10 +20,11 @@ from mediation.cli.options import (
     site_option,
     write_new,
 )
+from mediation.cli.words import plain
 from mediation.core.authority import jws
 from mediation.core.case import Role
 from mediation.core.check import Check
-from mediation.core.errors import AuthorizationError
+from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.interface.control import CaseList, Cases, Destroy, Hold
 from mediation.core.records import retention
 from mediation.runtime import config
@@ -45,6 +46,7 @@ def hold(case: str, folder: Path, lift: bool, reason: str, key: str | None) -> N
     )  # fmt: skip
     text = jws.sign(wanted, retention.HOLD_TYP, person.kid, person.key())
     accepted(client.one(site, Hold(hold=text)))
+    click.echo(f"{case}: {'the hold is lifted' if lift else 'its records are kept until the hold is lifted'}")
 
 
 @click.command()
@@ -76,8 +78,22 @@ def destroy(
                 lab=site.lab,
             )
         )  # fmt: skip
+    wanted = _destruction(payload)
+    # Before a key is touched: nobody signs what he was not shown, and this cannot be taken back.
+    click.echo(
+        f"to be signed:\nall records of order {plain(wanted.xid)} of {plain(wanted.case)} are destroyed", err=True
+    )
     texts = [jws.sign_octets(payload, retention.DESTRUCTION_TYP, each.kid, each.key()) for each in persons]
     if out is not None:
         write_new(out, texts[0] + "\n")
+        click.echo("next: another person signs it too: mediation order destroy --approval", err=True)
         return
     accepted(client.one(site, Destroy(approvals=(*earlier, *texts))))
+    click.echo(f"{wanted.case}: destroyed; mediation certificate {wanted.xid} --destroyed prints its certificate")
+
+
+def _destruction(payload: bytes) -> retention.Destruction:
+    try:
+        return msgspec.json.decode(payload, type=retention.Destruction)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise ConfigurationError("not an approval of a destruction") from None

@@ -77,6 +77,8 @@ class Parent:
             task_status.started(ready)
             while True:
                 if b"READY=1" in await notify.recv(4096):
+                    if ready.is_set():
+                        tell("function_ready", function=name)
                     ready.set()
 
     async def keep(self, name: str) -> None:
@@ -135,14 +137,22 @@ class Parent:
 
 
 @click.command()
-@click.option("--site", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-def command(site: Path) -> None:
-    """Starts the functions in the foreground; prints {"event":"ready",...} when the taps are armed."""
-    loaded = config.load(site)
+@click.option(
+    "--site", "folder", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
+    envvar="MEDIATION_SITE", show_envvar=True, help="The site.",
+)  # fmt: skip
+def command(folder: Path) -> None:
+    """Starts the functions in the foreground; prints {"event":"ready",...} when the taps are armed, function_ended and
+    function_ready when one dies and is back. SIGTERM or Ctrl-C ends all of them. No unit of systemd may run beside it.
+
+    \b
+    mediation run --site DIR
+    """
+    loaded = config.load(folder)
     if loaded.access_points and os.geteuid() != 0:
         raise ConfigurationError("run: opening a tap needs root (CAP_NET_RAW, CAP_BPF); `mediation replay` does not")
-    for folder in (loaded.run_dir, loaded.log_dir):
-        folder.mkdir(mode=0o755, exist_ok=True)
+    for each in (loaded.run_dir, loaded.log_dir):
+        each.mkdir(mode=0o755, exist_ok=True)
     try:
         trio.run(Parent(loaded).run)
     except* ConfigurationError as group:

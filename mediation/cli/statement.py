@@ -6,22 +6,25 @@ as they were drafted, with the attestation in them, which this command shows bef
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import click
 
 from mediation.administration import client, lab
 from mediation.administration.records import documents
-from mediation.cli.options import accepted, key_option, reason_option, site_option
+from mediation.cli.options import accepted, key_option, reason_option, site_option, write_new
 from mediation.core.authority import jws
 from mediation.core.check import Check
-from mediation.core.errors import AuthorizationError, ConfigurationError
+from mediation.core.errors import AuthorizationError
 from mediation.core.interface.control import SignStatement, StatementList, Statements, StatementView
 from mediation.core.records import certificate, statement
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.signing.choose import open_key
 from mediation.signing.signer import Signer
+
+WIDTH = 100  # columns
 
 
 @click.command()
@@ -34,7 +37,12 @@ from mediation.signing.signer import Signer
 def command(
     *, month: str | None, folder: Path, signing: bool, pdf: Path | None, key: str | None, reason: str | None
 ) -> None:
-    """Prints the statement of MONTH (YYYY-MM), or of all, signs it, or draws it as PDF."""
+    """Prints the statement of MONTH (YYYY-MM), or of all, signs it, or draws it as PDF.
+
+    \b
+    mediation statement 2026-10 --site DIR --key edda.key --reason "monthly statement" --sign
+    mediation statement 2026-10 --site DIR --key edda.key --reason "monthly statement" --pdf 2026-10.pdf
+    """
     site = config.load(folder)
     if month is None and (signing or pdf is not None):
         raise click.UsageError("MONTH is needed to sign or to draw")
@@ -42,15 +50,13 @@ def command(
     found = _read(site, month, person, reason)
     if signing:
         view = found[-1]
-        click.echo(view.text, err=True)  # the exact octets: nobody attests what he was not shown
+        # In words, and the exact octets: nobody attests what he was not shown.
+        click.echo(f"to be signed:\n{_text(view)}\n{view.text}", err=True)
         signature = jws.sign_octets(view.text.encode(), statement.TYP, person.kid, person.key())
         accepted(client.one(site, SignStatement(signature=signature)))
         found = _read(site, month, person, reason)
     if pdf is not None:
-        try:
-            pdf.write_bytes(documents.completeness(found[-1]))
-        except OSError as error:
-            raise ConfigurationError(f"{pdf.name}: {error.strerror}") from error
+        write_new(pdf, documents.completeness(found[-1]))
         return
     for view in found:
         click.echo(_text(view))
@@ -78,6 +84,9 @@ def _text(view: StatementView) -> str:
     lines = [f"statement {view.sha256}" + ("  LAB" if found.lab else "")]
     for label, words in statement.rows(found):
         lines += [f"  {label.ljust(24) if n == 0 else ' ' * 24}{each}" for n, each in enumerate(words)]
-    lines.append(f"  {'Attested'.ljust(24)}{found.attestation}")
+    attested = "  " + "Attested".ljust(24)
+    lines.append(
+        textwrap.fill(found.attestation, WIDTH, initial_indent=attested, subsequent_indent=" " * len(attested))
+    )
     signed = f"{view.person} at {certificate.rfc3339(view.signed_us)}" if view.signature else "NOT SIGNED"
     return "\n".join([*lines, f"  {'Signed'.ljust(24)}{signed}"])

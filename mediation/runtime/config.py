@@ -19,6 +19,7 @@ from mediation.core.authority import term
 from mediation.core.case import Authority
 from mediation.core.errors import ConfigurationError
 from mediation.core.records import retention
+from mediation.runtime import complaint
 from mediation.runtime.watch import Reconciliation
 
 FILE = "config.toml"
@@ -297,7 +298,8 @@ def load(path: Path | str) -> Site:
     try:
         settings = msgspec.toml.decode(text, type=Settings)
     except msgspec.MsgspecError as error:
-        raise ConfigurationError(f"{FILE}: {error}") from error
+        said = complaint.located(str(error))
+        raise ConfigurationError(f"{FILE}: {said}; config/site.toml shows every setting") from error
     _check_points(settings)
     return Site(path=root, **msgspec.structs.asdict(settings))
 

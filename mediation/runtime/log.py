@@ -6,6 +6,7 @@ module refuses fields whose names could carry one; a refusal is a bug and raises
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -39,6 +40,21 @@ def configure(function: str) -> None:
     )
     structlog.contextvars.clear_contextvars()
     structlog.get_logger().debug("log_configured", function=function)
+
+
+def configure_command() -> None:
+    """For a command that acts in a function's place: what a person must know goes to standard error, a line each.
+    Standard output is the command's own."""
+    structlog.configure(
+        processors=[_fence, _words],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )
+
+
+def _words(_: object, __: str, event: MutableMapping[str, Any]) -> str:
+    said = [str(value) for name, value in event.items() if name not in ("event", "function") and value != ""]
+    return f"mediation: {event.get('event', '')}: {', '.join(said)}"
 
 
 def get(function: str) -> Any:

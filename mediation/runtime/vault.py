@@ -288,7 +288,10 @@ def _asked(what: str, opened: Callable[[bytearray], Secret]) -> Secret:
 def ask(what: str) -> bytearray:
     """From $MEDIATION_PIN_FD, else from the terminal without an echo. Raises ConfigurationError where neither is."""
     if PIN_FD in os.environ:
-        octets = _read_all(int(os.environ[PIN_FD]), MAX_PIN_OCTETS)
+        try:
+            octets = _read_all(int(os.environ[PIN_FD]), MAX_PIN_OCTETS)
+        except (ValueError, ConfigurationError):
+            raise ConfigurationError(f"vault: ${PIN_FD} is not the number of an open descriptor") from None
         while octets.endswith((b"\n", b"\r")):
             del octets[-1]
         return octets

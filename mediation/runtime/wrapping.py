@@ -72,7 +72,8 @@ def read(folder: Path) -> Wrapped:
         with (folder / FILE).open("rb") as file:
             octets = file.read(MAX_OCTETS + 1)
     except OSError as error:
-        raise ConfigurationError(f"keys/{FILE}: {error.strerror} (mediation vault make)") from error
+        make = "mediation vault make --vault passphrase, or pkcs11"
+        raise ConfigurationError(f"keys/{FILE}: {error.strerror} ({make})") from error
     if len(octets) > MAX_OCTETS:
         raise ConfigurationError(f"keys/{FILE}: too large")
     try:

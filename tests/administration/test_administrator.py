@@ -17,6 +17,7 @@ from mediation.administration.function import WINDOW
 from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import tiles, verify
 from mediation.core.case import Act
+from mediation.core.check import Check
 from mediation.core.interface import control
 from mediation.core.interface.control import Perform, Report, Results, Revoke, Status, Submit
 from mediation.core.ledger import entry
@@ -168,7 +169,9 @@ async def test_a_function_that_refuses(stage: Stage) -> None:
     stage.mediator.refuse = "unencodable"
     done = await mediation("lab", "order", "--site", str(stage.site.path), "--case", "CASE-1", "--target",
                            "tel:+12125550100", "--authority", "title3")  # fmt: skip
-    assert done.returncode == 1 and done.stderr == "mediation: unencodable: refused by mediator\n"
+    assert done.returncode == 1 and done.stderr == (
+        f"mediation: unencodable: {Check.UNENCODABLE.sentence}; refused by mediator\n"
+    )
     assert stage.iap.cases() == set()  # what nobody would take is not tapped
     assert outcomes(stage) == [("CASE-1", "mediator", "armed", 1, "unencodable")]
 

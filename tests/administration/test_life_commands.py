@@ -51,7 +51,7 @@ class Persons:
                     "--out", carrier,
                 )  # fmt: skip
             shown = command("order", "show", str(file))
-            assert shown.stderr == f"mediation: {state}\n" and json.loads(shown.stdout)["case"] == "26-M-17"
+            assert shown.stderr.endswith(f"\nmediation: {state}\n") and json.loads(shown.stdout)["case"] == "26-M-17"
         return legal, carrier
 
     def show(self) -> dict[str, object]:

@@ -83,7 +83,7 @@ def test_founded_and_changed_from_the_command_line(tmp_path: Path) -> None:
     # A legal reviewer, by two; by one, or by one whom it concerns, not.
     draft = desk.draft("appoint", "--card", desk.key("lena", "legal"), "--role", "legal", "--document", desk.letter)
     words = done("person", "approve", draft, "--key", desk.path("edda.key"), "--out", desk.path("edda.jws"))
-    assert "Appoint: person lena" in words and "role legal" in words
+    assert "(lena), " in words and "to legal\n" in words
     assert "roster-approval" in refused("person", "submit", "--site", site, desk.path("edda.jws"))
     desk.submit(draft, "egon", "elsa")
     assert "roster: " in refused("person", "submit", "--site", site, f"{draft}.egon", f"{draft}.elsa")

@@ -227,12 +227,16 @@ def test_by_the_commands_and_entered_as_read(tmp_path: Path) -> None:
     # The command signs by the clock of this machine, in which the month is not over yet.
     done = command("statement", view.month, "--sign", *at)
     assert done.returncode == 0 and "lab-executive-1 at" in done.stdout, done.stderr
-    assert view.text in done.stderr
+    assert view.text in done.stderr and done.stderr.startswith("to be signed:\nstatement ")  # in words, before
+    assert max(len(line) for line in done.stdout.splitlines()) <= 130
     prints = []
     for name in ("a.pdf", "b.pdf"):
         assert command("statement", view.month, "--pdf", str(tmp_path / name), *at).returncode == 0
         prints.append((tmp_path / name).read_bytes())
     assert prints[0] == prints[1]
+    taken = command("statement", view.month, "--pdf", str(tmp_path / "a.pdf"), *at)
+    assert taken.returncode == 1 and "exists" in taken.stderr  # what counsel has printed is not replaced
+    assert (tmp_path / "a.pdf").stat().st_mode & 0o077 == 0
     words = "".join(page.extract_text() for page in PdfReader(io.BytesIO(prints[0])).pages)
     assert "1.20004(c)" in words and "NOT SIGNED" not in words
     reads: list[Any] = []

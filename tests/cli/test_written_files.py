@@ -13,7 +13,7 @@ import pytest
 
 from mediation.administration import lab
 from mediation.administration.persons import roster
-from mediation.cli import person
+from mediation.cli import changes, person
 from mediation.cli.options import write_new
 from mediation.core.authority.roster import Appoint
 from mediation.core.case import Role
@@ -71,6 +71,6 @@ def test_who_approves_a_change_reads_it_as_it_is(tmp_path: Path, trick: str) -> 
     appointed = Appoint(
         person="eve", name=f"Eve{trick}", role=Role.OFFICER, function="x", from_s=0, to_s=9, document_sha256="00" * 32
     )
-    lines = person._words(roster.read_draft(roster.draft(held, [appointed], 1)))
-    assert len(lines) == 2
+    lines = changes.words(roster.read_draft(roster.draft(held, [appointed], 1)))
+    assert len(lines) == 6 and "eve" in lines[1] and "officer" in lines[2]
     assert all(line.isprintable() for line in lines)

@@ -13,10 +13,11 @@ from mediation.core.interface.control import Paper
 from mediation.core.records.alarm import Alarm
 from mediation.core.records.incident import Finding, Observation, Sight, What
 from mediation.runtime import durable
+from tests.administration.peers import command
 from tests.administration.site import Desk, filing, kinds, make
 
 PHANTOM = Sight(what=What.PACKET_SOCKET, interface="eth9", protocol=3, uid=0, inode=7)
-FINDING = Finding(what=PHANTOM.what, first_us=1_000_000, clean_us=0, sight=PHANTOM)
+FINDING = Finding(what=PHANTOM.what, first_us=1_795_342_251_000_000, clean_us=0, sight=PHANTOM)
 SEEN = Observation(number=1, time_us=2_000_000, interval_s=30, sights=(PHANTOM,))
 
 
@@ -102,6 +103,24 @@ def test_a_stolen_folder_does_not_tell_how_many_agencies_there_are(desk: Desk, t
     other = Desk(make(tmp_path / "other"))
     assert len(papers(other)) != len(papers(desk))
     assert stolen(desk) == stolen(other)
+
+
+def test_the_senior_officer_certifies_an_incident_by_its_name(desk: Desk, tmp_path: Path) -> None:
+    """47 CFR 1.20004(a)(1)(v): by the command, which an identity longer than any case's must reach."""
+    papers(desk)
+    desk.orders.close()
+    at = ("--site", str(desk.site.path), "--key", str(desk.site.lab_dir / "executive-1.json"))
+    assert len(FINDING.identity) > 17 and command("certificate", FINDING.identity + "0", *at).returncode == 1
+    read = command("certificate", FINDING.identity, *at)
+    assert read.returncode == 0 and "NOT SIGNED" in read.stdout and "entry -1" not in read.stdout, read.stderr
+    assert all(len(line) <= 120 for line in read.stdout.splitlines())
+    signed = command("certificate", FINDING.identity, *at, "--sign")
+    assert signed.returncode == 0 and "NOT SIGNED" not in signed.stdout, signed.stderr
+    assert signed.stderr.startswith("to be signed:\ncertification ")  # in words, before
+    assert "signed   lab-executive-1 at " in signed.stdout
+    pdf = tmp_path / "incident.pdf"
+    assert command("certificate", FINDING.identity, *at, "--pdf", str(pdf)).returncode == 0
+    assert pdf.read_bytes().startswith(b"%PDF")
 
 
 def stolen(desk: Desk) -> list[tuple[str, int]]:

@@ -118,7 +118,10 @@ def test_what_no_unit_may_lack(name: str) -> None:
     assert found["User"][0].startswith("mediation-")
     assert "CAP_SYS_TIME" not in found["CapabilityBoundingSet"][0]
     assert not any("KEY" in value or "PIN" in value for value in found.get("Environment", ()))
-    if "witness" not in name:
+    if name == "mediation-metrics.service":  # no function: a command, twice a minute
+        assert "mediation function" not in found["ExecStart"][0] and "--openmetrics" in found["ExecStart"][0]
+        assert found["Type"] == ["oneshot"] and settings("mediation-metrics.timer")["WantedBy"] == ["timers.target"]
+    elif "witness" not in name:
         holds = name.removeprefix("mediation-").removesuffix(".service") in vault.PURPOSES
         assert bool(found.get("LoadCredentialEncrypted")) == holds
         command = f"/opt/mediation/bin/mediation function {name[10:-8]} --site ${{SITE}}"

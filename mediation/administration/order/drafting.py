@@ -55,12 +55,17 @@ def nonce() -> str:
     return secrets.token_hex(16)
 
 
+def check_signer(kind: type[Payload], person: Signer, *, lab: bool) -> None:
+    """Before the person is shown what to sign. Raises ConfigurationError when the person's role cannot sign it."""
+    if person.role is not None and person.role not in ROLES[kind]:
+        raise ConfigurationError(f"key {person.kid}: its role, {person.role}, does not sign this")
+    if person.lab is not None and person.lab is not lab:
+        raise ConfigurationError(f"key {person.kid}: a lab key signs only for a lab site, another only for a real one")
+
+
 def sign(payload: Payload, person: Signer) -> str:
     """The compact text. Raises ConfigurationError when the person's role cannot sign such a thing."""
-    if person.role is not None and person.role not in ROLES[type(payload)]:
-        raise ConfigurationError(f"key {person.kid}: its role, {person.role}, does not sign this")
-    if person.lab is not None and person.lab is not payload.lab:
-        raise ConfigurationError(f"key {person.kid}: a lab key signs only for a lab site, another only for a real one")
+    check_signer(type(payload), person, lab=payload.lab)
     return jws.sign(payload, TYP[type(payload)], person.kid, person.key())
 
 
