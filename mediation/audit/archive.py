@@ -89,7 +89,7 @@ def load(path: Path) -> Export:
         manifest = json.loads(files[MANIFEST])
         withheld = _withheld(manifest, _leaves(files))
         problems += _compare(manifest, files)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise Unreadable("the manifest is not readable") from error
     return Export(files=files, withheld=withheld, problems=tuple(problems))
 

@@ -11,7 +11,21 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from mediation.audit import certifications, findings, notes, persons, policies, sample, stamps, statements, tokens, tree
+from mediation.audit import (
+    certifications,
+    destructions,
+    findings,
+    names,
+    notes,
+    persons,
+    policies,
+    sample,
+    stamps,
+    statements,
+    times,
+    tokens,
+    tree,
+)
 from mediation.audit.archive import Export, Unreadable
 from mediation.audit.findings import US, Finding, Findings, when
 from mediation.audit.notes import FORGED, NOT_CHECKED, Bad
@@ -79,7 +93,9 @@ def judge(
     roster = persons.read(export, ledger.head.origin)
     if roster is not None:
         forged += [Finding(each) for each in roster.problems]
-    found = findings.examine(ledger, roster, witnesses.quorums)
+    found = findings.examine(ledger, roster)
+    times.examine(ledger, witnesses.quorums, found)
+    forged += destructions.examine(export, ledger, found)
     try:
         stamped = stamps.examine(export, ledger, timestamps, found)
     except tokens.Bad as error:
@@ -92,7 +108,8 @@ def judge(
     forged_policies, acts = policies.examine(export, ledger, roster, found)
     forged += forged_policies
     found.anomalies[:0] = not_enough
-    found.anomalies += [Finding(f"archive: {each}") for each in export.problems]
+    problems = (*export.problems, *filter(None, [names.strangers(export, ledger.head.size)]))
+    found.anomalies += [Finding(f"archive: {each}") for each in problems]
     verdict = Verdict(
         ledger, verifier, key is not None, witnesses, roster, found, stamped, forged, months=months,
         certified=certified, policies=acts,
