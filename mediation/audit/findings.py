@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mediation.audit import words
 from mediation.audit.forms import FORMS
 from mediation.audit.persons import Roster
 from mediation.audit.tree import Ledger, Record
@@ -257,8 +258,9 @@ class _Story:
         facts = record.facts
         if facts["alarm"] == "witnesses-away" and self._lost is not None:
             return  # an outage is told by its two entries
-        case = f" (case {facts['case']})" if facts["case"] else ""
-        self._found.anomaly(f"alarm {facts['alarm']}{case}: {facts['detail'] or 'no detail'}", record.index)
+        case = f" (case {facts['case']})" if facts.get("case") else ""
+        said = ": ".join(filter(None, [words.ALARMS.get(facts["alarm"], ""), facts.get("detail", "")]))
+        self._found.anomaly(f"alarm {facts['alarm']}{case}: {said or 'no detail'}", record.index)
 
     def _incident(self, record: Record) -> None:
         facts = record.facts

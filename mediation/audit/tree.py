@@ -46,6 +46,7 @@ class Record:
     kind: str
     time_us: int
     facts: dict[str, Any]
+    commitment: bytes = b""  # as it stands in the tree: of a salt that nobody could know before it was entered
 
 
 @dataclass
@@ -309,7 +310,7 @@ class _Walk:
             return MISSING
         try:
             facts = forms.read(text)
-            self._ledger.records.append(Record(index, facts["kind"], facts["time_us"], facts))
+            self._ledger.records.append(Record(index, facts["kind"], facts["time_us"], facts, commitment))
         except tokens.Bad as error:
             self._ledger.bad(index, f"it was entered in a form that no entry has: {error}")
         return OPENED

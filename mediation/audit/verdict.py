@@ -17,6 +17,7 @@ from mediation.audit import (
     findings,
     names,
     notes,
+    orders,
     persons,
     policies,
     sample,
@@ -247,6 +248,7 @@ def as_json(verdict: Verdict, seed: str | None = None, count: int = 0) -> dict[s
         "notices": [_finding(each) for each in found.notices],
         "roles": [vars(each) for each in verdict.roster.appointments] if verdict.roster else
                  {role: sorted(names) for role, names in found.holders.items()},
+        "orders": [each.as_json() for each in orders.table(ledger)],
         "readings": found.readings,
         "withheld": ledger.withheld,
         "destroyed": ledger.destroyed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 from mediation.audit import page, sample, verdict
@@ -55,10 +56,22 @@ def test_the_sample_is_the_seeds_and_nobodys(made: x.Made, files: Files) -> None
     drawn = verdict.drawn(judge(files), x.SEED, 1)
     assert drawn["committed"] == x.indexes(made.folder, "sample-drawn")
     candidates = x.indexes(made.folder, "certificate-signed")
+    (entered,) = [each for each in judge(files).ledger.records if each.kind == "sample-drawn"]
     assert [each["entry"] for each in drawn["drawn"]] == sorted(
-        candidates, key=lambda index: sample.place(x.SEED, index)
+        candidates, key=lambda index: sample.place(x.SEED, entered.commitment, index)
     )[:1]
     assert verdict.drawn(judge(files), x.SEED, 1) == drawn
     assert verdict.drawn(judge(files), "another", 9)["committed"] == []
     orders = {tuple(each["entry"] for each in verdict.drawn(judge(files), f"seed {n}", 9)["drawn"]) for n in range(20)}
     assert len(orders) == 2  # either order of the two comes up
+
+
+def test_nobody_who_tries_seeds_can_choose_the_sample(files: Files) -> None:
+    """The same seed, the same records: what is drawn rests on a salt that was made after the seed was chosen."""
+    records = judge(files).ledger.records
+    drawn = set()
+    for n in range(40):
+        entered = [dataclasses.replace(each, commitment=bytes([n]) * 32) if each.kind == "sample-drawn" else each
+                   for each in records]  # fmt: skip
+        drawn.add(tuple(each.index for each in sample.draw(entered, x.SEED, 1)))
+    assert len(drawn) == 2
