@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from mediation.audit import orders, tree
+from mediation.audit import orders, tree, words
 from mediation.audit.findings import MAX_LISTED, US, Finding, when
 from mediation.audit.stamps import Stamps
 from mediation.audit.verdict import ANOMALIES, CLEAN, Verdict, drawn
@@ -192,10 +192,11 @@ def _ordered(orders: list[dict[str, Any]]) -> list[str]:
 
 
 def _certified(row: dict[str, Any]) -> str:
-    words = "; ".join(f"({number}) {', '.join(each)}" for number, each in row["opened"].items())
+    said = {number: ", ".join(map(words.authority, each)) for number, each in row["opened"].items()}
+    opened = "; ".join(f"({number}) {words.FIELDS[number]}: {each}" for number, each in said.items())
     masked = f"; masked: {', '.join(f'({each})' for each in row['masked'])}" if row["masked"] else ""
     checked = "; its signature holds" if row["signature_checked"] else ""
-    return f"entry {row['entry']}: case {row['case'] or '-'}: {words}{masked}{checked}"
+    return f"entry {row['entry']}: case {row['case'] or '-'}: {opened}{masked}{checked}"
 
 
 def _stamps(stamps: Stamps) -> list[str]:

@@ -42,6 +42,15 @@ KINDS = {
     "sample-drawn": "an auditor committed the seed of a sample",
 }
 
+FIELDS = {  # of a certification, 47 CFR 1.20004(a)(1)
+    "i": "numbers",
+    "ii": "enabled",
+    "iii": "presented by",
+    "iv": "signed by",
+    "v": "kind",
+    "vi": "responsible",
+}
+
 AUTHORITIES = {
     "pen-register": "pen register (18 USC 3123)",
     "trap-and-trace": "trap and trace (18 USC 3123)",

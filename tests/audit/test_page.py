@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mediation.audit import __main__ as program
-from mediation.audit import forms, look, page, words
+from mediation.audit import certifications, forms, look, page, words
 from mediation.core.case import Authority
 from mediation.core.interface.control import Export
 from mediation.core.ledger import entry
@@ -22,6 +22,7 @@ from tests.audit.exports import Files, judge
 def test_there_is_a_word_for_each_name() -> None:
     assert words.KINDS.keys() == forms.FORMS.keys()
     assert {str(each): each.sentence for each in Alarm} == words.ALARMS
+    assert tuple(words.FIELDS) == certifications.NUMBERS
     assert words.AUTHORITIES.keys() == {each.value for each in Authority}
 
 
