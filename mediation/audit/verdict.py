@@ -21,6 +21,7 @@ from mediation.audit import (
     persons,
     policies,
     sample,
+    signers,
     stamps,
     statements,
     times,
@@ -95,6 +96,7 @@ def judge(
     if roster is not None:
         forged += [Finding(each) for each in roster.problems]
     found = findings.examine(ledger, roster)
+    signers.examine(ledger, roster, found)
     times.examine(ledger, witnesses.quorums, found)
     forged += destructions.examine(export, ledger, found)
     try:

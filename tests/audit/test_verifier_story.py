@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mediation.audit import page, verdict
@@ -51,6 +52,19 @@ STORIES: dict[str, tuple[str, list[entry.Record]]] = {
     "witnesses lost": ("not found again", [entry.WitnessesLost(time_us=LATER_US, size=1, grace_ends_us=0)]),
     "read by nobody's reader": ("mallory read show", [entry.CaseRead(
         time_us=LATER_US, case="CASE-1", what="show", person="mallory", reason="x", request_sha256=x.HASH)]),
+    "a command that was used again": ("one signed text was entered twice", [
+        *x.act(1000, "CASE-3"), msgspec.structs.replace(x.act(1001, "CASE-3", sequence=2)[1],
+                                                        command_sha256=x.act(1000, "CASE-3")[1].command_sha256)]),
+    "an order that was filed again": ("one signed text was entered twice", x.act(1000, "CASE-1")[:1]),
+    "certified by the reviewer": ("signed (certificate-signed) as legal", [
+        *x.act(1000, "CASE-3")[:4], msgspec.structs.replace(x.act(1000, "CASE-3")[4], person="lena")]),
+    "a seed of the officer's": ("olga signed (sample-drawn) as officer", [entry.SampleDrawn(
+        time_us=LATER_US, seed_sha256=x.HASH, person="olga", size=1)]),
+    "exported by the reviewer": ("lena read (export) as legal", [entry.CaseRead(
+        time_us=LATER_US, case="", what="export", person="lena", reason="x", request_sha256="cd" * 32)]),
+    "withdrawn by nobody": ("signed (revoked) and held no role", [entry.Revoked(
+        time_us=LATER_US, case="CASE-1", carrier_sha256=x.HASH, token_sha256=x.HASH, revocation_sha256=x.HASH,
+        person="mallory")]),
     "amendment overdue": ("not filed within 90 days", [
         entry.AmendmentOpened(time_us=LATER_US, cause="officer", due_s=x.NOW_S + 2_000),
         entry.WitnessesFound(time_us=LATER_US + 2_000_000_000, size=1)]),
