@@ -259,8 +259,9 @@ class _Story:
         if facts["alarm"] == "witnesses-away" and self._lost is not None:
             return  # an outage is told by its two entries
         case = f" (case {facts['case']})" if facts.get("case") else ""
-        said = ": ".join(filter(None, [words.ALARMS.get(facts["alarm"], ""), facts.get("detail", "")]))
-        self._found.anomaly(f"alarm {facts['alarm']}{case}: {said or 'no detail'}", record.index)
+        means = words.ALARMS.get(facts["alarm"], "")
+        said = f"{facts.get('detail') or 'no detail'}{f' ({means})' if means else ''}"
+        self._found.anomaly(f"alarm {facts['alarm']}{case}: {said}", record.index)
 
     def _incident(self, record: Record) -> None:
         facts = record.facts
