@@ -28,13 +28,16 @@ def examine(export: Export, ledger: Ledger, found: Findings) -> list[Finding]:
     sealed: dict[str, Record] = {}
     cases: dict[str, str] = {}
     held: dict[str, Record] = {}
+    plans: list[Record] = []
     for record in ledger.records:
         facts = record.facts
         if xid := str(facts.get("xid") or str(facts.get("carrier_sha256", ""))[:XID_DIGITS]):
             cases.setdefault(xid, str(facts.get("case", "")))
         if record.kind == "sealed":
             sealed[xid] = record
-            _retention(ledger, record, found)
+            _retention(plans, record, found)
+        elif record.kind == "plan-adopted":
+            plans.append(record)
         elif record.kind == "held":
             if facts["hold"]:
                 held[facts["case"]] = record
@@ -58,12 +61,12 @@ def examine(export: Export, ledger: Ledger, found: Findings) -> list[Finding]:
         except Bad as error:
             forged.append(Finding(f"{name}: {error}", at))
             continue
-        _lawful(ledger, said, sealed.get(xid), entries, found)
+        _lawful(plans, said, sealed.get(xid), entries, found)
     return forged
 
 
-def _retention(ledger: Ledger, record: Record, found: Findings) -> None:
-    plans = [each for each in ledger.records if each.kind == "plan-adopted" and each.index < record.index]
+def _retention(plans: list[Record], record: Record, found: Findings) -> None:
+    """`plans`: those that were entered before it."""
     days = plans[-1].facts["retention_days"] if plans else None
     if days is not None and record.facts["destroy_after_s"] < record.time_us // US + days * DAY_S:
         found.anomaly(
@@ -87,7 +90,7 @@ def _same(octets: bytes, entries: list[Record]) -> dict[str, Any]:
 
 
 def _lawful(
-    ledger: Ledger, said: dict[str, Any], seal: Record | None, entries: list[Record], found: Findings
+    entered: list[Record], said: dict[str, Any], seal: Record | None, entries: list[Record], found: Findings
 ) -> None:  # fmt: skip
     """Whether its own words allow it; `seal` is the entry of its sealing, where that is still opened."""
     at = entries[0].index
@@ -99,7 +102,7 @@ def _lawful(
         found.anomaly("a certificate of destruction says something else than the sealing", seal.index, at)
     if seal is None and not said["entries"]:
         found.anomaly("records were destroyed, and no entry says that their time had begun", at)
-    plans = [each for each in ledger.records if each.kind == "plan-adopted" and each.index < at]
+    plans = [each for each in entered if each.index < at]
     then = [each.facts["retention_days"] for each in plans if each.time_us // US <= said["sealed_s"]]
     days = then[-1] if then else said["retention_days"]
     if said["destroy_after_s"] < said["sealed_s"] + days * DAY_S:

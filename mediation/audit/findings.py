@@ -84,6 +84,7 @@ class _Story:
         self._last = 0
         self._filed: dict[str, Record] = {}  # by carrier token
         self._acts: dict[str, int] = {}  # acts by carrier token
+        self._acted: set[str] = set()  # XIDs
         self._cases: dict[str, list[str]] = {}  # carrier tokens by case
         self._called: set[str] = set()  # legal tokens of emergency orders whose agency was called back
         self._armed: dict[str, Record] = {}  # first arming of a case
@@ -162,6 +163,7 @@ class _Story:
             what = f"case {facts['case']}: act {facts['sequence']} follows act {done}"
             self._without("acts whose earlier acts are not here", what, record.index)
         self._acts[facts["carrier_sha256"]] = facts["sequence"]
+        self._acted.add(facts["carrier_sha256"][:XID_DIGITS])
         emergency = filed is not None and filed.facts["authority"].startswith(EMERGENCY)
         if facts["act"] == "activate" and emergency and facts["legal_sha256"] not in self._called:
             what = f"case {facts['case']}: an emergency order was activated without a call-back"
@@ -174,8 +176,7 @@ class _Story:
         if facts["refused"]:
             self._found.notice(f"case {facts['case']}: {facts['function']} refused ({facts['refused']})", record.index)
         elif facts["act"] in ("armed", "changed"):
-            acted = any(carrier[:XID_DIGITS] == facts["xid"] for carrier, acts in self._acts.items() if acts)
-            if not acted:
+            if facts["xid"] not in self._acted:
                 what = f"case {facts['case']}: armed without an officer's act before it"
                 self._without("taps that were armed by an act that is not here", what, record.index)
             self._armed.setdefault(facts["case"], record)

@@ -45,6 +45,7 @@ def table(ledger: Ledger) -> list[Order]:
     """In the order of their first entry here."""
     found: dict[str, Order] = {}
     drafted: dict[str, str] = {}
+    last: dict[str, str] = {}  # order by case
     for record in ledger.records:
         facts = record.facts
         xid = str(facts.get("xid") or str(facts.get("carrier_sha256", ""))[:XID_DIGITS])
@@ -53,11 +54,14 @@ def table(ledger: Ledger) -> list[Order]:
         elif record.kind == "certificate-signed":
             xid = xid or drafted.get(str(facts["certificate_sha256"]), "")
         step = _step(record)
+        if not step or "case" not in facts:
+            continue
         if not xid:  # an entry that names the case alone is of its last order
-            xid = next((each for each, order in reversed(found.items()) if order.case == facts.get("case")), "")
-        if not xid or not step or "case" not in facts:
+            xid = last.get(str(facts["case"]), "")
+        if not xid:
             continue
         order = found.setdefault(xid, Order(str(facts["case"]), xid))
+        last[order.case] = xid
         if record.kind == "order-filed":
             order.agency, order.authority = facts["agency"], facts["authority"]
         order.steps.append((step, record.index))

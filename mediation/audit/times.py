@@ -8,6 +8,7 @@ one published head waits, and what is entered meanwhile stands behind it.) Times
 
 from __future__ import annotations
 
+import bisect
 import itertools
 
 from mediation.audit.findings import DAY_US, US, Findings, when
@@ -34,9 +35,10 @@ def _outages(ledger: Ledger, cosigned_us: list[tuple[int, int]], found: Findings
             found.anomaly(f"no quorum from {when(before)} to {when(after)}", max(size - 1, 0))
         elif after < before:
             found.anomaly(f"a longer ledger was cosigned earlier ({when(after)}) than a shorter one", max(size - 1, 0))
+    sizes = [size for size, _ in cosigned_us]
     for act in (each for each in ledger.records if each.kind == "command-accepted"):
-        covering = next((time_us for size, time_us in cosigned_us if size > act.index), None)
-        if covering is not None and covering < act.time_us - CLOCK_SKEW_US:
+        covering = bisect.bisect_right(sizes, act.index)
+        if covering < len(sizes) and cosigned_us[covering][1] < act.time_us - CLOCK_SKEW_US:
             found.anomaly("an act is dated after the witnesses cosigned it", act.index)
 
 
