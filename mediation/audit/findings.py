@@ -226,6 +226,9 @@ class _Story:
 
     def _site_made(self, record: Record) -> None:
         pinned = record.facts.get("founding", "")
+        if pinned and self._roster is None:
+            self._found.anomaly("the site has a roster, and the export has not: who held which role is not to be seen",
+                                record.index)  # fmt: skip
         if self._roster is not None and self._roster.lines and pinned not in ("", self._roster.lines[0]):
             self._found.anomaly("roster line 0 is not the founding that the ledger began with", record.index)
 

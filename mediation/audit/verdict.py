@@ -111,6 +111,9 @@ def judge(
     forged_policies, acts = policies.examine(export, ledger, roster, found)
     forged += forged_policies
     found.anomalies[:0] = not_enough
+    for name in (tree.HISTORY, *((tree.WITNESSED_HISTORY,) if tree.WITNESSED in export.files else ())):
+        if name not in export.files:
+            found.anomaly(f"{name} is not in the export: the heads that were signed before say when entries were made")
     problems = (*export.problems, *filter(None, [names.strangers(export, ledger.head.size)]))
     found.anomalies += [Finding(f"archive: {each}") for each in problems]
     verdict = Verdict(

@@ -131,6 +131,15 @@ def test_the_tiles_and_records_of_another_site(files: Files, tmp_path: Path) -> 
         assert found.result == BAD and found.forged[0].entries, part
 
 
+@pytest.mark.parametrize("name", ["keys/roster.jsonl", "history.jsonl", "witnessed.jsonl"])
+def test_what_every_export_has_is_missed(files: Files, name: str) -> None:
+    """Nothing that is left is forged; without it whole questions could not be asked."""
+    del files[name]
+    found = judge(files)
+    words = "has not" if name.startswith("keys/") else "is not in the export"
+    assert found.result == ANOMALIES and any(words in each.what for each in found.findings.anomalies)
+
+
 def test_the_cosignatures_of_a_former_witness(tmp_path: Path) -> None:
     """What he cosigned while he was one needs the policy of that day; today's says that it is no quorum's."""
     former = x.witness("former.example/w", 77)
