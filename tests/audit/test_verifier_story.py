@@ -42,7 +42,8 @@ STORIES: dict[str, tuple[str, list[entry.Record]]] = {
     "armed by another order's act": ("armed without an officer's act", [
         *x.act(1000, "CASE-3"), *x.act(1001, "CASE-3", order="CASE-3 again")[2:3]]),
     "an emergency without a call-back": ("without a call-back", x.act(1000, "CASE-3", authority="emergency-title3")),
-    "no certification": ("no certification was drafted", x.act(1000, "CASE-3")[:3]),
+    "no certification": ("no certification was drafted", [
+        *x.act(1000, "CASE-3")[:3], entry.WitnessesFound(time_us=LATER_US + 601_000_000, size=1)]),
     "not signed in time": ("has not been signed for 72 hours", [
         *x.act(1000, "CASE-3")[:4], entry.WitnessesFound(time_us=LATER_US + 4 * 86_400_000_000, size=1)]),
     "signed late": ("certified later than 72 hours", [
@@ -105,6 +106,12 @@ def test_what_is_no_anomaly(tmp_path: Path) -> None:
     )  # fmt: skip
     assert found.result == CLEAN, found.findings.anomalies
     assert any("refused 1 times: key-unknown" in each.what for each in found.findings.notices)
+
+
+def test_an_export_right_after_an_arming(tmp_path: Path) -> None:
+    """The certification is drafted by itself, and a moment later: that is not yet one that nobody drafted."""
+    found = told(tmp_path, *x.act(1000, "CASE-3")[:3], entry.WitnessesFound(time_us=LATER_US + 9_000_000, size=1))
+    assert found.result == CLEAN, found.findings.anomalies
 
 
 def test_an_agency_s_withdrawal_is_said(tmp_path: Path) -> None:
