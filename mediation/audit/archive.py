@@ -81,7 +81,9 @@ def load(path: Path) -> Export:
                     continue
                 file = archive.extractfile(member)
                 files[member.name] = b"" if file is None else file.read()
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except OSError as error:
+        raise Unreadable(f"{path.name}: {error.strerror or error}") from error
+    except (tarfile.TarError, EOFError) as error:
         raise Unreadable(f"not a tar archive: {error}") from error
     if MANIFEST not in files:
         return Export(files=files, problems=tuple(problems), notes=("the archive has no manifest",))
@@ -89,7 +91,7 @@ def load(path: Path) -> Export:
         manifest = json.loads(files[MANIFEST])
         withheld = _withheld(manifest, _leaves(files))
         problems += _compare(manifest, files)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise Unreadable("the manifest is not readable") from error
     return Export(files=files, withheld=withheld, problems=tuple(problems))
 

@@ -1,29 +1,32 @@
 """What an auditor must look at, from the entries that are opened: anomalies first, each with its entries.
 
 Answers for reading the ledger's story against the rules: three persons for each activation and none of them twice
-(47 CFR 1.20003), a certification for each interception, signed in time (1.20004(a)), retention as filed and amendments
-filed within 90 days (1.20004(b), 1.20005(a)), nothing armed without an act, who read what and why (SEC-17), alarms,
-incidents, differences found by reconciliation, changed code, witnesses that were away. It judges only what is opened;
-what is withheld it counts and says so. Times in microseconds since 1970 unless named `_s`.
+(47 CFR 1.20003), a certification for each interception, signed in time (1.20004(a)), amendments filed within 90 days
+(1.20005(a)), nothing armed without an act, who read what and why (SEC-17), alarms, incidents, differences found by
+reconciliation, changed code, witnesses that were away. It judges only what is opened. Where an entry asks for another
+that is not there, and some are withheld, that is said: whoever withholds one must not silence the question. Times in
+microseconds since 1970 unless named `_s`.
 """
 
 from __future__ import annotations
 
 import datetime
-import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mediation.audit import words
+from mediation.audit.forms import FORMS
 from mediation.audit.persons import Roster
 from mediation.audit.tree import Ledger, Record
 
 US = 1_000_000
 DAY_US = 86_400 * US
 CERTIFICATION_LATE_US = 3 * DAY_US  # the house's bound for "within a reasonable time" (1.20004(a)(3))
-WITNESS_GRACE_US = 3 * DAY_US  # the hard maximum for which running cases go on without a quorum
+DRAFTED_LATE_US = 600 * US  # ours: it is drafted by itself within a minute of the arming, however busy the site is
 CLOCK_SKEW_US = 60 * US
+MAX_NAMED = 9  # entries of one finding
 DRAFT_LIFE_US = 7 * DAY_US  # from the draft of a roster's change to its entry, as the administrator holds it
 MAX_LISTED = 200  # readings on the page; all of them are in --json
 EMERGENCY = "emergency-"  # types of orders that begin so need a second person's call-back (SEC-30)
@@ -55,14 +58,12 @@ class Findings:
         self.notices.append(Finding(what, entries))
 
 
-def examine(ledger: Ledger, roster: Roster | None, cosigned_us: list[tuple[int, int]]) -> Findings:
-    """`cosigned_us`: (size, time) of each head that a quorum cosigned, sizes rising."""
+def examine(ledger: Ledger, roster: Roster | None) -> Findings:
     found = Findings()
     story = _Story(ledger, roster, found)
     for record in ledger.records:
         story.read(record)
     story.end()
-    _outages(ledger, cosigned_us, found)
     return found
 
 
@@ -84,6 +85,7 @@ class _Story:
         self._last = 0
         self._filed: dict[str, Record] = {}  # by carrier token
         self._acts: dict[str, int] = {}  # acts by carrier token
+        self._acted: set[str] = set()  # XIDs
         self._cases: dict[str, list[str]] = {}  # carrier tokens by case
         self._called: set[str] = set()  # legal tokens of emergency orders whose agency was called back
         self._armed: dict[str, Record] = {}  # first arming of a case
@@ -94,7 +96,9 @@ class _Story:
         self._refused_at: dict[str, int] = {}
         self._due: list[Record] = []
         self._lost: Record | None = None
-        self._changes = 0
+        self._changes: set[int] = set()  # lines of the roster that were entered
+        self._unknown: dict[str, int] = {}  # kinds that this tool does not know, with the first entry of each
+        self._unanswered: dict[str, list[int]] = {}  # what withheld entries may explain, with the entries that ask
         self._readers: dict[str, Callable[[Record], None]] = {
             "order-filed": self._order_filed, "extension-filed": self._extension_filed,
             "command-accepted": self._command, "outcome": self._outcome, "refused": self._refusal,
@@ -102,7 +106,7 @@ class _Story:
             "reconciled": self._reconciled, "code-identity": self._code, "case-read": self._reading,
             "sample-drawn": self._sample, "certificate-drafted": self._certificate_drafted,
             "certificate-signed": self._certificate_signed, "plan-adopted": self._plan,
-            "amendment-opened": self._due.append, "sealed": self._seal, "destroyed": self._destruction,
+            "amendment-opened": self._due.append, "sealed": self._seal,
             "witnesses-lost": self._witnesses_lost, "witnesses-found": self._witnesses_found,
             "site-made": self._site_made,
             "recovered": self._recovered, "revoked": self._revoked, "call-back-filed": self._call_back,
@@ -115,12 +119,21 @@ class _Story:
                 self._found.anomaly("is dated before the entry before it: the clock ran backwards", record.index)
             self._last = max(self._last, record.time_us)
         reader = self._readers.get(record.kind)
+        if record.kind not in FORMS:
+            self._unknown.setdefault(record.kind, record.index)
         if reader is None:
             return
         try:
             reader(record)
         except (KeyError, TypeError, ValueError, AttributeError):
             self._found.anomaly(f"an entry {record.kind} of a form that this tool cannot judge", record.index)
+
+    def _without(self, general: str, what: str, index: int) -> None:
+        """An entry asks for another that is not there; `general` says so of all of its sort."""
+        if self._ledger.withheld or self._ledger.destroyed:
+            self._unanswered.setdefault(general, []).append(index)
+        else:
+            self._found.anomaly(what, index)
 
     # --- orders and acts ---------------------------------------------------------------------------------------------
 
@@ -142,20 +155,20 @@ class _Story:
         self._held(record, facts["officer"], "officer")
         filed = self._filed.get(facts["carrier_sha256"])
         if filed is None:
-            if not self._ledger.withheld and not self._ledger.destroyed:
-                self._found.anomaly(f"case {facts['case']}: an act on an order that was never filed", record.index)
+            self._without("acts on orders whose filing is not here",
+                          f"case {facts['case']}: an act on an order that was never filed", record.index)  # fmt: skip
         elif facts["officer"] in (filed.facts["legal_person"], filed.facts["carrier_person"]):
             self._found.anomaly(f"case {facts['case']}: the officer also signed the order", filed.index, record.index)
         done = self._acts.get(facts["carrier_sha256"], 0)
-        if facts["sequence"] != done + 1 and not self._ledger.withheld and not self._ledger.destroyed:
-            self._found.anomaly(f"case {facts['case']}: act {facts['sequence']} follows act {done}", record.index)
+        if facts["sequence"] != done + 1:
+            what = f"case {facts['case']}: act {facts['sequence']} follows act {done}"
+            self._without("acts whose earlier acts are not here", what, record.index)
         self._acts[facts["carrier_sha256"]] = facts["sequence"]
-        if facts["act"] == "activate" and filed is not None and filed.facts["authority"].startswith(EMERGENCY):
-            called = facts["legal_sha256"] in self._called or self._ledger.withheld or self._ledger.destroyed
-            if not called:
-                self._found.anomaly(
-                    f"case {facts['case']}: an emergency order was activated without a call-back", record.index
-                )
+        self._acted.add(facts["carrier_sha256"][:XID_DIGITS])
+        emergency = filed is not None and filed.facts["authority"].startswith(EMERGENCY)
+        if facts["act"] == "activate" and emergency and facts["legal_sha256"] not in self._called:
+            what = f"case {facts['case']}: an emergency order was activated without a call-back"
+            self._without("activations of emergency orders whose call-back is not here", what, record.index)
         if facts["act"] == "activate" and self._roster is not None and not self._roster.senior_at(record.time_us // US):
             self._found.anomaly(f"case {facts['case']}: activated with no senior officer in office", record.index)
 
@@ -164,9 +177,9 @@ class _Story:
         if facts["refused"]:
             self._found.notice(f"case {facts['case']}: {facts['function']} refused ({facts['refused']})", record.index)
         elif facts["act"] in ("armed", "changed"):
-            acted = any(carrier[:XID_DIGITS] == facts["xid"] for carrier, acts in self._acts.items() if acts)
-            if not acted and not self._ledger.withheld and not self._ledger.destroyed:
-                self._found.anomaly(f"case {facts['case']}: armed without an officer's act before it", record.index)
+            if facts["xid"] not in self._acted:
+                what = f"case {facts['case']}: armed without an officer's act before it"
+                self._without("taps that were armed by an act that is not here", what, record.index)
             self._armed.setdefault(facts["case"], record)
 
     def _revoked(self, record: Record) -> None:
@@ -199,7 +212,7 @@ class _Story:
 
     def _roster_changed(self, record: Record) -> None:
         number, stated = record.facts["number"], record.facts["change_sha256"]
-        self._changes += 1
+        self._changes.add(number)
         if self._roster is None:
             self._found.anomaly("the roster was changed, and the export has no roster", record.index)
         elif number >= len(self._roster.lines):
@@ -214,6 +227,9 @@ class _Story:
 
     def _site_made(self, record: Record) -> None:
         pinned = record.facts.get("founding", "")
+        if pinned and self._roster is None:
+            self._found.anomaly("the site has a roster, and the export has not: who held which role is not to be seen",
+                                record.index)  # fmt: skip
         if self._roster is not None and self._roster.lines and pinned not in ("", self._roster.lines[0]):
             self._found.anomaly("roster line 0 is not the founding that the ledger began with", record.index)
 
@@ -240,18 +256,6 @@ class _Story:
 
     def _seal(self, record: Record) -> None:
         self._sealed[record.facts["case"]] = record
-        days = self._found.plans[-1]["retention_days"] if self._found.plans else None
-        if days is not None and record.facts["destroy_after_s"] * US < record.time_us + (days - 1) * DAY_US:
-            self._found.notice(f"case {record.facts['case']}: kept for less than the plan's {days} days", record.index)
-
-    def _destruction(self, record: Record) -> None:
-        early = [
-            each.index for each in self._sealed.values()
-            if each.facts.get("carrier_sha256", "")[:32] == record.facts["xid"]
-            and record.time_us < each.facts["destroy_after_s"] * US
-        ]  # fmt: skip
-        if early:
-            self._found.anomaly("records were destroyed before the end of their retention", *early, record.index)
 
     # --- detection and reading ---------------------------------------------------------------------------------------
 
@@ -259,8 +263,10 @@ class _Story:
         facts = record.facts
         if facts["alarm"] == "witnesses-away" and self._lost is not None:
             return  # an outage is told by its two entries
-        case = f" (case {facts['case']})" if facts["case"] else ""
-        self._found.anomaly(f"alarm {facts['alarm']}{case}: {facts['detail'] or 'no detail'}", record.index)
+        case = f" (case {facts['case']})" if facts.get("case") else ""
+        means = words.ALARMS.get(facts["alarm"], "")
+        said = f"{facts.get('detail') or 'no detail'}{f' ({means})' if means else ''}"
+        self._found.anomaly(f"alarm {facts['alarm']}{case}: {said}", record.index)
 
     def _incident(self, record: Record) -> None:
         facts = record.facts
@@ -319,27 +325,29 @@ class _Story:
         for certificate, (case, drafted) in self._drafted.items():
             if certificate not in self._signed and last - drafted.time_us > CERTIFICATION_LATE_US:
                 found.anomaly(f"case {case or '-'}: a certification has not been signed for 72 hours", drafted.index)
-        if self._drafted and not self._ledger.withheld and not self._ledger.destroyed:
-            certified = {case for case, _ in self._drafted.values()}
-            for case, armed in self._armed.items():
-                if case not in certified and case not in self._sealed:
-                    found.anomaly(f"case {case}: armed, and no certification was drafted", armed.index)
+        certified = {case for case, _ in self._drafted.values()}
+        for case, armed in self._armed.items():
+            if case not in certified and case not in self._sealed and last - armed.time_us > DRAFTED_LATE_US:
+                self._without("taps that were armed, and whose certification is not here",
+                              f"case {case}: armed, and no certification was drafted", armed.index)  # fmt: skip
         for due in self._due:
             if due.facts["due_s"] * US < last:
                 found.anomaly(f"an amendment ({due.facts['cause']}) was not filed within 90 days", due.index)
-        if self._roster is not None and not self._ledger.withheld and len(self._roster.lines) - 1 > self._changes:
-            found.anomaly(f"the roster has {len(self._roster.lines) - 1 - self._changes} changes that were not entered")
+        if self._roster is not None:
+            for number in sorted(set(range(1, len(self._roster.lines))) - self._changes):
+                self._without("lines of the roster whose entry is not here (numbers of lines)",
+                              f"line {number} of the roster was never entered in the ledger", number)  # fmt: skip
+        self._say_unanswered()
+        for kind, index in sorted(self._unknown.items()):
+            found.anomaly(f"entries {kind}: of a kind that this tool does not know and did not judge; is there a newer "
+                          "release of it?", index)  # fmt: skip
 
-
-def _outages(ledger: Ledger, cosigned_us: list[tuple[int, int]], found: Findings) -> None:
-    """Times without a quorum, longer than anything may run."""
-    for (_, before), (size, after) in itertools.pairwise(cosigned_us):
-        if after - before > WITNESS_GRACE_US:
-            found.anomaly(f"no quorum from {when(before)} to {when(after)}", max(size - 1, 0))
-        elif after < before:
-            found.anomaly(f"a longer ledger was cosigned earlier ({when(after)}) than a shorter one", max(size - 1, 0))
-    acts = [each for each in ledger.records if each.kind == "command-accepted"]
-    for act in acts:
-        covering = next((time_us for size, time_us in cosigned_us if size > act.index), None)
-        if covering is not None and covering < act.time_us - CLOCK_SKEW_US:
-            found.anomaly("an act is dated after the witnesses cosigned it", act.index)
+    def _say_unanswered(self) -> None:
+        withheld, destroyed = len(self._ledger.withheld), len(self._ledger.destroyed)
+        for what, indexes in self._unanswered.items():
+            if withheld:
+                text = f"{len(indexes)} {what}, and {withheld} entries are withheld: have them opened"
+                self._found.anomaly(text, *indexes[:MAX_NAMED])
+            else:
+                text = f"{len(indexes)} {what}: it may be among the {destroyed} that were destroyed"
+                self._found.notice(text, *indexes[:MAX_NAMED])

@@ -16,7 +16,23 @@ from pathlib import Path
 FIRST_LINE = b"#!/usr/bin/env python3\n"
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say
 MODE = 0o100644 << 16
-START = b"import sys\n\nfrom mediation.audit.__main__ import main\n\nsys.exit(main())\n"
+# Without what it needs it judges nothing, and must not end with the status of an export that it has judged.
+START = b"""import sys
+
+if sys.version_info < (3, 11):
+    print("audit: it needs Python 3.11 or later; nothing was judged", file=sys.stderr)
+    sys.exit(2)
+try:
+    import cryptography
+except ImportError:
+    print("audit: it needs the Python package cryptography (python3 -m pip install cryptography, or the system's "
+          "python3-cryptography); nothing was judged", file=sys.stderr)
+    sys.exit(2)
+
+from mediation.audit.__main__ import main
+
+sys.exit(main())
+"""
 HERE = Path(__file__).resolve().parent
 
 

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from mediation.audit import tree
+from mediation.audit import orders, tree, words
 from mediation.audit.findings import MAX_LISTED, US, Finding, when
 from mediation.audit.stamps import Stamps
 from mediation.audit.verdict import ANOMALIES, CLEAN, Verdict, drawn
@@ -21,10 +21,12 @@ SAID = {
 }
 
 
-def page(verdict: Verdict, seed: str | None = None, count: int = 0) -> str:
-    """The text, with its last newline."""
+def page(verdict: Verdict, seed: str | None = None, count: int = 0, source: Iterable[str] = ()) -> str:
+    """The text, with its last newline. `source`: which file was read, and when."""
     ledger, found = verdict.ledger, verdict.findings
-    lines: list[str] = [plain(f"AUDIT OF THE LEDGER {ledger.head.origin}"), ""]
+    lines: list[str] = [plain(f"AUDIT OF THE LEDGER {ledger.head.origin}")]
+    lines += [line for row in source for line in _wrap(row)]
+    lines += ["All times are UTC. Numbers of entries are the same in every export of this ledger.", ""]
     if verdict.forged:
         first = verdict.forged[0]
         lines += _wrap(f"FORGED OR DAMAGED. First bad entry: {_of(first)}: {first.what}")
@@ -37,6 +39,7 @@ def page(verdict: Verdict, seed: str | None = None, count: int = 0) -> str:
     lines += _section("What could not be checked", verdict.not_checked, "nothing")
     lines += _section("Range", _range(verdict))
     lines += _section("Witnesses", _witnesses(verdict))
+    lines += _section("Orders", _orders(orders.table(ledger)), "no order is opened here")
     lines += _section("Who held which role", _roles(verdict), "nobody, by what is opened here")
     lines += _section("Who read what, and why", _readings(found.readings), "nobody read anything")
     lines += _section("Gaps", _gaps(ledger), "none: every entry is opened")
@@ -106,8 +109,9 @@ def _witnesses(verdict: Verdict) -> list[str]:
     if witnesses.quorums:
         size, time_us = witnesses.quorums[-1]
         first = witnesses.quorums[0][1]
-        rows.append(f"a quorum cosigned {len(witnesses.quorums)} of the kept heads, the first at {when(first)}")
+        rows.append(f"a quorum cosigned {len(witnesses.quorums)} heads that were kept, the first at {when(first)}")
         rows.append(f"the last covers the first {size} entries and was cosigned at {when(time_us)}")
+        rows.append("whether anything was entered after that, this export cannot say; a newer checkpoint (--known) can")
     else:
         rows.append("unwitnessed: nobody outside the site has countersigned it")
     rows += [f"{name}: last seen {when(time_s * US)}" for name, time_s in sorted(witnesses.times.items())]
@@ -123,6 +127,11 @@ def _roles(verdict: Verdict) -> list[str]:
             for each in verdict.roster.appointments
         ]
     return [f"{role}: {', '.join(sorted(names))}" for role, names in sorted(verdict.findings.holders.items())]
+
+
+def _orders(found: list[orders.Order]) -> list[str]:
+    rows = [each.row() for each in found[:MAX_LISTED]]
+    return rows + ([f"and {len(found) - MAX_LISTED} more (--json)"] if len(found) > MAX_LISTED else [])
 
 
 def _readings(readings: list[dict[str, Any]]) -> list[str]:
@@ -183,10 +192,11 @@ def _ordered(orders: list[dict[str, Any]]) -> list[str]:
 
 
 def _certified(row: dict[str, Any]) -> str:
-    words = "; ".join(f"({number}) {', '.join(each)}" for number, each in row["opened"].items())
+    said = {number: ", ".join(map(words.authority, each)) for number, each in row["opened"].items()}
+    opened = "; ".join(f"({number}) {words.FIELDS[number]}: {each}" for number, each in said.items())
     masked = f"; masked: {', '.join(f'({each})' for each in row['masked'])}" if row["masked"] else ""
     checked = "; its signature holds" if row["signature_checked"] else ""
-    return f"entry {row['entry']}: case {row['case'] or '-'}: {words}{masked}{checked}"
+    return f"entry {row['entry']}: case {row['case'] or '-'}: {opened}{masked}{checked}"
 
 
 def _stamps(stamps: Stamps) -> list[str]:

@@ -78,7 +78,7 @@ def read(export: Export, origin: str) -> Roster | None:
         except Bad as error:
             roster.problems.append(f"roster line {number}: {error}")
             return roster
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError):
             roster.problems.append(f"roster line {number}: not readable")
             return roster
     return roster

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,10 +21,21 @@ from mediation.audit import timestamp
 from mediation.audit.archive import Export
 from mediation.audit.findings import US, Finding, Findings
 from mediation.audit.tokens import Bad
-from mediation.audit.tree import Ledger, Record
+from mediation.audit.tree import (
+    CHECKPOINT as LEDGER_CHECKPOINT,
+)
+from mediation.audit.tree import (
+    HISTORY,
+    PUBLISHED,
+    WITNESSED,
+    WITNESSED_HISTORY,
+    Ledger,
+    Record,
+)
 
 FOLDER, CHECKPOINT, DOCUMENTS = "stamps", "checkpoint", "documents"
 AUTHORITIES = "keys/timestamp-authorities.pem"
+LEDGER_HEADS, HISTORIES = (LEDGER_CHECKPOINT, PUBLISHED, WITNESSED), (HISTORY, WITNESSED_HISTORY)
 MAX_SKEW_S = 900  # between a stamp and its entry: the daemon's five minutes, and the time until it was entered
 MAX_DAYS = 36_600
 DAY_S = 86_400
@@ -78,9 +90,10 @@ def examine(export: Export, ledger: Ledger, given: bytes | None, found: Findings
         hashlib.sha256(export.files[name]).hexdigest(): export.files[name]
         for name in export.below(FOLDER) if name.endswith(".tsr")
     }  # fmt: skip
-    heads = {
-        hashlib.sha256(export.files[name]).hexdigest(): found_day[1]
-        for name in export.below(FOLDER) if (found_day := _DAY.fullmatch(name))
+    heads = _heads(export)
+    named = {
+        value for each in ledger.records if each.kind != "stamped" for value in each.facts.values()
+        if isinstance(value, str)
     }  # fmt: skip
     for record in entries:
         try:
@@ -93,12 +106,34 @@ def examine(export: Export, ledger: Ledger, given: bytes | None, found: Findings
         subject = str(record.facts.get("subject_sha256"))
         if (day := heads.get(subject)) is None:
             stamps.documents += 1
-        elif _day(made_s) == day:
+            if subject not in named:
+                gone = ledger.withheld or ledger.destroyed
+                (found.notice if gone else found.anomaly)(
+                    "a time stamp of something that is not here, and that no opened entry names", record.index
+                )
+        elif day in ("", _day(made_s)):
+            day = _day(made_s)
             stamps.days.setdefault(day, []).append(str(record.facts.get("authority")))
         else:
             found.anomaly(f"the checkpoint of {day} was stamped on {_day(made_s)}", record.index)
     _missing(stamps, ledger, found)
     return stamps
+
+
+def _heads(export: Export) -> dict[str, str]:
+    """Each head of the export by the SHA-256 of its note, with the day in whose folder it lies; without a folder ""."""
+    notes = [export.files[name] for name in LEDGER_HEADS if name in export.files]
+    for name in HISTORIES:
+        for line in (export.files.get(name) or b"").splitlines():
+            try:
+                notes.append(str(json.loads(line)).encode("utf-8", "replace"))
+            except (ValueError, RecursionError):
+                continue  # tree.py says so
+    found = {hashlib.sha256(each).hexdigest(): "" for each in notes}
+    for name in export.below(FOLDER):
+        if day := _DAY.fullmatch(name):
+            found[hashlib.sha256(export.files[name]).hexdigest()] = day[1]
+    return found
 
 
 def _one(record: Record, tokens: dict[str, bytes], believed: Sequence[x509.Certificate]) -> int:

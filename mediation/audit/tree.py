@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from mediation.audit import merkle, notes, tokens
+from mediation.audit import forms, merkle, notes, tokens
 from mediation.audit.archive import ENTRY_OCTETS, Export, Unreadable
 from mediation.audit.notes import Bad, Head
 
@@ -46,6 +46,7 @@ class Record:
     kind: str
     time_us: int
     facts: dict[str, Any]
+    commitment: bytes = b""  # as it stands in the tree: of a salt that nobody could know before it was entered
 
 
 @dataclass
@@ -103,7 +104,7 @@ def _heads(export: Export, key: notes.Key, ledger: Ledger) -> list[tuple[Head, s
         for line in (export.files.get(name) or b"").splitlines():
             try:
                 text = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 text = None
             _take(name, text if isinstance(text, str) else "", key, ledger, found)
     for name, text in _named(export):
@@ -141,12 +142,21 @@ def _take(name: str, text: str, key: notes.Key, ledger: Ledger, found: list[tupl
 def _compare(ledger: Ledger, tree: merkle.Growing, heads: list[tuple[Head, str]]) -> None:
     """Each signed head is one of the tree. The first that is not bounds the change: it is after the last that is."""
     good = 0
+    signed: dict[int, tuple[Head, str]] = {}
+    for head, name in heads:
+        other, where = signed.setdefault(head.size, (head, name))
+        if other.root != head.root:
+            ledger.bad(max(head.size - 1, 0), f"{where} and {name}: two different ledgers of {head.size} entries were "
+                                              "signed: somebody was shown another one")  # fmt: skip
+            break
     for head, name in sorted(heads, key=lambda pair: pair[0].size):
         if head.size > ledger.head.size:
             ledger.bad(ledger.head.size, f"{name}: a longer ledger was signed: this one was cut off or rolled back")
             return
         root = tree.roots.get(head.size)
         if root is not None and root != head.root:
+            if head.size == good:
+                return  # said already: one of two of this size
             if not any(good <= each.index < head.size for each in ledger.problems):
                 ledger.bad(good, f"{name}: the entries {good} to {head.size - 1} are not those that were signed")
             return
@@ -165,10 +175,10 @@ def _beyond(export: Export, ledger: Ledger) -> None:
 
 def _line(octets: bytes) -> dict[str, Any] | None:
     try:
-        facts = json.loads(octets)
-    except (ValueError, RecursionError):
+        facts = forms.members(octets.decode())
+    except (tokens.Bad, UnicodeDecodeError):
         return None
-    fits = isinstance(facts, dict) and isinstance(facts.get("index"), int)
+    fits = type(facts.get("index")) is int and 0 <= facts["index"] <= forms.MAX_NUMBER
     texts = ("salt", "record", "seed", "destroyed")
     return facts if fits and all(isinstance(facts.get(name, ""), str) for name in texts) else None
 
@@ -283,8 +293,8 @@ class _Walk:
 
     def _begin_padding(self, index: int, line: dict[str, Any]) -> None:
         try:
-            kind = json.loads(line.get("record", "")).get("kind")
-        except (ValueError, AttributeError):
+            kind = forms.read(line.get("record", ""))["kind"]
+        except tokens.Bad:
             kind = None
         seed = _hex(line["seed"])
         if not seed or kind != "padding":
@@ -295,14 +305,14 @@ class _Walk:
     def _opened(self, index: int, line: dict[str, Any], commitment: bytes) -> str:
         text = line.get("record", "")
         salt = _hex(line.get("salt", ""))
-        if not salt or hashlib.sha256(salt + text.encode()).digest() != commitment:
+        if not salt or hashlib.sha256(salt + text.encode("utf-8", "replace")).digest() != commitment:
             self._ledger.bad(index, "its record is not the one that was entered")
             return MISSING
         try:
-            facts = json.loads(text)
-            self._ledger.records.append(Record(index, str(facts["kind"]), int(facts["time_us"]), facts))
-        except (ValueError, KeyError, TypeError, RecursionError):
-            self._ledger.bad(index, "its record was entered as something that this tool cannot read")
+            facts = forms.read(text)
+            self._ledger.records.append(Record(index, facts["kind"], facts["time_us"], facts, commitment))
+        except tokens.Bad as error:
+            self._ledger.bad(index, f"it was entered in a form that no entry has: {error}")
         return OPENED
 
     def destructions(self) -> None:

@@ -11,7 +11,23 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from mediation.audit import certifications, findings, notes, persons, policies, sample, stamps, statements, tokens, tree
+from mediation.audit import (
+    certifications,
+    destructions,
+    findings,
+    names,
+    notes,
+    orders,
+    persons,
+    policies,
+    sample,
+    signers,
+    stamps,
+    statements,
+    times,
+    tokens,
+    tree,
+)
 from mediation.audit.archive import Export, Unreadable
 from mediation.audit.findings import US, Finding, Findings, when
 from mediation.audit.notes import FORGED, NOT_CHECKED, Bad
@@ -79,7 +95,10 @@ def judge(
     roster = persons.read(export, ledger.head.origin)
     if roster is not None:
         forged += [Finding(each) for each in roster.problems]
-    found = findings.examine(ledger, roster, witnesses.quorums)
+    found = findings.examine(ledger, roster)
+    signers.examine(ledger, roster, found)
+    times.examine(ledger, witnesses.quorums, found)
+    forged += destructions.examine(export, ledger, found)
     try:
         stamped = stamps.examine(export, ledger, timestamps, found)
     except tokens.Bad as error:
@@ -92,7 +111,11 @@ def judge(
     forged_policies, acts = policies.examine(export, ledger, roster, found)
     forged += forged_policies
     found.anomalies[:0] = not_enough
-    found.anomalies += [Finding(f"archive: {each}") for each in export.problems]
+    for name in (tree.HISTORY, *((tree.WITNESSED_HISTORY,) if tree.WITNESSED in export.files else ())):
+        if name not in export.files:
+            found.anomaly(f"{name} is not in the export: the heads that were signed before say when entries were made")
+    problems = (*export.problems, *filter(None, [names.strangers(export, ledger.head.size)]))
+    found.anomalies += [Finding(f"archive: {each}") for each in problems]
     verdict = Verdict(
         ledger, verifier, key is not None, witnesses, roster, found, stamped, forged, months=months,
         certified=certified, policies=acts,
@@ -230,6 +253,7 @@ def as_json(verdict: Verdict, seed: str | None = None, count: int = 0) -> dict[s
         "notices": [_finding(each) for each in found.notices],
         "roles": [vars(each) for each in verdict.roster.appointments] if verdict.roster else
                  {role: sorted(names) for role, names in found.holders.items()},
+        "orders": [each.as_json() for each in orders.table(ledger)],
         "readings": found.readings,
         "withheld": ledger.withheld,
         "destroyed": ledger.destroyed,

@@ -11,6 +11,7 @@ import math
 import signal
 import ssl
 import sys
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from mediation.collection import present
 from mediation.collection.content_account import ChannelAccount, ContentAccount
 from mediation.collection.content_capture import ContentCapture
 from mediation.collection.content_receiver import ContentReceiver
-from mediation.collection.decoder import decode
+from mediation.collection.decoder import decode, rfc3339
 from mediation.collection.receiver import Received, Receiver
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
 from mediation.core.interface.link import Loss
@@ -85,6 +86,12 @@ def _report_loss(_link_id: str, loss: Loss) -> None:
     tell("loss", first=loss.first, last=loss.last, count=loss.count, reason=loss.loss_class.name.lower())
 
 
+def _report_link(link_id: str, state: str) -> None:
+    """On standard error, where whoever watches sees it: a link that is down is no quiet subject."""
+    at = rfc3339(time.time_ns())
+    print(f"{at} link {link_id!r}: {state}", file=sys.stderr, flush=True)
+
+
 async def _collect(site: config.Site, agency: Path, content_dir: Path | None) -> None:
     context = tls.context(
         ssl.Purpose.CLIENT_AUTH, agency / "server.pem", agency / "server.key", agency / "ca.pem"
@@ -94,7 +101,7 @@ async def _collect(site: config.Site, agency: Path, content_dir: Path | None) ->
     capture = ContentCapture(content_dir) if content_dir is not None else None
     account = ContentAccount(capture.packet if capture is not None else None)
     screen = _Screen(account)
-    receiver = Receiver(received, context, screen.show, _report_loss)
+    receiver = Receiver(received, context, screen.show, _report_loss, _report_link)
     content = ContentReceiver(context, account)
     place = site.lab_agency
     try:

@@ -74,7 +74,8 @@ class _Session(msgspec.Struct):
 
 
 class Receiver:
-    """`on_message` is called once for each message, in order; `on_loss` for what the mediator reports lost."""
+    """`on_message` is called once for each message, in order; `on_loss` for what the mediator reports lost; `on_link`
+    with a link's identity and "up", or why it is not: a gap in time is then told from a quiet subject."""
 
     def __init__(
         self,
@@ -82,12 +83,14 @@ class Receiver:
         tls: ssl.SSLContext,
         on_message: Callable[[Received], None],
         on_loss: Callable[[str, Loss], None] | None = None,
+        on_link: Callable[[str, str], None] | None = None,
     ) -> None:
         self.counters = ReceiverCounters()
         self._folder = folder
         self._tls = tls
         self._on_message = on_message
         self._on_loss = on_loss or (lambda _link_id, _loss: None)
+        self._on_link = on_link or (lambda _link_id, _state: None)
         self._sessions: dict[str, _Session] = {}
         self._open = 0
 
@@ -148,6 +151,7 @@ class Receiver:
             await older.ended.wait()
         mine = self._sessions[hello.link_id] = _Session(trio.CancelScope(), trio.Event())
         journal: Journal | None = None
+        ended = ""
         try:
             with mine.scope:
                 journal = Journal(self._folder / hashlib.sha256(hello.link_id.encode()).hexdigest()[:32])
@@ -155,11 +159,17 @@ class Receiver:
                 assert journal.position is not None
                 await channel.send(connection.send(Welcome(link.VERSION, journal.position)))
                 session = _Reception(self, channel, connection, journal, hello.link_id)
+                ended = "broken"
+                self._on_link(hello.link_id, "up")
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(session.acknowledge)
-                    await session.listen()
+                    ended = await session.listen()
                     nursery.cancel_scope.cancel()
+            if mine.scope.cancelled_caught:
+                ended = "superseded by a newer connection"
         finally:
+            if ended:
+                self._on_link(hello.link_id, ended)
             if self._sessions.get(hello.link_id) is mine:
                 del self._sessions[hello.link_id]
             mine.ended.set()
@@ -209,16 +219,16 @@ class _Reception:
         self._keepalives = 0
         self._work = trio.Event()
 
-    async def listen(self) -> None:
-        """Until the mediator closes the link. Raises OSError, RemoteProtocolError."""
+    async def listen(self) -> str:
+        """Until the mediator closes the link; returns in words how it ended. Raises OSError, RemoteProtocolError."""
         while True:
             with trio.move_on_after(SILENCE_S) as silence:
                 octets = await self._channel.receive()
             if silence.cancelled_caught:
                 self._receiver.counters.silences += 1
-                return
+                return f"silent for {SILENCE_S:.0f} s"
             if not octets:
-                return
+                return "ended by the far side"
             arrived_ns = time.time_ns()
             self._connection.receive(octets)
             batch: list[Data | Loss] = []
@@ -233,7 +243,7 @@ class _Reception:
                     elif isinstance(event, link.Keepalive):
                         self._keepalives += 1
                     elif isinstance(event, Close):
-                        return
+                        return f"closed by the far side ({event.reason.name.lower()})"
             finally:
                 # What was good before a bad frame is kept.
                 self._take(batch, arrived_ns)

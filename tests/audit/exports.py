@@ -69,7 +69,8 @@ def act(at_s: int, case: str = "CASE-1", **changes: Any) -> list[entry.Record]:
         ),
         entry.CommandAccepted(
             time_us=us, case=case, act=Act.ACTIVATE, sequence=facts["sequence"], legal_sha256=HASH,
-            carrier_sha256=carrier, command_sha256=HASH, officer=facts["officer"],
+            carrier_sha256=carrier, officer=facts["officer"],
+            command_sha256=hashlib.sha256(f"{carrier} {facts['sequence']}".encode()).hexdigest(),
         ),
         entry.Outcome(time_us=us + 1, case=case, xid=carrier[:32], function="iap", act="armed", sequence=1),
         entry.CertificateDrafted(

@@ -59,4 +59,4 @@ def test_only_padding_is_opened_without_being_asked(made: x.Made) -> None:
     assert kept < shown
     for index in kept:
         line = next(each for each in x.records(made.files()) if each["index"] == index)
-        assert json.loads(line["record"])["kind"] in {"padding", "site-made"}
+        assert json.loads(line["record"])["kind"] in {"padding", "site-made", "roster-changed"}

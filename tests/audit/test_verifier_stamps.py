@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -179,6 +180,21 @@ def test_days_that_nobody_stamped_are_named(tmp_path: Path, tsa: Path) -> None:
 
 def test_a_stamp_of_another_time_than_its_entry(tmp_path: Path, tsa: Path) -> None:
     assert any("at another time" in each for each in words(Stamped(tmp_path, tsa, days=2, authority_days=1).judge()))
+
+
+def test_a_stamped_head_is_known_wherever_it_stands(tmp_path: Path, tsa: Path) -> None:
+    """Without the folder of its day a stamp is still the day's, and one of nothing that is here is named."""
+    made = Stamped(tmp_path, tsa)
+    folder = f"stamps/{made.day}/checkpoint"
+    subject = made.files.pop(folder)
+    assert made.judge().stamps.days == {made.day.isoformat(): ["http://tsa.example/tsr"]}
+    for name in ("history.jsonl", "checkpoint"):
+        assert name in made.files
+    lines = [each for each in made.files["history.jsonl"].splitlines() if json.loads(each).encode() != subject]
+    made.files["history.jsonl"] = b"\n".join(lines) + b"\n"
+    made.files.pop("published", None)
+    found = made.judge()
+    assert found.stamps.days == {} and any("something that is not here" in each for each in words(found))
 
 
 @pytest.mark.parametrize("how", ["gone", "another", "other head", "other authority"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mediation.audit import page, verdict
@@ -41,7 +42,8 @@ STORIES: dict[str, tuple[str, list[entry.Record]]] = {
     "armed by another order's act": ("armed without an officer's act", [
         *x.act(1000, "CASE-3"), *x.act(1001, "CASE-3", order="CASE-3 again")[2:3]]),
     "an emergency without a call-back": ("without a call-back", x.act(1000, "CASE-3", authority="emergency-title3")),
-    "no certification": ("no certification was drafted", x.act(1000, "CASE-3")[:3]),
+    "no certification": ("no certification was drafted", [
+        *x.act(1000, "CASE-3")[:3], entry.WitnessesFound(time_us=LATER_US + 601_000_000, size=1)]),
     "not signed in time": ("has not been signed for 72 hours", [
         *x.act(1000, "CASE-3")[:4], entry.WitnessesFound(time_us=LATER_US + 4 * 86_400_000_000, size=1)]),
     "signed late": ("certified later than 72 hours", [
@@ -51,6 +53,19 @@ STORIES: dict[str, tuple[str, list[entry.Record]]] = {
     "witnesses lost": ("not found again", [entry.WitnessesLost(time_us=LATER_US, size=1, grace_ends_us=0)]),
     "read by nobody's reader": ("mallory read show", [entry.CaseRead(
         time_us=LATER_US, case="CASE-1", what="show", person="mallory", reason="x", request_sha256=x.HASH)]),
+    "a command that was used again": ("one signed text was entered twice", [
+        *x.act(1000, "CASE-3"), msgspec.structs.replace(x.act(1001, "CASE-3", sequence=2)[1],
+                                                        command_sha256=x.act(1000, "CASE-3")[1].command_sha256)]),
+    "an order that was filed again": ("one signed text was entered twice", x.act(1000, "CASE-1")[:1]),
+    "certified by the reviewer": ("signed (certificate-signed) as legal", [
+        *x.act(1000, "CASE-3")[:4], msgspec.structs.replace(x.act(1000, "CASE-3")[4], person="lena")]),
+    "a seed of the officer's": ("olga signed (sample-drawn) as officer", [entry.SampleDrawn(
+        time_us=LATER_US, seed_sha256=x.HASH, person="olga", size=1)]),
+    "exported by the reviewer": ("lena read (export) as legal", [entry.CaseRead(
+        time_us=LATER_US, case="", what="export", person="lena", reason="x", request_sha256="cd" * 32)]),
+    "withdrawn by nobody": ("signed (revoked) and held no role", [entry.Revoked(
+        time_us=LATER_US, case="CASE-1", carrier_sha256=x.HASH, token_sha256=x.HASH, revocation_sha256=x.HASH,
+        person="mallory")]),
     "amendment overdue": ("not filed within 90 days", [
         entry.AmendmentOpened(time_us=LATER_US, cause="officer", due_s=x.NOW_S + 2_000),
         entry.WitnessesFound(time_us=LATER_US + 2_000_000_000, size=1)]),
@@ -91,6 +106,12 @@ def test_what_is_no_anomaly(tmp_path: Path) -> None:
     )  # fmt: skip
     assert found.result == CLEAN, found.findings.anomalies
     assert any("refused 1 times: key-unknown" in each.what for each in found.findings.notices)
+
+
+def test_an_export_right_after_an_arming(tmp_path: Path) -> None:
+    """The certification is drafted by itself, and a moment later: that is not yet one that nobody drafted."""
+    found = told(tmp_path, *x.act(1000, "CASE-3")[:3], entry.WitnessesFound(time_us=LATER_US + 9_000_000, size=1))
+    assert found.result == CLEAN, found.findings.anomalies
 
 
 def test_an_agency_s_withdrawal_is_said(tmp_path: Path) -> None:

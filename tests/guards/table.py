@@ -125,7 +125,7 @@ GUARDS: Final = (
           "not legible(envelope.reason) or IDENTITY.search(envelope.reason)",
           "False", ("tests/audit/test_requests.py::test_a_reason_is_needed_and_names_nobody",)),
     Guard(18, "the sample is the seed's", "mediation/audit/sample.py",
-          "sorted(chosen, key=lambda each: place(seed, each.index))[:count]", "chosen[:count]",
+          "sorted(chosen, key=lambda each: place(seed, salted, each.index))[:count]", "chosen[:count]",
           ("tests/audit/test_verifier_openings.py::test_the_sample_is_the_seeds_and_nobodys",)),
     Guard(18, "the seed was committed before", "mediation/audit/sample.py",
           'if each.kind == "sample-drawn" and each.facts.get("seed_sha256") == wanted',
