@@ -229,7 +229,7 @@ class Ledger:
         try:
             durable.replace(self.folder / WITNESSED, text.encode())
             if covers or now_us - self._witnessed_us >= KEEP_EVERY_US:
-                durable.append(self.folder / WITNESSED_HISTORY, msgspec.json.encode(text) + b"\n")
+                durable.append_line(self.folder / WITNESSED_HISTORY, msgspec.json.encode(text) + b"\n")
                 self._witnessed_us = now_us
         except OSError as error:
             raise LedgerError(f"cannot be written: {error.strerror}") from error
@@ -309,7 +309,7 @@ class Ledger:
     def _finish(self, first: int, *, keep: bool) -> None:
         try:
             if keep:
-                durable.append(self.folder / HISTORY, msgspec.json.encode(self.checkpoint) + b"\n")
+                durable.append_line(self.folder / HISTORY, msgspec.json.encode(self.checkpoint) + b"\n")
             self._drop_partials(first)
             self._clean = True
         except OSError:
@@ -384,7 +384,7 @@ class Ledger:
         lines = history.read_bytes().splitlines() if history.exists() else []
         current = msgspec.json.encode(self.checkpoint)
         if not lines or lines[-1] != current:
-            durable.append(history, current + b"\n")
+            durable.append_line(history, current + b"\n")
 
 
 def _before(size: int, octets: bytes) -> Iterator[Line]:
