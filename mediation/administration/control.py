@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+import msgspec
 import trio
 
 from mediation.administration import desk
@@ -162,7 +163,7 @@ class Administrator:
                     notifier.ready()
         finally:
             self._tasking.flush()
-            self._clock.save()
+            self._save_clock()
 
     def _latest(self) -> str:
         return self._orders.ledger.witnessed.text
@@ -186,15 +187,18 @@ class Administrator:
             now_ns = self._clock.now_ns()
             self._tasking.disputes.announce(now_ns)  # what waited for its time
             self._orders.advance(now_ns)
-            try:
-                self._clock.save()
-            except OSError as error:  # a full disk must not take the stops with it
-                logger.error("alarm_clock_not_saved", reason=error.strerror)  # noqa: TRY400
+            self._save_clock()
             moment_s = self._orders.next_moment_s()
             wait_s = TICK_S if moment_s is None else min(TICK_S, (moment_s * NS - now_ns) / NS)
             self._due = trio.Event()
             with trio.move_on_after(max(wait_s, 0.0)):
                 await self._due.wait()
+
+    def _save_clock(self) -> None:
+        try:
+            self._clock.save()
+        except OSError as error:  # a full disk must not take the stops with it
+            logger.error("alarm_clock_not_saved", reason=error.strerror)  # noqa: TRY400
 
     async def _stamp_certifications(self, stamps: Stamps) -> None:
         """For ever: has each signed certification stamped by each authority (RFC 3161); one that is away is asked
@@ -266,6 +270,9 @@ class Administrator:
                 parts = control.parts(await trio.to_thread.run_sync(answer.make))
             except MediationError as error:
                 parts = (control.Failed(detail=str(error)),)
+            except (msgspec.MsgspecError, OSError, ValueError) as error:  # a file that was changed or taken meanwhile
+                self._orders.counters["exports_failed"] += 1
+                parts = (control.Failed(detail=f"export: {type(error).__name__}"),)
         with self._connections.waiting(scope):
             for part in parts:
                 await stream.send_all(control.encode(part))

@@ -37,7 +37,8 @@ def test_a_line_that_a_full_disk_took_a_part_of(tmp_path: Path, monkeypatch: pyt
     desk = Desk(s.make(tmp_path))
     filed = s.filing(desk.site)
     desk.submit(filed)
-    write, torn = os.write, []
+    write = os.write
+    torn: list[int] = []
 
     def part(descriptor: int, octets: memoryview) -> int:
         if torn or not os.readlink(f"/proc/self/fd/{descriptor}").endswith(HISTORY):
@@ -47,7 +48,7 @@ def test_a_line_that_a_full_disk_took_a_part_of(tmp_path: Path, monkeypatch: pyt
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", part)
-        patch.setattr(durable.os, "ftruncate", lambda *_: None)
+        patch.setattr(os, "ftruncate", lambda *_: None)
         desk.submit(s.filing(desk.site, "CASE-2"))
     assert torn
     assert desk.revoke(s.revocation(desk.site, filed))[0].check == ""

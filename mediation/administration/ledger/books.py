@@ -101,9 +101,10 @@ class Books:
                 raise
 
     def note(self, records: Sequence[entry.Record], *, stop: bool) -> None:
-        """Entries with nothing beside them in the store. Raises LedgerError unless `stop`."""
+        """Entries with nothing beside them in the store. Raises LedgerError unless `stop`; a store that cannot be
+        written takes nothing from what the ledger has: its head is known to it a little later."""
         self.enter(records, stop=stop)
-        with self.saving(stop=stop):
+        with self.saving(stop=True):
             pass
 
     def refuse(self, error: AuthorizationError, text: str, now_ns: int) -> Result:

@@ -292,8 +292,10 @@ class Ledger:
                 before = self._tree.size
             self._clean = False
             yield
-        except OSError as error:
-            self._tree.truncate(before)
+        except (OSError, LedgerError) as error:
+            self._tree.truncate(min(before, self._tree.size))
+            if isinstance(error, LedgerError):
+                raise
             raise LedgerError(f"cannot be written: {error.strerror}") from error
 
     def _grow(self, commitments: Sequence[bytes]) -> None:
