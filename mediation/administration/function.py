@@ -120,6 +120,8 @@ class Function:
                 return await receive.receive()
             except trio.EndOfChannel:
                 pass
+        if send in self._reports:  # else they gather before one that stands still
+            self._reports.remove(send)
         return None
 
     async def run(self) -> None:

@@ -108,12 +108,14 @@ class Tasking:
         self.move()
 
     def changed(self, order: Stored) -> None:
-        """An order wants something else than before."""
+        """An order wants something else than before. What narrows is told to all at once: one that stands still, or the
+        witnesses, must not hold it up."""
+        narrows = order.state in ENDED or order.state is State.SUSPENDED or self.orders.standing(order)[1]
         if self.egress is not None:
             self.egress.want(order)
-        if self.egress is None or order.state in ENDED or not self.egress.connected:
+        if self.egress is None or narrows or not self.egress.connected:
             self.mediator.want(order)
-        if order.state in ENDED or order.state is State.SUSPENDED or not self.mediator.connected:
+        if narrows or not self.mediator.connected:
             self.iap.want(order)
 
     def roster_changed(self) -> None:

@@ -34,6 +34,7 @@ class Peer:
         self.now_ns: Callable[[], int] = time.time_ns
         self.said: dict[str, Any] = {}  # what its report has besides
         self.refuse = ""  # the check by which it refuses whatever it is told to arm
+        self.frozen = False  # it hears nothing more, and its connection stands
         self.table = self.fresh()
         self.moved = trio.Event()
 
@@ -63,6 +64,8 @@ class Peer:
         try:
             async with stream:
                 while octets := await stream.receive_some(65_536):
+                    if self.frozen:
+                        await trio.sleep_forever()
                     for line in lines.feed(octets):
                         request = x1.decode_request(line)
                         answer = self.table.handle(

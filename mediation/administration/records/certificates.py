@@ -23,7 +23,7 @@ from mediation.core.authority import jws
 from mediation.core.authority.authorization import NS
 from mediation.core.case import LegalToken
 from mediation.core.check import Check
-from mediation.core.errors import AuthorizationError, LedgerError
+from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.ledger import entry
 from mediation.core.records import certificate, opening
 from mediation.core.records.alarm import Alarm
@@ -90,9 +90,21 @@ class Certificates:
                 self._file.sign(row, "")
 
     def draft(self, now_ns: int) -> None:
-        """Drafts what the ledger's newest entries ask for: the first arming of an order, and each extension."""
-        armed, self._history.armed = self._history.armed[:AT_ONCE], self._history.armed[AT_ONCE:]
-        extended, self._history.extended = self._history.extended, []
+        """Drafts what the ledger's newest entries ask for: the first arming of an order, and each extension. What the
+        disk does not take is drafted the next time; what does not open keeps no other from its draft."""
+        armed, extended = self._history.armed[:AT_ONCE], list(self._history.extended)
+        try:
+            self._draft(armed, extended, now_ns)
+        except (AuthorizationError, ConfigurationError):
+            for xid in dict.fromkeys((*armed, *extended)):
+                try:
+                    self._draft([xid] * (xid in armed), [xid] * (xid in extended), now_ns)
+                except (AuthorizationError, ConfigurationError) as error:
+                    self._books.count("certifications_not_drafted")
+                    logger.error("alarm_certification_not_drafted", xid=xid, reason=str(error))  # noqa: TRY400
+        del self._history.armed[: len(armed)], self._history.extended[: len(extended)]
+
+    def _draft(self, armed: Sequence[str], extended: Sequence[str], now_ns: int) -> None:
         made: list[tuple[str, Certificate, str]] = []
         for xid in armed:
             if not self._of.get(xid) and (first := self._first(xid)) is not None:
@@ -295,22 +307,27 @@ class Certificates:
 
     def _store(self, made: Sequence[tuple[str, Certificate, str]], now_ns: int) -> list[str]:
         """Durable here, then in the ledger. Each with its owner and the draft that it replaces."""
-        fresh: list[tuple[str, Certificate, str]] = []
+        fresh: list[tuple[Certificate, Row]] = []
         hashes = []
-        with self._file.transaction():
-            for owner, document, replaces in made:
-                text = certificate.encode(document)
-                sha256 = certificate.digest(text)
-                hashes.append(sha256)
-                if sha256 in self._rows:
-                    continue
-                row = Row(
-                    sha256=sha256, owner=owner, number=len(self._of.get(owner, ())), replaces=replaces, signed=False
-                )
-                self._file.add(row, text)
-                self._keep(row)
-                fresh.append((owner, document, sha256))
-        self._enter([(document, sha256) for _, document, sha256 in fresh], now_ns)
+        try:
+            with self._file.transaction():
+                for owner, document, replaces in made:
+                    text = certificate.encode(document)
+                    sha256 = certificate.digest(text)
+                    hashes.append(sha256)
+                    if sha256 in self._rows:
+                        continue
+                    number = len(self._of.get(owner, ()))
+                    row = Row(sha256=sha256, owner=owner, number=number, replaces=replaces, signed=False)
+                    self._file.add(row, text)
+                    self._keep(row)
+                    fresh.append((document, row))
+        except BaseException:  # what is not on the disk is not there
+            for _, row in fresh:
+                del self._rows[row.sha256]
+                self._of[row.owner].remove(row.sha256)
+            raise
+        self._enter([(document, row.sha256) for document, row in fresh], now_ns)
         return hashes
 
     def _enter(self, documents: Sequence[tuple[Certificate, str]], now_ns: int) -> None:
