@@ -76,12 +76,17 @@ def envelope(inquiry: Inquiry, person: Signer, reason: str, *, lab: bool) -> str
 
 
 async def _call(site: Site, requests: Sequence[Request]) -> list[Answer]:
-    deadline = trio.current_time() + PATIENCE_S
+    began = trio.current_time()
     while True:
         try:
             stream = await sockets.connect(site.run_dir, control.SOCKET)
         except (FileNotFoundError, ConnectionRefusedError):
             pass
+        except BlockingIOError as error:  # it is there, and has no time
+            if trio.current_time() > began + ANSWER_LIMIT_S:
+                raise ConfigurationError(f"the administrator's socket: {error.strerror}") from error
+            await trio.sleep(PAUSE_S)
+            continue
         except OSError as error:
             raise ConfigurationError(f"the administrator's socket: {error.strerror}") from error
         else:
@@ -90,7 +95,7 @@ async def _call(site: Site, requests: Sequence[Request]) -> list[Answer]:
         try:
             return await _act(site, requests)
         except BlockingIOError:
-            if trio.current_time() > deadline:
+            if trio.current_time() > began + PATIENCE_S:
                 raise ConfigurationError("the site's administration is held by another process") from None
             await trio.sleep(PAUSE_S)
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from mediation.administration import client, control
-from mediation.core.errors import MediationError, RemoteProtocolError
+from mediation.core.errors import ConfigurationError, MediationError, RemoteProtocolError
 from mediation.core.interface.control import Done, Settle, Status, encode
 from mediation.runtime import sockets
 from mediation.runtime.config import Site
@@ -74,3 +74,30 @@ async def test_the_limit_is_of_silence(site: Site, monkeypatch: pytest.MonkeyPat
         assert await client._call(site, [Status()] * 4) == [Done()] * 4
         nursery.cancel_scope.cancel()
     assert issubclass(RemoteProtocolError, MediationError)
+
+
+async def test_an_administrator_without_room_for_one_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for, and what was said into a socket that nobody had was no answer."""
+    monkeypatch.setattr(sockets, "BACKLOG", 0)
+    monkeypatch.setattr(client, "PAUSE_S", 0.01)
+    listener = sockets.listen(site.run_dir, control.SOCKET)
+    async with listener, trio.open_nursery() as nursery:
+        held = [await sockets.connect(site.run_dir, control.SOCKET)]
+        with pytest.raises(BlockingIOError):
+            held.append(await sockets.connect(site.run_dir, control.SOCKET))
+        with monkeypatch.context() as patch, pytest.raises(ConfigurationError, match="no room"):
+            patch.setattr(client, "ANSWER_LIMIT_S", 0.1)
+            await client._call(site, [Status()])
+
+        async def make_room() -> None:
+            await trio.sleep(0.1)
+            await (await listener.accept()).aclose()
+            async with await listener.accept() as stream:
+                await stream.receive_some()
+                await stream.send_all(encode(Done()))
+
+        nursery.start_soon(make_room)
+        with trio.fail_after(30):
+            assert await client._call(site, [Status()]) == [Done()]
+        for each in held:
+            await each.aclose()
