@@ -19,6 +19,8 @@ import trio
 from mediation.runtime import systemd
 
 BACKLOG = 64  # who comes while a function is at work waits here; beyond, `connect` says so
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+ROOM_PAUSE_S = 0.1
 
 
 @contextmanager
@@ -49,6 +51,17 @@ def listen(folder: Path, name: str, *, owner: tuple[int, int] | None = None) -> 
         raw.close()
         raise
     return trio.SocketListener(trio.socket.from_stdlib_socket(raw))
+
+
+async def accept(listener: trio.SocketListener) -> trio.SocketStream:
+    """The next connection. Where there is no descriptor for it (accept(2)) it waits, and what is connected goes on."""
+    while True:
+        try:
+            return await listener.accept()
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            await trio.sleep(ROOM_PAUSE_S)
 
 
 async def connect(folder: Path, name: str) -> trio.SocketStream:

@@ -13,6 +13,7 @@ import trio
 
 from mediation.core.errors import RemoteProtocolError
 from mediation.core.interface import x1
+from mediation.runtime import sockets
 
 RECEIVE_OCTETS = 262_144  # some forty orders with their proofs
 REQUESTS_AT_ONCE = 8  # 2 ms of work: what comes in meanwhile waits no longer
@@ -41,7 +42,7 @@ class X1Server:
         limit = trio.CapacityLimiter(MAX_CONNECTIONS)
         async with trio.open_nursery() as nursery:
             while True:
-                nursery.start_soon(self._serve, await self._listener.accept(), limit)
+                nursery.start_soon(self._serve, await sockets.accept(self._listener), limit)
 
     async def _serve(self, stream: trio.SocketStream, limit: trio.CapacityLimiter) -> None:
         lines = x1.Lines()

@@ -98,7 +98,7 @@ class Reconciling:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
             while True:
-                nursery.start_soon(self._serve, await listener.accept(), limit)
+                nursery.start_soon(self._serve, await sockets.accept(listener), limit)
 
     async def _watch(self) -> None:
         """An alarm for each silence."""
