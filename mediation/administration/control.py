@@ -56,6 +56,7 @@ EGRESS_ASK_S, EGRESS_ALARM_S = 1.0, 60.0  # between two looks at what the egress
 STAMP_EVERY_S = 60.0  # signed certifications that have no time stamp yet are looked for so often
 RECEIVE_OCTETS = 65_536
 MAX_COMMANDS_AT_ONCE = 32
+MAX_REPORT_DEPTH = 16  # of a function's report, one in another; ours has four
 
 logger = log.get("administrator")
 
@@ -299,7 +300,11 @@ class Administrator:
         functions: dict[str, dict[str, Any] | None] = {}
 
         async def ask(name: str) -> None:
-            functions[name] = await getattr(self._tasking, name).report()
+            said = await getattr(self._tasking, name).report()
+            if not _shallow(said, MAX_REPORT_DEPTH):  # what is told on must fit into an answer
+                self._orders.counters["reports_malformed"] += 1
+                said = None
+            functions[name] = said
 
         async with trio.open_nursery() as nursery:
             for function in self._tasking.functions:
@@ -307,6 +312,12 @@ class Administrator:
         report = desk.report(self._orders, functions)
         report.counters.update(self._tasking.counters, connections_ended=self._connections.ended)
         return report
+
+
+def _shallow(said: object, depth: int) -> bool:
+    """Whether a function's report is nested no deeper."""
+    inner = said.values() if isinstance(said, dict) else said if isinstance(said, list) else ()
+    return depth > 0 and all(_shallow(each, depth - 1) for each in inner)
 
 
 def _peer_uid(stream: trio.SocketStream) -> int:

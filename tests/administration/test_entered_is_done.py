@@ -17,6 +17,7 @@ from mediation.administration.order.store import Store
 from mediation.administration.persons import roster
 from mediation.administration.persons.honey import Honey
 from mediation.administration.persons.inquiries import Prepared
+from mediation.administration.tasking import Tasking
 from mediation.core.authority.roster import AnyAction, End
 from mediation.core.case import Authority, Role, State
 from mediation.core.interface import control
@@ -110,6 +111,30 @@ async def test_an_export_that_fails_ends_nothing(desk: s.Desk, error: Exception)
     answer = control.decode_answer(bytes(await theirs.receive_some()).rstrip(b"\n"))
     assert isinstance(answer, control.Failed)
     assert desk.orders.counters["exports_failed"] == 1
+
+
+@pytest.mark.parametrize(("depth", "shown"), [(12, True), (900, False)])
+async def test_a_report_that_fits_into_no_answer(desk: s.Desk, depth: int, shown: bool) -> None:
+    """What a function nests as deep as can be read cannot always be written."""
+    said: dict[str, object] = {"tasks": 1}
+    for _ in range(depth):
+        said = {"in": said}
+
+    class Told:
+        name = "iap"
+
+        async def report(self) -> dict[str, object]:
+            return said
+
+    administrator = Administrator.__new__(Administrator)
+    administrator._orders, administrator._connections = desk.orders, Connections(1)
+    administrator._tasking = Tasking(desk.orders, desk.site.run_dir, lambda: desk.now_ns)
+    administrator._tasking.iap = Told()  # type: ignore[assignment]
+    administrator._tasking.functions = (Told(),)  # type: ignore[assignment]
+    report = await administrator._report()
+    assert report.functions == {"iap": said if shown else None}
+    assert desk.orders.counters["reports_malformed"] == (not shown)
+    assert isinstance(control.decode_answer(control.encode(report).rstrip(b"\n")), control.Report)
 
 
 @pytest.mark.parametrize("error", [FULL, apsw.FullError("database or disk is full")])
