@@ -241,13 +241,18 @@ class Certificates:
         return [row for row in self._rows.values() if not row.signed and not self._replaced(row.sha256)]
 
     def unstamped(self, authorities: Collection[str]) -> list[str]:
-        """Signatures that one of the authorities has not stamped, by the ledger; STAMPED_AT_ONCE at most."""
+        """Signatures that one of the authorities has not stamped, by the ledger; STAMPED_AT_ONCE at most. One that was
+        changed on the disk is none: it keeps no other from its stamp."""
         found = []
         for row in self._rows.values():
             drafted = self._history.drafted.get(row.sha256)
             signed = drafted.signed if drafted is not None else None
             if signed is not None and not self._history.stamped(signed.signature_sha256).issuperset(authorities):
-                found.append(self._file.text(row)[1])
+                try:
+                    found.append(self._file.text(row)[1])
+                except ConfigurationError as error:
+                    self._books.count("certifications_not_stamped")
+                    logger.error("alarm_certification_changed", sha256=row.sha256, reason=str(error))  # noqa: TRY400
             if len(found) >= STAMPED_AT_ONCE:
                 break
         return found

@@ -139,7 +139,9 @@ class Reconciling:
         self._orders.counters["observations"] += 1
         self._orders.counters["differences"] = verdict.differences
         for finding in verdict.believed:
-            await trio.lowlevel.checkpoint()  # each takes tens of milliseconds, and there may be a thousand: stops go on
+            await (
+                trio.lowlevel.checkpoint()
+            )  # each takes tens of milliseconds, and there may be a thousand: stops go on
             logger.error("alarm_difference", what=finding.what.value, incident=finding.identity)
             try:
                 agencies = self.incidents.open(finding, seen, now_ns)
