@@ -26,7 +26,7 @@ from mediation.administration.persons import roster
 from mediation.core.authority.authorization import NS
 from mediation.core.case import ENDED, State
 from mediation.core.check import Check
-from mediation.core.errors import AuthorizationError
+from mediation.core.errors import AuthorizationError, LedgerError
 from mediation.core.interface import x1
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
@@ -86,7 +86,10 @@ class Tasking:
                 raise AuthorizationError(Check.EXPIRED if now_s >= order.not_after_s else Check.NOT_YET_VALID)
             roster.check_stands(order, self.orders.trust)
             kind = x1.ActivateTask if new else x1.ModifyTask
-            line = x1.encode(kind(request=self.orders.request(order), dde_off=dde_off))
+            try:
+                line = x1.encode(kind(request=self.orders.request(order), dde_off=dde_off))
+            except LedgerError as error:  # a tile that was changed under this process
+                raise AuthorizationError(Check.PROOF_INCLUSION, "no proof can be made of it") from error
             self._admitted.pop(order.carrier_sha256, None)
             if len(self._admitted) >= ADMITTED_KEPT:
                 del self._admitted[next(iter(self._admitted))]

@@ -11,8 +11,8 @@ import trio.testing
 from mediation.administration import lab
 from mediation.administration.connections import Connections
 from mediation.administration.control import Administrator
-from mediation.administration.ledger.ledger import Ledger
-from mediation.administration.ledger.tiles import Folder
+from mediation.administration.ledger import tail
+from mediation.administration.ledger.tiles import CHECKPOINT, Folder
 from mediation.administration.order.store import Store
 from mediation.administration.persons import roster
 from mediation.administration.persons.honey import Honey
@@ -20,9 +20,11 @@ from mediation.administration.persons.inquiries import Prepared
 from mediation.administration.tasking import Tasking
 from mediation.core.authority.roster import AnyAction, End
 from mediation.core.case import Authority, Role, State
-from mediation.core.interface import control
+from mediation.core.check import Check
+from mediation.core.errors import LedgerError
+from mediation.core.interface import control, x1
 from mediation.core.interface.control import CaseList, Cases, Plant
-from mediation.core.ledger import entry
+from mediation.core.ledger import entry, merkle
 from mediation.runtime import durable
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust
@@ -113,6 +115,30 @@ async def test_an_export_that_fails_ends_nothing(desk: s.Desk, error: Exception)
     assert desk.orders.counters["exports_failed"] == 1
 
 
+@pytest.mark.parametrize("what", ["consistency_path", "inclusion_path"])
+def test_a_proof_that_cannot_be_made_ends_nothing(desk: s.Desk, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tile of the ledger was changed on the disk while it ran: stops go on, and one order is not told."""
+    filed = s.filing(desk.site)
+    desk.submit(filed, s.filing(desk.site, "CASE-2"))
+
+    def spoilt(*_: object) -> None:
+        raise ValueError("a span that does not fit")
+
+    tasking = Tasking(desk.orders, desk.site.run_dir, lambda: desk.now_ns)
+    iap = tasking.iap
+    iap.connected, iap._head_due, iap._head_size = True, True, 1
+    iap.want(desk.order())
+    iap.want(desk.order("CASE-2"))
+    with monkeypatch.context() as patch:
+        patch.setattr(merkle if what == "consistency_path" else merkle.Tree, what, spoilt)
+        told = [x1.decode_request(line) for line in iter(iap._next, None)]
+        expected = [x1.ActivateTask, x1.ActivateTask] if what == "consistency_path" else [x1.Head]
+        assert [type(each) for each in told] == expected
+        assert desk.revoke(s.revocation(desk.site, filed))[0].check == ""
+        line = iap._next()
+        assert line is not None and isinstance(x1.decode_request(line), x1.RevokeToken | x1.DeactivateTask)
+
+
 @pytest.mark.parametrize(("depth", "shown"), [(12, True), (900, False)])
 async def test_a_report_that_fits_into_no_answer(desk: s.Desk, depth: int, shown: bool) -> None:
     """What a function nests as deep as can be read cannot always be written."""
@@ -158,10 +184,38 @@ def test_the_ledger_is_what_it_was_when_a_start_over_fails(desk: s.Desk, monkeyp
     desk.submit(filed)
     with monkeypatch.context() as patch:
         patch.setattr(durable, "replace_all", full)
-        patch.setattr(Ledger, "_cut_tail", full)
+        patch.setattr(tail, "cut", full)
         assert desk.revoke(s.revocation(desk.site, filed))[0].check == ""
         desk.later(1)
         desk.orders.note(entry.WitnessesFound(time_us=desk.now_ns // 1000, size=1), stop=True)
     desk.restart()
     assert desk.state() is State.REVOKED
     assert s.kinds(desk.site).count("revoked") == 1
+
+
+@pytest.mark.parametrize("name", ["tile/0/000.p", "tile/entries/000.p", "records/000.jsonl"])
+def test_nothing_is_signed_over_what_was_changed_meanwhile(
+    desk: s.Desk, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An append failed, and somebody changed the files before the next: it went on from what it found there."""
+    filed = s.filing(desk.site)
+    desk.submit(filed, s.filing(desk.site, "CASE-2"))
+    folder = desk.site.ledger_dir
+    checkpoint = (folder / CHECKPOINT).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "replace_all", full)
+        with pytest.raises(LedgerError):
+            desk.submit(s.filing(desk.site, "CASE-3"))
+    kept = {path: path.read_bytes() for path in (folder / name).rglob("*") or () if path.is_file()}
+    kept |= {folder / name: (folder / name).read_bytes()} if (folder / name).is_file() else {}
+    for path, octets in kept.items():
+        path.write_bytes(octets[: len(octets) // 3])
+    changed = {path: path.read_bytes() for path in kept}
+    assert desk.revoke(s.revocation(desk.site, filed))[0].check == ""
+    assert (folder / CHECKPOINT).read_bytes() == checkpoint and kept
+    assert {path: path.read_bytes() for path in kept} == changed, "evidence"
+    for path, octets in kept.items():
+        path.write_bytes(octets)
+    desk.later(1)
+    assert desk.revoke(s.revocation(desk.site, s.filing(desk.site, "CASE-9")))[0].check == Check.REVOCATION
+    assert s.kinds(desk.site)[-2:] == ["revoked", "refused"]
