@@ -83,6 +83,13 @@ def test_a_roster_that_the_disk_does_not_take(desk: s.Desk, how: str, monkeypatc
     assert s.kinds(desk.site).count("roster-changed") == lines - 1
 
 
+def test_rubbish_in_the_place_of_a_line_ends_nothing(desk: s.Desk) -> None:
+    path = desk.site.path / roster.PENDING_LINE
+    path.write_bytes(b"\xff\xfe{")
+    desk.later(1)
+    assert not path.exists() and len(load_trust(desk.site).roster.lines) == 1
+
+
 def test_a_tile_that_cannot_be_read_makes_no_head(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store remembered a head that the ledger never had: the next start took that for a rollback, and was none."""
     filed = s.filing(desk.site)

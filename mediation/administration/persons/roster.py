@@ -171,7 +171,7 @@ def recover(site: Site, entered: dict[int, str]) -> None:
     path = site.path / PENDING_LINE
     if not path.exists():
         return
-    text = path.read_text()
+    text = path.read_text(errors="replace")  # what is no text is no line that was entered
     folder = site.keys_dir
     file = folder / ROSTER
     octets = file.read_bytes() if file.exists() else b""
