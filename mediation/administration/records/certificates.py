@@ -10,6 +10,7 @@ stand in it, as in the store (decoys.py).
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -322,7 +323,8 @@ class Certificates:
                     hashes.append(sha256)
                     if sha256 in self._rows:
                         continue
-                    number = len(self._of.get(owner, ()))
+                    used = {self._rows[each].number for each in self._of.get(owner, ())}
+                    number = next(each for each in itertools.count() if each not in used)  # of one that was changed
                     row = Row(sha256=sha256, owner=owner, number=number, replaces=replaces, signed=False)
                     self._file.add(row, text)
                     self._keep(row)
