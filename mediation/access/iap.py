@@ -165,7 +165,7 @@ class AccessFunction:
     async def _accept(self, name: str, listener: trio.SocketListener) -> None:
         """The mediator's connections for one output, one at a time."""
         while True:
-            stream = await listener.accept()
+            stream = await sockets.accept(listener)
             descriptor = stream.socket.detach()
             if not self.reader.connect(descriptor, name):
                 os.close(descriptor)

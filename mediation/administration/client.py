@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 import trio
 
@@ -38,6 +39,9 @@ from mediation.signing.signer import Signer
 
 PATIENCE_S = 15.0  # an administrator that is starting holds the lock before it listens
 PAUSE_S = 0.05
+# For the next octets of an answer, else it stands still: filing ten thousand orders takes it seconds, and a command may
+# wait behind another's. An export of years is made before its first octet. Both ours.
+ANSWER_LIMIT_S, SIGNED_LIMIT_S = 120.0, 1_800.0
 MAX_EXPORT_OCTETS = 4 << 30
 
 
@@ -92,12 +96,17 @@ async def _running(site: Site, asked: Request) -> Answer | None:
 
 
 async def _call(site: Site, requests: Sequence[Request]) -> list[Answer]:
-    deadline = trio.current_time() + PATIENCE_S
+    began = trio.current_time()
     while True:
         try:
             stream = await sockets.connect(site.run_dir, control.SOCKET)
         except (FileNotFoundError, ConnectionRefusedError):
             pass
+        except BlockingIOError as error:  # it is there, and has no time
+            if trio.current_time() > began + ANSWER_LIMIT_S:
+                raise ConfigurationError(f"the administrator's socket: {error.strerror}") from error
+            await trio.sleep(PAUSE_S)
+            continue
         except OSError as error:
             raise ConfigurationError(f"the administrator's socket: {error.strerror}") from error
         else:
@@ -106,7 +115,7 @@ async def _call(site: Site, requests: Sequence[Request]) -> list[Answer]:
         try:
             return await _act(site, requests)
         except BlockingIOError:
-            if trio.current_time() > deadline:
+            if trio.current_time() > began + PATIENCE_S:
                 raise ConfigurationError("the site's administration is held by another process") from None
             await trio.sleep(PAUSE_S)
 
@@ -137,29 +146,50 @@ def _made(answer: Answer | Prepared) -> Answer:
 
 
 async def _ask(stream: trio.SocketStream, requests: Sequence[Request]) -> list[Answer]:
-    answers: list[Answer] = []
-    export = bytearray()
-    lines = x1.Lines(MAX_LINE_OCTETS)
+    """Raises RemoteProtocolError, also for an administrator that does not go on answering."""
+    answers: list[Answer] | RemoteProtocolError
 
     async def send() -> None:
-        for each in requests:
-            await stream.send_all(encode(each))
+        with suppress(trio.BrokenResourceError):  # who receives says so
+            for each in requests:
+                await stream.send_all(encode(each))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send)
-        while len(answers) < len(requests):
+        try:
+            answers = await _answers(stream, requests)
+        except RemoteProtocolError as error:  # by itself, not in a group
+            answers = error
+        nursery.cancel_scope.cancel()
+    if isinstance(answers, RemoteProtocolError):
+        raise answers
+    return answers
+
+
+async def _answers(stream: trio.SocketStream, requests: Sequence[Request]) -> list[Answer]:
+    answers: list[Answer] = []
+    export = bytearray()
+    lines = x1.Lines(MAX_LINE_OCTETS)
+    while len(answers) < len(requests):
+        limit_s = SIGNED_LIMIT_S if isinstance(requests[len(answers)], Signed) else ANSWER_LIMIT_S
+        octets = b""
+        with trio.move_on_after(limit_s) as limit, suppress(trio.BrokenResourceError):
             octets = await stream.receive_some(control.RECEIVE_OCTETS)
-            if not octets:
-                raise RemoteProtocolError("the administrator closed the connection")
-            for line in lines.feed(octets):
-                answer = decode_answer(line)
-                if isinstance(answer, Part):
-                    export += answer.octets
-                    if len(export) > MAX_EXPORT_OCTETS:
-                        raise RemoteProtocolError("control: the export is too large")
-                    if not answer.last:
-                        continue
-                    answer = Part(octets=bytes(export), last=True)
-                    export.clear()
-                answers.append(answer)
+        if limit.cancelled_caught:
+            raise RemoteProtocolError(
+                f"the administrator did not answer within {limit_s:g} s: it may carry out all the same what was asked"
+            )
+        if not octets:
+            raise RemoteProtocolError("the administrator closed the connection")
+        for line in lines.feed(octets):
+            answer = decode_answer(line)
+            if isinstance(answer, Part):
+                export += answer.octets
+                if len(export) > MAX_EXPORT_OCTETS:
+                    raise RemoteProtocolError("control: the export is too large")
+                if not answer.last:
+                    continue
+                answer = Part(octets=bytes(export), last=True)
+                export.clear()
+            answers.append(answer)
     return answers

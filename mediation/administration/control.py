@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+import msgspec
 import trio
 
 from mediation.administration import desk
@@ -58,6 +59,7 @@ EGRESS_ASK_S, EGRESS_ALARM_S = 1.0, 60.0  # between two looks at what the egress
 STAMP_EVERY_S = 60.0  # signed certifications that have no time stamp yet are looked for so often
 RECEIVE_OCTETS = 65_536
 MAX_COMMANDS_AT_ONCE = 32
+MAX_REPORT_DEPTH = 16  # of a function's report, one in another; ours has four
 
 logger = log.get("administrator")
 
@@ -168,7 +170,7 @@ class Administrator:
                     notifier.ready()
         finally:
             self._tasking.flush()
-            self._clock.save()
+            self._save_clock()
 
     def _latest(self) -> str:
         return self._orders.ledger.witnessed.text
@@ -192,15 +194,18 @@ class Administrator:
             now_ns = self._clock.now_ns()
             self._tasking.disputes.announce(now_ns)  # what waited for its time
             self._orders.advance(now_ns)
-            try:
-                self._clock.save()
-            except OSError as error:  # a full disk must not take the stops with it
-                logger.error("alarm_clock_not_saved", reason=error.strerror)  # noqa: TRY400
+            self._save_clock()
             moment_s = self._orders.next_moment_s()
             wait_s = TICK_S if moment_s is None else min(TICK_S, (moment_s * NS - now_ns) / NS)
             self._due = trio.Event()
             with trio.move_on_after(max(wait_s, 0.0)):
                 await self._due.wait()
+
+    def _save_clock(self) -> None:
+        try:
+            self._clock.save()
+        except OSError as error:  # a full disk must not take the stops with it
+            logger.error("alarm_clock_not_saved", reason=error.strerror)  # noqa: TRY400
 
     async def _stamp_certifications(self, stamps: Stamps) -> None:
         """For ever: has each signed certification stamped by each authority (RFC 3161); one that is away is asked
@@ -272,6 +277,9 @@ class Administrator:
                 parts = control.parts(await trio.to_thread.run_sync(answer.make))
             except MediationError as error:
                 parts = (control.Failed(detail=str(error)),)
+            except (msgspec.MsgspecError, OSError, ValueError) as error:  # a file that was changed or taken meanwhile
+                self._orders.counters["exports_failed"] += 1
+                parts = (control.Failed(detail=f"export: {type(error).__name__}"),)
         with self._connections.waiting(scope):
             for part in parts:
                 await stream.send_all(control.encode(part))
@@ -308,7 +316,11 @@ class Administrator:
         functions: dict[str, dict[str, Any] | None] = {}
 
         async def ask(name: str) -> None:
-            functions[name] = await getattr(self._tasking, name).report()
+            said = await getattr(self._tasking, name).report()
+            if not _shallow(said, MAX_REPORT_DEPTH):  # what is told on must fit into an answer
+                self._orders.counters["reports_malformed"] += 1
+                said = None
+            functions[name] = said
 
         async with trio.open_nursery() as nursery:
             for function in self._tasking.functions:
@@ -316,6 +328,12 @@ class Administrator:
         report = desk.report(self._orders, functions)
         report.counters.update(self._tasking.counters, connections_ended=self._connections.ended)
         return report
+
+
+def _shallow(said: object, depth: int) -> bool:
+    """Whether a function's report is nested no deeper."""
+    inner = said.values() if isinstance(said, dict) else said if isinstance(said, list) else ()
+    return depth > 0 and all(_shallow(each, depth - 1) for each in inner)
 
 
 def _peer_uid(stream: trio.SocketStream) -> int:

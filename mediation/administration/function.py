@@ -16,7 +16,7 @@ import trio
 from mediation.administration.order.stored import Stored
 from mediation.core.case import ENDED, State
 from mediation.core.check import Check
-from mediation.core.errors import AuthorizationError, RemoteProtocolError
+from mediation.core.errors import AuthorizationError, LedgerError, RemoteProtocolError
 from mediation.core.interface import x1
 from mediation.core.units import NS
 from mediation.runtime import log, sockets
@@ -136,6 +136,8 @@ class Function:
                 return await receive.receive()
             except trio.EndOfChannel:
                 pass
+        if send in self._reports:  # else they gather before one that stands still
+            self._reports.remove(send)
         return None
 
     async def run(self) -> None:
@@ -266,7 +268,11 @@ class Function:
             if self._head_under_way():
                 return None
             self._head_due = False
-            return x1.encode(self._head())
+            try:
+                return x1.encode(self._head())
+            except LedgerError as error:  # a tile that was changed under this process
+                self._tasking.counters["heads_not_proven"] += 1
+                logger.error("alarm_head_not_proven", peer=self.name, reason=str(error))  # noqa: TRY400
         orders = self._tasking.orders
         while self._arms:
             carrier, order = self._arms.popitem(last=False)

@@ -27,7 +27,7 @@ from mediation.administration.order.stored import Stored
 from mediation.administration.persons import roster
 from mediation.core.case import ENDED, State
 from mediation.core.check import Check
-from mediation.core.errors import AuthorizationError
+from mediation.core.errors import AuthorizationError, LedgerError
 from mediation.core.interface import x1
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
@@ -89,7 +89,10 @@ class Tasking:
             if not order.not_before_s <= now_s < order.not_after_s:
                 raise AuthorizationError(Check.EXPIRED if now_s >= order.not_after_s else Check.NOT_YET_VALID)
             roster.check_stands(order, self.orders.trust)
-            request = self.orders.request(order)
+            try:
+                request = self.orders.request(order)
+            except LedgerError as error:  # a tile that was changed under this process
+                raise AuthorizationError(Check.PROOF_INCLUSION, "no proof can be made of it") from error
             if new:
                 line = x1.encode(x1.ActivateTask(request=request, dde_off=dde_off, may_wait=may_wait))
             else:
@@ -115,12 +118,14 @@ class Tasking:
         self.move()
 
     def changed(self, order: Stored) -> None:
-        """An order wants something else than before."""
+        """An order wants something else than before. What narrows is told to all at once: one that stands still, or the
+        witnesses, must not hold it up."""
+        narrows = order.state in ENDED or order.state is State.SUSPENDED or self.orders.standing(order)[1]
         if self.egress is not None:
             self.egress.want(order)
-        if self.egress is None or order.state in ENDED or not self.egress.connected:
+        if self.egress is None or narrows or not self.egress.connected:
             self.mediator.want(order)
-        if order.state in ENDED or order.state is State.SUSPENDED or not self.mediator.connected:
+        if narrows or not self.mediator.connected:
             self.iap.want(order)
 
     def roster_changed(self) -> None:

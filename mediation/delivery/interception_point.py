@@ -35,6 +35,7 @@ CERTIFICATE, KEY, AUTHORITIES = "x2-server.pem", "x2-server.key", "x2-ca.pem"
 BACKLOG: Final = 4
 HANDSHAKES: Final = 4  # of one point at a time; who does not finish makes room after HANDSHAKE_S
 HANDSHAKE_S: Final = 10.0
+SAY_EVERY_S: Final = 1.0  # gaps in a peer's numbers are in the log so often at most; the counter has them at once
 SEND_S: Final = 10.0  # for a peer to take the answer to its keep-alive
 MAX_SEQUENCES: Final = 1 << 16  # (type, XID) whose last number is remembered; a stranger's must not fill memory
 
@@ -75,6 +76,7 @@ class InterceptionPoint:
         self._log = log.get("mediator")
         self._channel: tls.Channel | None = None
         self._sequences: dict[tuple[PduType, bytes], int] = {}
+        self._unsaid, self._say_s = 0, 0.0  # missing PDUs that the log has not yet, and when it may have them
         family = socket.AF_INET6 if ":" in point.listen else socket.AF_INET
         self._listener = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -220,7 +222,10 @@ class InterceptionPoint:
         missing = (pdu.sequence - last - 1) & 0xFFFFFFFF if last is not None else 0
         if 0 < missing < 1 << 31:  # else it went back: numbered anew
             self.counters.missing += missing
-            self._log.error("alarm_x2_missing", point=self.name, count=missing)
+            self._unsaid += missing
+            if (now := time.monotonic()) >= self._say_s:  # else a peer that numbers badly fills the log
+                self._log.error("alarm_x2_missing", point=self.name, count=self._unsaid)
+                self._unsaid, self._say_s = 0, now + SAY_EVERY_S
         if last is not None or len(self._sequences) < MAX_SEQUENCES:
             self._sequences[key] = pdu.sequence
 

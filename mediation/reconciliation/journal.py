@@ -96,7 +96,7 @@ class Journal:
         line = msgspec.structs.replace(line, number=self._number, previous=self.head)
         signed = self._signer.sign(msgspec.json.encode(line).decode() + "\n")
         text = msgspec.json.encode(signed) + b"\n"
-        durable.append(self._path, text)
+        durable.append_line(self._path, text)
         self._number += 1
         self.head = hashlib.sha256(text).hexdigest()
         return signed

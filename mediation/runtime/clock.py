@@ -25,6 +25,7 @@ LIMIT_NS = 200_000_000  # 47 CFR 1.20007(a)(14)
 
 STA_UNSYNC = 0x0040  # linux/timex.h
 TIME_ERROR = 5
+LATEST_NS = 1 << 62  # in 2116: a later time in a file is none, for it would grow beyond what anything here can count
 UNKNOWN_NS = (1 << 32) * 1000  # more than any bound the kernel states (16 s when it knows nothing)
 
 
@@ -103,7 +104,7 @@ class HighWater:
             octets = os.pread(self._fd, self.RECORD.size, slot * self.SLOT_OCTETS)
             if len(octets) == self.RECORD.size:
                 value, complement = self.RECORD.unpack(octets)
-                if value ^ complement == self.MASK:
+                if value ^ complement == self.MASK and value <= LATEST_NS:
                     found.append(value)
         return max(found)
 

@@ -10,11 +10,13 @@ These functions block; the caller decides in which thread.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 MODE = 0o600
+CHUNK_OCTETS = 4_096  # of a file of lines, looked at for the end of the last; most are shorter
 UNFINISHED = ".new"  # ends the name of what a crash kept from taking its place
 
 
@@ -86,7 +88,8 @@ def _put_in_place(path: Path) -> None:
 
 
 def _write_beside(path: Path, octets: bytes) -> None:
-    descriptor = os.open(_beside(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, MODE)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(_beside(path), flags, MODE)
     try:
         write(descriptor, octets, 0)
         os.fsync(descriptor)
@@ -112,18 +115,61 @@ def keep_open(path: Path) -> int:
 
 def append(path: Path, octets: bytes) -> None:
     """`octets` stand at the end of `path`, made if missing. A crash may leave a part of them; the reader must tell.
+    Raises OSError, and then as a rule nothing of them is left.
 
-    openat(path, O_CREAT|O_APPEND) write fsync close openat(folder) fsync close
+    openat(path, O_CREAT|O_APPEND) fstat write fsync close openat(folder) fsync close
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
+    try:
+        _append(descriptor, octets)
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """As `append`, to a file of lines; `line` has its end. What an append left that a crash or a full disk cut short is
+    no line (`whole_lines`): it is taken away first, so that this one does not go on with it.
+
+    openat(path, O_CREAT|O_APPEND) fstat [pread64 … ftruncate] write fsync close openat(folder) fsync close
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
+    try:
+        _cut_unfinished(descriptor)
+        _append(descriptor, line)
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
+
+
+def whole_lines(octets: bytes) -> bytes:
+    """Of a file of lines all but a last one without its end, which was not written whole."""
+    return octets[: octets.rfind(b"\n") + 1]
+
+
+def _cut_unfinished(descriptor: int) -> None:
+    """Takes away what stands behind the last whole line."""
+    size = end = os.fstat(descriptor).st_size
+    while end:
+        at = max(0, end - CHUNK_OCTETS)
+        end = at + len(whole_lines(os.pread(descriptor, end - at, at)))
+        if end > at:
+            break
+    if end < size:
+        os.ftruncate(descriptor, end)
+
+
+def _append(descriptor: int, octets: bytes) -> None:
+    before = os.fstat(descriptor).st_size
     try:
         rest = memoryview(octets)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    sync_folder(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, before)  # a full disk takes a part
+        raise
+    os.fsync(descriptor)
 
 
 def remove(path: Path) -> None:

@@ -1,5 +1,8 @@
 """Structured logs, one JSON object a line, on standard error.
 
+A line that standard error does not take (a full disk, a reader that has gone) is lost, and the next that it takes says
+how many were: no function ends for want of a place to say something.
+
 No target identity ever comes here: callers pass case identities, check names and counters. As a second fence this
 module refuses fields whose names could carry one; a refusal is a bug and raises in tests.
 """
@@ -9,7 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -25,8 +28,30 @@ def _fence(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMappin
     return event
 
 
+class Output:
+    """One line for each call, on `file`. `lost` counts those that it has not taken since the last that it has."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.lost = 0
+        self._file = file
+
+    def msg(self, line: str) -> None:
+        try:
+            if self.lost:
+                self._file.write(f'{{"event": "log_lines_lost", "level": "error", "count": {self.lost}}}\n')
+                self._file.flush()
+            self._file.write(f"{line}\n")
+            self._file.flush()
+            self.lost = 0
+        except (OSError, ValueError):  # ValueError: the file is closed
+            self.lost += 1
+
+    debug = info = warning = error = critical = exception = msg
+
+
 def configure(function: str) -> None:
     """Sets logs up for this process. `function` is the program's name (administrator, iap, mediator …)."""
+    output = Output(sys.stderr)
     structlog.configure(
         processors=[
             _fence,
@@ -35,7 +60,7 @@ def configure(function: str) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: output,
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.clear_contextvars()

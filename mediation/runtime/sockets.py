@@ -7,6 +7,7 @@ manager made the socket (config/systemd/*.socket), its owner and mode are the un
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ import trio
 
 from mediation.runtime import systemd
 
-BACKLOG = 8
+BACKLOG = 64  # who comes while a function is at work waits here; beyond, `connect` says so
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+ROOM_PAUSE_S = 0.1
 
 
 def owner_of(site: Path) -> tuple[int, int] | None:
@@ -58,12 +61,31 @@ def listen(folder: Path, name: str, *, owner: tuple[int, int] | None = None) -> 
     return trio.SocketListener(trio.socket.from_stdlib_socket(raw))
 
 
+async def accept(listener: trio.SocketListener) -> trio.SocketStream:
+    """The next connection. Where there is no descriptor for it (accept(2)) it waits, and what is connected goes on."""
+    while True:
+        try:
+            return await listener.accept()
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            await trio.sleep(ROOM_PAUSE_S)
+
+
 async def connect(folder: Path, name: str) -> trio.SocketStream:
-    """Connects to DIR/name. Raises OSError when nobody listens there."""
+    """Connects to DIR/name. Raises OSError when nobody listens there, BlockingIOError when it has no room for one more.
+
+    connect(2) of a Unix socket waits for room or says EAGAIN, and never goes on by itself; trio takes EAGAIN for the
+    EINPROGRESS of other families, and would give a socket that is connected to nobody.
+    """
     connection = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with _short_path(folder, name) as path:
             await connection.connect(path)
+        try:
+            connection.getpeername()
+        except OSError as error:
+            raise BlockingIOError(errno.EAGAIN, "no room for another connection") from error
     except BaseException:
         connection.close()
         raise

@@ -17,6 +17,7 @@ import trio
 from mediation.core.authority.ahead import Ahead
 from mediation.core.errors import RemoteProtocolError
 from mediation.core.interface import task_table, x1
+from mediation.runtime import sockets
 from mediation.runtime.beside import Beside
 
 RECEIVE_OCTETS = 262_144  # some forty orders with their proofs
@@ -60,7 +61,7 @@ class X1Server:
         limit = trio.CapacityLimiter(MAX_CONNECTIONS)
         async with trio.open_nursery() as nursery:
             while True:
-                nursery.start_soon(self._serve, await self._listener.accept(), limit)
+                nursery.start_soon(self._serve, await sockets.accept(self._listener), limit)
 
     async def _serve(self, stream: trio.SocketStream, limit: trio.CapacityLimiter) -> None:
         send, receive = trio.open_memory_channel[Batch](BATCHES_WAITING)

@@ -36,6 +36,7 @@ class Peer:
         self.said: dict[str, Any] = {}  # what its report has besides
         self.refuse = ""  # the check by which it refuses whatever it is told to arm
         self.may_wait: Callable[[bytes, TaskRequest], bool] | None = None  # orders whose judgement it puts off
+        self.frozen = False  # it hears nothing more, and its connection stands
         self.table = self.fresh()
         self.moved = trio.Event()
 
@@ -65,6 +66,8 @@ class Peer:
         try:
             async with stream:
                 while octets := await stream.receive_some(65_536):
+                    if self.frozen:
+                        await trio.sleep_forever()
                     for line in lines.feed(octets):
                         request = x1.decode_request(line)
                         answer = self.table.handle(

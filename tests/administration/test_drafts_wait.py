@@ -3,10 +3,15 @@ leaves an interception without its draft (47 CFR 1.20004(a))."""
 
 from __future__ import annotations
 
+import apsw
 import pytest
 
+from mediation.administration.records.certificate_file import CertificateFile, Row
+from mediation.administration.records.certificates import Certificates
 from mediation.administration.records.records import DRAFT_WAIT_S
+from mediation.core.errors import ConfigurationError
 from mediation.core.interface.control import Certify
+from mediation.core.records.certificate import Certificate
 from tests.administration import site as s
 from tests.administration.test_certificate import arm, kept
 
@@ -77,3 +82,45 @@ def test_who_signs_does_not_wait(desk: s.Desk, busy: list[bool]) -> None:
     assert kept(desk) == []
     assert desk.orders.records.act(Certify(signatures=("rubbish",)), desk.now_ns).check != ""
     assert len(kept(desk)) == 1
+
+
+@pytest.mark.parametrize("when", ["add", "commit"])
+def test_what_a_full_disk_refuses_is_drafted_later(desk: s.Desk, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was forgotten until the next start, or taken for drafted."""
+    add = CertificateFile.add
+
+    def full(self: CertificateFile, row: Row, text: str) -> None:
+        if when == "commit":  # all of it is undone
+            add(self, row, text)
+        raise apsw.FullError("database or disk is full")
+
+    desk.orders.records.busy = lambda: False
+    desk.submit(s.filing(desk.site))
+    with monkeypatch.context() as patch:
+        patch.setattr(CertificateFile, "add", full)
+        arm(desk)
+        desk.later(60)
+    assert kept(desk) == [] and desk.orders.counters["records_not_kept"]
+    desk.later(60)
+    assert len(kept(desk)) == 1
+    desk.restart()
+    assert len(kept(desk)) == 1
+    assert s.kinds(desk.site).count("certificate-drafted") == 1
+
+
+def test_one_that_does_not_open_keeps_no_other_from_its_draft(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.orders.records.busy = lambda: True
+    for number in range(1, 4):
+        desk.submit(s.filing(desk.site, f"CASE-{number}"))
+        arm(desk, f"CASE-{number}")
+    bad, first = desk.order("CASE-2").xid, Certificates._first
+
+    def changed(self: Certificates, xid: str) -> Certificate | None:
+        if xid == bad:
+            raise ConfigurationError("certificates: changed")
+        return first(self, xid)
+
+    monkeypatch.setattr(Certificates, "_first", changed)
+    desk.later(DRAFT_WAIT_S)
+    assert [len(kept(desk, f"CASE-{number}")) for number in range(1, 4)] == [1, 0, 1]
+    assert desk.orders.counters["certifications_not_drafted"] == 1

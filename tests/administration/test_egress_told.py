@@ -10,13 +10,15 @@ import trio
 
 from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import verify
+from mediation.core.case import Act
+from mediation.core.interface.control import Perform, Results, Submit
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier
 from tests.administration import site as s
-from tests.administration.peers import LIMIT_S, Peer, Stage, command, staged
+from tests.administration.peers import LIMIT_S, Peer, Stage, ask, command, staged
 
 
 def filtered(folder: Path) -> Site:
@@ -69,6 +71,24 @@ async def test_a_destination_is_open_before_the_mediator_is_armed(stage: Stage) 
     await stage.mediator.until(lambda: len(stage.mediator.table) == 2)
     names = [name for name, act, _, _ in stage.log if act == "armed"]
     assert sorted(names[:2]) == ["egress", "egress"] and set(names[2:4]) == {"mediator"}
+
+
+async def test_a_filter_that_stands_still_holds_up_no_suspension(stage: Stage) -> None:
+    """It waited for the answer of egress, and while the witnesses were away for them: the mediator went on delivering
+    what other points of interception send it."""
+    egress = Peer("egress", stage.site, stage.log)
+    await stage.start(stage.mediator, stage.iap, egress)
+    await stage.run()
+    filed = s.filing(stage.site)
+    assert isinstance(await ask(stage.site, Submit(filings=(filed,))), Results)
+    await stage.iap.until(lambda: len(stage.iap.table) == 1)
+    egress.frozen = True
+    suspended = s.act(stage.site, filed.carrier, "CASE-1", 2, Act.SUSPEND)
+    answer = await ask(stage.site, Perform(commands=(suspended,), wait=False))
+    assert isinstance(answer, Results) and answer.results[0].check == ""
+    for peer in (stage.iap, stage.mediator):
+        await peer.until(lambda table=peer.table: [task.suspended for task in table] == [True])  # type: ignore[misc]
+    assert not any(task.suspended for task in egress.table)
 
 
 async def test_what_the_filter_drops_is_an_alarm_in_the_ledger(stage: Stage) -> None:

@@ -34,11 +34,16 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def fill(folder: Path) -> Path:
+def fill(folder: Path, *logs: Path) -> Path:
+    """Also what is left of the last page of each log, where some lines would still find room."""
     path = folder / "filled"
     with path.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
         while True:
             file.write(bytes(4_096))
+    for log in logs:
+        with log.open("ab", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+            while True:
+                file.write(b"\n")
     return path
 
 
@@ -52,7 +57,7 @@ async def test_starts_and_stops_what_runs(disk: Path, how: str) -> None:
         await stage.iap.until(lambda: len(stage.iap.table) == 1)
         await (stage.kill() if how == "killed" else stage.terminate())
         before = kinds(stage.site)
-        filled = fill(disk)
+        filled = fill(disk, stage.site.log_dir / "administrator.log")
         await stage.run()
         await stage.iap.until(lambda: len(stage.iap.table) == 1)  # what is in the ledger goes on
         answer = await ask(stage.site, Status())

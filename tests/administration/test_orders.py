@@ -77,6 +77,22 @@ def test_the_toggle(desk: s.Desk) -> None:
     assert desk.state() is State.ACTIVE
 
 
+def test_an_end_does_not_lapse(desk: s.Desk) -> None:
+    """The site's clock was set forward by an hour and back, and runs no more backwards: other acts wait until then."""
+    filed = s.filing(desk.site)
+    desk.submit(filed)
+    desk.later(2_000)
+    for what in (Act.DDE, Act.SUSPEND):
+        assert desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, what))[0].check == Check.COMMAND_DATES
+    end = s.act(desk.site, filed.carrier, "CASE-1", 2, Act.DEACTIVATE)
+    desk.restart()
+    assert desk.perform(end)[0].check == ""
+    assert desk.state() is State.DEACTIVATED
+    assert desk.perform(end)[0].check == Check.DEACTIVATED
+    desk.restart()
+    assert desk.state() is State.DEACTIVATED
+
+
 def test_deactivated_for_good(desk: s.Desk) -> None:
     filed = s.filing(desk.site)
     desk.submit(filed)

@@ -88,9 +88,10 @@ def test_orders_that_do_not_stand_are_revoked(desk: s.Desk) -> None:
 
 
 def test_a_crash_before_the_orders_are_judged(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The change stands, and nobody has looked yet for whom it ends: no function is told of such an order again."""
+    """The change stands, and nobody has looked yet for whom it ends: the next start does, and enters it."""
     desk.submit(s.filing(desk.site))
     desk.later(100)
+    desk.submit(s.filing(desk.site, "CASE-2", activate=False))
     now_s = desk.now_ns // s.NS
     texts = approvals(desk.site, void(desk.site, Role.LEGAL, now_s - 200), now_s=now_s)
 
@@ -101,8 +102,11 @@ def test_a_crash_before_the_orders_are_judged(desk: s.Desk, monkeypatch: pytest.
         patch.setattr(roster, "stands", crash)
         with pytest.raises(KeyboardInterrupt):
             desk.orders.change_roster(texts, desk.now_ns)
-    desk.restart()
-    with pytest.raises(AuthorizationError, match=Check.KEY_DATES):
+    for _ in range(2):
+        desk.restart()
+        assert (desk.state(), desk.state("CASE-2")) == (State.REVOKED, State.FILED)
+        assert s.kinds(desk.site).count("revoked") == 1
+    with pytest.raises(AuthorizationError, match=Check.REVOKED):
         roster.check_stands(desk.order(), desk.orders.trust)
 
 

@@ -21,6 +21,7 @@ from mediation.administration.control import Administrator
 from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import stamp_check, stamps, verify
 from mediation.administration.ledger.stamps import ROOTS
+from mediation.core.authority import jws
 from mediation.core.ledger import entry
 from mediation.runtime import config
 from mediation.runtime.clock import AuthorityClock
@@ -163,3 +164,17 @@ async def test_a_token_that_was_kept_and_not_entered_is_entered_at_the_next_star
     assert sum(each.asked for each in switches) == asked + 1
     roots = [each.root for each in switches]
     assert len(stamp_check.check(desk.site.path, ledger_files(desk.site), desk.orders.ledger.verifier, roots)) == 4
+
+
+def test_a_certification_that_was_changed_keeps_no_other_from_its_stamp(desk: s.Desk) -> None:
+    """Whoever changed one octet of it ended the administrator, at each start."""
+    certified(desk, "CASE-1")
+    other = certified(desk, "CASE-2")
+    certificates = desk.orders.records.certificates
+    row = next(each for each in certificates._rows.values() if each.owner == desk.order("CASE-1").xid)
+    certificates._file._db.execute(
+        "UPDATE certificates SET text = zeroblob(length(text)) WHERE row = ? AND number = ?",
+        certificates._file._named(row),
+    )
+    assert [jws.sha256_hex(text) for text in certificates.unstamped(["https://stamps.example"])] == [other]
+    assert desk.orders.counters["certifications_not_stamped"] == 1

@@ -6,6 +6,7 @@ import msgspec
 
 from mediation.administration import lab
 from mediation.administration.order import drafting
+from mediation.administration.persons import honey
 from mediation.core.case import Act, Authority, Capability, Role
 from mediation.core.check import Check
 from mediation.core.interface.control import (
@@ -73,3 +74,16 @@ def test_a_honey_case_is_no_real_one(counter: Counter) -> None:
     assert check_of(counter.read(Role.AUDITOR, msgspec.structs.replace(bait, case="B", agency="../x"))) == Check.AGENCY
     plant(counter)
     assert (counter.site.path / "administrator" / "honey.sealed").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_was_changed_keeps_nobody_from_starting(counter: Counter) -> None:
+    """It is as one that was taken away, and another can be planted."""
+    plant(counter)
+    path = counter.site.path / "administrator" / honey.FILE
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    for number in range(2):
+        counter.restart()
+        listed = counter.read(Role.AUDITOR, Cases())
+        assert isinstance(listed, CaseList) and len(listed.cases) == 2 + number
+        if not number:
+            plant(counter)

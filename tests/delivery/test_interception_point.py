@@ -19,6 +19,7 @@ import trustme
 from mediation.core.errors import ConfigurationError
 from mediation.core.interface import x1, x2
 from mediation.core.interface.x2 import Direction, PayloadFormat, Pdu, PduType, Role
+from mediation.delivery import interception_point
 from mediation.delivery.interception_point import HANDSHAKES, InterceptionPoints
 from mediation.runtime import config
 from mediation.runtime.tls import Channel
@@ -209,6 +210,21 @@ async def test_gaps_are_counted_for_each_task_and_kind(site: Site) -> None:
     await until(lambda: len(site.calls) == 7)
     assert site.counted()["missing"] == 2
     channel.close()
+
+
+async def test_a_peer_that_numbers_badly_does_not_fill_the_log(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gap was a line, at the rate of the line."""
+    said: list[int] = []
+    (point,) = site.points._points
+    point._log = SimpleNamespace(error=lambda _, count, **__: said.append(count))
+    now_s = [100.0]
+    monkeypatch.setattr(interception_point, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    for number in range(0, 200, 2):
+        point._number(pdu(number))
+    assert said == [1] and point.counters.missing == 99
+    now_s[0] += interception_point.SAY_EVERY_S
+    point._number(pdu(202))
+    assert said == [1, 98 + 3] and point.counters.missing == sum(said)
 
 
 async def test_what_was_whole_before_a_bad_octet_counts_and_then_the_connection_ends(site: Site) -> None:

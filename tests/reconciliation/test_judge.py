@@ -269,7 +269,13 @@ def test_a_letter_names_its_agency_and_its_own_cases_alone() -> None:
      incident.encode(seen(0, Sight(what=What.PACKET_SOCKET, interface="x\n"))),
      incident.encode(seen(0, Sight(what=What.PACKET_SOCKET, detail="x" * 201))),
      incident.encode(seen(0, *(Sight(what=What.RAW_SOCKET, inode=i) for i in range(1025)))),
-     incident.encode(Observation(number=1, time_us=0, interval_s=0, sights=()))],
+     incident.encode(Observation(number=1, time_us=0, interval_s=0, sights=())),
+     # Dates that no letter can have, and numbers that evidence cannot: two of them ended the administrator.
+     *(incident.encode(Observation(number=1, time_us=time_us, interval_s=30, sights=())) for time_us in (-1, 10**18)),
+     *(incident.encode(Observation(number=number, time_us=1, interval_s=30, sights=())) for number in (-1, 10**30)),
+     incident.encode(Observation(number=1, time_us=1, interval_s=30, sights=(), more=10**30)),
+     *(incident.encode(seen(0, Sight(what=What.RAW_SOCKET, inode=number))) for number in (-1, 10**30)),
+     incident.encode(seen(0, Sight(what=What.RAW_SOCKET, uid=-2)))],
 )  # fmt: skip
 def test_what_is_no_observation_is_refused(line: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
@@ -279,3 +285,10 @@ def test_what_is_no_observation_is_refused(line: bytes) -> None:
 def test_an_observation_survives_the_wire() -> None:
     observation = seen(1, OURS, OTHER, SERVICE, unseen=("netfilter rules",))
     assert incident.decode_observation(incident.encode(observation)) == observation
+
+
+@pytest.mark.parametrize("time_us", [0, incident.MAX_TIME_US])
+def test_every_time_that_is_taken_can_stand_in_a_letter(time_us: int) -> None:
+    finding = Finding(what=What.RAW_SOCKET, first_us=time_us, clean_us=time_us)
+    text = incident.letter(finding, site="S", lab=True, agency="", cases=(), found_us=time_us, evidence_sha256="")
+    assert incident.when(time_us) in text

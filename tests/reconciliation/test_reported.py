@@ -8,6 +8,7 @@ from typing import Any
 
 import apsw
 import pytest
+import trio
 
 from mediation.administration.records.incidents import Incidents
 from mediation.administration.records.reconciling import Reconciling
@@ -105,3 +106,27 @@ async def test_an_incident_whose_certification_cannot_be_kept_ends_nothing(
     for number in (1, 2, 3):
         await there.observed(look(number, PHANTOM))
     assert desk.orders.counters["incidents_not_kept"] == 1
+
+
+async def test_others_have_their_turn_between_two_incidents(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever took the reconciler over could say a thousand things at once, and keep every stop out for a minute."""
+    there = reconciling(desk, {"tasks": 0}, {"tasks": 0})
+    happened: list[str] = []
+
+    def opened(*_: object) -> int:
+        happened.append("incident")
+        return 0
+
+    async def stops() -> None:
+        while happened.count("incident") < 8:
+            happened.append("stop")
+            await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(Incidents, "open", opened)
+    phantoms = [Sight(what=What.RAW_SOCKET, protocol=1, inode=inode) for inode in range(1, 9)]
+    await there.observed(look(1, *phantoms))
+    assert happened == []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stops)
+        await there.observed(look(2, *phantoms))
+    assert "iii" not in "".join(each[0] for each in happened) and happened.count("incident") == 8

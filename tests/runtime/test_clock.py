@@ -89,6 +89,18 @@ def test_rubbish_is_no_time(tmp_path: Path) -> None:
     assert clock.HighWater(tmp_path / "clock").read() == 0
 
 
+@pytest.mark.parametrize("value", [clock.LATEST_NS + 1, (1 << 64) - 1])
+def test_a_time_beyond_all_times_is_none(tmp_path: Path, value: int) -> None:
+    """Who can write the file ended the process by it, at each start: a second later it was no 64-bit number."""
+    record = clock.HighWater.RECORD.pack(value, value ^ clock.HighWater.MASK)
+    (tmp_path / "clock").write_bytes(record)
+    turned = Turned()
+    kept = turned.clock(clock.HighWater(tmp_path / "clock"))
+    assert kept.now_ns() == turned.wall_ns
+    kept.save()
+    assert clock.HighWater(tmp_path / "clock").read() == turned.wall_ns
+
+
 def test_no_place_for_the_high_water(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="clock: clock: No such file"):
         clock.HighWater(tmp_path / "missing" / "clock")

@@ -24,6 +24,9 @@ from mediation.core.authority import jws
 from mediation.core.errors import AuthorizationError, LedgerError
 from mediation.core.interface.control import Result
 from mediation.core.ledger import entry
+from mediation.runtime import log
+
+logger = log.get("administrator")
 
 
 class Books:
@@ -36,6 +39,7 @@ class Books:
         self.heads: Heads | None = None  # once they are open
         self._owed: list[tuple[str, Callable[[Entered], None] | None]] = []
         self._refusals = Limit(now_ns)
+        self._why = ""  # the last append failed, if it did
         self._latest_us = 0  # of the entries made here
         self.watch: Callable[[Entered, entry.Record], None] = lambda _, __: None  # told of each entry that was made
 
@@ -67,13 +71,17 @@ class Books:
         owed = list(self._owed)
         try:
             entered = self.ledger.append([*(text for text, _ in owed), *texts])
-        except LedgerError:
+        except LedgerError as error:
             self._counters["ledger_append_failed"] += 1
+            if (why := str(error)) != self._why:
+                self._why = why
+                logger.error("alarm_ledger_not_written", reason=why)  # noqa: TRY400
             if not stop:
                 raise
             self._owed += [(text, later) for text in texts]
             return []
         self._owed.clear()
+        self._why = ""
         for (_, tell), place in zip(owed, entered, strict=False):
             if tell is not None:
                 tell(place)
@@ -101,9 +109,10 @@ class Books:
                 raise
 
     def note(self, records: Sequence[entry.Record], *, stop: bool) -> None:
-        """Entries with nothing beside them in the store. Raises LedgerError unless `stop`."""
+        """Entries with nothing beside them in the store. Raises LedgerError unless `stop`; a store that cannot be
+        written takes nothing from what the ledger has: its head is known to it a little later."""
         self.enter(records, stop=stop)
-        with self.saving(stop=stop):
+        with self.saving(stop=True):
             pass
 
     def refuse(self, error: AuthorizationError, text: str, now_ns: int) -> Result:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import msgspec
 
-from mediation.administration.ledger import bundles, tiles, verify
+from mediation.administration.ledger import bundles, tail, tiles, verify
 from mediation.administration.ledger.tiles import (
     CHECKPOINT,
     HISTORY,
@@ -76,9 +76,7 @@ class Ledger:
         self._box: Sealer | None = box
         self.folder, self.files, self._signer = folder, Folder(folder, box), signer
         report = verify.examine(self.files, signer.verifier, on_record=on_record, recent=verify.RECENT, newest=newest)
-        for problem in report.problems:
-            if not problem.what.endswith((bundles.UNCOVERED, verify.BEHIND)):
-                raise LedgerError(f"entry {problem.index}: {problem.what}")
+        _refuse_edited(report)
         if least is not None and least.size:
             if least.size > report.head.size:
                 raise LedgerError(f"entry {report.head.size}: the ledger is older than the store: it was rolled back")
@@ -153,8 +151,10 @@ class Ledger:
             raise LedgerError("entry 0: the ledger is not the one that a witness cosigned: it was rewritten")
 
     def consistency(self, first: int, second: int) -> list[bytes]:
-        """The path from the head of `first` leaves to that of `second` (RFC 9162 §2.1.4); empty when one is 0."""
-        return merkle.consistency_path(first, second, self._tree.read) if first and first != second else []
+        """The path from the head of `first` leaves to that of `second` (RFC 9162 §2.1.4); empty when one is 0. Raises
+        LedgerError when a tile that it needs was changed on the disk."""
+        with _tiles():
+            return merkle.consistency_path(first, second, self._tree.read) if first and first != second else []
 
     def append(self, records: Sequence[str]) -> list[Entered]:
         """Enters `records` under one new checkpoint; they are durable when this returns.
@@ -227,7 +227,7 @@ class Ledger:
         try:
             durable.replace(self.folder / WITNESSED, text.encode())
             if covers or now_us - self._witnessed_us >= KEEP_EVERY_US:
-                durable.append(self.folder / WITNESSED_HISTORY, msgspec.json.encode(text) + b"\n")
+                durable.append_line(self.folder / WITNESSED_HISTORY, msgspec.json.encode(text) + b"\n")
                 self._witnessed_us = now_us
         except OSError as error:
             raise LedgerError(f"cannot be written: {error.strerror}") from error
@@ -267,14 +267,16 @@ class Ledger:
     def witnessed_proof(self, entered: Entered) -> Proof:
         """The proof of one entry under the witnessed head: what a function admits an act by.
 
-        Raises LocalProtocolError for an entry that no quorum has cosigned yet.
+        Raises LocalProtocolError for an entry that no quorum has cosigned yet, LedgerError when a tile that the proof
+        needs was changed on the disk.
         """
         if not 0 <= entered.index < self.witnessed.size:
             raise LocalProtocolError("ledger: the entry is not witnessed")
         return self._proof(entered, self.witnessed.size, self.witnessed.text)
 
     def _proof(self, entered: Entered, size: int, checkpoint: str) -> Proof:
-        path = self._tree.inclusion_path(entered.index, size)
+        with _tiles():
+            path = self._tree.inclusion_path(entered.index, size)
         return Proof(
             index=entered.index, record=entered.record, salt=entered.salt,
             path=tuple(node.hex() for node in path), checkpoint=checkpoint,
@@ -290,8 +292,10 @@ class Ledger:
                 before = self._tree.size
             self._clean = False
             yield
-        except OSError as error:
-            self._tree.truncate(before)
+        except (OSError, LedgerError) as error:
+            self._tree.truncate(min(before, self._tree.size))
+            if isinstance(error, LedgerError):
+                raise
             raise LedgerError(f"cannot be written: {error.strerror}") from error
 
     def _grow(self, commitments: Sequence[bytes]) -> None:
@@ -307,7 +311,7 @@ class Ledger:
     def _finish(self, first: int, *, keep: bool) -> None:
         try:
             if keep:
-                durable.append(self.folder / HISTORY, msgspec.json.encode(self.checkpoint) + b"\n")
+                durable.append_line(self.folder / HISTORY, msgspec.json.encode(self.checkpoint) + b"\n")
             self._drop_partials(first)
             self._clean = True
         except OSError:
@@ -357,41 +361,22 @@ class Ledger:
     def _begin_again(self) -> None:
         """After a failed append: what the disk has is what there is, less the tail that no checkpoint covers."""
         if (self.folder / CHECKPOINT).exists():
-            self._take(verify.examine(self.files, self.verifier, recent=verify.RECENT, newest=verify.NEWEST))
-        self._cut_tail()
-
-    def _cut_tail(self) -> None:
-        """Takes away what an interrupted append left, and completes the history of checkpoints."""
-        size, folder = self.size, self.folder
-        last, width = divmod(size, WIDTH)
-        path = folder / tiles.records(last)
-        if path.exists():
-            kept = _before(size, self.files.read(tiles.records(last)) or b"")
-            durable.replace(path, b"".join(tiles.sealed(line, self._box) for line in kept))
-        for later in (folder / "records").rglob("*.jsonl"):
-            if tiles.place(later.relative_to(folder / "records").as_posix())[0] > last:
-                durable.remove(later)
-        for level in sorted(path.name for path in (folder / "tile").iterdir()):
-            at = size if level == "entries" else size >> (int(level) * tiles.HEIGHT)
-            last, width = divmod(at, WIDTH)
-            for path in (path for path in (folder / "tile" / level).rglob("*") if path.is_file()):
-                n, wide = tiles.place(path.relative_to(folder / "tile" / level).as_posix().removesuffix(".new"))
-                if n > last or (n == last and wide > width) or path.suffix == ".new":
-                    path.unlink()
-        history = folder / HISTORY
-        lines = history.read_bytes().splitlines() if history.exists() else []
-        current = msgspec.json.encode(self.checkpoint)
-        if not lines or lines[-1] != current:
-            durable.append(history, current + b"\n")
+            report = verify.examine(self.files, self.verifier, recent=verify.RECENT, newest=verify.NEWEST)
+            _refuse_edited(report)  # no head is signed over a tree that is not the one that was signed
+            self._take(report)
+        tail.cut(self.files, self._box, self.size, self.checkpoint)
 
 
-def _before(size: int, octets: bytes) -> Iterator[Line]:
-    """The lines of a records file that stand before `size`, up to the first that cannot be read."""
-    for text in octets.splitlines():
-        try:
-            line = msgspec.json.decode(text, type=Line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return
-        if line.index >= size:
-            return
-        yield line
+def _refuse_edited(report: verify.Report) -> None:
+    """Raises LedgerError naming the first bad entry; what an interrupted append left is none."""
+    for problem in report.problems:
+        if not problem.what.endswith((bundles.UNCOVERED, verify.BEHIND)):
+            raise LedgerError(f"entry {problem.index}: {problem.what}")
+
+
+@contextmanager
+def _tiles() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, IndexError) as error:
+        raise LedgerError(f"a tile was changed: {error}") from error

@@ -18,6 +18,7 @@ import datetime
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -156,7 +157,8 @@ class Stamps:
                 verify_digest(token, digest, self._roots)
             except (OSError, ValueError, RemoteProtocolError):
                 self.counters["stamps_unusable"] += 1
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
                 continue
             found.append(
                 entry.Stamped(

@@ -32,6 +32,7 @@ from mediation.core.case import Proof
 from mediation.core.errors import LedgerError, RemoteProtocolError
 from mediation.core.ledger import entry, merkle, note
 from mediation.core.ledger.policy import Policy
+from mediation.runtime import durable
 
 BEHIND = "ends before the checkpoint"  # what an append leaves until the history has it
 ATTEMPTS, PAUSE_S = 10, 0.05
@@ -149,7 +150,7 @@ def _outside(
 ) -> list[tuple[note.Checkpoint, str]]:
     """The heads that left the site: published ones, and those that came back with cosignatures."""
     texts = [_text(files, name) for name in (PUBLISHED, WITNESSED) if files.read(name) is not None]
-    lines = (files.read(WITNESSED_HISTORY) or b"").splitlines()
+    lines = durable.whole_lines(files.read(WITNESSED_HISTORY) or b"").splitlines()
     found: list[tuple[note.Checkpoint, str]] = []
     try:
         texts += [msgspec.json.decode(line, type=str) for line in (lines if recent is None else lines[-recent:])]
@@ -166,7 +167,7 @@ def _text(files: Files, name: str) -> str:
 def _history(files: Files, verifier: note.Verifier, reader: Reader, recent: int | None) -> list[note.Checkpoint]:
     """The heads that were signed before, oldest first. What none of them covers yet can be padding only."""
     heads: list[note.Checkpoint] = []
-    lines = (files.read(HISTORY) or b"").splitlines()
+    lines = durable.whole_lines(files.read(HISTORY) or b"").splitlines()
     for line in lines if recent is None else lines[-recent:]:
         try:
             heads.append(_open(msgspec.json.decode(line, type=str), verifier, HISTORY))

@@ -17,7 +17,7 @@ import trio
 from mediation.administration.ledger.asking import LOUD, Conversation, Outcome, Place, Proofs, Told
 from mediation.administration.ledger.http import Client, tls_context
 from mediation.administration.ledger.lab_witness import LabWitness
-from mediation.core.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
+from mediation.core.errors import ConfigurationError, LedgerError, LocalProtocolError, RemoteProtocolError
 from mediation.core.ledger import note
 from mediation.core.ledger.policy import Judgement, Policy
 
@@ -25,6 +25,7 @@ ASK_S = 5.0  # for one witness, connection and all (ours); the next tick asks ag
 LINGER_S = 0.5  # how long the others are waited for once there is a quorum (ours)
 MAX_AHEAD_S = 60  # a cosignature may be dated so far after our clock (ours); later ones do not count
 MAX_ANSWER_OCTETS = note.MAX_NOTE_OCTETS * 3  # of UTF-8
+NO_PROOF = "this site has no proof for it"
 MINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -163,6 +164,8 @@ class Witnesses:
                 return end.value
             except RemoteProtocolError as error:
                 return place.told(Outcome.MALFORMED, str(error))
+            except LedgerError as error:
+                return place.told(Outcome.AWAY, f"{NO_PROOF}: {error}")
             except (OSError, trio.BrokenResourceError) as error:
                 return place.told(Outcome.AWAY, type(error).__name__)
         return place.told(Outcome.AWAY, f"no answer within {ASK_S:g} s")
@@ -179,6 +182,8 @@ class Witnesses:
             return end.value
         except OSError as error:
             return place.told(Outcome.AWAY, error.strerror or "")
+        except LedgerError as error:
+            return place.told(Outcome.AWAY, f"{NO_PROOF}: {error}")
 
 
 def compare(told: Iterable[Told], size: int, root: Callable[[int], bytes]) -> tuple[Told, ...]:

@@ -186,9 +186,7 @@ class Orders(Register):
             return self._books.refuse(error, "".join(approvals), now_ns)
         self.trust = changed.trust
         self.roster_changed()  # the functions stop what does not stand before this process has looked for it
-        fallen = [o for o in self._orders.values() if o.state not in ENDED and not roster.stands(o, self.trust)]
-        for order in fallen:
-            order.state = LIFE[order.state, Event.REVOKE]
+        fallen = self._fall()
         self._books.enter([roster.fallen(o, changed, now_ns) for o in fallen], stop=True)
         with self._books.saving(stop=True):
             for order in fallen:
@@ -197,8 +195,16 @@ class Orders(Register):
             self.changed(order)
         return Result()
 
+    def _fall(self) -> list[Stored]:
+        """The orders that do not stand any more, which are revoked now."""
+        fallen = [o for o in self._orders.values() if o.state not in ENDED and not roster.stands(o, self.trust)]
+        for order in fallen:
+            order.state = LIFE[order.state, Event.REVOKE]
+        return fallen
+
     def advance(self, now_ns: int) -> None:
         """Begins and ends the windows that are due, and announces ends."""
+        roster.complete(self.site, self.trust.roster)
         now_s = now_ns // NS
         looked = [self._orders[carrier] for carrier in self._timetable.due(now_s)]
         ended: list[Stored] = []
@@ -367,6 +373,8 @@ class Orders(Register):
                 order.stands_by = self.trust  # all of it was judged, before it was entered, by the roster of today
             self._await_witnesses(order, now_ns)
             self._hold(order)
+        if seen.changed_at >= 0:  # a crash came between a change of the roster and the ends of what fell by it
+            self._fall()
         self._enter_owed(seen, now_ns)
         self.lost = recovery.lost(seen, self._orders)
         self.counters["orders_held"] = len(self.held)

@@ -33,11 +33,13 @@ from mediation.core.case import State
 from mediation.core.errors import ConfigurationError
 from mediation.core.ledger import note
 from mediation.core.ledger.sealing import Box, SealError
+from mediation.runtime import log
 from mediation.runtime.cover import Hidden
 from mediation.runtime.order_keys import KeyDestroyedError
 from mediation.runtime.vault import Vault
 
 CACHE_KIB, WAL_PAGES = 65_536, 8_192  # 10,000 orders without reading a page again; 32 MB between two tidyings
+logger = log.get("administrator")
 
 
 class Filed(msgspec.Struct, frozen=True, array_like=True):
@@ -176,20 +178,16 @@ class Store:
         return None
 
     def revoked(self) -> set[str]:
-        return {
-            self._open_outer(row, f"withdrawn {token}", sealed)
-            for row, token, sealed in self._db.execute("SELECT row, token, withdrawn FROM revocations")
-            if not self._is_decoy(row)
-        }
+        rows = list(self._db.execute("SELECT row, token, withdrawn FROM revocations"))
+        return set(_whole(self._open_outer, ((row, f"withdrawn {token}", text) for row, token, text in rows
+                                             if not self._is_decoy(row))))  # fmt: skip
 
     def revocations(self, carriers: Iterable[str]) -> list[str]:
         """The signed texts of the withdrawals of these orders' tokens."""
         wanted = {self._row(carrier) for carrier in carriers}
-        return [
-            self._open(row, f"revocation {token}", sealed)
-            for row, token, sealed in self._db.execute("SELECT row, token, text FROM revocations")
-            if row in wanted and row in self._keys
-        ]
+        rows = list(self._db.execute("SELECT row, token, text FROM revocations"))
+        return list(_whole(self._open, ((row, f"revocation {token}", text) for row, token, text in rows
+                                        if row in wanted and row in self._keys)))  # fmt: skip
 
     def add_withdrawal(self, text: str) -> None:
         """An agency's, whether it has orders or not: kept for good, since an order of it can come to light later."""
@@ -203,42 +201,41 @@ class Store:
         self._db.execute("DELETE FROM withdrawals WHERE row = ?", (self._withdrawal(text),))
 
     def withdrawals(self) -> list[str]:
-        """The signed texts of the withdrawals of agencies. Raises ConfigurationError for what was changed."""
+        """The signed texts of the withdrawals of agencies."""
         rows = list(self._db.execute("SELECT row, text FROM withdrawals"))
-        return [self._open_outer(row, "withdrawal", sealed) for row, sealed in rows]
+        return list(_whole(self._open_outer, ((row, "withdrawal", text) for row, text in rows)))
 
     def orders(self) -> Iterator[Stored]:
-        """All orders, with all texts; FILED unless another state was stored.
-
-        Raises ConfigurationError for what was changed.
-        """
+        """All orders, with all texts; FILED unless another state was stored. One of which anything was changed is not
+        given, and said in the log: of what it was the ledger knows (recovery.py), and the others go on."""
         self.destroyed = 0
         states = dict(self._db.execute("SELECT row, state FROM states"))
         more = {row for (row,) in self._db.execute("SELECT row FROM extensions UNION SELECT row FROM commands")}
         for row, sealed in self._db.execute("SELECT row, body FROM orders"):
-            if self._is_decoy(row):
-                continue
-            xid = self._hidden.show(bytes.fromhex(row)).hex()
             try:
-                key = self._keys[row] = self._sealing.order_key(xid)
+                order = None if self._is_decoy(row) else self._order(row, sealed, states.get(row), later=row in more)
             except KeyDestroyedError:
                 self.destroyed += 1
-                continue
-            try:
-                body = _filed.decode(decoys.emptied(key.open(sealed, f"{row} order".encode())))
-            except (SealError, msgspec.MsgspecError) as error:
-                raise ConfigurationError(f"store: an order: {error}") from None
-            state = states.get(row)
-            order = Stored(
-                carrier_sha256=jws.sha256_hex(body.carrier), legal_sha256=body.legal_sha256, xid=xid, case=body.case,
-                legal=body.legal, carrier=body.carrier, not_before_s=body.not_before_s, not_after_s=body.not_after_s,
-                state=State.FILED if state is None else self._read_state(row, state), filed=PENDING,
-                commands=[(text, PENDING_ENTRY) for text in body.commands],
-                call_back=(body.call_back, PENDING_ENTRY) if body.call_back else None, emergency=bool(body.call_back),
-            )  # fmt: skip
-            if row in more:
-                self._add_later(row, order)
-            yield order
+            except (ConfigurationError, SealError, ValueError, msgspec.MsgspecError) as error:
+                logger.error("alarm_order_changed", reason=type(error).__name__)  # noqa: TRY400
+            else:
+                if order is not None:
+                    yield order
+
+    def _order(self, row: str, sealed: bytes, state: bytes | None, *, later: bool) -> Stored:
+        xid = self._hidden.show(bytes.fromhex(row)).hex()
+        key = self._keys[row] = self._sealing.order_key(xid)
+        body = _filed.decode(decoys.emptied(key.open(sealed, f"{row} order".encode())))
+        order = Stored(
+            carrier_sha256=jws.sha256_hex(body.carrier), legal_sha256=body.legal_sha256, xid=xid, case=body.case,
+            legal=body.legal, carrier=body.carrier, not_before_s=body.not_before_s, not_after_s=body.not_after_s,
+            state=State.FILED if state is None else self._read_state(row, state), filed=PENDING,
+            commands=[(text, PENDING_ENTRY) for text in body.commands],
+            call_back=(body.call_back, PENDING_ENTRY) if body.call_back else None, emergency=bool(body.call_back),
+        )  # fmt: skip
+        if later:
+            self._add_later(row, order)
+        return order
 
     def _add_later(self, row: str, order: Stored) -> None:
         """The acts and the extensions that came after the filing."""
@@ -316,6 +313,15 @@ class Store:
             return State(self._open_outer(row, "state", sealed))
         except ValueError as error:
             raise ConfigurationError(f"store: state of an order: {error}") from None
+
+
+def _whole(read: Callable[[str, str, bytes], str], rows: Iterable[tuple[str, str, bytes]]) -> Iterator[str]:
+    """Of rows what they say; one that was changed is passed over, for the ledger has what it said."""
+    for row in rows:
+        try:
+            yield read(*row)
+        except (ConfigurationError, ValueError) as error:
+            logger.error("alarm_withdrawal_changed", reason=type(error).__name__)  # noqa: TRY400
 
 
 def _opened(box: Box, row: str, place: str, sealed: bytes) -> str:

@@ -23,10 +23,12 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.interface.control import CaseView, Plant
 from mediation.core.ledger.sealing import Sealer, SealError
-from mediation.runtime import durable
+from mediation.runtime import durable, log
 
 FILE = "honey.sealed"
 MAX_CASES = 64
+logger = log.get("administrator")
+
 FILLED_OCTETS = 1 << 16  # more than so many cases are
 ASSOCIATED = b"honey cases"
 
@@ -56,10 +58,10 @@ class Bait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Honey:
-    """The honey cases of a site. Raises ConfigurationError for a file that is not ours."""
+    """The honey cases of a site. A file that was changed has none, as one that was taken away, and the log says so."""
 
     def __init__(self, folder: Path, box: Sealer) -> None:
-        """`box` is the vault's for records."""
+        """`box` is the vault's for records. Raises ConfigurationError for a file that cannot be read or made."""
         self._path = folder / FILE
         self._box = box
         self._baits: dict[str, Bait] = {}
@@ -71,7 +73,7 @@ class Honey:
         except OSError as error:
             raise ConfigurationError(f"{FILE}: {error.strerror}") from error
         except (SealError, msgspec.MsgspecError):
-            raise ConfigurationError(f"{FILE}: not readable") from None
+            logger.error("alarm_honey_changed")  # noqa: TRY400
 
     def __contains__(self, case: str) -> bool:
         return case in self._baits

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable
 from typing import assert_never
 
+import apsw
 import msgspec
 
 from mediation.administration import desk
@@ -107,6 +108,9 @@ class Inquiries:
             return Failed(detail=f"ledger: {error}")
         except ConfigurationError as error:
             return Failed(detail=str(error))
+        except (apsw.Error, OSError) as error:  # what a full disk refuses must not take the stops with it
+            self._orders.counters["store_write_failed"] += 1
+            return Failed(detail=f"store: {type(error).__name__}")
 
     def _answer(self, opened: Opened, now_ns: int) -> Answer | Prepared:
         match opened.inquiry:

@@ -26,13 +26,15 @@ from mediation.core.case import Act, Role, Standing
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.ledger import entry
-from mediation.runtime import durable
+from mediation.runtime import durable, log
 from mediation.runtime.config import Site
 from mediation.runtime.keys import FOUNDING, ROSTER
 from mediation.signing.signer import Signer
 
 PENDING_LINE = Path("administrator") / "roster.next"  # a line that is being entered
 LIFE_S = 7 * 86_400  # from the draft to the last approval's submission (ours): two persons find the time in a week
+
+logger = log.get("administrator")
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,16 +134,33 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def change(trust: Trust, approvals: Sequence[str], site: Site, books: Books, now_ns: int) -> Changed:
-    """Judges, writes aside, enters, then appends to the site's roster. Raises AuthorizationError or LedgerError."""
+    """Judges, writes aside, enters, then appends to the site's roster. What is entered is in force: a file that cannot
+    be written has the line later (`complete`). Raises AuthorizationError, LedgerError, or OSError before the entry."""
     text = roster.line(approvals)
     held = trust.roster.extended([text])
     judged = held.judged[-1]
     check_age(judged.change, now_ns // NS)
+    recover(site, _digests(trust.roster))  # the line before this one, if it is still owed
     durable.replace(site.path / PENDING_LINE, text.encode())
     books.note([record(judged, text, now_ns)], stop=False)
-    append(site.keys_dir, text)
-    durable.remove(site.path / PENDING_LINE)
+    complete(site, held)
     return Changed(trust=trust.with_roster(held), approvers=judged.approvers, line_sha256=roster.digest(text))
+
+
+def complete(site: Site, held: Roster) -> None:
+    """The file has the last line of `held`, which is in force, as soon as the disk takes it. Never raises."""
+    if not (site.path / PENDING_LINE).exists():
+        return
+    try:
+        recover(site, _digests(held))
+    except OSError as error:
+        logger.error("alarm_roster_not_written", reason=error.strerror)  # noqa: TRY400
+
+
+def _digests(held: Roster) -> dict[int, str]:
+    """Of the newest lines: a file misses no more than one."""
+    first = max(0, len(held.lines) - 2)
+    return {number: roster.digest(text) for number, text in enumerate(held.lines[first:], first)}
 
 
 def recover(site: Site, entered: dict[int, str]) -> None:
@@ -152,7 +171,7 @@ def recover(site: Site, entered: dict[int, str]) -> None:
     path = site.path / PENDING_LINE
     if not path.exists():
         return
-    text = path.read_text()
+    text = path.read_text(errors="replace")  # what is no text is no line that was entered
     folder = site.keys_dir
     file = folder / ROSTER
     octets = file.read_bytes() if file.exists() else b""

@@ -18,8 +18,11 @@ from mediation.administration.order import decoys
 from mediation.administration.order.connection import connect
 from mediation.core.errors import ConfigurationError
 from mediation.core.ledger.sealing import SealError
+from mediation.runtime import log
 from mediation.runtime.order_keys import KeyDestroyedError
 from mediation.runtime.vault import Vault
+
+logger = log.get("administrator")
 
 APPLICATION_ID = 0x6D636572
 VERSION = 2  # 2: names and facts sealed, decoys
@@ -60,18 +63,19 @@ class CertificateFile:
         return self._db
 
     def rows(self) -> Iterator[Row]:
-        """Raises ConfigurationError for what was changed."""
+        """One that was changed is not given, and said in the log: what is missing is drafted again."""
         key = self._vault.name_key(PURPOSE)
         for name, number, facts, signature in self._db.execute(
             "SELECT row, number, facts, length(signature) FROM certificates"
         ):
-            if decoys.is_decoy(name, key):
+            if _is_decoy(name, key):
                 continue
             try:
                 opened = decoys.emptied(self._vault.open(PURPOSE, facts, f"{name} {number}".encode())).decode()
-            except SealError as error:
-                raise ConfigurationError(f"{self._name}: {error}") from None
-            sha256, replaces, owner = opened.split(" ", 2)
+                sha256, replaces, owner = opened.split(" ", 2)
+            except (SealError, ValueError) as error:
+                logger.error("alarm_certification_changed", reason=type(error).__name__)  # noqa: TRY400
+                continue
             yield Row(sha256=sha256, owner=owner, number=number, replaces=replaces, signed=bool(signature))
 
     def cover(self) -> None:
@@ -90,7 +94,8 @@ class CertificateFile:
         sealed = self._vault.order_key(row.owner).seal(decoys.filled(text.encode()), _place(row, "text"))
         facts = decoys.filled(f"{row.sha256} {row.replaces} {row.owner}".encode())
         facts = self._vault.another_box(PURPOSE).seal(facts, f"{name} {number}".encode())
-        self._db.execute("INSERT INTO certificates VALUES (?,?,?,?,x'')", (name, number, facts, sealed))
+        # In the place of one that was changed, if it had this number.
+        self._db.execute("INSERT OR REPLACE INTO certificates VALUES (?,?,?,?,x'')", (name, number, facts, sealed))
         self._moved = True
 
     def sign(self, row: Row, signature: str) -> None:
@@ -127,6 +132,13 @@ class CertificateFile:
 
     def _named(self, row: Row) -> tuple[str, int]:
         return self._vault.name(PURPOSE, row.owner), row.number
+
+
+def _is_decoy(name: str, key: bytes) -> bool:
+    try:
+        return decoys.is_decoy(name, key)
+    except (ConfigurationError, ValueError):
+        return False  # a name that was changed
 
 
 def _place(row: Row, what: str) -> bytes:

@@ -10,6 +10,7 @@ stand in it, as in the store (decoys.py).
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from mediation.administration.records.keeping import Keeping
 from mediation.core.authority import jws
 from mediation.core.case import LegalToken
 from mediation.core.check import Check
-from mediation.core.errors import AuthorizationError, LedgerError
+from mediation.core.errors import AuthorizationError, ConfigurationError, LedgerError
 from mediation.core.ledger import entry
 from mediation.core.records import certificate, opening
 from mediation.core.records.alarm import Alarm
@@ -89,9 +90,21 @@ class Certificates:
                 self._file.sign(row, "")
 
     def draft(self, now_ns: int) -> None:
-        """Drafts what the ledger's newest entries ask for: the first arming of an order, and each extension."""
-        armed, self._history.armed = self._history.armed[:AT_ONCE], self._history.armed[AT_ONCE:]
-        extended, self._history.extended = self._history.extended, []
+        """Drafts what the ledger's newest entries ask for: the first arming of an order, and each extension. What the
+        disk does not take is drafted the next time; what does not open keeps no other from its draft."""
+        armed, extended = self._history.armed[:AT_ONCE], list(self._history.extended)
+        try:
+            self._draft(armed, extended, now_ns)
+        except (AuthorizationError, ConfigurationError):
+            for xid in dict.fromkeys((*armed, *extended)):
+                try:
+                    self._draft([xid] * (xid in armed), [xid] * (xid in extended), now_ns)
+                except (AuthorizationError, ConfigurationError) as error:
+                    self._books.count("certifications_not_drafted")
+                    logger.error("alarm_certification_not_drafted", xid=xid, reason=str(error))  # noqa: TRY400
+        del self._history.armed[: len(armed)], self._history.extended[: len(extended)]
+
+    def _draft(self, armed: Sequence[str], extended: Sequence[str], now_ns: int) -> None:
         made: list[tuple[str, Certificate, str]] = []
         for xid in armed:
             if not self._of.get(xid) and (first := self._first(xid)) is not None:
@@ -228,13 +241,18 @@ class Certificates:
         return [row for row in self._rows.values() if not row.signed and not self._replaced(row.sha256)]
 
     def unstamped(self, authorities: Collection[str]) -> list[str]:
-        """Signatures that one of the authorities has not stamped, by the ledger; STAMPED_AT_ONCE at most."""
+        """Signatures that one of the authorities has not stamped, by the ledger; STAMPED_AT_ONCE at most. One that was
+        changed on the disk is none: it keeps no other from its stamp."""
         found = []
         for row in self._rows.values():
             drafted = self._history.drafted.get(row.sha256)
             signed = drafted.signed if drafted is not None else None
             if signed is not None and not self._history.stamped(signed.signature_sha256).issuperset(authorities):
-                found.append(self._file.text(row)[1])
+                try:
+                    found.append(self._file.text(row)[1])
+                except ConfigurationError as error:
+                    self._books.count("certifications_not_stamped")
+                    logger.error("alarm_certification_changed", sha256=row.sha256, reason=str(error))  # noqa: TRY400
             if len(found) >= STAMPED_AT_ONCE:
                 break
         return found
@@ -294,22 +312,28 @@ class Certificates:
 
     def _store(self, made: Sequence[tuple[str, Certificate, str]], now_ns: int) -> list[str]:
         """Durable here, then in the ledger. Each with its owner and the draft that it replaces."""
-        fresh: list[tuple[str, Certificate, str]] = []
+        fresh: list[tuple[Certificate, Row]] = []
         hashes = []
-        with self._file.transaction():
-            for owner, document, replaces in made:
-                text = certificate.encode(document)
-                sha256 = certificate.digest(text)
-                hashes.append(sha256)
-                if sha256 in self._rows:
-                    continue
-                row = Row(
-                    sha256=sha256, owner=owner, number=len(self._of.get(owner, ())), replaces=replaces, signed=False
-                )
-                self._file.add(row, text)
-                self._keep(row)
-                fresh.append((owner, document, sha256))
-        self._enter([(document, sha256) for _, document, sha256 in fresh], now_ns)
+        try:
+            with self._file.transaction():
+                for owner, document, replaces in made:
+                    text = certificate.encode(document)
+                    sha256 = certificate.digest(text)
+                    hashes.append(sha256)
+                    if sha256 in self._rows:
+                        continue
+                    used = {self._rows[each].number for each in self._of.get(owner, ())}
+                    number = next(each for each in itertools.count() if each not in used)  # of one that was changed
+                    row = Row(sha256=sha256, owner=owner, number=number, replaces=replaces, signed=False)
+                    self._file.add(row, text)
+                    self._keep(row)
+                    fresh.append((document, row))
+        except BaseException:  # what is not on the disk is not there
+            for _, row in fresh:
+                del self._rows[row.sha256]
+                self._of[row.owner].remove(row.sha256)
+            raise
+        self._enter([(document, row.sha256) for document, row in fresh], now_ns)
         return hashes
 
     def _enter(self, documents: Sequence[tuple[Certificate, str]], now_ns: int) -> None:

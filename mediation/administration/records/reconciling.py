@@ -98,7 +98,7 @@ class Reconciling:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
             while True:
-                nursery.start_soon(self._serve, await listener.accept(), limit)
+                nursery.start_soon(self._serve, await sockets.accept(listener), limit)
 
     async def _watch(self) -> None:
         """An alarm for each silence."""
@@ -139,6 +139,9 @@ class Reconciling:
         self._orders.counters["observations"] += 1
         self._orders.counters["differences"] = verdict.differences
         for finding in verdict.believed:
+            await (
+                trio.lowlevel.checkpoint()
+            )  # each takes tens of milliseconds, and there may be a thousand: stops go on
             logger.error("alarm_difference", what=finding.what.value, incident=finding.identity)
             try:
                 agencies = self.incidents.open(finding, seen, now_ns)

@@ -22,6 +22,8 @@ from mediation.core.named import Named
 MAX_SIGHTS = 1024  # of one observation; what is beyond is counted, and a difference of its own
 MAX_LINE_OCTETS = 1 << 20
 MAX_TEXT = 200  # characters of a detail
+MAX_TIME_US = 1 << 53  # in the year 2255: people read it as a date in a letter
+MAX_NUMBER = (1 << 64) - 1  # what JSON and the kernel have: inodes
 BY_HAND = 0  # the number of an observation that is not the process's own
 REPORT_HOURS = 24  # "a reasonable time upon discovery", by the house (47 CFR 1.20003(c))
 ETH_P_ALL = 0x0003  # linux/if_ether.h
@@ -190,6 +192,10 @@ def decode_observation(line: bytes) -> Observation:
     texts = [text for sight in found.sights for text in (sight.namespace, sight.interface, sight.detail)]
     if len(found.sights) > MAX_SIGHTS or len(found.unseen) > MAX_SIGHTS or not 1 <= found.interval_s <= 3600:
         raise RemoteProtocolError("reconciler: an observation out of bounds")
+    numbers = [found.number, found.more, *(each for one in found.sights for each in (one.protocol, one.inode))]
+    numbers += (one.uid + 1 for one in found.sights)
+    if not 0 <= found.time_us <= MAX_TIME_US or not all(0 <= number <= MAX_NUMBER for number in numbers):
+        raise RemoteProtocolError("reconciler: a number out of bounds")
     if any(len(text) > MAX_TEXT or not (text.isascii() and text.isprintable()) for text in (*texts, *found.unseen)):
         raise RemoteProtocolError("reconciler: a text that is too long or not printable")
     return found
