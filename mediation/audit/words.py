@@ -98,7 +98,8 @@ ALARMS = {
     "reconciler-silent": "the reconciler has reported nothing for two intervals: nobody looks",
     "reconciler-blind": "the reconciler cannot look at something that it could look at before",
     "tap-gone": "cases are live and their tap is not there",
-    "requests-refused": "too many requests at the control socket were refused",
+    "ledger-edited": "old padding of the ledger is not what was entered",
+    "authentication": "too many requests at the control socket were refused",
 }
 
 

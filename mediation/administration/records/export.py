@@ -40,8 +40,8 @@ FILES = ("keys/*.json", "keys/*.jsonl", "keys/*.policy", "keys/*.pub", "keys/fou
 FOLDERS = ("certificates", "plans", "plan", "stamps", "destruction", "incidents")  # below the site, as they come
 PRIVATE = frozenset({".key", ".salt", ".secret", ".new"})
 MAX_BESIDE_OCTETS = 1 << 30
-ALWAYS = frozenset({"site-made", "roster-changed", "padding", "witnesses-lost", "witnesses-found", "stamped", "destroyed",
-                    "statement-drafted", "statement-signed", "plan-adopted", "modification-ordered",
+ALWAYS = frozenset({"site-made", "roster-changed", "padding", "witnesses-lost", "witnesses-found", "stamped",
+                    "destroyed", "statement-drafted", "statement-signed", "plan-adopted", "modification-ordered",
                     "contact-tested"})  # fmt: skip
 # What says nothing of a case is opened in every export: without it the auditor could not read the rest.
 
