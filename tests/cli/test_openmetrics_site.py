@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from mediation.cli.demo_site import LabSite
 
 from mediation.administration import lab
+from mediation.cli.demo.site import LabSite
 from tests.access.conftest import Wire, wire
 from tests.access.process import answer, invite
 from tests.cli.test_openmetrics import read

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mediation.cli.demo_site import LabSite
 
+from mediation.cli.demo.site import LabSite
 from tests.access.conftest import Wire, wire
 from tests.administration.peers import command
 from tests.administration.test_commands import done

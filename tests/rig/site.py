@@ -108,7 +108,7 @@ class RigSite(LabSite):
 
     def _told_of_ports(self) -> int:
         """How many runs of the collection function have said that they listen."""
-        return (self.path / "log" / "collect.stderr").read_text(errors="replace").count("collecting on ")
+        return (self.path / "lab" / "agency" / "collect.stderr").read_text(errors="replace").count("collecting on ")
 
     def until_collecting(self, runs: int) -> None:
         """Returns when the collection function listens for the `runs`th time. Raises AssertionError."""

@@ -24,6 +24,7 @@ from mediation.runtime import config
 
 Line = dict[str, Any]  # one message, as `collect` prints it
 
+AGENCY = Path("lab") / "agency"  # of a lab site: what a real site has elsewhere
 COMMAND_LIMIT_S = 60.0
 READY_LIMIT_S = 120.0
 STOP_LIMIT_S = 10.0
@@ -168,7 +169,8 @@ class LabSite:
 
     def collect(self, *, content_dir: Path | None = None) -> None:
         """Starts the collection function; it keeps content in `content_dir`, if any."""
-        self._collector = self._start("collect", *(("--content-dir", str(content_dir)) if content_dir else ()))
+        words = ("--content-dir", str(content_dir)) if content_dir else ()
+        self._collector = self._start("collect", *words, errors=self.path / AGENCY)  # it names its links
         assert self._collector.stdout is not None
         self.messages = Lines(self._collector.stdout)
 
@@ -184,18 +186,19 @@ class LabSite:
 
     def _complaints(self) -> str:
         tails = []
-        for file in sorted((self.path / "log").glob("*")):
+        for file in sorted([*(self.path / "log").glob("*"), *(self.path / AGENCY).glob("*.stderr")]):
             lines = file.read_text(errors="replace").strip().splitlines()
             tails += [f"{file.name}: {line}" for line in lines[-4:]]
         return " | ".join(tails) or "no log"
 
-    def _start(self, name: str, *words: str) -> subprocess.Popen[str]:
+    def _start(self, name: str, *words: str, errors: Path | None = None) -> subprocess.Popen[str]:
         # Its errors go to a file of the site, where the searches of the demo find them as well.
-        (self.path / "log").mkdir(exist_ok=True)
-        with (self.path / "log" / f"{name}.stderr").open("ab") as errors:
+        folder = errors or self.path / "log"
+        folder.mkdir(exist_ok=True)
+        with (folder / f"{name}.stderr").open("ab") as file:
             return subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-u", "-m", "mediation.cli.main", name, "--site", str(self.path), *words],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=file, text=True,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )  # fmt: skip
 
