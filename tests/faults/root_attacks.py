@@ -108,6 +108,11 @@ def on_sealed(change: Callable[[list[bytes], int], list[bytes]]) -> Callable[[Pa
     return attack
 
 
+def _another(line: bytes, at: int) -> bytes:
+    """With another digit of base64 in one place."""
+    return line[:at] + (b"B" if line[at : at + 1] == b"A" else b"A") + line[at + 1 :]
+
+
 def _clear(line: bytes) -> bytes:
     return ledger_lines.tiles.opened(line, ledger_lines.BOX).strip()
 
@@ -211,8 +216,7 @@ FILES: dict[str, Callable[[Path, int], None]] = {
     "called padding": on_lines(
         lambda lines, i: [*lines[:i], {**lines[-1], "index": i, "salt": ""}, *lines[i + 1 :]]
     ),
-    "sealed octets": on_sealed(lambda lines, i: [*lines[:i], lines[i][:40] + lines[i][44:40:-1] + lines[i][44:],
-                                                 *lines[i + 1 :]]),
+    "sealed octets": on_sealed(lambda lines, i: [*lines[:i], _another(lines[i], 40), *lines[i + 1 :]]),
     "sealed lines swapped": on_sealed(lambda lines, i: [*lines[:i], lines[i + 1], lines[i], *lines[i + 2 :]]),
     "a sealed line twice": on_sealed(lambda lines, i: [*lines[: i + 1], lines[i], *lines[i + 1 :]]),
     "a sealed line gone": on_sealed(lambda lines, i: [*lines[:i], *lines[i + 1 :]]),

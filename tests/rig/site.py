@@ -21,7 +21,7 @@ from typing import IO
 import click
 from click.testing import CliRunner
 
-from mediation.cli.demo.site import LabSite, Lines, free_port
+from mediation.cli.demo.site import AGENCY, LabSite, Lines, free_port
 from mediation.cli.main import group
 from mediation.core.errors import MediationError
 from mediation.runtime import config
@@ -99,7 +99,7 @@ class RigSite(LabSite):
         self.command(*words)
 
     def collect(self) -> None:
-        self._collector = self._start("collect")
+        self._collector = self._start("collect", errors=self.path / AGENCY)
         assert self._collector.stdout is not None
         if self.messages is None:
             self.messages = Journal()
@@ -108,7 +108,7 @@ class RigSite(LabSite):
 
     def _told_of_ports(self) -> int:
         """How many runs of the collection function have said that they listen."""
-        return (self.path / "lab" / "agency" / "collect.stderr").read_text(errors="replace").count("collecting on ")
+        return (self.path / AGENCY / "collect.stderr").read_text(errors="replace").count("collecting on ")
 
     def until_collecting(self, runs: int) -> None:
         """Returns when the collection function listens for the `runs`th time. Raises AssertionError."""
