@@ -64,6 +64,23 @@ async def restarted(stage: Stage, count: int) -> tuple[Filing, ...]:
     return filings
 
 
+def something_comes_of_the_first(stage: Stage) -> list[bytes]:
+    """An event of the first order that waits, as soon as it does; the XIDs of those that were let wait."""
+    seen: list[bytes] = []
+
+    async def judge(xid: bytes) -> None:
+        stage.mediator.table.judge(xid, stage.mediator.now_ns())
+
+    def event(xid: bytes, request: object) -> bool:
+        seen.append(xid)
+        if len(seen) == 1:
+            stage.nursery.start_soon(judge, xid)
+        return True
+
+    stage.mediator.table._may_wait = event
+    return seen
+
+
 async def test_the_access_function_is_armed_first_and_the_mediator_judges_all(stage: Stage) -> None:
     await restarted(stage, MANY)
     await stage.run()
@@ -81,19 +98,7 @@ async def test_the_access_function_is_armed_first_and_the_mediator_judges_all(st
 
 async def test_what_an_event_had_judged_is_entered_as_armed_once(stage: Stage) -> None:
     await restarted(stage, 3)
-    told = stage.mediator.may_wait
-    assert told is not None
-
-    def event(xid: bytes, request: object) -> bool:
-        """Of the first order something comes as soon as it waits."""
-        if not stage.mediator.table.waiting:
-            stage.nursery.start_soon(first, xid)
-        return True
-
-    async def first(xid: bytes) -> None:
-        stage.mediator.table.judge(xid, stage.mediator.now_ns())
-
-    stage.mediator.table._may_wait = event
+    something_comes_of_the_first(stage)
     await stage.run()
     assert isinstance(await ask(stage.site, Settle()), Results)
     fresh = (await entered(stage, 12))[6:]
@@ -105,18 +110,7 @@ async def test_what_the_mediator_refuses_when_it_judges_is_said_with_its_check(s
     """Whether it was asked to judge it, or something of it had come before."""
     await restarted(stage, 2)
     stage.mediator.refuse = Check.UNENCODABLE
-    seen: list[bytes] = []
-
-    def event(xid: bytes, request: object) -> bool:
-        seen.append(xid)
-        if len(seen) == 1:
-            stage.nursery.start_soon(first, xid)
-        return True
-
-    async def first(xid: bytes) -> None:
-        stage.mediator.table.judge(xid, stage.mediator.now_ns())
-
-    stage.mediator.table._may_wait = event
+    seen = something_comes_of_the_first(stage)
     await stage.run()
     assert isinstance(await ask(stage.site, Settle()), Results)
     fresh = (await entered(stage, 8))[4:]
