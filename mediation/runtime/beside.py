@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -30,7 +31,7 @@ class Beside:
             self._thread.start()
 
     def do(self, job: Callable[[], None]) -> trio.Event:
-        """Set when the job is done, which may not raise. From a trio task."""
+        """Set when the job is over, done or not: what waits behind it may be a stop. From a trio task."""
         done, token = trio.Event(), trio.lowlevel.current_trio_token()
         self._jobs.put((job, lambda: token.run_sync_soon(done.set)))
         return done
@@ -38,7 +39,8 @@ class Beside:
     def _run(self) -> None:
         while True:
             job, answer = self._jobs.get()
-            job()
+            with suppress(Exception):  # no memory: what was not done ahead is done when it is needed
+                job()
             del job  # what it was made of
             try:
                 answer()

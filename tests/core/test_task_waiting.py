@@ -95,6 +95,15 @@ def test_none_waits_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     assert function.table._waiting_octets == 0
 
 
+def test_a_long_proof_counts_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a peer could have much more kept than the bound says."""
+    long = msgspec.structs.replace(GOOD.proofs[0], path=("00" * 32,) * 1_000)
+    request = msgspec.structs.replace(GOOD, proofs=(long,))
+    monkeypatch.setattr(task_table, "WAITING_OCTETS", 20_000)
+    assert Function().tell() == "waits"
+    assert Function().tell(request) not in ("waits", "ok")
+
+
 def test_told_twice_it_waits_once() -> None:
     function = Function()
     assert [function.tell(), function.tell()] == ["waits", "waits"]

@@ -322,10 +322,14 @@ class TaskTable:
 
 
 def _octets(request: TaskRequest) -> int:
-    """How much an order that waits takes, but for its proofs, which are bounded with its acts."""
+    """How much an order that waits takes: the sum of its texts, its proofs' too."""
+    proofs = [*request.proofs, *(each.proof for each in request.extensions)]
+    if request.call_back_proof is not None:
+        proofs.append(request.call_back_proof)
     pairs = sum(len(each.legal) + len(each.carrier) for each in request.extensions)
-    acts = sum(map(len, request.commands)) + sum(len(proof.record) + len(proof.checkpoint) for proof in request.proofs)
-    return len(request.legal) + len(request.carrier) + len(request.call_back) + pairs + acts
+    acts = sum(map(len, request.commands)) + len(request.call_back)
+    proven = sum(len(each.record) + len(each.checkpoint) + sum(map(len, each.path)) for each in proofs)
+    return len(request.legal) + len(request.carrier) + pairs + acts + proven
 
 
 def _xid(text: str) -> bytes:
