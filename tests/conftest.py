@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mediation.cli.demo import network
-from tests import redaction, vault
+from tests import redaction, scratch, vault
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -18,6 +18,10 @@ def pytest_configure(config: pytest.Config) -> None:
         plugin = redaction.Redaction()
         plugin.watch()
         config.pluginmanager.register(plugin, redaction.KEY)
+    if not config.pluginmanager.has_plugin(scratch.KEY):
+        scratch.choose()
+        config.pluginmanager.register(scratch.Scratch(), scratch.KEY)
+    config.option.loadscopereorder = False  # pytest-xdist: by what takes long (below), not by the number of tests
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,13 +37,22 @@ def _temporary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 ALWAYS_THE_SAME = ("audit", "core", "ext", "fuzz", "signing", "test_docs.py", "test_house.py")
 
 
+# A file is one worker's: those that take longest, as --durations says, begin first, so that no worker is left alone
+# with one of them at the end.
+LONGEST_FIRST = ("conformance/test_peers_scenarios.py",)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A live test (real processes, bounds in seconds) that fails is played once more, and the summary says so.
+    """The longest files first.
+
+    A live test (real processes, bounds in seconds) that fails is played once more, and the summary says so.
 
     A virtual machine with two cores stands still for a second now and then, and a bound of a second is then missed by
     nobody's fault. What is wrong fails twice; what is rare shows in the summary as a rerun, with its first failure.
     """
     here = Path(__file__).parent
+    rank = {here / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
     for item in items:
         folder = item.path.relative_to(here).parts[0]
         if folder not in ALWAYS_THE_SAME:

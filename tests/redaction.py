@@ -30,6 +30,7 @@ from mediation.core.authority import jws
 from mediation.core.case import LegalToken
 from mediation.runtime import config as site_config
 from mediation.runtime import durable
+from tests import warm
 from tests.core import authority
 from tests.search import Finder
 
@@ -148,6 +149,16 @@ class Redaction:
             return streams
 
         popen.__init__, popen.communicate = began, communicated  # type: ignore[method-assign]
+        command = warm.run
+
+        @functools.wraps(command)
+        def commanded(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+            self._started([*words])
+            done = command(*words, **options)
+            self._answered([PROGRAM, *words], (done.stdout, done.stderr), failed=bool(done.returncode))
+            return done
+
+        warm.run = commanded
         _before(popen, "send_signal", lambda process, *_: self._look(process.pid))
 
     # -- hooks of pytest ----------------------------------------------------------------------------------------------

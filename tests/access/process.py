@@ -17,7 +17,7 @@ import trio
 from mediation.access import calls
 from mediation.core.case import Act, TaskRequest
 from mediation.core.interface import x1, x2
-from mediation.runtime import sockets
+from mediation.runtime import forgetting, sockets
 from tests import vault
 from tests.access import frames as make
 from tests.access.conftest import Wire
@@ -41,6 +41,7 @@ class Access:
         self.framer = x2.Framer()
         self.log = folder / "iap.log"
         self.calls = calls.anonymous()  # as the parent of a site keeps it
+        self.environment = forgetting.ENVIRONMENT  # as it gives it, which spares the process a second beginning
 
     def order(self, **changes: Any) -> TaskRequest:
         facts = {
@@ -63,7 +64,7 @@ class Access:
                 lambda task_status: trio.run_process(
                     [sys.executable, "-m", "mediation.cli.main", "function", "iap", "--site", str(self.folder)],
                     stdout=log, stderr=log, check=False, pass_fds=[self.calls],
-                    env={**os.environ, "NOTIFY_SOCKET": name, calls.FD: str(self.calls)},
+                    env={**os.environ, **self.environment, "NOTIFY_SOCKET": name, calls.FD: str(self.calls)},
                     task_status=task_status,
                 )
             )  # fmt: skip
@@ -146,11 +147,15 @@ realtime_priority = 5
 
 @asynccontextmanager
 async def running(
-    folder: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch, *, accept: bool = True, more: str = ""
-) -> AsyncIterator[Access]:
+    folder: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch, *, accept: bool = True, more: str = "",
+    by_itself: bool = False,
+) -> AsyncIterator[Access]:  # fmt: skip
+    """`by_itself`: nobody has set anything for the process that it can set itself."""
     monkeypatch.setattr(authority, "NOW_S", int(time.time()))
     write_site(folder, wire, accept=accept, more=more)
     access = Access(folder, wire)
+    if by_itself:
+        access.environment = {}
     async with trio.open_nursery() as nursery:
         access.nursery = nursery
         await access.start()

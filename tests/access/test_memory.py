@@ -68,7 +68,7 @@ def in_files(folder: Path, wanted: Iterable[bytes]) -> list[str]:
 async def test_the_access_process_keeps_nothing_but_its_own_subjects(
     folder: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(folder, wire, monkeypatch) as access:
+    async with running(folder, wire, monkeypatch, by_itself=True) as access:
         assert access.process is not None
         facts = {
             "destination": Destination(host=HOST, port=41877, certificate_sha256=PIN),

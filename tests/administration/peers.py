@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +21,7 @@ from mediation.core.interface.control import Answer, Request
 from mediation.runtime import sockets
 from mediation.runtime.config import Site
 from mediation.runtime.keys import load_trust
+from tests import warm
 
 LIMIT_S = 60.0
 
@@ -90,9 +91,7 @@ class Peer:
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
     """`mediation WORDS`, whatever its status."""
-    return subprocess.run(
-        [sys.executable, "-m", "mediation.cli.main", *words], capture_output=True, text=True, timeout=60, check=False
-    )
+    return warm.run(*words)
 
 
 async def mediation(*words: str) -> subprocess.CompletedProcess[str]:
@@ -114,7 +113,7 @@ class Stage:
         self.log: list[tuple[str, str, str, float]] = []
         self.mediator = Peer("mediator", site, self.log)
         self.iap = Peer("iap", site, self.log)
-        self.administrator: trio.Process | None = None
+        self.administrator: warm.Process | None = None
         self._scopes: dict[str, trio.CancelScope] = {}
 
     async def start(self, *peers: Peer) -> None:
@@ -131,10 +130,9 @@ class Stage:
             await notify.bind(f"\0{address}")
             errors = (self.site.log_dir / "administrator.log").open("ab")
             with errors:
-                self.administrator = await trio.lowlevel.open_process(
-                    [sys.executable, "-m", "mediation.cli.main", "function", "administrator", "--site",
-                     str(self.site.path)],
-                    stderr=errors, stdout=errors, env={**os.environ, "NOTIFY_SOCKET": f"@{address}", **environment},
+                self.administrator = warm.function("administrator").start(
+                    "function", "administrator", "--site", str(self.site.path), out=errors.fileno(),
+                    errors=errors.fileno(), environment={"NOTIFY_SOCKET": f"@{address}", **environment},
                 )  # fmt: skip
             with trio.fail_after(LIMIT_S + 15):
                 while b"READY=1" not in await notify.recv(4096):
@@ -142,14 +140,14 @@ class Stage:
 
     async def kill(self) -> None:
         assert self.administrator is not None
-        self.administrator.kill()
-        await self.administrator.wait()
+        self.administrator.send_signal(signal.SIGKILL)
+        await self.administrator.ended()
 
     async def terminate(self) -> int:
         assert self.administrator is not None
-        self.administrator.terminate()
+        self.administrator.send_signal(signal.SIGTERM)
         with trio.fail_after(LIMIT_S):
-            return await self.administrator.wait()
+            return await self.administrator.ended()
 
     def said(self) -> str:
         return (self.site.log_dir / "administrator.log").read_text()
@@ -165,9 +163,9 @@ async def staged(folder: Path, make: Callable[[Path], Site]) -> AsyncIterator[St
         try:
             yield stage
         finally:
-            if stage.administrator is not None and stage.administrator.returncode is None:
-                stage.administrator.kill()
-                await stage.administrator.wait()
+            if stage.administrator is not None:
+                with trio.CancelScope(shield=True):
+                    await stage.kill()
             nursery.cancel_scope.cancel()
 
 

@@ -57,7 +57,7 @@ async def test_of_an_agency_without_orders(stage: Stage) -> None:
         if again:
             stage.stop(stage.mediator)
             await stage.kill()
-            await stage.run()
+            stage.nursery.start_soon(stage.run)  # which waits for the mediator before it says that it is ready
         await stage.start(stage.mediator)
         await stage.mediator.until(lambda: bool(stage.mediator.table.trust.revoked))
         assert refusal(stage.mediator, stage.mediator.table, bad) == Check.REVOKED

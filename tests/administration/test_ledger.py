@@ -27,8 +27,9 @@ SIGNER = note.Signer("test/ledger", private(9))
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody writes beside the reader here."""
+    """Nobody writes beside the reader here: what does not hold together will not the next time."""
     monkeypatch.setattr(verify, "PAUSE_S", 0)
+    monkeypatch.setattr(verify, "ATTEMPTS", 2)
 
 
 def record(n: int) -> str:
@@ -261,7 +262,6 @@ def test_an_append_that_fails_at_any_step(
             assert each.size >= acknowledged
             assert each.append([record(7)])[0].index >= acknowledged
         for place in (folder, crashed):
-            assert examine(place).problems == ()
             assert examine(place, known=SIGNER.sign(head.text())).problems == ()
         if left > 0:
             return  # all steps were tried

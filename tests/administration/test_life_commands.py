@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,8 @@ def test_extended_suspended_and_resumed(persons: Persons) -> None:
     legal, carrier = persons.drafted()
     done("order", "submit", "--site", persons.site, "--legal", legal, "--carrier", carrier)
     done("case", "activate", "26-M-17", "--site", persons.site)
-    assert str(persons.show()["left"]).startswith("ends in 1 hour 59 minutes")
+    # A quick machine looks in the second in which the order was signed.
+    assert str(persons.show()["left"]).startswith(("ends in 2 hours", "ends in 1 hour 59 minutes"))
     extension, approval = persons.folder / "extension", persons.folder / "approval"
     done(
         "order", "extend", legal, "--end", "+30d", "--court", "Court", "--judge", "J. Doe", "--document",
@@ -84,7 +86,7 @@ def test_extended_suspended_and_resumed(persons: Persons) -> None:
     done("case", "extend", "--case", "26-M-17", extension, approval, "--site", persons.site)
     view = persons.show()
     assert (view["state"], view["extensions"]) == ("extended", 1)
-    assert "ends in 29 days 23 hours" in done("case", "list", "--site", persons.site)
+    assert re.search("ends in (30 days|29 days 23 hours) ", done("case", "list", "--site", persons.site))
     done("case", "suspend", "26-M-17", "--site", persons.site)
     assert persons.show()["state"] == "suspended"
     done("case", "resume", "26-M-17", "--site", persons.site)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 
 from mediation.cli.demo.people import Person
 from mediation.cli.demo.recording import Recording
+from tests import warm
 
 ALICE = Person("Alice", "+12025550123", "192.0.2.10")
 BOB = Person("Bob", "+13035550123", "192.0.2.20")
@@ -23,9 +22,7 @@ CALL = ["origination", "networkSignal", "answer", "release"]
 
 def run(*words: str, status: int = 0) -> tuple[str, str]:
     """Standard output and error of a command that must end with this status."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mediation.cli.main", *words], check=False, capture_output=True, text=True, timeout=60
-    )
+    done = warm.run(*words)
     assert done.returncode == status, done.stderr
     return done.stdout, done.stderr
 

@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,10 @@ import trio
 
 from mediation.collection.decoder import decode
 from mediation.core.interface import x1
+from tests import warm
 from tests.delivery.house import Administrator, House, Tap
 from tests.delivery.links import Collector, free_port, until
 
-ROOT = Path(__file__).parents[2]
 LIMIT_S = 180  # a loaded machine; it ends by what happens
 
 
@@ -28,26 +26,25 @@ class Process:
 
     def __init__(self, house: House) -> None:
         self.house = house
-        self._process: trio.Process | None = None
+        self._process: warm.Process | None = None
 
     async def start(self) -> None:
         """Until it says that it is ready, as systemd would hear it."""
         address = f"\0mediator-{os.getpid()}-{id(self)}"
         with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_DGRAM) as notify:
             await notify.bind(address)
-            self._process = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "mediation.cli.main", "function", "mediator", "--site", str(self.house.path)],
-                stdin=subprocess.DEVNULL,
-                stderr=(self.house.path / "mediator.log").open("ab"),
-                env={**os.environ, "NOTIFY_SOCKET": "@" + address[1:], "PYTHONPATH": str(ROOT)},
-            )
+            with (self.house.path / "mediator.log").open("ab") as log:
+                self._process = warm.function("mediator").start(
+                    "function", "mediator", "--site", str(self.house.path), out=log.fileno(), errors=log.fileno(),
+                    environment={"NOTIFY_SOCKET": "@" + address[1:]},
+                )  # fmt: skip
             while b"READY=1" not in await notify.recv(4096):
                 pass
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self._process is not None
         self._process.send_signal(number)
-        return await self._process.wait()
+        return await self._process.ended()
 
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.house.path / "mediator.log").read_text().splitlines()]

@@ -33,13 +33,22 @@ from tests.core import founding as f
 from tests.core import mutations_life as life
 from tests.core.authority import KEYS, KIDS, LEGAL, NOW_NS, NOW_S, SIGNER
 from tests.core.mutation import replace, with_commands
-from tests.faults.test_compromised_administrator import LAG_NS, LAUNCHER, connect, write_site
+from tests.faults.test_compromised_administrator import LAG_NS, connect, write_site
 from tests.faults.test_roster_everywhere import tell
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: packet sockets and nftables"),
 ]
+# Runs a function with another wall clock; `monotonic` and everything else stay as they are.
+LAUNCHER = """
+import sys, time
+real, shift = time.time_ns, int(sys.argv.pop(1))
+time.time_ns = lambda: real() + shift
+time.time = lambda: time.time_ns() / 1e9
+from mediation.cli.main import main
+main()
+"""
 FUNCTIONS = ("iap", "mediator", "egress")
 HOUR_NS = 3_600_000_000_000
 LEDGER_KEY = a.private(9)  # what the site's ledger signs with

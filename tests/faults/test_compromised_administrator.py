@@ -9,8 +9,7 @@ is shown here. The clock of the processes is set to the matrix's time.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.interface import x1
 from mediation.runtime import sockets
-from tests import vault
+from tests import vault, warm
 from tests.core import authority, founding
 from tests.core.authority import LEGAL
 from tests.core.mutation import GOOD, replace, with_commands
@@ -37,15 +36,6 @@ from tests.delivery.support import Certificates
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the access function opens a packet socket")
 
-# Runs a function with another wall clock; `monotonic` and everything else stay as they are.
-LAUNCHER = """
-import sys, time
-real, shift = time.time_ns, int(sys.argv.pop(1))
-time.time_ns = lambda: real() + shift
-time.time = lambda: time.time_ns() / 1e9
-from mediation.cli.main import main
-main()
-"""
 START_LIMIT_S = 60.0
 LAG_NS = 20_000_000_000
 
@@ -102,16 +92,16 @@ def write_site(folder: Path, trust: Trust) -> None:
 
 @contextmanager
 def function(name: str, folder: Path, now_ns: int) -> Iterator[None]:
-    shift = now_ns - time.time_ns()
+    """With another wall clock; `monotonic` and everything else stay as they are."""
     with (folder / "log" / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER, str(shift), "function", name, "--site", str(folder)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        process = warm.function(name, turned=True).start(
+            "function", name, "--site", str(folder), out=log.fileno(), errors=log.fileno(),
+            shift_ns=now_ns - time.time_ns(),
         )  # fmt: skip
     try:
         yield
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         process.wait(10)
 
 

@@ -45,6 +45,7 @@ tried = 0
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody writes beside the readers here, and no power fails: what durable files cost is shown elsewhere."""
     monkeypatch.setattr(verify, "PAUSE_S", 0)
+    monkeypatch.setattr(verify, "ATTEMPTS", 2)  # what does not hold together will not the next time
     monkeypatch.setattr(durable, "sync_folder", lambda _: None)
     monkeypatch.setattr(durable.os, "fsync", lambda _: None)
 

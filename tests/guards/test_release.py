@@ -6,8 +6,6 @@ forged as well as it can be without the key.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mediation.core.errors import LedgerError, RemoteProtocolError
 from mediation.core.ledger import note
 from mediation.runtime import release
+from tests import warm
 from tests.runtime.test_release import SIGNER, folder, installed
 
 __all__ = ["folder", "installed"]
@@ -52,8 +51,7 @@ def test_the_command_ends_in_failure(folder: Path, installed: Path, tmp_path: Pa
     public.write_text(f"{SIGNER.verifier}\n")
 
     def status(*words: str | Path) -> int:
-        command = [sys.executable, "-m", "mediation.cli.main", "release", "verify", folder, "--key", public, *words]
-        return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
+        return warm.run(*map(str, ("release", "verify", folder, "--key", public, *words))).returncode
 
     assert status("--installed", installed) == status("--files-only") == 0
     (installed / "mediation/core/x.py").write_bytes(b"x = 2\n")

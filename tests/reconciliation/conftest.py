@@ -1,4 +1,4 @@
-"""A world for each test that wants one."""
+"""A world for each test that wants one, or for those of a file that leave it as it was."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 from tests.reconciliation.world import World
 
 
-@pytest.fixture
-def world() -> Iterator[World]:
+def _made() -> Iterator[World]:
     if os.geteuid() != 0:
         pytest.skip("namespaces need root")
     try:
@@ -20,3 +19,13 @@ def world() -> Iterator[World]:
         pytest.skip(str(error))
     with made:
         yield made
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    yield from _made()
+
+
+@pytest.fixture(scope="module")
+def shared_world() -> Iterator[World]:
+    yield from _made()

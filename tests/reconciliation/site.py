@@ -11,17 +11,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mediation.administration import making
+import msgspec
+import trio
+
+from mediation.administration import client, making
 from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import verify
+from mediation.administration.ledger.tiles import CHECKPOINT
+from mediation.core.errors import MediationError
+from mediation.core.interface.control import Report, Status
 from mediation.core.ledger import entry
 from mediation.runtime import config
 from mediation.runtime.config import Site
 from mediation.runtime.keys import read_verifier
+from tests import scratch, warm
 from tests.reconciliation.world import World, children
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,12 +55,17 @@ class Running:
         file.write_text(file.read_text().replace("[clock]", f"{iaps}\n{settings}\n[clock]", 1))
         self.site: Site = config.load(made.path)
         self._parent: subprocess.Popen[str] | None = None
+        self._read: tuple[bytes, list[entry.Record]] = (b"", [])  # under which checkpoint
 
     def command(self, *words: str, check: bool = True) -> str:
-        done = subprocess.run(
-            self.world.words(sys.executable, "-m", "mediation.cli.main", *words), capture_output=True, text=True,
-            check=False, timeout=LIMIT_S, env=self._environment(),
-        )  # fmt: skip
+        """`mediation WORDS`, inside the world where it looks at one."""
+        if words[0] != "reconcile":
+            done = warm.run(*words, limit_s=LIMIT_S)
+        else:
+            done = subprocess.run(
+                self.world.words(sys.executable, "-m", "mediation.cli.main", *words), capture_output=True, text=True,
+                check=False, timeout=LIMIT_S, env=self._environment(),
+            )  # fmt: skip
         assert not check or done.returncode == 0, done.stderr
         return done.stdout + ("" if check else done.stderr)
 
@@ -84,15 +96,19 @@ class Running:
             self._parent.wait(LIMIT_S)
 
     def pid(self, function: str) -> int:
-        """A function's process, in the host's numbers."""
+        """A function's process, in the host's numbers; one that is being started again is waited for."""
         assert self._parent is not None
         (run,) = children(self._parent.pid)
         if function == "run":
             return run
-        tables = Path(f"/proc/{run}/task").glob("*/children")
-        for child in [int(word) for table in tables for word in table.read_text().split()]:
-            if function.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
-                return child
+        begun = time.monotonic()
+        while time.monotonic() - begun < LIMIT_S:
+            tables = Path(f"/proc/{run}/task").glob("*/children")
+            for child in [int(word) for table in tables for word in table.read_text().split()]:
+                with suppress(OSError):  # it ended meanwhile
+                    if function.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                        return child
+            time.sleep(LOOK_AGAIN_S)
         raise AssertionError(f"no process of the {function}")
 
     def kill(self, function: str) -> None:
@@ -115,6 +131,9 @@ class Running:
 
     def records(self) -> list[entry.Record]:
         """All entries; the ledger may grow meanwhile, so the read is tried again when it does not hold together."""
+        head = (self.site.ledger_dir / CHECKPOINT).read_bytes()
+        if self._read[0] == head:
+            return self._read[1]
         for _ in range(50):
             found: list[entry.Record] = []
             report = verify.examine(
@@ -122,6 +141,7 @@ class Running:
                 on_record=lambda _, record, found=found: found.append(record),
             )  # fmt: skip
             if not report.problems:
+                self._read = report.checkpoint.encode(), found
                 return found
             time.sleep(LOOK_AGAIN_S)
         raise AssertionError(report.problems)
@@ -144,11 +164,11 @@ class Running:
 
     def status(self) -> dict[str, Any]:
         """What the administrator reports, whoever is away; empty while it cannot be asked itself."""
-        text = self.command("status", "--site", str(self.path), "--json", check=False)
         try:
-            return dict(json.loads(text.splitlines()[0]))
-        except (ValueError, IndexError):
+            answer = client.running(self.site, Status())
+        except (MediationError, OSError, trio.BrokenResourceError):
             return {}
+        return dict(msgspec.to_builtins(answer)) if isinstance(answer, Report) else {}
 
     def observations(self) -> int:
         """How often the reconciler was heard since the administrator's start."""
@@ -172,7 +192,7 @@ class Running:
 @contextmanager
 def running(world: World, *cases: str, settings: str = SETTINGS) -> Iterator[Running]:
     """A site with live cases, taps armed, reconciler at work; in a folder that other users can enter."""
-    folder = Path(tempfile.mkdtemp(prefix="reconcile-"))
+    folder = Path(tempfile.mkdtemp(prefix="reconcile-", dir=os.environ.get(scratch.PLACE)))
     folder.chmod(0o755)
     site: Running | None = None
     try:

@@ -6,13 +6,14 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
-from tests.reconciliation.site import INTERVAL_S, running
+from tests.reconciliation.site import INTERVAL_S, Running, running
 from tests.reconciliation.world import World, tap
 
 pytestmark = pytest.mark.root
@@ -57,24 +58,37 @@ def test_a_phantom_tap_is_found_certified_and_reported_within_the_minute(world: 
         assert b"CASE-A" not in papers  # sealed (SEC-19)
 
 
-def test_the_reconciler_has_neither_root_nor_the_ledger_nor_a_packet_socket(world: World) -> None:
-    with running(world, "CASE-A") as site:
-        status = Path(f"/proc/{site.pid('reconciler')}/status").read_text()
-        facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        assert set(facts["Uid"].split()) == {"65534"}
-        assert int(facts["CapEff"], 16) == 1 << 12 | 1 << 21 | 1 << 19 | 1 << 2  # NET_ADMIN and what the settings add
-        assert facts["Seccomp"] == "2"
-        assert facts["NoNewPrivs"] == "1"
-        assert site.log("reconciler")
+@pytest.fixture(scope="module")
+def site(shared_world: World) -> Iterator[Running]:
+    """Of the tests that leave nothing behind but entries."""
+    with running(shared_world, "CASE-A") as made:
+        made.until_observed(1)
+        yield made
 
 
-def test_a_silent_reconciler_and_an_access_function_that_is_away_are_alarms(world: World) -> None:
-    with running(world, "CASE-A") as site:
-        site.until_observed(1)
-        os.kill(site.pid("reconciler"), signal.SIGSTOP)
-        site.until(lambda records: any(isinstance(r, entry.Alarm) and r.alarm == Alarm.RECONCILER_SILENT
-                                       for r in records))  # fmt: skip
-        os.kill(site.pid("reconciler"), signal.SIGCONT)
-        os.kill(site.pid("iap"), signal.SIGSTOP)  # its socket stays, its word does not come
-        site.until(lambda records: any(isinstance(r, entry.Alarm) and r.alarm == Alarm.TAP_GONE for r in records))
-        os.kill(site.pid("iap"), signal.SIGCONT)
+def test_the_reconciler_has_neither_root_nor_the_ledger_nor_a_packet_socket(site: Running) -> None:
+    status = Path(f"/proc/{site.pid('reconciler')}/status").read_text()
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert set(facts["Uid"].split()) == {"65534"}
+    assert int(facts["CapEff"], 16) == 1 << 12 | 1 << 21 | 1 << 19 | 1 << 2  # NET_ADMIN and what the settings add
+    assert facts["Seccomp"] == "2"
+    assert facts["NoNewPrivs"] == "1"
+    assert site.log("reconciler")
+
+
+def alarmed(site: Running, alarm: Alarm) -> int:
+    return sum(isinstance(record, entry.Alarm) and record.alarm == alarm for record in site.records())
+
+
+@pytest.mark.parametrize(
+    ("function", "alarm"),
+    [("reconciler", Alarm.RECONCILER_SILENT), ("iap", Alarm.TAP_GONE)],  # its socket stays, its word does not come
+    ids=["a silent reconciler", "an access function that is away"],
+)
+def test_one_that_stands_still_is_an_alarm(site: Running, function: str, alarm: Alarm) -> None:
+    before = alarmed(site, alarm)
+    os.kill(site.pid(function), signal.SIGSTOP)
+    try:
+        site.until(lambda _: alarmed(site, alarm) > before)
+    finally:
+        os.kill(site.pid(function), signal.SIGCONT)

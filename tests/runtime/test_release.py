@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mediation.core.errors import LedgerError, RemoteProtocolError
 from mediation.core.ledger import cosignature, note, policy
 from mediation.runtime import release, sbom
+from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EPOCH = 1_795_000_000
@@ -179,8 +180,7 @@ def test_the_bill_of_materials(tmp_path: Path) -> None:
 
 def test_the_commands(tmp_path: Path, folder: Path, installed: Path) -> None:
     def said(*words: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "mediation.cli.main", "release", *map(str, words)],
-                              capture_output=True, text=True, check=False, timeout=60)  # fmt: skip
+        return warm.run("release", *map(str, words))
 
     public = tmp_path / "release.pub"
     public.write_text(said("key", "--out", tmp_path / "release.key").stdout)
