@@ -39,7 +39,45 @@ ALWAYS_THE_SAME = ("audit", "core", "ext", "fuzz", "signing", "test_docs.py", "t
 
 # A file is one worker's: those that take longest, as --durations says, begin first, so that no worker is left alone
 # with one of them at the end.
-LONGEST_FIRST = ("conformance/test_peers_scenarios.py",)
+LONGEST_FIRST = (
+    "conformance/test_peers_scenarios.py",
+    "reconciliation/test_phantom.py",
+    "reconciliation/test_soak.py",
+    "conformance/test_live_scenarios.py",
+    "faults/test_compromised_administrator.py",
+    "conformance/test_peers_faults.py",
+    "faults/test_calls_mediator.py",
+    "administration/test_administrator.py",
+    "faults/test_root_attacks.py",
+    "faults/test_killed_at_each_step.py",
+    "test_demo.py",
+    "test_redaction.py",
+    "delivery/test_content.py",
+    "runtime/test_release.py",
+    "administration/test_ledger.py",
+    "conformance/test_peers_content.py",
+    "access/test_iap.py",
+    "faults/test_killed.py",
+    "cli/test_real_site.py",
+    "guards/test_agencies.py",
+    "core/test_authorization.py",
+    "conformance/test_corpus.py",
+    "faults/test_week.py",
+    "faults/test_lease_iap.py",
+    "faults/test_lease_mediator.py",
+    "access/test_content_again.py",
+    "faults/test_administrator_with_all_keys.py",
+    "faults/test_roster_everywhere.py",
+    "reconciliation/test_identity.py",
+    "test_house.py",
+    "faults/test_receiver.py",
+    "administration/test_full_disk.py",
+    "test_redaction_of_suite.py",
+    "runtime/test_network.py",
+    "guards/test_planes.py",
+    "witness/test_witness.py",
+    "audit/test_verifier_flips.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

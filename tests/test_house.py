@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST_FIRST
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mediation"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -229,3 +231,8 @@ def test_vectors_say_where_they_come_from() -> None:
     vectors = ROOT / "tests" / "vectors"
     if any(vectors in path.parents for path in FILES):
         assert any(path.name.startswith("PROVENANCE") and vectors in path.parents for path in FILES)
+
+
+def test_the_files_that_begin_first_are_there() -> None:
+    """Else one that was renamed is begun last, and a worker waits for it alone."""
+    assert [name for name in LONGEST_FIRST if not (ROOT / "tests" / name).is_file()] == []

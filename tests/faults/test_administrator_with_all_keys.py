@@ -12,8 +12,6 @@ import base64
 import os
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,21 +32,13 @@ from tests.core import mutations_life as life
 from tests.core.authority import KEYS, KIDS, LEGAL, NOW_NS, NOW_S, SIGNER
 from tests.core.mutation import replace, with_commands
 from tests.faults.test_compromised_administrator import LAG_NS, connect, write_site
+from tests.faults.test_compromised_administrator import function as turned
 from tests.faults.test_roster_everywhere import tell
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: packet sockets and nftables"),
 ]
-# Runs a function with another wall clock; `monotonic` and everything else stay as they are.
-LAUNCHER = """
-import sys, time
-real, shift = time.time_ns, int(sys.argv.pop(1))
-time.time_ns = lambda: real() + shift
-time.time = lambda: time.time_ns() / 1e9
-from mediation.cli.main import main
-main()
-"""
 FUNCTIONS = ("iap", "mediator", "egress")
 HOUR_NS = 3_600_000_000_000
 LEDGER_KEY = a.private(9)  # what the site's ledger signs with
@@ -69,18 +59,8 @@ def namespace() -> Iterator[str]:
 def function(name: str, folder: Path, now_ns: int, namespace: str) -> Iterator[None]:
     if name == "egress" and shutil.which("nft", path="/usr/sbin:/usr/bin") is None:
         pytest.skip("no nft")
-    words = ["ip", "netns", "exec", namespace] if name == "egress" else []
-    shift = str(now_ns - time.time_ns())
-    with (folder / "log" / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*words, sys.executable, "-c", LAUNCHER, shift, "function", name, "--site", str(folder)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-    try:
+    with turned(name, folder, now_ns, namespace if name == "egress" else ""):
         yield
-    finally:
-        process.terminate()
-        process.wait(LIMIT_S)
 
 
 # --- what it can make ---------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +38,16 @@ from tests.delivery.support import Certificates
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the access function opens a packet socket")
 
-START_LIMIT_S = 60.0
+# Runs a function with another wall clock; `monotonic` and everything else stay as they are.
+LAUNCHER = """
+import sys, time
+real, shift = time.time_ns, int(sys.argv.pop(1))
+time.time_ns = lambda: real() + shift
+time.time = lambda: time.time_ns() / 1e9
+from mediation.cli.main import main
+main()
+"""
+START_LIMIT_S, STOP_LIMIT_S = 60.0, 60.0
 LAG_NS = 20_000_000_000
 
 
@@ -91,18 +102,24 @@ def write_site(folder: Path, trust: Trust) -> None:
 
 
 @contextmanager
-def function(name: str, folder: Path, now_ns: int) -> Iterator[None]:
+def function(name: str, folder: Path, now_ns: int, namespace: str = "") -> Iterator[None]:
     """With another wall clock; `monotonic` and everything else stay as they are."""
+    shift_ns, words = now_ns - time.time_ns(), ("function", name, "--site", str(folder))
+    process: warm.Process | subprocess.Popen[bytes]
     with (folder / "log" / f"{name}.log").open("ab") as log:
-        process = warm.function(name, turned=True).start(
-            "function", name, "--site", str(folder), out=log.fileno(), errors=log.fileno(),
-            shift_ns=now_ns - time.time_ns(),
-        )  # fmt: skip
+        if namespace:
+            process = subprocess.Popen(
+                ["ip", "netns", "exec", namespace, sys.executable, "-c", LAUNCHER, str(shift_ns), *words],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        else:
+            image = warm.function(name, turned=True)
+            process = image.start(*words, out=log.fileno(), errors=log.fileno(), shift_ns=shift_ns)
     try:
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(STOP_LIMIT_S)
 
 
 async def connect(folder: Path, name: str) -> trio.SocketStream:
