@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from mediation.core.authority import authorization
+from mediation.core.authority.key import unbroken_until
 from mediation.core.authority.roster import AHEAD_S, End, Enroll, Revoke, Roster, digest
 from mediation.core.authority.trust import Trust
 from mediation.core.case import Proof, Role, TaskRequest
@@ -234,6 +235,11 @@ def test_an_end_in_the_roster_counts_from_its_second_on() -> None:
     assert [last.counts_at(at_s) for at_s in (NOW_S - AHEAD_S - 1, NOW_S - AHEAD_S, NOW_S + 49, NOW_S + 50)] == [
         False, True, True, False,
     ]  # fmt: skip
+
+
+def test_an_office_that_goes_on_by_a_second_appointment() -> None:
+    assert unbroken_until([(0, 10), (10, 20), (15, 30), (31, 40)], 5) == 30
+    assert unbroken_until([(0, 10)], 10) == 10 == unbroken_until([], 10)
 
 
 def test_what_it_ends_it_ends_at_once() -> None:

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from mediation.core.authority import jws
-from mediation.core.authority.key import PERSON, Interval, Key, Public, well_formed
+from mediation.core.authority.key import PERSON, Interval, Key, Public, unbroken_until, well_formed
 from mediation.core.authority.particulars import AGENCY, MAX_YEAR_S, NONCE, SHA256, legible
 from mediation.core.case import Role, Signed
 from mediation.core.check import Check
@@ -125,16 +125,15 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """A line that passed: what it changes, and who approved it, in the order of their names. `lapses_s`: when the first
-    of them has left office, or his key has lapsed, by the changes before this one."""
+    """A line that passed: what it changes, and who approved it, by name. `lapses_s`: when the first of them has left
+    office, or his key has lapsed, by the changes before this one."""
 
     change: Change
     approvers: tuple[str, ...]
     lapses_s: int
 
     def counts_at(self, seen_s: int) -> bool:
-        """Whether it may begin something, when it was there to be seen at `seen_s` and nothing says that it was before:
-        who has left office dates nothing back to his time in it."""
+        """Whether it may begin something if it was seen at `seen_s` first: who has left office dates nothing back."""
         return self.change.issued_s - AHEAD_S <= seen_s < self.lapses_s
 
 
@@ -252,13 +251,11 @@ class Roster:
             raise AuthorizationError(Check.ROSTER_APPROVAL, "not one text that all approved")
         change = jws.decode(parts[0].payload, Change)
         self._examine_place(change)
-        if change.number == 0:
+        if founding := change.number == 0:
             self._apply(change)
-            approvers = self._founders(change, parts)
-            lapses_s = self._lapses_s(change, parts)
-        else:
-            approvers = self._approvers(change, parts)
-            lapses_s = self._lapses_s(change, parts)
+        approvers = self._founders(change, parts) if founding else self._approvers(change, parts)
+        lapses_s = self._lapses_s(change, parts)
+        if not founding:
             self._apply(change)
         self.lines += (text,)
         self.judged += (Judged(change=change, approvers=tuple(sorted(approvers)), lapses_s=lapses_s),)
@@ -287,13 +284,9 @@ class Roster:
 
     def _lapses_s(self, change: Change, parts: list[jws.Parts]) -> int:
         """Until when all who approved it go on in office, each with the key that he approved by."""
-        ends: list[int] = []
-        for key in (self.keys[part.header.kid] for part in parts):
-            end_s = change.issued_s
-            while later := [to_s for from_s, to_s in self.held(key.person, Role.EXECUTIVE) if from_s <= end_s < to_s]:
-                end_s = max(later)
-            ends.append(min(end_s, key.not_after_s))
-        return min(ends)
+        keys = [self.keys[part.header.kid] for part in parts]
+        offices = (self.held(key.person, Role.EXECUTIVE) for key in keys)
+        return min(*(unbroken_until(each, change.issued_s) for each in offices), *(key.not_after_s for key in keys))
 
     def _approvers(self, change: Change, parts: list[jws.Parts]) -> set[str]:
         persons = {self._signer(change, part).person for part in parts}
