@@ -13,6 +13,7 @@ import pytest
 
 from mediation.administration import lab
 from mediation.administration.ledger import heads, kept
+from mediation.administration.ledger.heads import LOST_AFTER
 from mediation.administration.ledger.ledger import Ledger
 from mediation.administration.ledger.tiles import WITNESSED_HISTORY
 from mediation.administration.order import drafting
@@ -84,7 +85,7 @@ async def test_additions_wait_for_the_witnesses_and_ends_do_not(house: House) ->
         void = Revoke(person=officer.person, kid=officer.kid, void_s=now_s - DAY_S)
         assert change(house, *actions, void) == ""
         house.submit(filing(house, person, "CASE-2"))
-        await house.tick(2)
+        await house.tick(LOST_AFTER)
         await until(tasking, lambda: iap.cases() == mediator.cases() == set())
         await tasking.settled(None, LIMIT_S)
         assert {len(peer.table.trust.roster.lines) for peer in (iap, mediator)} == {2}

@@ -131,7 +131,7 @@ GUARDS: Final = (
           "if number >= trust.timely and not judged.counts_at(", "if False and not judged.counts_at(",
           ("tests/core/test_x1_roster.py::test_who_has_left_office_dates_nothing_back",
            "tests/faults/test_roster_proven.py::test_who_has_left_office_can_only_stop[mediator]")),
-    Guard(16, "no single witness dates a change back", CORE + "authority/trust.py", "max(judged.times)",
+    Guard(16, "no single witness dates a change back", CORE + "authority/trust.py", "max(judged.times, default=0)",
           "judged.time_s", ("tests/core/test_x1_roster.py::test_one_witness_s_clock_dates_nothing_back",)),
     Guard(17, "a reading is entered before it is answered", ADMINISTRATION + "persons/inquiries.py",
           'self._enter(opened, "show", case, now_ns)', "pass",

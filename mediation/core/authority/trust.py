@@ -255,7 +255,7 @@ class Trust:
                 raise AuthorizationError(Check.PROOF_WITNESSES) from None
             if not judged.quorum:
                 raise AuthorizationError(Check.PROOF_WITNESSES)
-            found = Opened(head, judged.time_s, max(judged.times), {})
+            found = Opened(head, judged.time_s, max(judged.times, default=0), {})
             if len(self._opened) >= self.CHECKPOINTS:
                 del self._opened[next(iter(self._opened))]
             self._opened[text] = found
