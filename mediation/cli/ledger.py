@@ -32,6 +32,7 @@ from mediation.core.errors import ConfigurationError, LedgerError, RemoteProtoco
 from mediation.core.interface.control import Export, Part, Prove, Proved
 from mediation.core.ledger import entry, merkle, note
 from mediation.core.records import opening
+from mediation.core.units import US
 from mediation.runtime import config
 from mediation.runtime.keys import read_policy, read_verifier
 
@@ -86,7 +87,7 @@ def verify_(
         return
     click.echo(f"verified: {head.size} entries of {head.origin}, each as it was entered and in its order")
     if report.first_us is not None and report.last_us is not None:
-        span = f"{rfc3339(report.first_us // 1_000_000)} to {rfc3339(report.last_us // 1_000_000)}"
+        span = f"{rfc3339(report.first_us // US)} to {rfc3339(report.last_us // US)}"
         click.echo(f"entered from {span}; {report.signed_heads} signed heads, each contained in the next")
     click.echo(f"root {head.root.hex()}")
     click.echo("kinds: " + ", ".join(f"{kind} {count}" for kind, count in report.kinds.items()))

@@ -21,10 +21,11 @@ from mediation.cli.options import NEW_FILE, replace_public, rfc3339, site_option
 from mediation.core.authority import term
 from mediation.core.errors import MediationError
 from mediation.core.interface.control import Answer, Report, Status
+from mediation.core.units import NS
 from mediation.runtime import clock, config
 from mediation.runtime.version import version
 
-MOMENTS: Final = {"ends_ns": 1_000_000_000, "acknowledged_at_ns": 1_000_000_000, "cosigned_s": 1}
+MOMENTS: Final = {"ends_ns": NS, "acknowledged_at_ns": NS, "cosigned_s": 1}
 COUNTING: Final = ("functions", "counters")  # the parts of a report that are mostly counters
 NOTHING: Final = "nothing of the site runs: mediation run, or systemctl status mediation-administrator"
 

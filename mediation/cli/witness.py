@@ -15,6 +15,7 @@ import trio
 
 from mediation.cli.options import FILE
 from mediation.core.errors import ConfigurationError
+from mediation.core.units import NS
 from mediation.runtime import log
 from mediation.runtime.clock import AuthorityClock, HighWater
 from mediation.runtime.systemd import Notifier
@@ -66,7 +67,7 @@ def run(path: Path, listen: str, certificate: Path | None, key: Path | None) -> 
 
         def now_s() -> int:
             clock.save()  # a clock set back does not make a newer head the older one, across restarts either
-            return clock.now_ns() // 1_000_000_000
+            return clock.now_ns() // NS
 
         def ready(bound: str, number: int) -> None:
             facts = {"name": found.signers[0].verifier.name, "address": bound, "port": number, "tls": tls is not None,
