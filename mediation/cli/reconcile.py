@@ -35,7 +35,11 @@ def group() -> None:
 @group.command()
 @site_option
 def once(folder: Path) -> None:
-    """Looks now; exit status 1 when something is there that the configuration does not account for."""
+    """Looks now; exit status 1 when something is there that the configuration does not account for.
+
+    \b
+    mediation reconcile once --site DIR
+    """
     site = config.load(folder)
     look = Looker(site).look()
     left = reconciler.beyond(site, look.sights)
@@ -92,7 +96,11 @@ def papers(incident: str | None, folder: Path, key: str | None, reason: str | No
 @site_option
 def check(folder: Path) -> None:
     """Verifies the reconciler's own log against the ledger, in both ways; exit status 1 when the ledger lacks what it
-    saw, or has an incident of what it never saw."""
+    saw, or has an incident of what it never saw.
+
+    \b
+    mediation reconcile check --site DIR
+    """
     site = config.load(folder)
     incidents: list[entry.Incident] = []
 

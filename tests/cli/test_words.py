@@ -173,27 +173,6 @@ def test_the_site_and_the_key_need_not_be_typed_each_time(lab_site: str, monkeyp
     assert done("case", "list", "--site", lab_site) == ""  # what is typed counts
 
 
-@pytest.mark.parametrize(
-    "typed",
-    ["order draft", "order sign legal", "order sign carrier", "order submit", "order extend", "order approve",
-     "case activate", "case deactivate", "case extend", "case list", "certificate", "statement", "preflight", "status",
-     "run", "init", "person key", "person enroll", "person revoke", "person appoint", "reconcile papers", "replay"],
-)  # fmt: skip
-def test_help_has_an_example_that_can_be_typed(typed: str) -> None:
-    found: click.Command = group
-    for word in typed.split():
-        assert isinstance(found, click.Group)
-        sub = found.get_command(click.Context(found), word)
-        assert sub is not None
-        found = sub
-    help_text = (found.help or "").replace("\\\n", " ")
-    examples = [line.strip() for line in help_text.splitlines() if line.strip().startswith(f"mediation {typed}")]
-    assert examples, f"{typed}: no example"
-    options = {name for parameter in found.params for name in parameter.opts}
-    for example in examples:
-        assert {word for word in example.split() if word.startswith("--")} <= options, example
-
-
 def test_the_configurations_errors_say_where(tmp_path: Path) -> None:
     good = 'name = "x"\nlab = true\n[[iap]]\nname = "a"\ninterface = "eth0"\nside = "access"\n'
     for text, where in (
