@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from tests.command_lines import PROGRAM, wrong
 
 DOCS = Path(__file__).parent.parent / "docs"
 STATES = DOCS / "STATES.md"
+# Folders of tests/ that are those of the program again.
+MIRRORED = {each.name for each in (DOCS.parent / "mediation").iterdir()} | {"ext", "bench"}
 
 
 def life() -> str:
@@ -55,6 +58,17 @@ def test_every_file_that_the_docs_name_exists() -> None:
         (page, path) for page, path in named if not (root / path).exists() and not list(root.glob(f"{path}*"))
     )
     assert not missing
+
+
+def test_every_folder_is_named_where_the_architecture_is_told() -> None:
+    text = (DOCS / "ARCHITECTURE.md").read_text()
+    listed = subprocess.run(["git", "ls-files"], cwd=DOCS.parent, capture_output=True, text=True, check=True)
+    folders = {each for file in listed.stdout.splitlines() for each in map(str, Path(file).parents)} - {".", "docs"}
+    shared = {name for name in folders if name.startswith("tests/") and (DOCS.parent / name).name in MIRRORED}
+    named = re.findall(r"`([\w./-]+)`", text) + re.findall(r"(?:mediation|config|ext|docs)[\w./-]*", text)
+    names = {each.rstrip("/") for each in named} | {each.rstrip("/").split("/")[-1] for each in named}
+    assert len(folders) > 50
+    assert not {name for name in folders - shared if name not in names and name.split("/")[-1] not in names}
 
 
 def in_blocks(text: str) -> list[str]:

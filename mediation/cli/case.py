@@ -23,6 +23,7 @@ from mediation.cli.options import (
     read_token,
     reason_option,
     rfc3339,
+    running,
     shown,
     signer,
     site_option,
@@ -49,7 +50,8 @@ def group() -> None:
 
 def _perform(folder: Path, case: str, act: Act, dde: bool | None, key: str | None) -> None:
     site = config.load(folder)
-    view = latest(inquire(site, Cases(case=case), key, f"to act: {act}"))
+    found = inquire(site, Cases(case=case), key, f"to act: {act}")
+    view = latest(found) if act is Act.ACTIVATE else running(found)
     text = drafting.command(
         act, case, view.carrier_sha256, view.sequence + 1, signer(site, Role.OFFICER, key),
         dde=view.dde if dde is None else dde, lab=site.lab,
@@ -130,8 +132,8 @@ def extend(case: str | None, named: tuple[str, ...], key: str | None, folder: Pa
 
 
 def put_in_force(site: Site, case: str, legal: str, carrier: str, key: str | None) -> None:
-    """The officer's act `extend`, on the newest order of a case. Raises MediationError."""
-    view = latest(inquire(site, Cases(case=case), key, f"to act: {Act.EXTEND}"))
+    """The officer's act `extend`, on the order of a case that runs. Raises MediationError."""
+    view = running(inquire(site, Cases(case=case), key, f"to act: {Act.EXTEND}"))
     text = drafting.command(
         Act.EXTEND, case, view.carrier_sha256, view.sequence + 1, signer(site, Role.OFFICER, key), dde=view.dde,
         lab=site.lab, extension_sha256=jws.sha256_hex(carrier),

@@ -177,6 +177,8 @@ def stamps(folder: Path, roots: Path | None) -> None:
     mediation ledger stamps --site DIR --timestamps authorities.pem
     """
     site = config.load(folder)
+    if roots is None and not (site.keys_dir / ROOTS).exists():
+        raise ConfigurationError(f"keys/{ROOTS}: this site names no time-stamping authority; --timestamps does")
     believed = read_roots(roots or site.keys_dir / ROOTS)
     found = stamp_check.check(site.path, ledger_files(site), read_verifier(site.keys_dir), believed)
     for each in found:

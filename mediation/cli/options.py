@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from mediation.administration import client, lab
-from mediation.core.case import Role
+from mediation.core.case import LIVE, Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.interface.control import Answer, CaseList, CaseView, Inquiry, Result, Results
@@ -24,6 +24,8 @@ from mediation.signing.signer import Signer
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
+# An administrator that runs says what each function answered; a command that acts in its place tells none of them.
+ALONE: Final = "entered; the administrator does not run: the functions are told when it starts, and not before"
 EVERYBODY: Final = 0o644
 NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -225,7 +227,7 @@ def told(result: Result) -> str:
     words = [f"done by {done}"] if done else []
     words += [f"{', '.join(by[''])}: no answer yet, look again with case list"] if by[""] else []
     words += [f"{', '.join(by['away'])}: not running, is told before it takes up anything"] if by["away"] else []
-    return "; ".join(words) or "entered; no function runs, each is told when it starts"
+    return "; ".join(words) or ALONE
 
 
 def latest(answer: Answer) -> CaseView:
@@ -234,3 +236,11 @@ def latest(answer: Answer) -> CaseView:
     if not answer.cases:
         raise AuthorizationError(Check.ORDER_UNKNOWN)
     return answer.cases[-1]
+
+
+def running(answer: Answer) -> CaseView:
+    """The order of a case that was activated and has not ended, else the newest: beside an emergency order that runs
+    an ordinary one may be filed already, and who stops the case means what runs. Raises AuthorizationError."""
+    newest = latest(answer)
+    assert isinstance(answer, CaseList)
+    return next((each for each in reversed(answer.cases) if each.state in LIVE), newest)

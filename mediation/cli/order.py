@@ -30,8 +30,8 @@ from mediation.cli.options import (
     case_of,
     form_option,
     key_option,
-    latest,
     read_token,
+    running,
     shown,
     signer,
     signing_key_option,
@@ -293,8 +293,8 @@ def revoke(
     *, folder: Path, case: str | None, case_: str | None, token: str | None, path: Path | None, reason: str,
     key: str | None,
 ) -> None:  # fmt: skip
-    """Withdraws one token: delivery stops at once, for good. Its maker names it by CASE, whose newest order it is of;
-    another person of the same role, to whom the case is not shown, by the token's file.
+    """Withdraws one token: delivery stops at once, for good. Its maker names it by CASE, whose running order it is of,
+    or else the newest; another person of the same role, to whom the case is not shown, by the token's file.
 
     \b
     mediation order revoke 26-M-17 --site DIR --token legal --key lena.key
@@ -333,8 +333,8 @@ def revoke_agency(folder: Path, agency: str, role: str, reason: str, key: str | 
 
 
 def withdraw(site: Site, case: str, token: str, person: Signer, reason: str) -> None:
-    """Signs and hands in a revocation of the newest order of a case. Raises MediationError."""
-    view = latest(client.inquire(site, Cases(case=case), person, f"to act: revoke {token}"))
+    """Signs and hands in a revocation of the order of a case that runs, else of its newest. Raises MediationError."""
+    view = running(client.inquire(site, Cases(case=case), person, f"to act: revoke {token}"))
     digest = view.legal_sha256 if token == "legal" else view.carrier_sha256  # noqa: S105 - the name of a token
     text = drafting.revocation(case, digest, reason, person, lab=site.lab)
     click.echo(f"{case}: withdrawn; {told(accepted(client.one(site, Revoke(revocations=(text,)))))}")

@@ -33,7 +33,6 @@ from mediation.cli.options import (
     signing_key_option,
     site_option,
     time_option,
-    told,
     write_new,
 )
 from mediation.core.authority.key import Key
@@ -97,6 +96,7 @@ def key(
         write_person(Path(place), file)
         made = file.ring_key()
     _write(card, msgspec.json.encode(Member(name=name, function=function, key=made)))
+    _next(f"{card.name} is given to who drafts (person found, appoint or enroll); the key stays with {person}")
 
 
 @group.command()
@@ -141,6 +141,7 @@ def found(
         raise click.UsageError("--senior: nobody of that name is appointed")
     actions += [Contact(agency=agency, number=number, from_s=now) for agency, number in _pairs("contact", contacts)]
     _write(out, roster.draft(held, actions, now))
+    _next(f"each executive reads and signs it on his own machine: mediation person approve {out.name}")
 
 
 @group.command()
@@ -250,7 +251,7 @@ def approve(draft: Path, key: str, out: Path) -> None:
     for line in changes.words(change):
         click.echo(line)
     write_new(out, roster.approve(octets, open_key(key)) + "\n")
-    click.echo("next: all approvals together: mediation person submit", err=True)
+    _next("all approvals together: mediation person submit")
 
 
 @group.command()
@@ -301,6 +302,7 @@ def _change(folder: Path, actions: list[AnyAction], out: Path | None) -> None:
     octets = roster.draft(held, actions, drafting.now_s())
     if out is not None:
         _write(out, octets)
+        _next(f"two executives whom it does not concern read and sign it: mediation person approve {out.name}")
         return
     if not site.lab:
         raise click.UsageError("--out is needed: two executives approve it on their own machines")
@@ -310,8 +312,14 @@ def _change(folder: Path, actions: list[AnyAction], out: Path | None) -> None:
 
 
 def _submit(site: Site, approvals: list[str]) -> None:
-    result = accepted(client.one(site, ChangeRoster(approvals=tuple(approvals))))
-    click.echo(f"the roster is changed; {told(result)}", err=True)
+    accepted(client.one(site, ChangeRoster(approvals=tuple(approvals))))
+    click.echo(
+        "the roster is changed: the administrator tells each function, one that is away when it starts", err=True
+    )
+
+
+def _next(step: str) -> None:
+    click.echo(f"next: {step}", err=True)
 
 
 def _card(path: Path) -> Member:

@@ -68,6 +68,7 @@ def draft(folder: Path, retention_days: int | None, ordered: tuple[Path, ...], o
     _write(out, view.plan.encode())
     _write(_beside(out), view.appendix.encode())
     click.echo(f"version {view.version}  plan {plan.digest(view.plan)}  appendix {plan.digest(view.appendix)}")
+    click.echo(f"next: read both; the senior officer, or two executives: mediation plan adopt {out.name}", err=True)
 
 
 @group.command()

@@ -88,6 +88,8 @@ def papers(incident: str | None, folder: Path, key: str | None, reason: str | No
     answer = inquire(config.load(folder), Incidents(incident=incident), key, reason)
     if not isinstance(answer, Papers):
         raise MediationError("reconcile: no papers")
+    if not answer.papers:
+        click.echo("there are none: no incident has left papers that are yours to read", err=True)
     for paper in answer.papers:
         click.echo(f"=== {paper.incident} {paper.name}\n{paper.text}")
 

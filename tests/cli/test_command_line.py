@@ -137,3 +137,26 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, named: str) -> None:
         said = command("order", "show", str(draft))
         assert said.stderr == "mediation: draft: not a text, so no token, key or approval\n"
     assert said.returncode == 1 and said.stderr.count("\n") == 1 and "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize("how", ["deactivate", "revoke"])
+def test_who_stops_a_case_stops_what_runs(tmp_path: Path, how: str) -> None:
+    """The court's order is filed already while the emergency one runs, and nobody has activated it."""
+    persons = Persons(tmp_path)
+    at = ("--site", str(persons.site))
+    case = "26-M-17"
+    done("lab", "order", *at, "--case", case, "--target", "tel:+12125550100", "--authority", "emergency-pen-register")
+    legal, carrier = persons.drafted()
+    done("order", "submit", *at, "--legal", legal, "--carrier", carrier)
+
+    def states() -> list[str]:
+        return [json.loads(line)["state"] for line in done("case", "show", case, *at).splitlines()]
+
+    assert states() == ["active", "filed"]
+    if how == "deactivate":
+        done("case", "deactivate", case, *at)
+    else:
+        done("order", "revoke", case, *at, "--token", "legal", "--key", persons.key(Role.LEGAL))
+    assert states() == ["deactivated" if how == "deactivate" else "revoked", "filed"]
+    done("case", "activate", case, *at)
+    assert states()[1] == "active"
