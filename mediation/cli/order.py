@@ -104,7 +104,7 @@ def key(role: str, person: str, years: int, out: Path) -> None:
 @click.option("--agency", required=True, help="As the roster's directory names it.")
 @click.option("--capability", "capabilities", multiple=True, default=["call-data"], show_default=True,
               type=click.Choice([each.value for each in Capability]),
-              help="What the court gives; may be repeated.")  # fmt: skip
+              help="What the court gives: call-data, and others beside it; may be repeated.")  # fmt: skip
 @click.option(
     "--profile", type=click.Choice(["t1678", "pcesp"]), default="t1678", show_default=True,
     help="The encoding that the agency reads.",
@@ -134,7 +134,7 @@ def key(role: str, person: str, years: int, out: Path) -> None:
 @click.option("--officer", required=True, help="The law enforcement officer who presented it.")
 @click.option("--document", required=True, type=FILE, help="The order as received; its SHA-256 is attested.")
 @time_option("--start", what="When it begins", zoned=True, required=True)
-@time_option("--end", what="When it ends, +30d counted from now and not from the start", zoned=True, required=True)
+@time_option("--end", what="When it ends (+30d is from now, not from the start)", zoned=True, required=True)
 @click.option(
     "--term-days",
     type=click.IntRange(0),
@@ -192,7 +192,7 @@ def sign() -> None:
 @signing_key_option
 @order_extension.out_option
 def legal(draft: Path, key: str, out: Path) -> None:
-    """Signs the legal reviewer's token over DRAFT, after it was shown what that says.
+    """Signs the legal reviewer's token over DRAFT. What that says is shown before.
 
     \b
     mediation order sign legal draft.json --key lena.key --out legal.jws
@@ -217,7 +217,7 @@ def legal(draft: Path, key: str, out: Path) -> None:
 @click.option("--iap", "iaps", multiple=True, help="Limit the order to this access point; may be repeated.")
 @order_extension.out_option
 def carrier(legal: Path, key: str, policy: Path, iaps: tuple[str, ...], out: Path) -> None:
-    """Signs the carrier authorizer's token over the token in LEGAL, after it was shown what that says.
+    """Signs the carrier authorizer's token over the token in LEGAL. What that says is shown before.
 
     \b
     mediation plan show --site DIR --out policy.json
@@ -263,7 +263,7 @@ def submit(folder: Path, legal: Path, carrier: Path, call_back: Path | None) -> 
 @click.argument("file", type=FILE)
 @form_option
 def show(file: Path, form: str | None) -> None:
-    """Prints what a token or draft says, as JSON, and on standard error the same in words, and where its order stands.
+    """Prints what a token or draft says: JSON, and words with where its order stands on standard error.
 
     Two persons read a draft with it before either signs. No signature is checked: `submit` does that.
 

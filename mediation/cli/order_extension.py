@@ -35,7 +35,7 @@ out_option = click.option("--out", required=True, type=NEW_FILE, help="What was 
 def extend(
     *, legal: Path, end: int, after: Path | None, court: str, judge: str, document: Path, key: str, out: Path
 ) -> None:  # fmt: skip
-    """Signs the legal reviewer's token of an extension of the order whose legal token is in LEGAL, shown before.
+    """Signs the legal reviewer's token of an extension of the order in LEGAL. What that says is shown before.
 
     \b
     mediation order extend legal.jws --end 2027-01-20T17:00-05:00 --court SDNY --judge "J. Doe" \\
@@ -59,7 +59,7 @@ def extend(
 @signing_key_option
 @out_option
 def approve(extension: Path, carrier: Path, policy: Path, key: str, out: Path) -> None:
-    """Signs the carrier authorizer's approval of the extension in EXTENSION, after it was shown what that says.
+    """Signs the carrier authorizer's approval of the extension in EXTENSION. What that says is shown before.
 
     \b
     mediation order approve extension.jws --carrier carrier.jws --policy policy.json --key carl.key --out approval.jws
@@ -88,7 +88,8 @@ def _to_be_signed(lines: list[str], more: list[str]) -> None:
 @signing_key_option
 @out_option
 def call_back(*, legal: Path, number: str, called: int, answered_by: str, answer: str, key: str, out: Path) -> None:
-    """Signs what the agency of the emergency order in LEGAL said when a carrier authorizer or officer called it back.
+    """Signs what the agency of the emergency order in LEGAL said when it was called back. A carrier authorizer's or an
+    officer's act.
 
     \b
     mediation order call-back legal.jws --number +12025550100 --answered-by "SA P. Roe" --answer confirmed \\

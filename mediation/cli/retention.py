@@ -64,7 +64,7 @@ def hold(case: str, folder: Path, lift: bool, reason: str, key: str | None) -> N
 def destroy(
     *, case: str, folder: Path, keys: tuple[str, ...], approval: Path | None, out: Path | None, reason: str
 ) -> None:
-    """Has the records of the oldest sealed order of CASE destroyed, by two persons, when their time has passed.
+    """Has the records of the oldest sealed order of CASE destroyed. Two persons sign, when their time has passed.
 
     \b
     mediation order destroy 26-M-17 --site DIR --key olga.key --out first.jws

@@ -100,7 +100,7 @@ def _report(answer: Answer | None) -> Report:
 @click.option("--openmetrics", "as_metrics", is_flag=True, help="OpenMetrics text; nothing that tells of an order.")
 @click.option("--out", type=NEW_FILE, help="With --openmetrics: replace this file, at once, for everybody to read.")
 def command(*, folder: Path, as_json: bool, every: bool, as_metrics: bool, out: Path | None) -> None:
-    """Shows live state; exit status 1 when nothing runs, a function is away, or the clock cannot be trusted on a real
+    """Shows live state. Exit status 1 when nothing runs, a function is away, or the clock cannot be trusted on a real
     site. What is to be shown is shown before.
 
     \b

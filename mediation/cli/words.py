@@ -39,6 +39,7 @@ NEXT: Final[dict[str, str]] = {
     Check.CALL_BACK: "call the agency at the directory's number, then mediation order call-back",
     Check.UNMATCHABLE: "write it as tel:+12025550123 or sip:user@host; [dial_plan] completes short numbers",
     Check.SUBJECTS: "write each as tel:+12025550123 or sip:user@host",
+    Check.CAPABILITIES: "every order has --capability call-data; others are named beside it",
     Check.TERM: "shorten --end; an extension is an order of its own (mediation order extend)",
     Check.DDE_CAPABILITY: "the court's order must give it: a new order with --capability digits",
     Check.WITNESSES_AWAY: "reach the witnesses' administrators; stopping works meanwhile",
