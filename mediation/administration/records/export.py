@@ -19,6 +19,9 @@ Nothing private may be taken: FILES and FOLDERS name what is, and a private key'
 from __future__ import annotations
 
 import hashlib
+import io
+import re
+import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 FILES = ("keys/*.json", "keys/*.jsonl", "keys/*.policy", "keys/*.pub", "keys/founding",
          "keys/timestamp-authorities.pem")  # fmt: skip
+PLAN_TEXT = re.compile(r"plan/[0-9]+\.json")
 FOLDERS = ("certificates", "plans", "plan", "stamps", "destruction", "incidents")  # below the site, as they come
 PRIVATE = frozenset({".key", ".salt", ".secret", ".new"})
 MAX_BESIDE_OCTETS = 1 << 30
@@ -107,6 +111,12 @@ def withheld(files: tiles.Files) -> bool:
         return octets is not None and bool(msgspec.json.decode(octets, type=_Manifest).withheld)
     except msgspec.MsgspecError:
         raise LedgerError(f"{MANIFEST}: not readable") from None
+
+
+def plan_texts(octets: bytes) -> list[str]:
+    """The files of an export, as it was made, that are texts of a plan; none on a site that never adopted one."""
+    with tarfile.open(fileobj=io.BytesIO(octets)) as archive:
+        return [name for name in archive.getnames() if PLAN_TEXT.fullmatch(name)]
 
 
 def chosen(record: entry.Record, wanted: Export) -> bool:
