@@ -8,12 +8,14 @@ has restarted. Decides nothing: `tasking` says what an order wants.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
 
 from mediation.administration.order.stored import Stored
+from mediation.administration.silence import Silence
 from mediation.core.case import ENDED, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, LedgerError, RemoteProtocolError
@@ -35,7 +37,7 @@ logger = log.get("administrator")
 
 
 class Sent(msgspec.Struct):
-    """A request on its way. `act` is armed, changed, disarmed, suspended, head, report, roster or revocation;
+    """A request on its way. `act` is armed, changed, disarmed, suspended, head, report, ping, roster or revocation;
     `sequence` of a head is its size. `waited`: the function holds the order already, and was asked to judge it."""
 
     act: str
@@ -67,6 +69,8 @@ class Function:
         self._revocations: deque[str] = deque()
         self._busy: Counter[str] = Counter()
         self._wake = trio.Event()
+        self.silence = Silence()
+        self._ping_due = False
         self.met = trio.Event()  # it was connected once, and told everything
         self._head_due = False
         self._head_size = 0  # of the head that it saw last, as far as it is known here
@@ -131,11 +135,8 @@ class Function:
         send, receive = trio.open_memory_channel[dict[str, Any]](1)
         self._reports.append(send)
         self._wake.set()
-        with trio.move_on_after(REPORT_LIMIT_S):
-            try:
-                return await receive.receive()
-            except trio.EndOfChannel:
-                pass
+        with trio.move_on_after(REPORT_LIMIT_S), suppress(trio.EndOfChannel):
+            return await receive.receive()
         if send in self._reports:  # else they gather before one that stands still
             self._reports.remove(send)
         return None
@@ -153,6 +154,7 @@ class Function:
             pause = FIRST_PAUSE_S
             try:
                 async with stream:
+                    await self.silence.ends(stream)
                     await self._session(stream)
             except* (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
@@ -187,28 +189,30 @@ class Function:
         logger.info("x1_connected", peer=self.name, orders=len(self._arms))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send, stream)
+            nursery.start_soon(self._watch, nursery.cancel_scope)
             await self._receive(stream)
             nursery.cancel_scope.cancel()
 
+    async def _watch(self, session: trio.CancelScope) -> None:
+        """Ends a session with a function that does not answer any more."""
+        await self.silence.begins(lambda: bool(self._sent), self._ping)
+        self._tasking.silent(self)
+        session.cancel()
+
+    def _ping(self) -> None:
+        self._ping_due = True
+        self._wake.set()
+
     def _forget(self) -> None:
         """The connection is gone: what was under way is unknown, and all is told again at the next."""
-        self.connected = self._roster = self._head_due = False
+        self.connected = self._roster = self._head_due = self._ping_due = False
         waiting = [*self._arms.values(), *(sent.order for sent in self._sent if sent.order is not None)]
         for channel in (*self._reports, *(sent.report for sent in self._sent if sent.report is not None)):
             channel.close()
         for held in (
-            self._stops,
-            self._holds,
-            self._arms,
-            self._judges,
-            self._at_once,
-            self._sent,
-            self._reports,
-            self._revocations,
-            self._busy,
-            self.armed,
-            self.answers,
-        ):
+            self._stops, self._holds, self._arms, self._judges, self._at_once, self._sent, self._reports,
+            self._revocations, self._busy, self.armed, self.answers,
+        ):  # fmt: skip
             held.clear()
         for order in waiting:
             self._tasking.answered(self, order)
@@ -234,7 +238,7 @@ class Function:
         return len(self._sent) > (WINDOW - 1 if narrows else WINDOW - REFILL)
 
     def _waiting(self) -> bool:
-        if self._stops or self._holds or self._reports or self._revocations or self._roster:
+        if self._stops or self._holds or self._reports or self._revocations or self._roster or self._ping_due:
             return True
         if self._head_due and self._head_under_way():
             return False  # it, and what is proven under it, waits for the answer to the head before
@@ -264,6 +268,10 @@ class Function:
         if self._reports:
             self._note(Sent(act="report", report=self._reports.popleft()))
             return x1.encode(x1.ReportStatus())
+        if self._ping_due:
+            self._ping_due = False
+            self._note(Sent(act="ping"))
+            return x1.encode(x1.Ping())
         if self._head_due:
             if self._head_under_way():
                 return None
@@ -344,6 +352,7 @@ class Function:
                 answer = x1.decode_answer(line)
                 if not self._sent:
                     raise RemoteProtocolError("x1: an answer to nothing")
+                self.silence.heard()
                 self._answered(self._sent.popleft(), answer)
             self._tasking.move()
             self._wake.set()

@@ -37,6 +37,7 @@ from mediation.core.interface.x1 import (
     JudgeTask,
     ModifyTask,
     Ok,
+    Ping,
     Refused,
     ReportStatus,
     Request,
@@ -161,6 +162,8 @@ class TaskTable:
                     self.believe(self._trust.with_revoked(tokens))
                 case SuspendTask():
                     self.suspend(_xid(request.xid), request.sequence)
+                case Ping():
+                    pass
                 case ReportStatus():
                     return Ok(id=request.id, report=report())
         except AuthorizationError as error:

@@ -16,6 +16,7 @@ out.
      "first":4096,"path":["<64 hex>", ...]}
     {"type":"ActivateTask","id":9,"may_wait":true,...}  {"type":"Ok","id":9,"waits":true}
     {"type":"JudgeTask","id":10,"xid":"<32 hex>"}       {"type":"Ok","id":10}
+    {"type":"Ping","id":11}                             {"type":"Ok","id":11}
 
 A roster must continue the one that is held, and is judged here from end to end; a revocation carries its maker's
 signature. Both end at once the tasks that they leave without authority. Neither can begin anything; a change of the
@@ -88,6 +89,10 @@ class ReportStatus(Pdu, frozen=True, kw_only=True, tag="ReportStatus"):
     pass
 
 
+class Ping(Pdu, frozen=True, kw_only=True, tag="Ping"):
+    """Asks for nothing but an answer."""
+
+
 class Roster(Pdu, frozen=True, kw_only=True, tag="Roster"):
     """The whole chain of changes of persons, roles and keys (core/authority/roster.py)."""
 
@@ -115,7 +120,8 @@ class Refused(Pdu, frozen=True, kw_only=True, tag="Refused"):
 
 
 Request = (
-    ActivateTask | ModifyTask | JudgeTask | DeactivateTask | SuspendTask | ReportStatus | Roster | RevokeToken | Head
+    ActivateTask | ModifyTask | JudgeTask | DeactivateTask | SuspendTask | ReportStatus | Ping | Roster | RevokeToken
+    | Head
 )  # fmt: skip
 Answer = Ok | Refused
 
