@@ -129,7 +129,7 @@ class Mediator:
             on_link=self._content_link,
             point=site.point_names[0] if site.point_names else "",
         )
-        self.closings = Closings(self.content)
+        self.closings = Closings(self.content, self.tracker.closed)
         self.links.on_caught_up = self.content.open
         self.intake = Intake(run_dir, self._drained)
 
@@ -310,9 +310,11 @@ class Mediator:
         self._starts += outgoing
         inputs = self.journal.armed(task.xid, task.not_after_ns)
         if fresh:
-            self.tracker.restore(task, inputs)
+            self.tracker.restore(task, inputs, self.closings, now_ns)
             self._begun = task.xid
         if inputs:
+            self._begin_all()
+            self.content.apply(self.tracker.take_bound())  # of an earlier process: its messages have gone
             self._deliver([])
         if self.content.down(task):
             self._content_link(frozenset({task.xid}), False)
