@@ -241,7 +241,7 @@ GUARDS: Final = (
     Guard(27, "acts are numbered without a gap", CORE + "authority/authorization.py", "if command.sequence != number:",
           "if False:", (ADMIT,)),
     Guard(27, "an act lapses", CORE + "authority/authorization.py",
-          "if not command.issued_s - CLOCK_SKEW_S <= entered_s < command.expires_s:", "if False:", (ADMIT,)),
+          "if command.issued_s - CLOCK_SKEW_S > entered_s or lapsed:", "if False:", (ADMIT,)),
     Guard(27, "only good signatures are known from before", CORE + "authority/ahead.py",
           "zip(self.facts, self._good, strict=False) if good]", "zip(self.facts, self._good, strict=False)]",
           ("tests/core/test_ahead.py::test_nothing_is_learned_of_a_signature_that_is_none",)),
