@@ -69,8 +69,8 @@ class Function:
         self._revocations: deque[str] = deque()
         self._busy: Counter[str] = Counter()
         self._wake = trio.Event()
-        self.silence = Silence()
-        self._ping_due = False
+        wake = lambda: self._wake.set()  # noqa: E731, PLW0108  (another event each time)
+        self.silence = Silence(lambda: bool(self._sent), wake, lambda: tasking.silent(self))
         self.met = trio.Event()  # it was connected once, and told everything
         self._head_due = False
         self._head_size = 0  # of the head that it saw last, as far as it is known here
@@ -189,23 +189,13 @@ class Function:
         logger.info("x1_connected", peer=self.name, orders=len(self._arms))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send, stream)
-            nursery.start_soon(self._watch, nursery.cancel_scope)
+            nursery.start_soon(self.silence.watch, nursery.cancel_scope)
             await self._receive(stream)
             nursery.cancel_scope.cancel()
 
-    async def _watch(self, session: trio.CancelScope) -> None:
-        """Ends a session with a function that does not answer any more."""
-        await self.silence.begins(lambda: bool(self._sent), self._ping)
-        self._tasking.silent(self)
-        session.cancel()
-
-    def _ping(self) -> None:
-        self._ping_due = True
-        self._wake.set()
-
     def _forget(self) -> None:
         """The connection is gone: what was under way is unknown, and all is told again at the next."""
-        self.connected = self._roster = self._head_due = self._ping_due = False
+        self.connected = self._roster = self._head_due = False
         waiting = [*self._arms.values(), *(sent.order for sent in self._sent if sent.order is not None)]
         for channel in (*self._reports, *(sent.report for sent in self._sent if sent.report is not None)):
             channel.close()
@@ -238,7 +228,7 @@ class Function:
         return len(self._sent) > (WINDOW - 1 if narrows else WINDOW - REFILL)
 
     def _waiting(self) -> bool:
-        if self._stops or self._holds or self._reports or self._revocations or self._roster or self._ping_due:
+        if self._stops or self._holds or self._reports or self._revocations or self._roster or self.silence.due:
             return True
         if self._head_due and self._head_under_way():
             return False  # it, and what is proven under it, waits for the answer to the head before
@@ -268,10 +258,9 @@ class Function:
         if self._reports:
             self._note(Sent(act="report", report=self._reports.popleft()))
             return x1.encode(x1.ReportStatus())
-        if self._ping_due:
-            self._ping_due = False
+        if self.silence.due:
             self._note(Sent(act="ping"))
-            return x1.encode(x1.Ping())
+            return self.silence.ping()
         if self._head_due:
             if self._head_under_way():
                 return None

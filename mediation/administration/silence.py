@@ -28,31 +28,44 @@ RECEIVE_OCTETS = 4_096
 class Silence:
     """Of one function. `standing`: it was silent, and has not answered since."""
 
-    def __init__(self) -> None:
+    def __init__(self, owed: Callable[[], bool], wake: Callable[[], None], alarm: Callable[[], None]) -> None:
+        """`owed`: whether an answer is; `wake`: a ping is `due`; `alarm`: it has fallen silent."""
         self.standing = False
+        self.due = False
+        self._owed = owed
+        self._wake = wake
+        self._alarm = alarm
         self._waited = 0  # turns, since the last answer, in which one was owed
         self._limit = FIRST_TURNS
+
+    def ping(self) -> bytes:
+        """The line of a ping that is due."""
+        self.due = False
+        return x1.encode(x1.Ping())
 
     def heard(self) -> None:
         """It has answered something."""
         self._waited, self._limit = 0, ANSWER_TURNS
 
-    async def begins(self, owed: Callable[[], bool], ping: Callable[[], None]) -> None:
-        """Returns when it is silent; for one session. `owed`: whether an answer is; `ping` asks for one."""
-        self._waited, self._limit = 0, FIRST_TURNS
+    async def watch(self, session: trio.CancelScope) -> None:
+        """Of one session, which ends when it is silent."""
+        self._waited, self._limit, self.due = 0, FIRST_TURNS, False
         idle = 0
         while self._waited < self._limit:
             await trio.sleep(TURN_S)
-            if owed():
+            if self._owed():
                 self._waited += 1
                 idle = 0
                 continue
             self._waited = 0
             idle += 1
             if idle >= PING_TURNS:
-                ping()
+                self.due = True
+                self._wake()
                 idle = 0
         self.standing = True
+        self._alarm()
+        session.cancel()
 
     async def ends(self, stream: trio.SocketStream) -> None:
         """On a new connection: returns when one that was silent has answered a ping, however long that takes.

@@ -17,6 +17,7 @@ from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import verify
 from mediation.administration.silence import ANSWER_TURNS, FIRST_TURNS, PING_TURNS, Silence
 from mediation.core.case import Act
+from mediation.core.interface import x1
 from mediation.core.interface.control import Perform, Results, Submit
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
@@ -129,8 +130,9 @@ class Heard:
     """A function as `Silence` sees it: what it owes, and the pings that it got, by the clock."""
 
     def __init__(self, *, answers: bool) -> None:
-        self.silence = Silence()
+        self.silence = Silence(lambda: self.owed, self.ping, lambda: self.alarms.append(self.since()))
         self.owed = False
+        self.alarms: list[float] = []
         self.answers = answers
         self.pings: list[float] = []
         self._began = trio.current_time()
@@ -139,6 +141,7 @@ class Heard:
         return trio.current_time() - self._began
 
     def ping(self) -> None:
+        assert self.silence.due and x1.decode_request(self.silence.ping()[:-1]) == x1.Ping() and not self.silence.due
         self.pings.append(self.since())
         if self.answers:
             self.silence.heard()
@@ -147,7 +150,11 @@ class Heard:
 
     async def falls_silent(self) -> float:
         """When it did."""
-        await self.silence.begins(lambda: self.owed, self.ping)
+        with trio.CancelScope() as session:
+            await self.silence.watch(session)
+            await trio.lowlevel.checkpoint()
+            raise AssertionError("the session goes on")
+        assert self.alarms[-1:] == [self.since()]
         return self.since()
 
 
