@@ -60,7 +60,7 @@ lint: build $(STAMPS)/tools
 	PATH="$(abspath $(VENV)/bin):$$PATH" $(VENV)/bin/cython-lint ext
 
 bench: build
-	@for name in signalling targets latency media digits activation; do $(PYTHON) -m "bench.$$name" --quick --json; done
+	@for name in signalling targets latency media digits activation memory; do $(PYTHON) -m "bench.$$name" --quick --json; done
 
 # ---- set-up ---------------------------------------------------------------------------------------------------------
 

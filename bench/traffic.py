@@ -148,6 +148,23 @@ def mix(path: Path, *, calls: int, targets: int, share: float, size: int = 700) 
     return count, subjects * len(AGES)
 
 
+def standing(path: Path, *, calls: int) -> int:
+    """Writes `calls` calls that are answered and not ended, each of another of the first numbers of `number`, calling;
+    64 are being set up at any time. Returns frames."""
+
+    def frames() -> Iterable[tuple[bytes, int, list[int]]]:
+        for step in range(calls + 66):
+            for kind, age in (("invite", 0), ("200", 64), ("ack", 66)):
+                call = step - age
+                if not 0 <= call < calls:
+                    continue
+                octets = message(kind, number(call), f"14{call:09d}", COUNTER, size=700)
+                sent = frame(octets, *((PROXY_IP, SUBJECT_IP) if kind == "200" else (SUBJECT_IP, PROXY_IP)))
+                yield sent, call, _offsets(sent, COUNTER.encode())
+
+    return write(path, frames(), calls)
+
+
 def events(path: Path, *, calls: int, subject: str, live: int) -> int:
     """Writes `calls` calls of `subject`: INVITE, 200, BYE, one call event each, `live` calls up at any time.
 

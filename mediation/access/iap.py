@@ -157,7 +157,7 @@ class AccessFunction:
 
     def _handle(self, request: x1.Request) -> x1.Answer:
         answer = self.tasking.handle(request, self.clock.now_ns(), self.report)
-        if isinstance(request, x1.Roster | x1.RevokeToken):
+        if isinstance(request, x1.Roster | x1.ProveRoster | x1.RevokeToken):
             self._remembered.keep(self.tasking.table.trust)
         self._remembered.followed(self.tasking.table.lease)
         return answer

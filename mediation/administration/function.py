@@ -1,8 +1,8 @@
 """One function as the administrator sees it: the connection to its X1 socket, and what it is still to be told.
 
-Answers for the order of what is said (stops first, then the roster and revocations, then the ledger's head, then what
-is proven under it), for a bounded number of requests on their way, and for telling everything again after either side
-has restarted. Decides nothing: `tasking` says what an order wants.
+Answers for the order of what is said (stops first, then the roster and revocations, then the ledger's head, the proofs
+of the roster's changes, then the orders), for a bounded number of requests on their way, and for telling everything
+again after either side has restarted. Decides nothing: `tasking` says what an order wants.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from mediation.administration.order.stored import Stored
+from mediation.administration.persons.entries import Shown
 from mediation.administration.silence import Silence
 from mediation.core.case import ENDED, State
 from mediation.core.check import Check
@@ -32,13 +33,14 @@ REFILL = 64  # of them are sent together, once so many have been answered. Ours
 REPORT_LIMIT_S = 2.0
 RECEIVE_OCTETS = 65_536
 MAX_SIZE_DIGITS = 16
+TOLD = ("roster", "roster_proof", "revocation")  # what ends tasks, or lets others begin
 
 logger = log.get("administrator")
 
 
 class Sent(msgspec.Struct):
-    """A request on its way. `act` is armed, changed, disarmed, suspended, head, report, ping, roster or revocation;
-    `sequence` of a head is its size. `waited`: the function holds the order already, and was asked to judge it."""
+    """A request on its way. `act` is armed, changed, disarmed, suspended, head, report, ping or one of TOLD; `sequence`
+    of a head is its size. `waited`: the function holds the order already, and was asked to judge it."""
 
     act: str
     order: Stored | None = None
@@ -66,6 +68,7 @@ class Function:
         self._sent: deque[Sent] = deque()
         self._at_once: set[str] = set()  # carrier tokens of orders that may not wait
         self._roster = False  # it is to be told of the roster before anything is armed
+        self.shown = Shown(tasking.orders.entries)
         self._revocations: deque[str] = deque()
         self._busy: Counter[str] = Counter()
         self._wake = trio.Event()
@@ -106,7 +109,7 @@ class Function:
     def busy(self, carrier_sha256: str | None) -> bool:
         """Whether anything (of one order) is still to be answered."""
         if carrier_sha256 is None:
-            told = any(sent.order is not None or sent.act in ("roster", "revocation") for sent in self._sent)
+            told = any(sent.order is not None or sent.act in TOLD for sent in self._sent)
             waiting = bool(self._stops or self._holds or self._arms or self._judges)
             return waiting or told or self._roster or bool(self._revocations)
         held = carrier_sha256 in self._stops or carrier_sha256 in self._holds or carrier_sha256 in self._arms
@@ -232,7 +235,8 @@ class Function:
             return True
         if self._head_due and self._head_under_way():
             return False  # it, and what is proven under it, waits for the answer to the head before
-        return bool(self._arms) or self._head_due or (bool(self._judges) and not self._tasking.behind(self))
+        more = bool(self._arms) or self._head_due or self.shown.due
+        return more or (bool(self._judges) and not self._tasking.behind(self))
 
     def _head_under_way(self) -> bool:
         return any(sent.act == "head" for sent in self._sent)
@@ -241,6 +245,7 @@ class Function:
         """The next request's line, noted as sent: the roster, which can end many tasks at once, then stops."""
         if self._roster:
             self._roster = False
+            self.shown.again()
             self._note(Sent(act="roster"))
             return x1.encode(x1.Roster(lines=self._tasking.orders.trust.roster.lines))
         if self._revocations:  # stops too; before the stop of the order, which does not say why it is
@@ -270,6 +275,9 @@ class Function:
             except LedgerError as error:  # a tile that was changed under this process
                 self._tasking.counters["heads_not_proven"] += 1
                 logger.error("alarm_head_not_proven", peer=self.name, reason=str(error))  # noqa: TRY400
+        if (proofs := self.shown.line()) is not None:
+            self._note(Sent(act="roster_proof"))
+            return proofs
         orders = self._tasking.orders
         while self._arms:
             carrier, order = self._arms.popitem(last=False)
@@ -298,7 +306,7 @@ class Function:
     def _on_its_way(self, order: Stored, shown: int, *, dde_off: bool) -> bool:
         """Whether just this was told already, and nothing since that could make its answer another one."""
         for sent in reversed(self._sent):
-            if sent.act in ("roster", "revocation", "disarmed", "suspended"):
+            if sent.act in (*TOLD, "disarmed", "suspended"):
                 return False
             if sent.order is order and (sent.sequence, sent.dde_off) == (shown, dde_off):
                 return sent.act in ("armed", "changed")

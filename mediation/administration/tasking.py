@@ -151,11 +151,12 @@ class Tasking:
             function.tell_revocation(text)
 
     def told(self, function: Function, act: str, answer: x1.Answer) -> None:
-        """What a function said to a roster or a revocation."""
+        """What a function said to a roster, its proofs or a revocation."""
         if isinstance(answer, x1.Refused):
             self.counters["x1_refusals"] += 1
             logger.error(f"{act}_refused", peer=function.name, check=answer.check)
-            if act == "roster":  # nothing that needs it is armed there, and it does not mend itself
+            if act != "revocation":  # nothing that needs it is armed there, and it does not mend itself
+                function.shown.refused = True
                 detail = f"{function.name} {answer.check} roster of {len(self.orders.trust.roster.lines)}"
                 self.orders.alarms.sound(Alarm.FUNCTION_REFUSED, self.now_ns(), detail=detail)
 

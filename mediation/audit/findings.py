@@ -224,6 +224,9 @@ class _Story:
         elif not -CLOCK_SKEW_US <= record.time_us - self._roster.issued[number] * US <= DRAFT_LIFE_US:
             # Whoever was an executive once could else sign for the time in which he was one.
             self._found.anomaly(f"line {number} of the roster was not entered within a week of its date", record.index)
+        elif record.time_us >= self._roster.lapsed[number] * US:
+            said = f"line {number} of the roster was entered when one who approved it had left office"
+            self._found.anomaly(said, record.index)
 
     def _site_made(self, record: Record) -> None:
         pinned = record.facts.get("founding", "")

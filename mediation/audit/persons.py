@@ -50,6 +50,7 @@ class Roster:
     keys: dict[str, PersonKey] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     issued: list[int] = field(default_factory=list)  # the second at which each line was issued
+    lapsed: list[int] = field(default_factory=list)  # when the first of its approvers was in office no longer
 
     def roles_at(self, person: str, now_s: int) -> set[str]:
         return {a.role for a in self.appointments if a.person == person and a.from_s <= now_s < a.to_s}
@@ -105,6 +106,7 @@ def _take(roster: Roster, text: str, number: int, origin: str, pin: list[str]) -
     concerned = {each["person"] for each in change["actions"] if "person" in each}
     if number == 0:
         _apply(roster, change["actions"], number, 0)
+        lapsed_s = _lapsed_s(roster, parts, issued_s)
         executives = {
             a.person for a in roster.appointments if a.role == EXECUTIVE and a.from_s <= issued_s < a.to_s
         }  # fmt: skip
@@ -115,10 +117,12 @@ def _take(roster: Roster, text: str, number: int, origin: str, pin: list[str]) -
         persons = _approvers(roster, parts, issued_s)
         if len(parts) != 2 or len(persons) != 2 or persons & concerned:
             raise Bad("is not approved by two executives whom it does not concern")
+        lapsed_s = _lapsed_s(roster, parts, issued_s)
         _apply(roster, change["actions"], number, issued_s - SKEW_S)
     roster.lines.append(_digest(text))
     roster.approvers.append(sorted(persons))
     roster.issued.append(issued_s)
+    roster.lapsed.append(lapsed_s)
 
 
 def _approvers(roster: Roster, parts: list[tokens.Token], issued_s: int) -> set[str]:
@@ -134,6 +138,20 @@ def _approvers(roster: Roster, parts: list[tokens.Token], issued_s: int) -> set[
             raise Bad("is signed by somebody who was no executive then")
         persons.add(key.person)
     return persons
+
+
+def _lapsed_s(roster: Roster, parts: list[tokens.Token], issued_s: int) -> int:
+    """When the first of those who signed left office, as the lines before know it, or his key lapsed."""
+    ends = []
+    for key in (roster.keys[part.kid] for part in parts if part.kid in roster.keys):
+        end_s = issued_s
+        while later := [
+            each.to_s for each in roster.appointments
+            if (each.person, each.role) == (key.person, EXECUTIVE) and each.from_s <= end_s < each.to_s
+        ]:  # fmt: skip
+            end_s = max(later)
+        ends.append(min(end_s, key.not_after_s))
+    return min(ends, default=issued_s)
 
 
 def _apply(roster: Roster, actions: list[dict[str, Any]], number: int, earliest_s: int) -> None:

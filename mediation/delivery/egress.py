@@ -262,7 +262,7 @@ class Egress:
         answer = self.table.handle(request, self._clock.now_ns(), self.report)
         if isinstance(request, x1.DeactivateTask) and isinstance(answer, x1.Ok):
             self._stopped.add(bytes.fromhex(request.xid), FOR_GOOD)
-        if isinstance(request, x1.Roster | x1.RevokeToken):
+        if isinstance(request, x1.Roster | x1.ProveRoster | x1.RevokeToken):
             self._remembered.keep(self.table.trust)
         self._remembered.followed(self.table.lease)
         return answer

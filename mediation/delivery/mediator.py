@@ -337,7 +337,7 @@ class Mediator:
             self._retire([bytes.fromhex(request.xid)])
             self.journal.ended(bytes.fromhex(request.xid))
             self.early.lose(bytes.fromhex(request.xid))
-        if isinstance(request, x1.Roster | x1.RevokeToken):
+        if isinstance(request, x1.Roster | x1.ProveRoster | x1.RevokeToken):
             self._remembered.keep(self.table.trust)
         self._remembered.followed(self.table.lease)
         self._release()

@@ -2,7 +2,7 @@
 
     NAME.revoked   SHA-256 of each withdrawn token, in slots (runtime/slots.py)
     NAME.roster    how many changes the roster had, u64, the SHA-256 of the last of them, and how many of them were
-                   believed for arming, u64, in place
+                   told while their approvers were in office, u64, in place
     NAME.head      size, u64, and root of the newest head of the ledger that a quorum had cosigned, in place
 
 Answers for refusing, after a restart, a token whose withdrawal was seen, a roster that is shorter than the one that
@@ -12,8 +12,9 @@ write back: a power failure can take the last of them, a crash or a kill cannot.
 
 Trust: who adds to the first can stop interceptions, which is always possible; who takes from one loses this
 memory: then the administrator's word, the ledger and the next witness are what is left to find a roster that was put
-back. A function that remembers no roster yet believes the one that it finds: from then on a change counts for arming
-only if it is told in time (core/authority/trust.py).
+back. No proof is remembered: after each start nothing is armed by a change of the roster before its entry in the ledger
+is shown. A function that remembers no roster yet takes the changes that it finds for told in time
+(core/authority/trust.py).
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Remembered:
             raise ConfigurationError(f"{name}: {error.strerror}") from error
         self.revoked = {record[:TOKEN_OCTETS].hex() for record in self._tokens.records}
         known = _ROSTER_MARK.unpack(mark) if len(mark) == _ROSTER_MARK.size else (0, b"", 0)
-        self._number, self._digest, self._believed = known
+        self._number, self._digest, self._timely = known
         self._seen = _MARK.unpack(head) if len(head) == _MARK.size else (0, b"")
 
     def resume(self, lease: Lease, ledger: note.Verifier) -> None:
@@ -84,8 +85,7 @@ class Remembered:
             self._number > len(lines) or bytes.fromhex(digest(lines[self._number - 1])) != self._digest
         ):
             raise ConfigurationError("keys/roster.jsonl: not a continuation of the roster that was held here")
-        if self._number:
-            trust = trust.believing(self._believed)
+        trust = trust.pinned(self._timely if self._number else len(lines))
         self._mark(trust)
         return trust.with_revoked(self.revoked)
 
@@ -109,16 +109,16 @@ class Remembered:
 
     def _mark(self, trust: Trust) -> None:
         roster = trust.roster
-        if (len(roster.lines), trust.believed) <= (self._number, self._believed):
+        if (len(roster.lines), trust.timely) <= (self._number, self._timely):
             return
-        mark = (len(roster.lines), bytes.fromhex(roster.head), trust.believed)
+        mark = (len(roster.lines), bytes.fromhex(roster.head), trust.timely)
         try:
             durable.write(self._roster, _ROSTER_MARK.pack(*mark), 0)
             os.fdatasync(self._roster)
         except OSError:
             self.failures += 1
             return
-        self._number, self._digest, self._believed = mark
+        self._number, self._digest, self._timely = mark
 
 
 def trust_report(table: TaskTable, remembered: Remembered) -> dict[str, int]:

@@ -42,7 +42,7 @@ class Peer:
         self.moved = trio.Event()
 
     def fresh(self) -> task_table.TaskTable:
-        return task_table.TaskTable(load_trust(self.site), self._changed, may_wait=self.may_wait)
+        return task_table.TaskTable(load_trust(self.site).pinned(0), self._changed, may_wait=self.may_wait)
 
     def _changed(self, change: task_table.Change) -> None:
         if change.after is not None and self.refuse:

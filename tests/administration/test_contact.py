@@ -93,9 +93,12 @@ def to(desk: s.Desk, month: str, day: float) -> None:
 
 @pytest.fixture
 def month(desk: s.Desk) -> str:
-    """The first month that needs a call, however late in a month the test runs; it has begun."""
+    """The first month that still needs a call, however late in a month the test runs; it has begun."""
     month = statement.month_of(desk.now_ns // 1000)
-    if statement.ends_s(month) - contact.ASK_S < desk.now_ns // s.NS + DAY_S:
+    asked_s = statement.ends_s(month) - contact.ASK_S
+    if asked_s < desk.now_ns // s.NS + DAY_S:
+        if asked_s >= desk.now_ns // s.NS - 60:  # the plan of the site has begun in time for this one as well
+            assert tried(desk) == ""
         month = statement.after(month)
         to(desk, month, 0.1)
         desk.restart()
@@ -179,11 +182,12 @@ def test_by_an_officer_or_executive_who_is_not_the_contact(desk: s.Desk) -> None
 
 
 def test_a_missed_call_is_an_alarm_and_no_call_of_the_month(desk: s.Desk, month: str) -> None:
+    answered = status(desk).get("contact_answer_seconds")
     assert missed(desk) == ""
     called_s = str(desk.now_ns // s.NS - 30)
     assert alarms(desk.site) == [("contact-missed", called_s)]
     found = status(desk)
-    assert found["contact_missed"] == 1 and "contact_answer_seconds" not in found
+    assert found["contact_missed"] == 1 and found.get("contact_answer_seconds") == answered
     desk.restart()
     desk.later(120)
     assert len(alarms(desk.site)) == 1  # told once

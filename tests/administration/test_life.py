@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import msgspec
@@ -271,7 +270,7 @@ def test_the_nearest_announcement_alone_after_an_absence(desk: s.Desk) -> None:
 
 
 def test_an_extension_begins_the_countdown_anew(desk: s.Desk) -> None:
-    now = int(time.time())
+    now = desk.now_ns // NS
     filed = s.filing(desk.site, not_before_s=now - 5, not_after_s=now + 3 * HOUR_S)
     desk.submit(filed)
     more = s.extension(desk.site, filed, now + 10 * HOUR_S)

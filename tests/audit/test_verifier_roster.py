@@ -124,6 +124,35 @@ def test_an_appointment_that_never_began_is_no_second_role(made: x.Made, files: 
     assert found.roles_at("nina", x.NOW_S + 900_000) == {"legal"}
 
 
+@pytest.mark.parametrize("late", [True, False], ids=["after", "in time"])
+def test_a_change_that_was_entered_when_an_approver_had_left(tmp_path: Path, late: bool) -> None:
+    """Within a week of its date, and yet by somebody who had no office any more: no function arms by it."""
+    first = x.roster_lines()[0]
+    held = Roster.replay([first], roster.digest(first), x.ORIGIN, lab=False)
+    leaves_s = x.NOW_S - 100
+    for actions, at_s, approvers in (
+        ([End(person="egon", role=Role.EXECUTIVE, at_s=leaves_s)], x.NOW_S - 500, ("edda", "elsa")),
+        ([End(person="aude", role=Role.AUDITOR, at_s=x.NOW_S + 500_000_000)], x.NOW_S - 400, ("egon", "elsa")),
+    ):
+        octets = founding.change(held, *actions, issued_s=at_s)
+        held = held.extended([founding.approved(octets, *approvers)])
+
+    def steps(lines: list[str]) -> list[list[entry.Record]]:
+        made, changed = x.story(lines)[0]
+        times_us = [(x.NOW_S - 450) * 1_000_000, (leaves_s - (not late)) * 1_000_000]
+        entered = [
+            msgspec.structs.replace(changed, time_us=at_us, number=number, change_sha256=roster.digest(lines[number]),
+                                    approvers=held.judged[number].approvers)
+            for number, at_us in enumerate(times_us, 1)
+        ]  # fmt: skip
+        return [[msgspec.structs.replace(made, time_us=times_us[0] - 1), *entered], *x.story(lines)[1:]]
+
+    found = judge(x.Made(tmp_path / "ledger", lines=list(held.lines), steps=steps).files())
+    named = [each for each in found.findings.anomalies if "had left office" in each.what]
+    assert bool(named) is late and all(each.entries == (2,) for each in named)
+    assert not any("within a week" in each.what for each in found.findings.anomalies)
+
+
 @pytest.mark.parametrize(("age_s", "late"), [(-60, False), (-61, True), (7 * 86_400, False), (7 * 86_400 + 1, True)])
 def test_a_change_that_is_dated_back(tmp_path: Path, age_s: int, late: bool) -> None:
     """The administrator takes none; two who once were executives, and whoever holds the ledger's key, could."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import report, search, traffic
+from bench import memory, report, search, traffic
 from mediation.core.network import sip
 
 
@@ -104,6 +104,24 @@ def test_each_event_holds_its_own_stamp_and_that_of_its_call(tmp_path: Path) -> 
         opening = [at for at in offsets if not at & traffic.OWN]
         assert own and all(octets[at - 4 : at] == b"lat-" for at in own + opening)
         assert bool(opening) == (message.method != "INVITE")
+
+
+def test_standing_calls_are_answered_in_order_and_never_end(tmp_path: Path) -> None:
+    count = traffic.standing(tmp_path / "calls", calls=100)
+    calls, found = frames(tmp_path / "calls")
+    assert (calls, len(found), count) == (100, 300, 300)
+    heard: dict[int, list[str]] = {}
+    for octets, call, _ in found:
+        message = sip.parse(octets[42:])
+        assert traffic.number(call) in message.from_.uri
+        heard.setdefault(call, []).append(message.method or str(message.status))
+    assert set(map(tuple, heard.values())) == {("INVITE", "200", "ACK")} and sorted(heard) == list(range(100))
+
+
+def test_memory_is_counted_once_for_the_site_and_whole_for_each_function() -> None:
+    mib = memory.MIB
+    found = memory.figures({"iap": memory.Held(30 * mib, 20 * mib), "mediator": memory.Held(15 * mib, 10 * mib)})
+    assert found == {"resident_mib": 30.0, "functions": {"iap": 30.0, "mediator": 15.0}}
 
 
 def test_ip_header_checksum_is_right() -> None:

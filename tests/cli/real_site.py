@@ -161,8 +161,8 @@ class RealSite:
     def found(self) -> None:
         """Each person makes a key, three executives found the site; who acts is appointed with it."""
         letter = self.file("letter.pdf", b"letters of appointment")
-        for person in PERSONS:
-            self._make_key(person)
+        for person, role in PERSONS.items():
+            self._make_key(person, role)
         executives = [person for person, role in PERSONS.items() if role == "executive"]
         words: list[str | Path] = ["--senior", executives[0], "--document", letter, "--contact", "FBI-NY=+12025550100"]
         for person, role in PERSONS.items():
@@ -173,11 +173,20 @@ class RealSite:
         approvals = [self.approve(draft, person) for person in executives]
         self.at_site("person", "submit", *approvals, place="site")
 
-    def _make_key(self, person: str) -> None:
+    def appoint(self, person: str, role: str) -> None:
+        """One more person, by two executives."""
+        self._make_key(person, role)
+        draft = self.file(f"{person}.json")
+        self.at_site("person", "appoint", "--card", self.folder / person / "card", "--role", role, "--document",
+                     self.folder / "letter.pdf", "--out", draft, place="site")  # fmt: skip
+        executives = [each for each, held in PERSONS.items() if held == "executive"]
+        self.at_site("person", "submit", *(self.approve(draft, each) for each in executives[:2]), place="site")
+
+    def _make_key(self, person: str, role: str) -> None:
         folder = self.folder / person
         folder.mkdir(mode=0o700)
         self.do("person", "key", "--person", person, "--name", person.title(), "--function", "of the carrier",
-                "--role", PERSONS[person], "--key", folder / "key", "--card", folder / "card")  # fmt: skip
+                "--role", role, "--key", folder / "key", "--card", folder / "card")  # fmt: skip
 
     def approve(self, draft: Path, person: str) -> Path:
         approval = draft.with_suffix(f".{person}")

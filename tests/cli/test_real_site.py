@@ -84,6 +84,12 @@ def until(site: RealSite, condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+def changes(site: RealSite) -> set[tuple[int, int]]:
+    """Of the roster: how many each function was told, and how many may begin something there."""
+    said = [each["roster"] for each in site.status()["functions"].values() if each is not None]
+    return {(each["changes"], each["changes_believed"]) for each in said}
+
+
 def knock(site: RealSite, *places: str) -> list[str]:
     words = inside(site.network.namespace("site"), ["/usr/bin/python3", "-c", KNOCK, *places])
     return subprocess.run(words, capture_output=True, text=True, check=True, timeout=LIMIT_S).stdout.split()
@@ -129,7 +135,10 @@ def test_from_nothing_to_an_armed_order_and_on(site: RealSite) -> None:
     site.stop_witness()
     until(site, lambda: bool(site.status()["ledger"]["witnesses_lost"]))
     site.file_order("CASE-2", f"tel:{BOB[0]}", pin)
-    assert site.refused("case", "activate", "CASE-2", *site.key("olga")).startswith("witnesses-away")
+    # Nor does anybody act who was appointed meanwhile: the functions were told, and are shown no entry of it yet.
+    site.appoint("otto", "officer")
+    until(site, lambda: changes(site) == {(2, 1)})
+    assert site.refused("case", "activate", "CASE-2", *site.key("otto")).startswith("witnesses-away")
     assert site.state("CASE-2") == "logged"
     since = len(site.collected)
     call(site, "alice", ALICE[0], "without-a-witness")
@@ -138,6 +147,7 @@ def test_from_nothing_to_an_armed_order_and_on(site: RealSite) -> None:
     assert site.state("CASE-1") == "deactivated" and site.status()["functions"]["iap"]["tasks"] == 0
     site.run_witness(2)
     until(site, lambda: site.state("CASE-2") == "active")
+    assert changes(site) == {(2, 2)} and site.status()["functions"]["iap"]["tasks"] == 1
     assert site.status()["ledger"]["doubts"] == [], "no function has refused a head"
 
     # An auditor takes the ledger away and judges it by the keys that the site published.

@@ -23,7 +23,9 @@ PACKAGES = (
     "iptables", "tcpdump", "python3", "python3-venv", "sip-tester", "openssl", "libelf1", "libbpf1", "zlib1g",
 )  # fmt: skip
 NEEDED = ("qemu-system-x86_64", "debootstrap", "mkfs.ext4", "chroot")
-TESTS = ("pytest>=8", "pytest-trio>=0.8", "hypothesis>=6.100")  # what the tests inside need beside the release
+TESTS = (  # what the tests inside need beside the release
+    "pytest>=8", "pytest-trio>=0.8", "pytest-rerunfailures>=15", "hypothesis>=6.100",
+)  # fmt: skip
 DISK_GIB = 4
 MEMORY_MIB = 2048
 KVM_LIMIT_S = 60.0  # a kernel that says nothing for so long does not run under this KVM

@@ -108,12 +108,13 @@ class Books:
             if not stop:
                 raise
 
-    def note(self, records: Sequence[entry.Record], *, stop: bool) -> None:
+    def note(self, records: Sequence[entry.Record], *, stop: bool) -> list[Entered]:
         """Entries with nothing beside them in the store. Raises LedgerError unless `stop`; a store that cannot be
         written takes nothing from what the ledger has: its head is known to it a little later."""
-        self.enter(records, stop=stop)
+        entered = self.enter(records, stop=stop)
         with self.saving(stop=True):
             pass
+        return entered
 
     def refuse(self, error: AuthorizationError, text: str, now_ns: int) -> Result:
         """Counts a refused attempt, and enters it at a bounded rate: refusals must not fill the disk."""

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import msgspec
 
-from mediation.administration.ledger import bundles, tail, tiles, verify
+from mediation.administration.ledger import bundles, kept, tail, tiles, verify
 from mediation.administration.ledger.tiles import (
     CHECKPOINT,
     HISTORY,
@@ -273,6 +273,12 @@ class Ledger:
         if not 0 <= entered.index < self.witnessed.size:
             raise LocalProtocolError("ledger: the entry is not witnessed")
         return self._proof(entered, self.witnessed.size, self.witnessed.text)
+
+    def kept_proof(self, entered: Entered) -> Proof | None:
+        """The proof of one entry under the oldest head that was kept and covers it; None when there is none. Raises as
+        `witnessed_proof` does, and for a kept head that was changed."""
+        text = kept.first_covering(self.folder / WITNESSED_HISTORY, entered.index)
+        return self._proof(entered, self._opened(text).size, text) if text else None
 
     def _proof(self, entered: Entered, size: int, checkpoint: str) -> Proof:
         with _tiles():

@@ -28,7 +28,7 @@ from mediation.administration.order import acting, agencies, filing, owed, recov
 from mediation.administration.order.register import Register
 from mediation.administration.order.store import Store
 from mediation.administration.order.stored import PENDING_ENTRY, Stored
-from mediation.administration.persons import roster
+from mediation.administration.persons import entries, roster
 from mediation.administration.records.alarms import Alarms
 from mediation.administration.records.history import History
 from mediation.administration.records.records import open_records
@@ -76,6 +76,7 @@ class Orders(Register):
             self.trust = load_trust(site, self._store.revoked() | seen.revoked)
             self.trust = self.trust.with_revoked(agencies.remembered(seen.agencies, self.trust.roster))
             roster.check_entered(self.trust.roster, seen.changes, seen.founding)
+            self.entries = entries.Entries(self, seen.changed)
             self.requests_seen = seen.requests
             self._books = Books(self.ledger, self._store, self.counters, now_ns)
             self.alarms = Alarms(self._books, self.counters, seen.alarms)
@@ -187,6 +188,7 @@ class Orders(Register):
         except AuthorizationError as error:
             return self._books.refuse(error, "".join(approvals), now_ns)
         self.trust = changed.trust
+        self.entries.places[len(changed.trust.roster.lines) - 1] = changed.entered
         self.roster_changed()  # the functions stop what does not stand before this process has looked for it
         fallen = self._fall()
         self._books.enter([roster.fallen(o, changed, now_ns) for o in fallen], stop=True)

@@ -47,6 +47,7 @@ class Seen(msgspec.Struct):
     alarms: set[tuple[str, str, str]] = set()
     founding: str = ""  # SHA-256 of the roster's first line, on a lab site
     changes: dict[int, str] = {}  # SHA-256 of the roster's lines by number
+    changed: dict[int, Entered] = {}  # and where they stand
     changed_at: int = -1  # the entry of the last of them
     requests: dict[str, int] = {}  # signed requests that were accepted, each with its second: none is accepted twice
 
@@ -100,6 +101,7 @@ class Seen(msgspec.Struct):
                 self.founding = record.founding
             case entry.RosterChanged():
                 self.changes[record.number], self.changed_at = record.change_sha256, line.index
+                self.changed[record.number] = Entered(index=line.index, record=line.record, salt=line.salt)
             case entry.CaseRead() | entry.SampleDrawn():
                 self.requests[record.request_sha256] = record.time_us // 1_000_000
             case _:

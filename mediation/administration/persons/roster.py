@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from mediation.administration.ledger.books import Books
+from mediation.administration.ledger.ledger import Entered
 from mediation.administration.order.stored import PENDING, Stored
 from mediation.core.authority import call_back, jws, roster, standing, withdrawal
 from mediation.core.authority.authorization import NS, US
@@ -126,11 +127,12 @@ def check_entered(held: Roster, entered: dict[int, str], founding: str) -> None:
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
-    """A change that is in force: the trust after it, who approved it, and the SHA-256 of its line."""
+    """A change that is in force: the trust after it, who approved it, the SHA-256 of its line, and its entry."""
 
     trust: Trust
     approvers: tuple[str, ...]
     line_sha256: str
+    entered: Entered
 
 
 def change(trust: Trust, approvals: Sequence[str], site: Site, books: Books, now_ns: int) -> Changed:
@@ -140,11 +142,15 @@ def change(trust: Trust, approvals: Sequence[str], site: Site, books: Books, now
     held = trust.roster.extended([text])
     judged = held.judged[-1]
     check_age(judged.change, now_ns // NS)
+    if not judged.counts_at(now_ns // NS):  # nothing of it would be armed anywhere
+        raise AuthorizationError(Check.ROSTER_DATES, "an approver has left office since, or his key has lapsed")
     recover(site, _digests(trust.roster))  # the line before this one, if it is still owed
     durable.replace(site.path / PENDING_LINE, text.encode())
-    books.note([record(judged, text, now_ns)], stop=False)
+    (entered,) = books.note([record(judged, text, now_ns)], stop=False)
     complete(site, held)
-    return Changed(trust=trust.with_roster(held), approvers=judged.approvers, line_sha256=roster.digest(text))
+    return Changed(
+        trust=trust.with_roster(held), approvers=judged.approvers, line_sha256=roster.digest(text), entered=entered
+    )
 
 
 def complete(site: Site, held: Roster) -> None:

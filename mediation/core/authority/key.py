@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 import msgspec
 import nacl.bindings
@@ -66,6 +67,14 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     credential: str = ""
     rp_id: str = ""
     held: tuple[Interval, ...] | None = None
+
+
+def unbroken_until(held: Iterable[Interval], at_s: int) -> int:
+    """Until when it was held on from `at_s` without a break; `at_s` itself when it was not held then."""
+    held = tuple(held)
+    while later := [to_s for from_s, to_s in held if from_s <= at_s < to_s]:
+        at_s = max(later)
+    return at_s
 
 
 def well_formed(key: Key) -> bool:

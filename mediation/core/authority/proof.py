@@ -1,4 +1,5 @@
-"""That something stands in the ledger: the record of an act, an extension or a call-back, under a signed tree head.
+"""That something stands in the ledger: the record of an act, an extension, a call-back or a change of the roster, under
+a signed tree head.
 
 Answers for RFC 6962 inclusion of one commitment under a checkpoint that `Trust` believes, and for the record being of
 exactly these texts. Sans-I/O. Raises AuthorizationError with the name of a check.
@@ -11,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from mediation.core.authority import jws
+from mediation.core.authority.roster import digest
 from mediation.core.authority.trust import Opened, Trust
 from mediation.core.case import Extension, LegalExtension, Proof, TaskRequest
 from mediation.core.check import Check
@@ -51,6 +53,23 @@ def extension(extension: Extension, legal: LegalExtension, carrier_sha256: str, 
     if extension.proof.index <= last_index:
         raise AuthorizationError(Check.PROOF_ORDER)
     return extension.proof.index
+
+
+def change(shown: Proof, trust: Trust) -> Trust:
+    """The trust in which the next change of its roster may begin something: its entry stands in the ledger, after that
+    of the change before, and its approvers were in office when it was there to be seen."""
+    number = trust.believed
+    if number >= len(trust.roster.lines):
+        raise AuthorizationError(Check.ROSTER, f"change {number}: not held here")
+    text, judged = trust.roster.lines[number], trust.roster.judged[number]
+    record = proven(shown, trust, entry.RosterChanged)
+    if (record.number, record.change_sha256, record.approvers) != (number, digest(text), judged.approvers):
+        raise AuthorizationError(Check.PROOF_RECORD, f"change {number}")
+    if shown.index <= trust.last_entry:
+        raise AuthorizationError(Check.PROOF_ORDER, f"change {number}")
+    if number >= trust.timely and not judged.counts_at(trust.opened(shown.checkpoint).seen_s):
+        raise AuthorizationError(Check.ROSTER_DATES, f"change {number}: not seen in its approvers' time in office")
+    return trust.proving(shown.index)
 
 
 def proven(proof: Proof, trust: Trust, kind: type[R]) -> R:

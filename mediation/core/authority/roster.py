@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from mediation.core.authority import jws
-from mediation.core.authority.key import PERSON, Interval, Key, Public, well_formed
+from mediation.core.authority.key import PERSON, Interval, Key, Public, unbroken_until, well_formed
 from mediation.core.authority.particulars import AGENCY, MAX_YEAR_S, NONCE, SHA256, legible
 from mediation.core.case import Role, Signed
 from mediation.core.check import Check
@@ -34,6 +34,7 @@ TYP = "mediation-roster"
 FOUNDERS = 3  # executives at the least: two are left when the third must be replaced
 APPROVALS = 2
 SKEW_S = 60  # how far the clock of the machine that drafted may run ahead (ours)
+AHEAD_S = 300  # how far the administrator's clock may run ahead of a witness's or a function's (ours)
 CONTACT_WAIT_S = 86_400  # a new agency contact counts a day after it was issued (SEC-30)
 MAX_LINES = 4_096  # changes in a site's life: one a week for 78 years (ours)
 MAX_LINE_OCTETS = 262_144
@@ -124,10 +125,16 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """A line that passed: what it changes, and who approved it, in the order of their names."""
+    """A line that passed: what it changes, and who approved it, by name. `lapses_s`: when the first of them has left
+    office, or his key has lapsed, by the changes before this one."""
 
     change: Change
     approvers: tuple[str, ...]
+    lapses_s: int
+
+    def counts_at(self, seen_s: int) -> bool:
+        """Whether it may begin something if it was seen at `seen_s` first: who has left office dates nothing back."""
+        return self.change.issued_s - AHEAD_S <= seen_s < self.lapses_s
 
 
 class Appointment(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,14 +251,14 @@ class Roster:
             raise AuthorizationError(Check.ROSTER_APPROVAL, "not one text that all approved")
         change = jws.decode(parts[0].payload, Change)
         self._examine_place(change)
-        if change.number == 0:
+        if founding := change.number == 0:
             self._apply(change)
-            approvers = self._founders(change, parts)
-        else:
-            approvers = self._approvers(change, parts)
+        approvers = self._founders(change, parts) if founding else self._approvers(change, parts)
+        lapses_s = self._lapses_s(change, parts)
+        if not founding:
             self._apply(change)
         self.lines += (text,)
-        self.judged += (Judged(change=change, approvers=tuple(sorted(approvers))),)
+        self.judged += (Judged(change=change, approvers=tuple(sorted(approvers)), lapses_s=lapses_s),)
 
     def _examine_place(self, change: Change) -> None:
         if (change.number, change.previous, change.site) != (len(self.lines), self.head, self.site):
@@ -274,6 +281,12 @@ class Roster:
         if not any(from_s <= change.issued_s < to_s for from_s, to_s in self.held(key.person, Role.EXECUTIVE)):
             raise AuthorizationError(Check.ROSTER_APPROVAL, "an approver was no executive when it was issued")
         return key
+
+    def _lapses_s(self, change: Change, parts: list[jws.Parts]) -> int:
+        """Until when all who approved it go on in office, each with the key that he approved by."""
+        keys = [self.keys[part.header.kid] for part in parts]
+        offices = (self.held(key.person, Role.EXECUTIVE) for key in keys)
+        return min(*(unbroken_until(each, change.issued_s) for each in offices), *(key.not_after_s for key in keys))
 
     def _approvers(self, change: Change, parts: list[jws.Parts]) -> set[str]:
         persons = {self._signer(change, part).person for part in parts}

@@ -5,9 +5,11 @@ its signature. It reads no file (`runtime.keys` does) and knows no order. The ro
 (core/authority/roster.py); an attacker who changes the pin of its founding, or the ledger's key, gains authority: both
 are owned by root and read-only to every function.
 
-A change of the roster that a function is told of long after its date may be of former executives, dated back: it ends
-what it ends, and nothing is armed by it (`continued`, `arming`). The bound is the administrator's for a draft
-(administration/persons/roster.py), and the time that a function may be away.
+What a change of the roster ends, it ends when it is told. Nothing is armed by it before its entry is proven to stand in
+the ledger under a head that the quorum cosigned (core/authority/proof.py), and those who approved it must have held
+their office still when it was there to be seen: by the witnesses' time of that head, or by this function's own clock
+when it was told (`timely`). So two who have left office cannot date a change back to their time in it. The founding is
+pinned and needs no proof (`pinned`).
 """
 
 from __future__ import annotations
@@ -32,9 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PERSON", "Key", "Ring", "Trust"]
 
-CHANGE_AGE_S = 10 * 86_400  # seven days from the draft to the last approval, and three that a function is away (ours)
-CHANGE_AHEAD_S = 300  # how far the administrator's clock may run ahead of a function's (ours)
-
 
 class Ring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All keys of one role."""
@@ -45,10 +44,12 @@ class Ring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class Opened(NamedTuple):
     """A head that counts, and since when; `nodes` are what was proven to stand in its tree
-    (core/authority/proof.py)."""
+    (core/authority/proof.py). `seen_s`: when the last of its witnesses cosigned. A quorum has an honest one among it,
+    so that what stands in its tree was there by then, whatever time the dishonest ones wrote."""
 
     head: note.Checkpoint
     cosigned_s: int
+    seen_s: int
     nodes: dict[tuple[int, tuple[str, ...]], bytes]
 
 
@@ -84,7 +85,9 @@ class Trust:
         self.roster = Roster(ledger.name, lab=lab)
         self.roster.appointments = tuple(appointments)
         self.roster.contacts = tuple((contact, Roster.FOREVER_S) for contact in contacts)
-        self.believed = len(self.roster.lines)  # of the roster's changes: these may begin something, the rest only end
+        self.proven = self.roster  # the changes of the roster that may begin something; the rest only end
+        self.timely = 0  # how many of them this function was told in time, by its own clock
+        self.last_entry = -1  # of the ledger: the last change that was proven
         self.terms = term.STATUTE  # the limits of the site, which are never longer
         self._opened: dict[str, Opened] = {}
         self._verified: dict[bytes, None] = {}  # SHA-256 over the text, and that over the key
@@ -104,7 +107,7 @@ class Trust:
     def with_roster(self, roster: Roster) -> Trust:
         """The same trust after changes of persons, roles and keys. Signatures that were good are not asked again."""
         trust = copy.copy(self)
-        trust.roster, trust.believed = roster, len(roster.lines)
+        trust.roster = trust.proven = roster
         rings = []
         for role in Role:
             held = {person: roster.held(person, role) for person in {k.person for k in roster.keys.values()}}
@@ -116,32 +119,40 @@ class Trust:
         trust.of_two_roles = frozenset()
         return trust
 
-    def believing(self, changes: int) -> Trust:
-        """The same trust, in which only the first `changes` of the roster may begin something."""
+    @property
+    def believed(self) -> int:
+        """How many changes of the roster may begin something."""
+        return len(self.proven.lines)
+
+    def pinned(self, timely: int) -> Trust:
+        """What a function begins with: of a roster that it read, only the founding, which root has pinned, may begin
+        something before the ledger's entries are shown. `timely`: how many changes were told in time before."""
         trust = copy.copy(self)
-        trust.believed = min(changes, len(self.roster.lines))
+        trust.proven = Roster(self.roster.site, lab=self.roster.lab).extended(self.roster.lines[:1])
+        trust.timely, trust.last_entry = min(timely, len(self.roster.lines)), -1
         return trust
 
     def continued(self, lines: Sequence[str], now_s: int) -> Trust:
         """After more changes of the roster, of which `lines` is the whole chain; `now_s` by this function's own clock.
-
-        Changes are believed up to the first whose date is too old or ahead. Raises AuthorizationError for a chain that
-        does not begin with the one that is held.
-        """
+        None of them may begin something yet. Raises AuthorizationError for a chain that does not begin with the one
+        that is held."""
         longer = self.roster.continued(lines)
-        believed = self.believed
-        while believed < len(longer.judged):
-            if not now_s - CHANGE_AGE_S <= longer.judged[believed].change.issued_s <= now_s + CHANGE_AHEAD_S:
-                break
-            believed += 1
-        return self.with_roster(longer).believing(believed)
+        trust = self.with_roster(longer)
+        trust.proven, trust.timely = self.proven, max(self.timely, self.believed)
+        while trust.timely < len(longer.judged) and longer.judged[trust.timely].counts_at(now_s):
+            trust.timely += 1
+        return trust
+
+    def proving(self, index: int) -> Trust:
+        """After the proof that the next change stands in the ledger as its entry `index`."""
+        trust = copy.copy(self)
+        trust.proven = self.proven.extended(self.roster.lines[self.believed : self.believed + 1])
+        trust.timely, trust.last_entry = max(self.timely, trust.believed), index
+        return trust
 
     def arming(self) -> Trust:
-        """What may begin something, besides this trust itself: the same without the changes that are not believed."""
-        if self.believed == len(self.roster.lines):
-            return self
-        held = Roster(self.roster.site, lab=self.roster.lab).extended(self.roster.lines[: self.believed])
-        return self.with_roster(held)
+        """What may begin something, besides this trust itself: the same without the changes that are not proven."""
+        return self if self.believed == len(self.roster.lines) else self.with_roster(self.proven)
 
     def with_revoked(self, revoked: Iterable[str]) -> Trust:
         """The same trust, knowing of these withdrawals as well."""
@@ -244,7 +255,7 @@ class Trust:
                 raise AuthorizationError(Check.PROOF_WITNESSES) from None
             if not judged.quorum:
                 raise AuthorizationError(Check.PROOF_WITNESSES)
-            found = Opened(head, judged.time_s, {})
+            found = Opened(head, judged.time_s, max(judged.times, default=0), {})
             if len(self._opened) >= self.CHECKPOINTS:
                 del self._opened[next(iter(self._opened))]
             self._opened[text] = found

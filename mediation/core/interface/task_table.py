@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from mediation.core.authority import authorization, standing
+from mediation.core.authority import authorization, proof, standing
 from mediation.core.authority.ahead import Ahead, extending, texts
 from mediation.core.authority.lease import GRACE_NS, NS, Lease
 from mediation.core.authority.trust import Trust
@@ -38,6 +38,7 @@ from mediation.core.interface.x1 import (
     ModifyTask,
     Ok,
     Ping,
+    ProveRoster,
     Refused,
     ReportStatus,
     Request,
@@ -79,7 +80,7 @@ class TaskTable:
         may_wait: Callable[[bytes, TaskRequest], bool] | None = None,
     ) -> None:  # fmt: skip
         self._trust = trust
-        self._arming = trust.arming()  # without changes of the roster that may only end something
+        self._arming = trust.arming()  # without changes of the roster that are not proven, and may only end something
         self._changed = changed
         self._kept = kept
         self._suspended = suspended
@@ -155,8 +156,10 @@ class TaskTable:
                     return self._follow(request, now_ns)
                 case DeactivateTask():
                     self.stop(_xid(request.xid))
-                case Roster():
-                    self._continue(request.lines, now_ns)
+                case Roster():  # whom it ends, it ends; what it begins needs a proof
+                    self.believe(self._trust.continued(request.lines, now_ns // NS))
+                case ProveRoster():
+                    self._prove(request, now_ns)
                 case RevokeToken():
                     tokens = standing.revoked_tokens(request.revocation, self._trust)
                     self.believe(self._trust.with_revoked(tokens))
@@ -170,11 +173,21 @@ class TaskTable:
             return Refused(id=request.id, check=error.check, detail=error.detail)
         return Ok(id=request.id)
 
-    def _continue(self, lines: tuple[str, ...], now_ns: int) -> None:
-        """Whom a longer roster ends, it ends; what it begins needs each change to be told in time."""
-        self.believe(self._trust.continued(lines, now_ns // NS))
-        if self._arming is not self._trust:
-            raise AuthorizationError(Check.ROSTER_DATES, f"change {self._trust.believed}: nothing is armed by it")
+    def _prove(self, request: ProveRoster, now_ns: int) -> None:
+        """What the changes of the roster begin, they begin one after the other, as far as they are proven."""
+        trust = self._trust
+        try:
+            for number, shown in enumerate(request.proofs, request.first):
+                if number < trust.believed:
+                    continue
+                if number > trust.believed:
+                    raise AuthorizationError(Check.ROSTER, f"change {trust.believed}: comes first")
+                longer = proof.change(shown, trust)
+                self.lease.proven(shown.checkpoint, trust, now_ns)
+                trust = longer
+        finally:
+            if trust is not self._trust:
+                self._trust, self._arming = trust, trust.arming()
 
     def _follow(self, request: Head, now_ns: int) -> Ok:
         self._lapse(now_ns)
@@ -245,7 +258,7 @@ class TaskTable:
         held = self._held.get(task.xid, -1)
         if task.sequence < held or (task.sequence == held and not task.suspended):
             raise AuthorizationError(Check.SUSPENDED)
-        for text in dict.fromkeys(proof.checkpoint for proof in request.proofs):
+        for text in dict.fromkeys(shown.checkpoint for shown in request.proofs):
             self.lease.proven(text, self._trust, now_ns)
         if not self.lease.valid(now_ns):
             self._lapsed = True  # as those that ended with it: told again after a newer head

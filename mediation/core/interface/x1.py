@@ -16,12 +16,14 @@ out.
      "first":4096,"path":["<64 hex>", ...]}
     {"type":"ActivateTask","id":9,"may_wait":true,...}  {"type":"Ok","id":9,"waits":true}
     {"type":"JudgeTask","id":10,"xid":"<32 hex>"}       {"type":"Ok","id":10}
-    {"type":"Ping","id":11}                             {"type":"Ok","id":11}
+    {"type":"ProveRoster","id":11,"first":3,            {"type":"Ok","id":11}
+     "proofs":[{...}, ...]}
+    {"type":"Ping","id":12}                             {"type":"Ok","id":12}
 
 A roster must continue the one that is held, and is judged here from end to end; a revocation carries its maker's
-signature. Both end at once the tasks that they leave without authority. Neither can begin anything; a change of the
-roster that is told long after its date never will: nothing is armed that needs it (core/authority/trust.py), and the
-answer is a refusal by `roster-dates`.
+signature. Both end at once the tasks that they leave without authority. Neither can begin anything: nothing is armed
+that needs a change of the roster before ProveRoster has shown its entry in the ledger, under a head that the quorum
+cosigned (core/authority/proof.py).
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from mediation.core.authority.authorization import MAX_COMMANDS
-from mediation.core.case import TaskRequest
+from mediation.core.case import Proof, TaskRequest
 from mediation.core.check import Check
 from mediation.core.errors import RemoteProtocolError
 
 MAX_LINE_OCTETS = 8 << 20  # an order with MAX_COMMANDS acts, each with its proof, is below 4 MiB
+CHANGES_AT_ONCE = 32  # proofs of changes of the roster in one message: 4 MiB with 32 witnesses' ML-DSA-44 signatures
 
 
 class Pdu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
@@ -99,6 +102,13 @@ class Roster(Pdu, frozen=True, kw_only=True, tag="Roster"):
     lines: tuple[str, ...]
 
 
+class ProveRoster(Pdu, frozen=True, kw_only=True, tag="ProveRoster"):
+    """That changes of the roster which were told stand in the ledger, from number `first` on."""
+
+    first: Annotated[int, msgspec.Meta(ge=0)]
+    proofs: Annotated[tuple[Proof, ...], msgspec.Meta(max_length=CHANGES_AT_ONCE)]
+
+
 class RevokeToken(Pdu, frozen=True, kw_only=True, tag="RevokeToken"):
     """A legal or carrier token was withdrawn: the signed text itself."""
 
@@ -120,8 +130,8 @@ class Refused(Pdu, frozen=True, kw_only=True, tag="Refused"):
 
 
 Request = (
-    ActivateTask | ModifyTask | JudgeTask | DeactivateTask | SuspendTask | ReportStatus | Ping | Roster | RevokeToken
-    | Head
+    ActivateTask | ModifyTask | JudgeTask | DeactivateTask | SuspendTask | ReportStatus | Ping | Roster | ProveRoster
+    | RevokeToken | Head
 )  # fmt: skip
 Answer = Ok | Refused
 
