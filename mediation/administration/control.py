@@ -35,12 +35,12 @@ from mediation.administration.records.code import CodeWatch
 from mediation.administration.records.reconciling import Reconciling
 from mediation.administration.tasking import Tasking
 from mediation.core.authority.ahead import Ahead, texts
-from mediation.core.authority.authorization import NS
 from mediation.core.authority.roster import digest
 from mediation.core.errors import ConfigurationError, MediationError, RemoteProtocolError
 from mediation.core.interface import control, x1
 from mediation.core.ledger import entry
 from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 from mediation.runtime import log, network, sockets
 from mediation.runtime.beside import SWITCH_S, Beside
 from mediation.runtime.clock import AuthorityClock, HighWater

@@ -30,6 +30,7 @@ SAME = {
     TEST: ("called_s", "answered", "answer_s", "appendix_sha256"), ORDERED: ("document_sha256", "due_s", "version"),
 }  # fmt: skip
 ROLES = {"officer", "executive"}
+LAB_VERSION = 1  # of the plan that a lab begins with: its file is named by the hash of all of it
 LEAST_S = 7 * 86_400  # a month of which less was left when the plan came in force needs no call (the house's rule)
 
 
@@ -46,6 +47,7 @@ def examine(export: Export, ledger: Ledger, roster: Roster | None, found: Findin
     forged: list[Finding] = []
     policies = Policies()
     contacts = _plans(export, ledger, forged)
+    _absent(export, ledger, found)
     acts = [each for each in ledger.records if each.kind in TYPES]
     for each in acts:
         name, checked = _name(each), False
@@ -80,10 +82,15 @@ def _plans(export: Export, ledger: Ledger, forged: list[Finding]) -> dict[str, l
     contacts: dict[str, list[str]] = {}
     adopted = {f"{FOLDER}/{each.facts.get('version')}.json": each for each in ledger.records
                if each.kind == "plan-adopted"}  # fmt: skip
+    begun = next((each for each in ledger.records if each.kind == "site-made" and each.facts.get("plan")), None)
     for name in export.below(FOLDER):
         if name.startswith(f"{SIGNED}/"):
             continue
         entry = adopted.get(name)
+        lab = begun if name == f"{FOLDER}/{LAB_VERSION}.json" else None
+        if lab is not None and hashlib.sha256(export.files[name]).hexdigest() != lab.facts["plan"]:
+            forged.append(Finding(f"{name}: not the plan that was entered", (lab.index,)))
+            continue
         try:
             kept = json.loads(export.files[name])
             body, appendix = json.loads(kept["plan"]), json.loads(kept["appendix"])
@@ -96,12 +103,34 @@ def _plans(export: Export, ledger: Ledger, forged: list[Finding]) -> dict[str, l
                 forged.append(Finding(f"{name}: not readable", (entry.index,)))
             continue
         if entry is None:
-            continue  # the lab's first plan, or one whose entry is not opened here
+            continue  # the lab's first plan, or of no entry at all
         if hashes != [entry.facts.get("plan_sha256"), entry.facts.get("appendix_sha256")]:
             forged.append(Finding(f"{name}: not the plan that was entered", (entry.index,)))
         elif said != list(entry.facts.get("modifications", [])):
             forged.append(Finding(f"{name}: names other orders than its entry", (entry.index,)))
     return contacts
+
+
+def _absent(export: Export, ledger: Ledger, found: Findings) -> None:
+    """Texts that every export has of what was entered. Without one nobody sees what was in force; without any plan
+    nothing may be intercepted at all (47 CFR 1.20003, 1.20005(c))."""
+    entered: dict[int, int] = {}
+    for each in ledger.records:
+        if each.kind == "plan-adopted" or (each.kind == "site-made" and each.facts.get("plan")):
+            version = each.facts.get("version", LAB_VERSION)
+            if isinstance(version, int):
+                entered.setdefault(version, each.index)
+    for version, index in entered.items():
+        if f"{FOLDER}/{version}.json" not in export.files:
+            found.anomaly(f"the text of version {version} of the plan is not in the export: what was in force then is "
+                          "not to be seen", index)  # fmt: skip
+    if not entered:
+        filed = next((each.index for each in ledger.records if each.kind == "order-filed"), None)
+        what = "no plan of policies was ever adopted here, so the export has no text of one"
+        if filed is None:
+            found.notice(what)
+        else:
+            found.anomaly(f"{what}; and an order was filed", filed)
 
 
 def _name(entry: Record) -> str:

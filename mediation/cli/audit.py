@@ -16,7 +16,16 @@ import click
 
 from mediation.audit import __main__ as verifier
 from mediation.audit import sample as drawing
-from mediation.cli.options import FILE, NEW_FILE, Time, inquire, key_option, reason_option, site_option, write_new
+from mediation.cli.options import (
+    FILE,
+    NEW_FILE,
+    inquire,
+    key_option,
+    reason_option,
+    site_option,
+    time_option,
+    write_new,
+)
 from mediation.core.case import Authority, Role
 from mediation.core.interface.control import CommitSeed, Plant
 from mediation.runtime import config
@@ -36,7 +45,11 @@ def group() -> None:
 @key_option
 @reason_option
 def seed(folder: Path, out: Path, key: str | None, reason: str | None) -> None:
-    """Makes a seed and commits its SHA-256 in the ledger; prints the hash."""
+    """Makes a seed and commits its SHA-256 in the ledger; prints the hash.
+
+    \b
+    mediation audit seed --site DIR --out seed --key aude.key --reason "audit 2026"
+    """
     made = secrets.token_hex(SEED_OCTETS)
     write_new(out, made + "\n")
     committed = drawing.digest(made)
@@ -47,16 +60,22 @@ def seed(folder: Path, out: Path, key: str | None, reason: str | None) -> None:
 @group.command()
 @site_option
 @click.argument("case")
-@click.option("--agency", required=True)
-@click.option("--authority", required=True, type=click.Choice([each.value for each in Authority]))
-@click.option("--start", type=Time(), default="now", show_default=True)
-@click.option("--end", type=Time(), default="+30d", show_default=True)
+@click.option("--agency", required=True, help="Whose order it looks like.")
+@click.option(
+    "--authority", required=True, type=click.Choice([each.value for each in Authority]), help="Of what type it looks."
+)
+@time_option("--start", what="When it seems to begin", default="now", show_default=True)
+@time_option("--end", what="When it seems to end", default="+30d", show_default=True)
 @key_option
 @reason_option
 def honey(
     *, folder: Path, case: str, agency: str, authority: str, start: int, end: int, key: str | None, reason: str | None
 ) -> None:  # fmt: skip
-    """Plants CASE, which nobody ordered and nothing can arm. Who reads it raises an alarm."""
+    """Plants CASE, which nobody ordered and nothing can arm. Who reads it raises an alarm.
+
+    \b
+    mediation audit honey 26-M-90 --site DIR --agency FBI-NY --authority pen-register --key aude.key --reason bait
+    """
     bait = Plant(case=case, agency=agency, authority=Authority(authority), not_before_s=start, not_after_s=end)
     inquire(config.load(folder), bait, key, reason, Role.AUDITOR)
 
@@ -65,16 +84,25 @@ def honey(
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def verify(words: tuple[str, ...]) -> None:
     """Verifies an export offline: EXPORT [--key ledger.pub] [--policy FILE] [--timestamps FILE] [--known FILE]
-    [--seed SEED] [--json]."""
+    [--seed SEED] [--json].
+
+    \b
+    mediation audit verify export.tar --key ledger.pub --policy witness.policy
+    """
     sys.exit(verifier.main(["verify", *words]))
 
 
 @group.command()
 @click.argument("export", type=FILE)
-@click.option("--seed", "seed_file", required=True, type=FILE, help="The file that `seed` made.")
-@click.option("--number", type=click.IntRange(1, drawing.MAX_DRAWN), default=10, show_default=True)
+@click.option("--seed-file", "--seed", "seed_file", required=True, type=FILE, help="The file that `seed` made.")
+@click.option("--number", type=click.IntRange(1, drawing.MAX_DRAWN), default=10, show_default=True,
+              help="How many entries.")  # fmt: skip
 @click.option("--key", type=FILE, help="The ledger's public key, as the site published it.")
 def sample(export: Path, seed_file: Path, number: int, key: str | None) -> None:
-    """Draws the sample of a committed seed from EXPORT: entry, kind and case of each, one a line."""
+    """Draws the sample of a committed seed from EXPORT: entry, kind and case of each, one a line.
+
+    \b
+    mediation audit sample export.tar --seed-file seed --number 12
+    """
     words = ["sample", str(export), "--seed", seed_file.read_text().strip(), "--number", str(number)]
     sys.exit(verifier.main([*words, *(("--key", str(key)) if key is not None else ())]))

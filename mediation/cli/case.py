@@ -12,15 +12,19 @@ import msgspec
 
 from mediation.administration import client
 from mediation.administration.order import drafting
+from mediation.cli import words
 from mediation.cli.options import (
     FILE,
     accepted,
+    form_option,
     inquire,
     key_option,
     latest,
     read_token,
     reason_option,
     rfc3339,
+    running,
+    shown,
     signer,
     site_option,
     told,
@@ -35,6 +39,7 @@ DONE = {
     Act.ACTIVATE: "activated", Act.DEACTIVATE: "ended for good", Act.SUSPEND: "suspended", Act.RESUME: "resumed",
     Act.EXTEND: "extended", Act.DDE: "dialed digit extraction switched",
 }  # fmt: skip
+EXTENDS = ("CASE", "EXTENSION", "APPROVAL")
 ON_OFF = click.Choice(["on", "off"])
 
 
@@ -45,7 +50,8 @@ def group() -> None:
 
 def _perform(folder: Path, case: str, act: Act, dde: bool | None, key: str | None) -> None:
     site = config.load(folder)
-    view = latest(inquire(site, Cases(case=case), key, f"to act: {act}"))
+    found = inquire(site, Cases(case=case), key, f"to act: {act}")
+    view = latest(found) if act is Act.ACTIVATE else running(found)
     text = drafting.command(
         act, case, view.carrier_sha256, view.sequence + 1, signer(site, Role.OFFICER, key),
         dde=view.dde if dde is None else dde, lab=site.lab,
@@ -60,7 +66,7 @@ def _perform(folder: Path, case: str, act: Act, dde: bool | None, key: str | Non
 @key_option
 @site_option
 def activate(case: str, dde: str, key: str | None, folder: Path) -> None:
-    """Activates the filed order of CASE.
+    """Activates the filed order of CASE, and says who has carried it out.
 
     \b
     mediation case activate 26-M-17 --site DIR --key olga.key
@@ -86,8 +92,12 @@ def deactivate(case: str, key: str | None, folder: Path) -> None:
 @key_option
 @site_option
 def suspend(case: str, key: str | None, folder: Path) -> None:
-    """Suspends the interception of CASE at once; its task is kept."""
-    _perform(folder, case, Act.SUSPEND, False, key)
+    """Suspends the interception of CASE at once, without a witness, until `case resume`; its end stays what it is.
+
+    \b
+    mediation case suspend 26-M-17 --site DIR --key olga.key
+    """
+    _perform(folder, case, Act.SUSPEND, None, key)
 
 
 @group.command()
@@ -95,28 +105,35 @@ def suspend(case: str, key: str | None, folder: Path) -> None:
 @key_option
 @site_option
 def resume(case: str, key: str | None, folder: Path) -> None:
-    """Goes on with the suspended interception of CASE."""
+    """Goes on with the suspended interception of CASE, when a quorum of witnesses has seen the act.
+
+    \b
+    mediation case resume 26-M-17 --site DIR --key olga.key
+    """
     _perform(folder, case, Act.RESUME, None, key)
 
 
 @group.command()
-@click.option("--case", required=True)
-@click.argument("legal", type=FILE)
-@click.argument("carrier", type=FILE)
+@click.option("--case", hidden=True)  # as it was once to be typed
+@click.argument("named", nargs=-1, metavar="CASE EXTENSION APPROVAL")
 @key_option
 @site_option
-def extend(case: str, legal: Path, carrier: Path, key: str | None, folder: Path) -> None:
-    """Puts an extension of CASE in force: its legal token in LEGAL, the carrier's approval in CARRIER.
+def extend(case: str | None, named: tuple[str, ...], key: str | None, folder: Path) -> None:
+    """Puts an extension of CASE in force: the legal reviewer's token in EXTENSION, the carrier's in APPROVAL.
 
     \b
-    mediation case extend --case 26-M-17 extension.jws approval.jws --site DIR --key olga.key
+    mediation case extend 26-M-17 extension.jws approval.jws --site DIR --key olga.key
     """
-    put_in_force(config.load(folder), case, read_token(legal), read_token(carrier), key)
+    typed = named if case is None else (case, *named)
+    if len(typed) != len(EXTENDS):
+        raise click.UsageError(f"what is to be named is {' '.join(EXTENDS)}")
+    legal, carrier = (Path(FILE.convert(each, None, None)) for each in typed[1:])
+    put_in_force(config.load(folder), typed[0], read_token(legal), read_token(carrier), key)
 
 
 def put_in_force(site: Site, case: str, legal: str, carrier: str, key: str | None) -> None:
-    """The officer's act `extend`, on the newest order of a case. Raises MediationError."""
-    view = latest(inquire(site, Cases(case=case), key, f"to act: {Act.EXTEND}"))
+    """The officer's act `extend`, on the order of a case that runs. Raises MediationError."""
+    view = running(inquire(site, Cases(case=case), key, f"to act: {Act.EXTEND}"))
     text = drafting.command(
         Act.EXTEND, case, view.carrier_sha256, view.sequence + 1, signer(site, Role.OFFICER, key), dde=view.dde,
         lab=site.lab, extension_sha256=jws.sha256_hex(carrier),
@@ -131,12 +148,16 @@ def put_in_force(site: Site, case: str, legal: str, carrier: str, key: str | Non
 @key_option
 @site_option
 def dde(case: str, state: str, key: str | None, folder: Path) -> None:
-    """Switches dialed digit extraction of CASE, also in mid-call."""
+    """Switches dialed digit extraction of CASE, also in mid-call; only for an order that gives it.
+
+    \b
+    mediation case dde 26-M-17 off --site DIR --key olga.key
+    """
     _perform(folder, case, Act.DDE, state == "on", key)
 
 
 @group.command("list")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="A JSON object for each order instead of a line.")
 @key_option
 @reason_option
 @site_option
@@ -155,16 +176,22 @@ def list_(as_json: bool, key: str | None, reason: str | None, folder: Path) -> N
 
 @group.command()
 @click.argument("case")
+@form_option
 @key_option
 @reason_option
 @site_option
-def show(case: str, key: str | None, reason: str | None, folder: Path) -> None:
-    """Prints the orders of CASE as JSON, oldest first, without subjects. The reading is entered in the ledger."""
+def show(case: str, form: str | None, key: str | None, reason: str | None, folder: Path) -> None:
+    """Prints the orders of CASE, oldest first, without subjects: JSON, and on standard error the same in words. The
+    reading is entered in the ledger.
+
+    \b
+    mediation case show 26-M-17 --words --site DIR --key olga.key --reason "who asked for an extension"
+    """
     answer = inquire(config.load(folder), Cases(case=case), key, reason)
     latest(answer)
     assert isinstance(answer, CaseList)
     for view in answer.cases:
-        click.echo(_json(view))
+        shown(form, _json(view), words.case(view, _words(view)))
 
 
 def _json(view: CaseView) -> str:
@@ -186,8 +213,8 @@ def _words(view: CaseView) -> str:
 
 
 def _left(view: CaseView) -> str:
-    words = _words(view)
-    return f"  {words}" if words else ""
+    left = _words(view)
+    return f"  {left}" if left else ""
 
 
 def _line(view: CaseView) -> str:

@@ -131,7 +131,11 @@ async def _collect(site: config.Site, agency: Path, content_dir: Path | None) ->
     "--content-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep content there, a capture a channel."
 )
 def command(folder: Path, content_dir: Path | None) -> None:
-    """Receives what a lab site delivers; prints one JSON object a message until it is stopped."""
+    """Receives what a lab site delivers; prints one JSON object a message until it is stopped.
+
+    \b
+    mediation collect --site DIR --content-dir content
+    """
     loaded = config.load(folder)
     if not loaded.lab:
         raise ConfigurationError("collect: only a lab site has a reference collection function")

@@ -71,9 +71,13 @@ def _asking() -> socket.socket:
 
 @click.command(hidden=True)
 @click.argument("name", type=click.Choice([*SERVED, "opener"]))
-@click.option("--site", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--site", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="The site.")
 def command(name: str, site: Path) -> None:
-    """Runs one function in the foreground."""
+    """Runs one function in the foreground, as its unit of systemd or `mediation run` starts it.
+
+    \b
+    mediation function mediator --site DIR
+    """
     if name == "iap":
         forgetting.begin_anew()
     loaded = config.load(site)

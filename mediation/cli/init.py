@@ -14,7 +14,8 @@ from mediation.runtime import config
 @click.command()
 @click.argument("path", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--lab", is_flag=True, help="Add keys of lab persons and a lab agency; everything is marked LAB.")
-@click.option("--collector-port", type=click.IntRange(1, 65535), default=config.LAB_COLLECTOR_PORT, show_default=True)
+@click.option("--collector-port", type=click.IntRange(1, 65535), default=config.LAB_COLLECTOR_PORT, show_default=True,
+              help="Where the lab agency takes delivery.")  # fmt: skip
 @click.option("--vault", "form", type=click.Choice(["passphrase", "pkcs11"]), help="Make the vault's key now.")
 @token_options
 def command(  # noqa: PLR0917 - options

@@ -6,6 +6,7 @@ auditor's own machine.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import click
@@ -15,12 +16,14 @@ from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import stamp_check, tiles, verify
 from mediation.administration.ledger.stamps import ROOTS, read_roots
 from mediation.administration.order.store import Store
-from mediation.administration.records.export import withheld
+from mediation.administration.records.export import plan_texts, withheld
 from mediation.cli.options import (
     FILE,
     NEW_FILE,
+    chosen_site,
     inquire,
     key_option,
+    or_site_option,
     read_token,
     reason_option,
     rfc3339,
@@ -32,17 +35,18 @@ from mediation.core.errors import ConfigurationError, LedgerError, RemoteProtoco
 from mediation.core.interface.control import Export, Part, Prove, Proved
 from mediation.core.ledger import entry, merkle, note
 from mediation.core.records import opening
+from mediation.core.units import US
 from mediation.runtime import config
 from mediation.runtime.keys import read_policy, read_verifier
 
 
 @click.group()
 def group() -> None:
-    """The ledger: verify, export, prove."""
+    """The ledger: verify, export, prove, stamps."""
 
 
 @group.command("verify")
-@click.option("--site", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@or_site_option
 @click.option("--export", "archive", type=FILE, help="An export instead of a site; needs --key.")
 @click.option("--proof", type=FILE, help="The proof of one entry instead of a site; needs --key.")
 @click.option("--key", type=FILE, help="The ledger's public key, as the site published it (ledger.pub).")
@@ -50,7 +54,14 @@ def group() -> None:
 def verify_(
     *, folder: Path | None, archive: Path | None, proof: Path | None, key: Path | None, known: Path | None
 ) -> None:
-    """Checks every entry; names the first bad one."""
+    """Checks every entry of a ledger, an export or one proof; names the first bad one.
+
+    \b
+    mediation ledger verify --site DIR
+    mediation ledger verify --export export.tar --key ledger.pub --known last-year.checkpoint
+    mediation ledger verify --proof proof.json --key ledger.pub
+    """
+    folder = chosen_site(folder, archive, proof)
     if sum(given is not None for given in (folder, archive, proof)) != 1:
         raise click.UsageError("exactly one of --site, --export and --proof")
     site = config.load(folder) if folder is not None else None
@@ -86,7 +97,7 @@ def verify_(
         return
     click.echo(f"verified: {head.size} entries of {head.origin}, each as it was entered and in its order")
     if report.first_us is not None and report.last_us is not None:
-        span = f"{rfc3339(report.first_us // 1_000_000)} to {rfc3339(report.last_us // 1_000_000)}"
+        span = f"{rfc3339(report.first_us // US)} to {rfc3339(report.last_us // US)}"
         click.echo(f"entered from {span}; {report.signed_heads} signed heads, each contained in the next")
     click.echo(f"root {head.root.hex()}")
     click.echo("kinds: " + ", ".join(f"{kind} {count}" for kind, count in report.kinds.items()))
@@ -95,7 +106,7 @@ def verify_(
 
 @group.command()
 @site_option
-@click.option("--out", required=True, type=NEW_FILE)
+@click.option("--out", required=True, type=NEW_FILE, help="The tar, a new file.")
 @click.option("--open", "opened", multiple=True, help="Open only these records: a kind of entry, or case:CASE; none "
               "opens nothing of a case. May be repeated; all is opened without it.")  # fmt: skip
 @click.option("--certifications", is_flag=True, help="With the certifications; fields (i), (iii), (iv) stay masked.")
@@ -107,7 +118,11 @@ def export(
     *, folder: Path, out: Path, opened: tuple[str, ...], certifications: bool, unmasked: tuple[str, ...],
     key: str | None, reason: str | None,
 ) -> None:  # fmt: skip
-    """Writes a tar for an auditor: `verify --export` and the offline verifier need nothing else. It is entered."""
+    """Writes a tar for an auditor: `verify --export` and the offline verifier need nothing else. It is entered.
+
+    \b
+    mediation ledger export --site DIR --out export.tar --key aude.key --reason "yearly audit"
+    """
     if out.exists():
         raise ConfigurationError(f"{out.name}: File exists")
     cases = tuple(each.removeprefix("case:") for each in opened if each.startswith("case:"))
@@ -120,6 +135,9 @@ def export(
     answer = inquire(config.load(folder), wanted, key, reason)
     assert isinstance(answer, Part)
     write_new(out, answer.octets)
+    click.echo(f"{out.name}: SHA-256 {hashlib.sha256(answer.octets).hexdigest()}", err=True)
+    if not plan_texts(answer.octets):
+        click.echo("it has no text of a plan: none was ever adopted at this site (mediation plan)", err=True)
 
 
 @group.command()
@@ -129,7 +147,11 @@ def export(
 @key_option
 @reason_option
 def prove(folder: Path, index: int, out: Path | None, key: str | None, reason: str | None) -> None:
-    """Prints the proof that entry INDEX stands in the ledger, for `verify --proof`. It is entered."""
+    """Prints the proof that entry INDEX stands in the ledger, for `verify --proof`. It is entered.
+
+    \b
+    mediation ledger prove --site DIR 28 --out proof.json --key aude.key --reason "entry 28 for the court"
+    """
     answer = inquire(config.load(folder), Prove(index=index), key, reason)
     assert isinstance(answer, Proved)
     text = msgspec.json.format(msgspec.json.encode(answer.proof), indent=1).decode() + "\n"
@@ -141,10 +163,22 @@ def prove(folder: Path, index: int, out: Path | None, key: str | None, reason: s
 
 @group.command()
 @site_option
-@click.option("--roots", type=FILE, help="PEM certificates of the authorities you believe; the site's own otherwise.")
+@click.option(
+    "--timestamps",
+    "--roots",
+    "roots",
+    type=FILE,
+    help="PEM certificates of the time-stamping authorities that you believe; the site's own otherwise.",
+)
 def stamps(folder: Path, roots: Path | None) -> None:
-    """Checks every RFC 3161 time stamp: its token, and that the ledger contains the head that was stamped."""
+    """Checks every RFC 3161 time stamp: its token, and that the ledger contains the head that was stamped.
+
+    \b
+    mediation ledger stamps --site DIR --timestamps authorities.pem
+    """
     site = config.load(folder)
+    if roots is None and not (site.keys_dir / ROOTS).exists():
+        raise ConfigurationError(f"keys/{ROOTS}: this site names no time-stamping authority; --timestamps does")
     believed = read_roots(roots or site.keys_dir / ROOTS)
     found = stamp_check.check(site.path, ledger_files(site), read_verifier(site.keys_dir), believed)
     for each in found:
@@ -163,8 +197,8 @@ def _open(site: config.Site) -> tuple[tiles.Folder, str]:
 
 def _verifier(path: Path) -> note.Verifier:
     try:
-        return note.Verifier.parse(path.read_text())
-    except (OSError, ValueError) as error:
+        return note.Verifier.parse(read_token(path))
+    except ValueError as error:
         raise ConfigurationError(f"{path.name}: {error}") from error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -85,6 +86,12 @@ def main() -> None:
         sys.exit(leave.exit_code)
     except MediationError as error:
         click.echo(f"mediation: {error}{_next(error)}", err=True)
+        sys.exit(1)
+    except OSError as error:  # of a file that was named; a function's own is for whoever reads its log
+        if sys.argv[1:2] == ["function"]:
+            raise
+        name = Path(str(error.filename)).name if error.filename is not None else ""
+        click.echo(f"mediation: {name + ': ' if name else ''}{error.strerror or error}", err=True)
         sys.exit(1)
     except BaseExceptionGroup as together:
         # trio's nurseries, and `except*` itself, wrap even a single refusal.

@@ -20,6 +20,7 @@ from mediation.cli.expiries import DAY_S
 from mediation.core.case import LIVE
 from mediation.core.interface.control import Report
 from mediation.core.records.alarm import Alarm
+from mediation.core.units import NS
 from mediation.runtime import cover
 
 EOF: Final = "# EOF\n"
@@ -27,7 +28,6 @@ COSIGNED: Final = "cosigned"  # administration/ledger/asking.py, Outcome
 LATE_PER_CENT: Final = 95  # of the messages within 8 s: 47 CFR 1.20007(a)(14)
 UP: Final = "up"  # delivery/sender.py, LinkState
 REFUSED: Final = "refused"
-NS: Final = 1_000_000_000
 
 # Alarms that say nothing of the life of an order. The others (an order's end, its certification) are the officer's:
 # `case list` has them, and the ledger.

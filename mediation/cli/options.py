@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from mediation.administration import client, lab
-from mediation.core.case import Role
+from mediation.core.case import LIVE, Role
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.interface.control import Answer, CaseList, CaseView, Inquiry, Result, Results
@@ -21,13 +23,35 @@ from mediation.signing.choose import FIDO2, PKCS11, open_key
 from mediation.signing.signer import Signer
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+Command = TypeVar("Command", bound=Callable[..., Any])
+# An administrator that runs says what each function answered; a command that acts in its place tells none of them.
+ALONE: Final = "entered; the administrator does not run: the functions are told when it starts, and not before"
 EVERYBODY: Final = 0o644
 NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 
-site_option = click.option(
-    "--site", "folder", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
-    envvar="MEDIATION_SITE", show_envvar=True, help="The site.",
-)  # fmt: skip
+# In what form times are given; Time below reads them.
+TIMES: Final = "like 2026-12-01T17:00-05:00, now, +2h, +30d"
+ZONED: Final = f"{TIMES}; a zone must be named"
+UTC: Final = f"{TIMES}; without a zone UTC"
+
+
+def _site(*, required: bool) -> Callable[[Command], Command]:
+    return click.option(
+        "--site", "folder", required=required, type=click.Path(exists=True, file_okay=False, path_type=Path),
+        envvar="MEDIATION_SITE", show_envvar=True, help="The site.",
+    )  # fmt: skip
+
+
+site_option = _site(required=True)
+or_site_option = _site(required=False)  # of what can be looked at without a site, too
+
+
+def chosen_site(folder: Path | None, *others: Any) -> Path | None:
+    """The site, unless its name came from the environment and something else was typed instead."""
+    source = click.get_current_context().get_parameter_source("folder")
+    return None if source is ParameterSource.ENVIRONMENT and any(others) else folder
+
+
 reason_option = click.option("--reason", help='Why; it is entered in the ledger. On a lab site "lab" by default.')
 
 _RELATIVE = re.compile(r"([+-])([0-9]{1,6})([smhd])")
@@ -44,11 +68,40 @@ class KeyPlace(click.ParamType[str]):
             FILE.convert(value, param, ctx)
         return str(value)
 
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """One key, whatever is in its path."""
+        return [rv]
 
-key_option = click.option(
-    "--key", type=KeyPlace(), envvar="MEDIATION_KEY", show_envvar=True,
-    help="The person's key: a file, pkcs11:… or fido2:…; on a lab site the lab's by default.",
-)  # fmt: skip
+
+def person_option(whose: str = "The person's key", *name: str, **more: Any) -> Callable[[Command], Command]:
+    """--key, of whoever signs; `name` of the parameter where there may be several."""
+    by_default = "" if more.get("required") else "; on a lab site the lab's by default"
+    return click.option(
+        "--key", *name, type=KeyPlace(), envvar="MEDIATION_KEY", show_envvar=True,
+        help=f"{whose}: a file, pkcs11:… or fido2:…{by_default}.", **more,
+    )  # fmt: skip
+
+
+key_option = person_option()
+signing_key_option = person_option("The key of the person who signs", required=True)
+
+
+def time_option(*names: str, what: str, zoned: bool = False, **more: Any) -> Callable[[Command], Command]:
+    """A moment, whose help says in what form it is given."""
+    return click.option(*names, type=Time(zoned=zoned), help=f"{what}: {ZONED if zoned else UTC}.", **more)
+
+
+def case_argument(command: Command) -> Command:
+    """CASE, of a command that once took it as --case and still does (`case_of`)."""
+    command = click.option("--case", "case_", hidden=True)(command)
+    return click.argument("case", required=False)(command)
+
+
+def case_of(case: str | None, option: str | None) -> str:
+    """What was named, once. Raises click.UsageError."""
+    if (case is None) == (option is None):
+        raise click.UsageError("CASE is needed" if case is None else "CASE or --case, not both")
+    return case or option or ""
 
 
 class Time(click.ParamType[int]):
@@ -103,12 +156,28 @@ def inquire(site: Site, inquiry: Inquiry, key: str | None, reason: str | None, r
     return client.inquire(site, inquiry, signer(site, role, key), reason if reason is not None else "lab")
 
 
+def form_option(command: Command) -> Command:
+    """JSON for programs on standard output and words for persons on standard error, or one of them (`shown`)."""
+    command = click.option("--json", "form", flag_value="json", help="JSON alone.")(command)
+    return click.option("--words", "form", flag_value="words", help="Words alone, on standard output.")(command)
+
+
+def shown(form: str | None, facts: str, words: list[str]) -> None:
+    """Prints what was asked for."""
+    if form != "words":
+        click.echo(facts)
+    if form != "json" and words:
+        click.echo("\n".join(words), err=form is None)
+
+
 def read_token(path: Path) -> str:
     """A token's compact text from its file. Raises ConfigurationError."""
     try:
         return path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path.name}: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{path.name}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path.name}: not a text, so no token, key or approval") from None
 
 
 def write_new(path: Path, content: str | bytes) -> None:
@@ -158,7 +227,7 @@ def told(result: Result) -> str:
     words = [f"done by {done}"] if done else []
     words += [f"{', '.join(by[''])}: no answer yet, look again with case list"] if by[""] else []
     words += [f"{', '.join(by['away'])}: not running, is told before it takes up anything"] if by["away"] else []
-    return "; ".join(words) or "entered; no function runs, each is told when it starts"
+    return "; ".join(words) or ALONE
 
 
 def latest(answer: Answer) -> CaseView:
@@ -167,3 +236,11 @@ def latest(answer: Answer) -> CaseView:
     if not answer.cases:
         raise AuthorizationError(Check.ORDER_UNKNOWN)
     return answer.cases[-1]
+
+
+def running(answer: Answer) -> CaseView:
+    """The order of a case that was activated and has not ended, else the newest: beside an emergency order that runs
+    an ordinary one may be filed already, and who stops the case means what runs. Raises AuthorizationError."""
+    newest = latest(answer)
+    assert isinstance(answer, CaseList)
+    return next((each for each in reversed(answer.cases) if each.state in LIVE), newest)

@@ -1,6 +1,6 @@
 """`mediation order …`: from a court's paper to an order that is filed, one person at a time.
 
-key      a new key for a person in a file, and what is enrolled of it (`mediation person key` for tokens and cards)
+key      a new key for a person in a file; `mediation person key`, which makes the card too, is what persons use
 draft    what the legal reviewer will attest, as a JSON file to read before signing
 sign     the legal reviewer's token over a draft, or the carrier authorizer's over a legal token
 submit   files the two tokens; `mediation case activate` is the third act
@@ -25,14 +25,18 @@ from mediation.cli import order_extension, retention, words
 from mediation.cli.options import (
     FILE,
     NEW_FILE,
-    KeyPlace,
-    Time,
     accepted,
+    case_argument,
+    case_of,
+    form_option,
     key_option,
-    latest,
     read_token,
+    running,
+    shown,
     signer,
+    signing_key_option,
     site_option,
+    time_option,
     told,
     write_new,
 )
@@ -67,13 +71,17 @@ def group() -> None:
     """Orders: draft, sign, submit, show, revoke; also for a whole agency."""
 
 
-@group.command()
-@click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
+@group.command(hidden=True)
+@click.option("--role", required=True, type=click.Choice([role.value for role in Role]), help="What it is made for.")
 @click.option("--person", required=True, help="Who holds it: one name for one person, everywhere.")
-@click.option("--years", type=click.IntRange(1, 5), default=2, show_default=True)
+@click.option("--years", type=click.IntRange(1, 5), default=2, show_default=True, help="How long it is good.")
 @click.option("--out", required=True, type=NEW_FILE, help="The private key file, for this person alone.")
 def key(role: str, person: str, years: int, out: Path) -> None:
-    """Makes a person's key in a file; prints what is enrolled of it."""
+    """Makes a person's key in a file; prints what is enrolled of it. `mediation person key` makes it with its card.
+
+    \b
+    mediation order key --role officer --person olga --out olga.key
+    """
     made = new_person(Role(role), person, drafting.now_s(), lab=False, years=years)
     write_person(out, made)
     click.echo(msgspec.json.encode(made.ring_key()).decode())
@@ -81,7 +89,7 @@ def key(role: str, person: str, years: int, out: Path) -> None:
 
 @group.command()
 @site_option
-@click.option("--case", required=True)
+@click.option("--case", required=True, help="The case identity, 1 to 25 characters.")
 @click.option(
     "--target",
     "targets",
@@ -90,20 +98,30 @@ def key(role: str, person: str, years: int, out: Path) -> None:
     help="A tel: or sip: URI; may be repeated. - reads "
     "them from standard input, one a line: others on this machine can read a command line.",
 )
-@click.option("--authority", required=True, type=click.Choice([each.value for each in Authority]))
-@click.option("--agency", required=True)
+@click.option(
+    "--authority", required=True, type=click.Choice([each.value for each in Authority]), help="The order's type."
+)
+@click.option("--agency", required=True, help="As the roster's directory names it.")
 @click.option("--capability", "capabilities", multiple=True, default=["call-data"], show_default=True,
-              type=click.Choice([each.value for each in Capability]))  # fmt: skip
-@click.option("--profile", type=click.Choice(["t1678", "pcesp"]), default="t1678", show_default=True)
+              type=click.Choice([each.value for each in Capability]),
+              help="What the court gives: call-data, and others beside it; may be repeated.")  # fmt: skip
+@click.option(
+    "--profile", type=click.Choice(["t1678", "pcesp"]), default="t1678", show_default=True,
+    help="The encoding that the agency reads.",
+)  # fmt: skip
 @click.option("--host", required=True, help="Where the agency takes delivery.")
-@click.option("--port", required=True, type=click.IntRange(1, 65535))
+@click.option("--port", required=True, type=click.IntRange(1, 65535), help="For call data.")
 @click.option("--certificate-sha256", required=True, help="Of the collection function's certificate (DER), hex.")
 @click.option("--content-host", help="Where the agency takes content; for an order with the capability content.")
-@click.option("--content-port", type=click.IntRange(1, 65535))
-@click.option("--content-form", type=click.Choice(["cc-apdu", "packetcable"]), default="cc-apdu", show_default=True)
+@click.option("--content-port", type=click.IntRange(1, 65535), help="The port for content.")
 @click.option(
-    "--content-channels", type=click.Choice(["separated", "combined"]), default="separated", show_default=True
-)
+    "--content-form", type=click.Choice(["cc-apdu", "packetcable"]), default="cc-apdu", show_default=True,
+    help="CC-APDU over TLS, or PacketCable datagrams.",
+)  # fmt: skip
+@click.option(
+    "--content-channels", type=click.Choice(["separated", "combined"]), default="separated", show_default=True,
+    help="A channel for each direction, or one for both.",
+)  # fmt: skip
 @click.option(
     "--content-maximum",
     type=click.IntRange(1, particulars.MAX_CHANNELS),
@@ -111,19 +129,19 @@ def key(role: str, person: str, years: int, out: Path) -> None:
     show_default=True,
     help="Channels that the agency procured: calls whose content is delivered at once.",
 )
-@click.option("--court", required=True)
-@click.option("--judge", required=True)
+@click.option("--court", required=True, help="That made the order.")
+@click.option("--judge", required=True, help="Who signed it.")
 @click.option("--officer", required=True, help="The law enforcement officer who presented it.")
 @click.option("--document", required=True, type=FILE, help="The order as received; its SHA-256 is attested.")
-@click.option("--start", required=True, type=Time(zoned=True), help="Like 2026-12-01T17:00-05:00, now, +2h, +30d.")
-@click.option("--end", required=True, type=Time(zoned=True), help="The same; from now on, not from the start.")
+@time_option("--start", what="When it begins", zoned=True, required=True)
+@time_option("--end", what="When it ends (+30d is from now, not from the start)", zoned=True, required=True)
 @click.option(
     "--term-days",
     type=click.IntRange(0),
     default=0,
     help="The period that a FISA order states (50 USC 1805(d)).",
 )
-@click.option("--out", required=True, type=NEW_FILE)
+@click.option("--out", required=True, type=NEW_FILE, help="The draft, a new file.")
 def draft(
     *, folder: Path, case: str, targets: tuple[str, ...], authority: str, agency: str, capabilities: tuple[str, ...],
     profile: str, host: str, port: int, certificate_sha256: str, content_host: str | None, content_port: int | None,
@@ -166,15 +184,15 @@ def draft(
 
 @group.group()
 def sign() -> None:
-    """Signs, with the key of the person who does."""
+    """Signs an order's two tokens, each with the key of the person who does."""
 
 
 @sign.command()
 @click.argument("draft", type=FILE)
-@click.option("--key", required=True, type=KeyPlace(), help="A file, pkcs11:… or fido2:…")
-@click.option("--out", required=True, type=NEW_FILE)
+@signing_key_option
+@order_extension.out_option
 def legal(draft: Path, key: str, out: Path) -> None:
-    """The legal reviewer's token over DRAFT, after it was shown what that says.
+    """Signs the legal reviewer's token over DRAFT. What that says is shown before.
 
     \b
     mediation order sign legal draft.json --key lena.key --out legal.jws
@@ -194,12 +212,12 @@ def legal(draft: Path, key: str, out: Path) -> None:
 
 @sign.command()
 @click.argument("legal", type=FILE)
-@click.option("--key", required=True, type=KeyPlace(), help="A file, pkcs11:… or fido2:…")
+@signing_key_option
 @click.option("--policy", required=True, type=FILE, help="The policies and procedures in force; attested by hash.")
 @click.option("--iap", "iaps", multiple=True, help="Limit the order to this access point; may be repeated.")
-@click.option("--out", required=True, type=NEW_FILE)
+@order_extension.out_option
 def carrier(legal: Path, key: str, policy: Path, iaps: tuple[str, ...], out: Path) -> None:
-    """The carrier authorizer's token over the token in LEGAL, after it was shown what that says.
+    """Signs the carrier authorizer's token over the token in LEGAL. What that says is shown before.
 
     \b
     mediation plan show --site DIR --out policy.json
@@ -225,9 +243,9 @@ def _next(step: str) -> None:
 
 @group.command()
 @site_option
-@click.option("--legal", required=True, type=FILE)
-@click.option("--carrier", required=True, type=FILE)
-@click.option("--call-back", type=FILE, help="Of an emergency order.")
+@click.option("--legal", required=True, type=FILE, help="The legal reviewer's token.")
+@click.option("--carrier", required=True, type=FILE, help="The carrier authorizer's token.")
+@click.option("--call-back", type=FILE, help="Of an emergency order: what `order call-back` wrote.")
 def submit(folder: Path, legal: Path, carrier: Path, call_back: Path | None) -> None:
     """Files an order's two tokens; prints the case identity. Nothing is intercepted before an officer activates it.
 
@@ -243,67 +261,80 @@ def submit(folder: Path, legal: Path, carrier: Path, call_back: Path | None) -> 
 
 @group.command()
 @click.argument("file", type=FILE)
-def show(file: Path) -> None:
-    """Prints what a token or draft says, as JSON, and on standard error the same in words, and where its order stands.
+@form_option
+def show(file: Path, form: str | None) -> None:
+    """Prints what a token or draft says: JSON, and words with where its order stands on standard error.
 
     Two persons read a draft with it before either signs. No signature is checked: `submit` does that.
+
+    \b
+    mediation order show draft.json --words
     """
     text = read_token(file)
     draft = text.startswith("{")
     payload = text.encode() if draft else jws.split(text).payload
     try:
         said = msgspec.json.decode(payload, type=dict[str, Any])
-        click.echo(msgspec.json.format(payload, indent=1).decode())
+        facts = msgspec.json.format(payload, indent=1).decode()
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise ConfigurationError(f"{file.name}: neither a token nor a draft") from None
-    if lines := words.token(text):
-        click.echo("\n".join(lines), err=True)
     state = State.DRAFTED if draft else BY_FILE.get(said.get("type", ""))
-    if state is not None:
-        click.echo(f"mediation: {state}", err=True)
+    shown(form, facts, words.token(text) + ([f"mediation: {state}"] if state is not None else []))
 
 
 @group.command()
 @site_option
-@click.option("--case", help="Whose newest order it is; with --token.")
-@click.option("--token", type=click.Choice(["legal", "carrier"]))
+@case_argument
+@click.option("--token", type=click.Choice(["legal", "carrier"]), help="Which of them, with CASE.")
 @click.option("--file", "path", type=FILE, help="The token itself, also an extension's: by whom it was not signed.")
-@click.option("--reason", default="withdrawn", show_default=True)
+@click.option("--reason", default="withdrawn", show_default=True, help="Why; it stays in the signed text.")
 @key_option
 def revoke(
-    *, folder: Path, case: str | None, token: str | None, path: Path | None, reason: str, key: str | None
+    *, folder: Path, case: str | None, case_: str | None, token: str | None, path: Path | None, reason: str,
+    key: str | None,
 ) -> None:  # fmt: skip
-    """Withdraws one token: delivery stops at once, for good. Its maker names it by CASE; another person of the same
-    role, to whom the case is not shown, by the token's FILE."""
+    """Withdraws one token: delivery stops at once, for good. Its maker names it by CASE, whose running order it is of,
+    or else the newest; another person of the same role, to whom the case is not shown, by the token's file.
+
+    \b
+    mediation order revoke 26-M-17 --site DIR --token legal --key lena.key
+    mediation order revoke --site DIR --file legal.jws --key lois.key
+    """
     site = config.load(folder)
+    case = case_of(case, case_) if case or case_ else None
     if path is not None and case is None and token is None:
         text = read_token(path)
         of, role = drafting.withdrawable(text)
         signed = drafting.revocation(of, jws.sha256_hex(text), reason, signer(site, role, key), lab=site.lab)
         click.echo(f"withdrawn; {told(accepted(client.one(site, Revoke(revocations=(signed,)))))}")
-    elif path is None and case is not None and token is not None:
+    elif case is not None and token is not None and path is None:
         withdraw(site, case, token, signer(site, Role(token), key), reason)
     else:
-        raise click.UsageError("--file, or --case with --token")
+        raise click.UsageError("--file, or CASE with --token")
 
 
 @group.command("revoke-agency")
 @site_option
 @click.argument("agency")
-@click.option("--role", type=click.Choice(["legal", "carrier"]), default="legal", show_default=True)
-@click.option("--reason", default="withdrawn", show_default=True)
+@click.option("--role", type=click.Choice(["legal", "carrier"]), default="legal", show_default=True,
+              help="Of whoever signs it.")  # fmt: skip
+@click.option("--reason", default="withdrawn", show_default=True, help="Why; it stays in the signed text.")
 @key_option
 def revoke_agency(folder: Path, agency: str, role: str, reason: str, key: str | None) -> None:
     """Withdraws all authority of AGENCY: every order of it ends at once, for good, and no other. It has new orders only
-    by a new contact in the roster, which two executives approve and which waits a day."""
+    by a new contact in the roster, which two executives approve and which waits a day.
+
+    \b
+    mediation order revoke-agency FBI-NY --site DIR --key lena.key
+    """
     site = config.load(folder)
     text = drafting.agency_revocation(agency, reason, signer(site, Role(role), key), lab=site.lab)
     click.echo(accepted(client.one(site, RevokeAgency(revocation=text))).detail)
 
 
 def withdraw(site: Site, case: str, token: str, person: Signer, reason: str) -> None:
-    """Signs and hands in a revocation of the newest order of a case. Raises MediationError."""
-    view = latest(client.inquire(site, Cases(case=case), person, f"to act: revoke {token}"))
+    """Signs and hands in a revocation of the order of a case that runs, else of its newest. Raises MediationError."""
+    view = running(client.inquire(site, Cases(case=case), person, f"to act: revoke {token}"))
     digest = view.legal_sha256 if token == "legal" else view.carrier_sha256  # noqa: S105 - the name of a token
     text = drafting.revocation(case, digest, reason, person, lab=site.lab)
     click.echo(f"{case}: withdrawn; {told(accepted(client.one(site, Revoke(revocations=(text,)))))}")

@@ -14,29 +14,28 @@ import click
 
 from mediation.administration.order import drafting
 from mediation.cli import words
-from mediation.cli.options import FILE, NEW_FILE, KeyPlace, Time, read_token, write_new
+from mediation.cli.options import FILE, NEW_FILE, read_token, signing_key_option, time_option, write_new
 from mediation.core.authority import jws
 from mediation.core.case import CarrierExtension, LegalExtension, LegalToken
 from mediation.core.errors import ConfigurationError
 from mediation.signing.choose import open_key
 
-out_option = click.option("--out", required=True, type=NEW_FILE)
-who_option = click.option("--key", required=True, type=KeyPlace(), help="The key of the person who signs.")
+out_option = click.option("--out", required=True, type=NEW_FILE, help="What was signed, a new file.")
 
 
 @click.command()
 @click.argument("legal", type=FILE)
-@click.option("--end", required=True, type=Time(zoned=True), help="The new end: 2026-12-01T17:00-05:00, +30d.")
+@time_option("--end", what="The new end", zoned=True, required=True)
 @click.option("--after", type=FILE, help="The extension before this one, if there is one.")
-@click.option("--court", required=True)
-@click.option("--judge", required=True)
+@click.option("--court", required=True, help="That extended it.")
+@click.option("--judge", required=True, help="Who signed the extension.")
 @click.option("--document", required=True, type=FILE, help="The court's extension as received; attested by hash.")
-@who_option
+@signing_key_option
 @out_option
 def extend(
     *, legal: Path, end: int, after: Path | None, court: str, judge: str, document: Path, key: str, out: Path
 ) -> None:  # fmt: skip
-    """The legal reviewer's token of an extension of the order whose legal token is in LEGAL.
+    """Signs the legal reviewer's token of an extension of the order in LEGAL. What that says is shown before.
 
     \b
     mediation order extend legal.jws --end 2027-01-20T17:00-05:00 --court SDNY --judge "J. Doe" \\
@@ -57,21 +56,22 @@ def extend(
 @click.argument("extension", type=FILE)
 @click.option("--carrier", required=True, type=FILE, help="The order's carrier token.")
 @click.option("--policy", required=True, type=FILE, help="The policies and procedures in force; attested by hash.")
-@who_option
+@signing_key_option
 @out_option
 def approve(extension: Path, carrier: Path, policy: Path, key: str, out: Path) -> None:
-    """The carrier authorizer's approval of the extension in EXTENSION, after it was shown what that says.
+    """Signs the carrier authorizer's approval of the extension in EXTENSION. What that says is shown before.
 
     \b
     mediation order approve extension.jws --carrier carrier.jws --policy policy.json --key carl.key --out approval.jws
     """
     said, person = read_token(extension), open_key(key)
-    lab = jws.decode(jws.split(said).payload, LegalExtension).lab
-    drafting.check_signer(CarrierExtension, person, lab=lab)
+    court = jws.decode(jws.split(said).payload, LegalExtension)
+    drafting.check_signer(CarrierExtension, person, lab=court.lab)
     _to_be_signed(words.token(said), [f"  policies    {sha256_of(policy)}"])
     text = drafting.carrier_extension(read_token(carrier), said, sha256_of(policy), person)
     write_new(out, text + "\n")
-    click.echo("next: an officer puts it in force: mediation case extend", err=True)
+    files = f"{extension.name} {out.name}"
+    click.echo(f"next: an officer puts it in force: mediation case extend {words.plain(court.case)} {files}", err=True)
 
 
 def _to_be_signed(lines: list[str], more: list[str]) -> None:
@@ -82,18 +82,28 @@ def _to_be_signed(lines: list[str], more: list[str]) -> None:
 @click.command("call-back")
 @click.argument("legal", type=FILE)
 @click.option("--number", required=True, help="The directory's number, as it was dialed.")
-@click.option("--called", type=Time(), default="now", show_default=True)
+@time_option("--called", what="When the agency was called", default="now", show_default=True)
 @click.option("--answered-by", required=True, help="Who answered for the agency.")
-@click.option("--answer", required=True, type=click.Choice(["confirmed", "denied"]))
-@who_option
+@click.option("--answer", required=True, type=click.Choice(["confirmed", "denied"]), help="What the agency said of it.")
+@signing_key_option
 @out_option
 def call_back(*, legal: Path, number: str, called: int, answered_by: str, answer: str, key: str, out: Path) -> None:
-    """The call-back of the emergency order in LEGAL, by a carrier authorizer or an officer."""
+    """Signs what the agency of the emergency order in LEGAL said when it was called back. A carrier authorizer's or an
+    officer's act.
+
+    \b
+    mediation order call-back legal.jws --number +12025550100 --answered-by "SA P. Roe" --answer confirmed \\
+        --key carl.key --out called.jws
+    """
+    order = read_token(legal)
+    _to_be_signed(words.token(order), [f"  called      {words.plain(number)}, {words.moment(called)}",
+                                       f"  answered    by {words.plain(answered_by)}: {answer}"])  # fmt: skip
     text = drafting.call_back(
-        read_token(legal), number=number, called_s=called, answered_by=answered_by, confirmed=answer == "confirmed",
+        order, number=number, called_s=called, answered_by=answered_by, confirmed=answer == "confirmed",
         person=open_key(key),
     )  # fmt: skip
     write_new(out, text + "\n")
+    click.echo("next: it is filed with the two tokens: mediation order submit --call-back", err=True)
 
 
 def sha256_of(path: Path) -> str:

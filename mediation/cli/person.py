@@ -27,13 +27,12 @@ from mediation.cli import changes
 from mediation.cli.options import (
     FILE,
     NEW_FILE,
-    KeyPlace,
-    Time,
     accepted,
     read_token,
     rfc3339,
+    signing_key_option,
     site_option,
-    told,
+    time_option,
     write_new,
 )
 from mediation.core.authority.key import Key
@@ -49,6 +48,8 @@ from mediation.signing.file import YEAR_S, check_person, new_person, write_perso
 
 ROLE = click.Choice([role.value for role in Role])
 out_option = click.option("--out", type=NEW_FILE, help="The draft; a lab site without it changes at once.")
+card_option = click.option("--card", required=True, type=FILE, help="What `person key` wrote for the others.")
+agency_option = click.option("--agency", required=True, help="As orders name it.")
 document_option = click.option("--document", required=True, type=FILE, help="Letter of appointment; kept by its hash.")
 
 
@@ -66,7 +67,7 @@ def group() -> None:
     "--key", "place", required=True, help="Where: a new file, pkcs11:token=…;object=…?module-path=…, or fido2:"
 )
 @click.option("--card", required=True, type=NEW_FILE, help="The public card, for those who appoint.")
-@click.option("--years", type=click.IntRange(1, 5), default=2, show_default=True)
+@click.option("--years", type=click.IntRange(1, 5), default=2, show_default=True, help="How long it is good.")
 @click.option("--lab", "is_lab", is_flag=True, help="For a lab site.")
 def key(
     *, person: str, name: str, function: str, role: str, place: str, card: Path, years: int, is_lab: bool
@@ -95,6 +96,7 @@ def key(
         write_person(Path(place), file)
         made = file.ring_key()
     _write(card, msgspec.json.encode(Member(name=name, function=function, key=made)))
+    _next(f"{card.name} is given to who drafts (person found, appoint or enroll); the key stays with {person}")
 
 
 @group.command()
@@ -102,15 +104,24 @@ def key(
 @click.option("--executive", "executives", multiple=True, required=True, type=FILE, help="A card; three or more.")
 @click.option("--senior", required=True, help="The person who is the senior officer (47 CFR 1.20003(b)(4)).")
 @click.option("--appoint", "others", multiple=True, metavar="ROLE=CARD", help="Somebody else at once; may be repeated.")
-@click.option("--contact", "contacts", multiple=True, metavar="AGENCY=NUMBER", help="May be repeated.")
+@click.option(
+    "--contact", "contacts", multiple=True, metavar="AGENCY=NUMBER",
+    help="Where an agency is called back, +…; may be repeated.",
+)  # fmt: skip
 @document_option
-@click.option("--until", "to_s", type=Time(), default="+730d", show_default=True)
-@click.option("--out", required=True, type=NEW_FILE)
+@time_option("--until", "to_s", what="When the appointments end", default="+730d", show_default=True)
+@click.option("--out", required=True, type=NEW_FILE, help="The draft, a new file.")
 def found(
     *, folder: Path, executives: tuple[Path, ...], senior: str, others: tuple[str, ...], contacts: tuple[str, ...],
     document: Path, to_s: int, out: Path,
 ) -> None:  # fmt: skip
-    """Drafts a site's founding; all its executives approve it."""
+    """Drafts a site's founding; all its executives approve it.
+
+    \b
+    mediation person found --site DIR --executive edda.card --executive egon.card --executive elsa.card \\
+        --senior edda --appoint officer=olga.card --contact FBI-NY=+12025550100 --document letters.pdf \\
+        --out founding.json
+    """
     site, held = _open(folder)
     if held.lines:
         raise ConfigurationError("the site is founded")
@@ -130,14 +141,15 @@ def found(
         raise click.UsageError("--senior: nobody of that name is appointed")
     actions += [Contact(agency=agency, number=number, from_s=now) for agency, number in _pairs("contact", contacts)]
     _write(out, roster.draft(held, actions, now))
+    _next(f"each executive reads and signs it on his own machine: mediation person approve {out.name}")
 
 
 @group.command()
 @site_option
-@click.option("--card", required=True, type=FILE)
-@click.option("--role", required=True, type=ROLE)
-@click.option("--from", "from_s", type=Time(), default="now", show_default=True)
-@click.option("--until", "to_s", type=Time(), default="+730d", show_default=True)
+@card_option
+@click.option("--role", required=True, type=ROLE, help="Which.")
+@time_option("--from", "from_s", what="When the appointment begins", default="now", show_default=True)
+@time_option("--until", "to_s", what="When it ends", default="+730d", show_default=True)
 @click.option("--senior", is_flag=True, help="As the senior officer (47 CFR 1.20003(b)(4)).")
 @document_option
 @out_option
@@ -159,18 +171,22 @@ def appoint(
 
 @group.command()
 @site_option
-@click.option("--person", required=True)
-@click.option("--role", required=True, type=ROLE)
-@click.option("--at", "at_s", type=Time(), default="now", show_default=True)
+@click.option("--person", required=True, help="As `person list` names him.")
+@click.option("--role", required=True, type=ROLE, help="Which.")
+@time_option("--at", "at_s", what="When they end", default="now", show_default=True)
 @out_option
 def end(folder: Path, person: str, role: str, at_s: int, out: Path | None) -> None:
-    """Ends a person's appointments to a role; acts entered since then do not stand."""
+    """Ends a person's appointments to a role; acts entered since then do not stand.
+
+    \b
+    mediation person end --site DIR --person olga --role officer --out change.json
+    """
     _change(folder, [End(person=person, role=Role(role), at_s=at_s)], out)
 
 
 @group.command()
 @site_option
-@click.option("--card", required=True, type=FILE)
+@card_option
 @out_option
 def enroll(folder: Path, card: Path, out: Path | None) -> None:
     """Enrols another key of a person: the spare, ahead of the day it is needed.
@@ -184,7 +200,7 @@ def enroll(folder: Path, card: Path, out: Path | None) -> None:
 @group.command()
 @site_option
 @click.option("--kid", required=True, help="The key's name, as `person list` shows it.")
-@click.option("--since", "void_s", type=Time(), default="now", show_default=True)
+@time_option("--since", "void_s", what="From when on it is void", default="now", show_default=True)
 @out_option
 def revoke(folder: Path, kid: str, void_s: int, out: Path | None) -> None:
     """Voids a key: what was entered with it at that second or later ends at once; what was entered before stands.
@@ -200,12 +216,16 @@ def revoke(folder: Path, kid: str, void_s: int, out: Path | None) -> None:
 
 @group.command()
 @site_option
-@click.option("--agency", required=True)
+@agency_option
 @click.option("--number", help="The directory's telephone number, +…; it counts a day later.")
-@click.option("--end", "at_s", type=Time(), help="End the agency's contact instead.")
+@time_option("--end", "at_s", what="When the agency's contact ends, instead")
 @out_option
 def contact(folder: Path, agency: str, number: str | None, at_s: int | None, out: Path | None) -> None:
-    """Registers an agency's contact for call-backs, or ends it."""
+    """Registers an agency's contact for call-backs, or ends it.
+
+    \b
+    mediation person contact --site DIR --agency FBI-NY --number +12025550100 --out change.json
+    """
     if (number is None) == (at_s is None):
         raise click.UsageError("one of --number and --end")
     if at_s is not None:
@@ -218,8 +238,8 @@ def contact(folder: Path, agency: str, number: str | None, at_s: int | None, out
 
 @group.command()
 @click.argument("draft", type=FILE)
-@click.option("--key", required=True, type=KeyPlace(), help="A file, pkcs11:… or fido2:…")
-@click.option("--out", required=True, type=NEW_FILE)
+@signing_key_option
+@click.option("--out", required=True, type=NEW_FILE, help="The approval, a new file.")
 def approve(draft: Path, key: str, out: Path) -> None:
     """Says in words what DRAFT does, and signs exactly that.
 
@@ -231,23 +251,31 @@ def approve(draft: Path, key: str, out: Path) -> None:
     for line in changes.words(change):
         click.echo(line)
     write_new(out, roster.approve(octets, open_key(key)) + "\n")
-    click.echo("next: all approvals together: mediation person submit", err=True)
+    _next("all approvals together: mediation person submit")
 
 
 @group.command()
 @site_option
 @click.argument("approvals", nargs=-1, required=True, type=FILE)
 def submit(folder: Path, approvals: tuple[Path, ...]) -> None:
-    """Hands in a change: entered in the ledger, then in force everywhere."""
+    """Hands in the approvals of one change: it is entered in the ledger, then in force everywhere.
+
+    \b
+    mediation person submit --site DIR edda.jws egon.jws
+    """
     _submit(config.load(folder), [read_token(path) for path in approvals])
 
 
 @group.command("list")
 @site_option
-@click.option("--at", "at_s", type=Time(), default="now", show_default=True)
-@click.option("--json", "as_json", is_flag=True)
+@time_option("--at", "at_s", what="As of when", default="now", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="A JSON object for each appointment instead of a line.")
 def list_(folder: Path, at_s: int, as_json: bool) -> None:
-    """Lists who holds which role, with the keys that count then."""
+    """Lists who holds which role, with the keys that count then.
+
+    \b
+    mediation person list --site DIR
+    """
     _, held = _open(folder)
     for a in held.appointments:
         if not a.at(at_s):
@@ -274,6 +302,7 @@ def _change(folder: Path, actions: list[AnyAction], out: Path | None) -> None:
     octets = roster.draft(held, actions, drafting.now_s())
     if out is not None:
         _write(out, octets)
+        _next(f"two executives whom it does not concern read and sign it: mediation person approve {out.name}")
         return
     if not site.lab:
         raise click.UsageError("--out is needed: two executives approve it on their own machines")
@@ -283,8 +312,14 @@ def _change(folder: Path, actions: list[AnyAction], out: Path | None) -> None:
 
 
 def _submit(site: Site, approvals: list[str]) -> None:
-    result = accepted(client.one(site, ChangeRoster(approvals=tuple(approvals))))
-    click.echo(f"the roster is changed; {told(result)}", err=True)
+    accepted(client.one(site, ChangeRoster(approvals=tuple(approvals))))
+    click.echo(
+        "the roster is changed: the administrator tells each function, one that is away when it starts", err=True
+    )
+
+
+def _next(step: str) -> None:
+    click.echo(f"next: {step}", err=True)
 
 
 def _card(path: Path) -> Member:

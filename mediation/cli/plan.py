@@ -18,7 +18,7 @@ import msgspec
 from mediation.administration import client, lab
 from mediation.administration.order import drafting
 from mediation.administration.records import documents
-from mediation.cli.options import FILE, NEW_FILE, KeyPlace, Time, accepted, rfc3339, signer, site_option
+from mediation.cli.options import FILE, NEW_FILE, accepted, person_option, rfc3339, signer, site_option, time_option
 from mediation.cli.order_extension import sha256_of
 from mediation.core.authority import jws
 from mediation.core.authority.particulars import SHA256
@@ -38,6 +38,7 @@ from mediation.runtime.config import Site
 from mediation.signing.signer import Signer
 
 APPENDIX = ".appendix"
+either_option = person_option("Of an officer or an executive")
 
 
 @click.group()
@@ -57,22 +58,31 @@ def _ask(site: Site, request: ShowPlan) -> PlanView:
 @click.option("--ordered", multiple=True, type=FILE, help="The Commission's order that this version carries out.")
 @click.option("--out", required=True, type=NEW_FILE, help="The plan; its appendix is written beside it.")
 def draft(folder: Path, retention_days: int | None, ordered: tuple[Path, ...], out: Path) -> None:
-    """Draws up the next plan and its appendix from the live settings."""
+    """Draws up the next plan and its appendix from the live settings.
+
+    \b
+    mediation plan draft --site DIR --out plan.json
+    """
     named = tuple(sorted({sha256_of(path) for path in ordered}))
     view = _ask(config.load(folder), ShowPlan(draft=True, retention_days=retention_days or 0, modifications=named))
     _write(out, view.plan.encode())
     _write(_beside(out), view.appendix.encode())
     click.echo(f"version {view.version}  plan {plan.digest(view.plan)}  appendix {plan.digest(view.appendix)}")
+    click.echo(f"next: read both; the senior officer, or two executives: mediation plan adopt {out.name}", err=True)
 
 
 @group.command()
 @site_option
 @click.argument("file", type=FILE)
-@click.option("--key", "keys", multiple=True, type=KeyPlace(), help="Of the senior officer, or of two executives.")
+@person_option("Of the senior officer, or of two executives", "keys", multiple=True)
 @click.option("--approval", "approvals", multiple=True, type=FILE, help="What the other person wrote with --out.")
 @click.option("--out", type=NEW_FILE, help="Only sign, into this file, for the person who adopts.")
 def adopt(folder: Path, file: Path, keys: tuple[str, ...], approvals: tuple[Path, ...], out: Path | None) -> None:
-    """Puts the draft in FILE in force, with the appendix beside it."""
+    """Puts the draft in FILE in force, with the appendix beside it.
+
+    \b
+    mediation plan adopt --site DIR plan.json --key edda.key
+    """
     site = config.load(folder)
     text, appendix = _read(file), _read(_beside(file))
     earlier = [_read(path).strip() for path in approvals]
@@ -97,10 +107,14 @@ def adopt(folder: Path, file: Path, keys: tuple[str, ...], approvals: tuple[Path
 @group.command()
 @site_option
 @click.option("--confirmation", required=True, help="The number that the Commission's filing system gave.")
-@click.option("--when", type=Time(), default="now", show_default=True)
-@click.option("--key", type=KeyPlace(), help="Of an officer or an executive; on a lab site the lab's by default.")
+@time_option("--when", what="When it was filed", default="now", show_default=True)
+@either_option
 def filed(folder: Path, confirmation: str, when: int, key: str | None) -> None:
-    """Records the filing of the plan in force: the ninety days of its amendments end."""
+    """Records the filing of the plan in force: the ninety days of its amendments end.
+
+    \b
+    mediation plan filed --site DIR --confirmation NUMBER --key edda.key
+    """
     site = config.load(folder)
     view = _ask(site, ShowPlan())
     filing = plan.PlanFiling(
@@ -117,10 +131,14 @@ def filed(folder: Path, confirmation: str, when: int, key: str | None) -> None:
 @group.command()
 @site_option
 @click.option("--document", required=True, type=FILE, help="The Commission's order as received; its SHA-256 is kept.")
-@click.option("--due", required=True, type=Time(), help="By when it is to be carried out; of a date, its first second.")
-@click.option("--key", type=KeyPlace(), help="Of an officer or an executive; on a lab site the lab's by default.")
+@time_option("--due", what="By when it is to be carried out, of a bare day its first second", required=True)
+@either_option
 def ordered(folder: Path, document: Path, due: int, key: str | None) -> None:
-    """Records that the Commission ordered the policies modified; again with another day, that it gave more time."""
+    """Records that the Commission ordered the policies modified; again with another day, that it gave more time.
+
+    \b
+    mediation plan ordered --site DIR --document order.pdf --due 2027-03-01 --key olga.key
+    """
     site = config.load(folder)
     view = _ask(site, ShowPlan())
     said = modification.Modification(
@@ -143,13 +161,18 @@ def ordered(folder: Path, document: Path, due: int, key: str | None) -> None:
     type=click.IntRange(0, contact.MAX_ANSWER_S),
     help="Seconds until it was answered, or until you waited no longer.",
 )
-@click.option("--called", type=Time(), help="When you called; by default so many seconds ago as --after says.")
+@time_option("--called", what="When you called; by default so many seconds ago as --after says")
 @click.option("--mail", is_flag=True, help="You wrote to the contact's mail address, and did not call the number.")
-@click.option("--key", type=KeyPlace(), help="Of an officer or an executive; on a lab site the lab's by default.")
+@either_option
 def contact_test(
     *, folder: Path, answered_by: str | None, missed: bool, after: int, called: int | None, mail: bool, key: str | None
 ) -> None:  # fmt: skip
-    """Records that you called the 7x24 contact of the plan in force. This system calls nobody by itself."""
+    """Records that you called the 7x24 contact of the plan in force. This system calls nobody by itself.
+
+    \b
+    mediation plan contact-test --site DIR --answered-by "Edda E." --after 12 --key olga.key
+    mediation plan contact-test --site DIR --missed --after 90 --key olga.key
+    """
     if missed is (answered_by is not None):
         raise click.UsageError("either --answered-by or --missed")
     site = config.load(folder)
@@ -173,7 +196,12 @@ def contact_test(
 @click.option("--out", type=NEW_FILE, help="Write the exact text: what `order sign carrier --policy` attests.")
 @click.option("--pdf", type=NEW_FILE, help="Draw the plan, and its appendix beside it; the same octets each time.")
 def show(folder: Path, out: Path | None, pdf: Path | None) -> None:
-    """Shows the plan in force, and what is still to be filed."""
+    """Shows the plan in force, and what is still to be filed.
+
+    \b
+    mediation plan show --site DIR
+    mediation plan show --site DIR --out policy.json --pdf plan.pdf
+    """
     site = config.load(folder)
     view = _ask(site, ShowPlan())
     if out is not None:
@@ -222,8 +250,10 @@ def _beside(path: Path) -> Path:
 def _read(path: Path) -> str:
     try:
         return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path.name}: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{path.name}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path.name}: not a text") from None
 
 
 def _write(path: Path, octets: bytes) -> None:

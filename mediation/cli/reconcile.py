@@ -35,7 +35,11 @@ def group() -> None:
 @group.command()
 @site_option
 def once(folder: Path) -> None:
-    """Looks now; exit status 1 when something is there that the configuration does not account for."""
+    """Looks now; exit status 1 when something is there that the configuration does not account for.
+
+    \b
+    mediation reconcile once --site DIR
+    """
     site = config.load(folder)
     look = Looker(site).look()
     left = reconciler.beyond(site, look.sights)
@@ -84,6 +88,8 @@ def papers(incident: str | None, folder: Path, key: str | None, reason: str | No
     answer = inquire(config.load(folder), Incidents(incident=incident), key, reason)
     if not isinstance(answer, Papers):
         raise MediationError("reconcile: no papers")
+    if not answer.papers:
+        click.echo("there are none: no incident has left papers that are yours to read", err=True)
     for paper in answer.papers:
         click.echo(f"=== {paper.incident} {paper.name}\n{paper.text}")
 
@@ -92,7 +98,11 @@ def papers(incident: str | None, folder: Path, key: str | None, reason: str | No
 @site_option
 def check(folder: Path) -> None:
     """Verifies the reconciler's own log against the ledger, in both ways; exit status 1 when the ledger lacks what it
-    saw, or has an incident of what it never saw."""
+    saw, or has an incident of what it never saw.
+
+    \b
+    mediation reconcile check --site DIR
+    """
     site = config.load(folder)
     incidents: list[entry.Incident] = []
 

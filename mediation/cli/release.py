@@ -36,10 +36,16 @@ def group() -> None:
 
 
 @group.command()
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--name", default=release.ORIGIN, show_default=True)
+@click.option(
+    "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The private key, a new file."
+)
+@click.option("--name", default=release.ORIGIN, show_default=True, help="What the list of releases is called.")
 def key(out: Path, name: str) -> None:
-    """Makes a release key; prints its public half, which is published apart from the releases."""
+    """Makes a release key; prints its public half, which is published apart from the releases.
+
+    \b
+    mediation release key --out release.key > release.pub
+    """
     if not note.valid_name(name) or out.exists():
         raise ConfigurationError("release key: not a key's name, or the file exists")
     signer = note.Signer(name, Ed25519PrivateKey.generate())
@@ -49,10 +55,14 @@ def key(out: Path, name: str) -> None:
 
 @group.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--project", required=True, type=FILE, help="pyproject.toml")
+@click.option("--project", required=True, type=FILE, help="Its pyproject.toml.")
 @click.option("--epoch", required=True, type=click.IntRange(0), help="SOURCE_DATE_EPOCH: of the last commit.")
 def pack(folder: Path, project: Path, epoch: int) -> None:
-    """Makes FOLDER's archives the same octets whoever built them; adds bill of materials and SHA256SUMS."""
+    """Makes FOLDER's archives the same octets whoever built them; adds bill of materials and SHA256SUMS.
+
+    \b
+    mediation release pack RELEASE --project pyproject.toml --epoch 1795351060
+    """
     about = tomllib.loads(project.read_text())["project"]
     for path in sorted(folder.iterdir()):
         if path.suffix == ".whl":
@@ -66,10 +76,14 @@ def pack(folder: Path, project: Path, epoch: int) -> None:
 @group.command()
 @click.argument("folder", type=FOLDER)
 @click.option("--key", "key_file", type=FILE, help="The release key; or an inherited descriptor by --key-fd.")
-@click.option("--key-fd", type=click.IntRange(0))
+@click.option("--key-fd", type=click.IntRange(0), help="The descriptor from which the release key is read.")
 @click.option("--earlier", type=FILE, help="The list `releases` of the release before; the first has none.")
 def sign(folder: Path, key_file: Path | None, key_fd: int | None, earlier: Path | None) -> None:
-    """Signs the release in FOLDER."""
+    """Signs the release in FOLDER, and adds it to the list of releases.
+
+    \b
+    mediation release sign RELEASE --key-fd 3 --earlier releases 3< release.key
+    """
     if (key_file is None) == (key_fd is None):
         raise click.UsageError("one of --key and --key-fd")
     if key_file is not None:
@@ -86,7 +100,11 @@ def sign(folder: Path, key_file: Path | None, key_fd: int | None, earlier: Path 
 @click.option("--key", "key_file", required=True, type=FILE, help="The release key's public half.")
 @policy_option
 def cosign(folder: Path, key_file: Path, policy_file: Path | None) -> None:
-    """Asks the witnesses, and keeps their cosignatures beside the release key's signature."""
+    """Asks the witnesses, and keeps their cosignatures beside the release key's signature.
+
+    \b
+    mediation release cosign RELEASE --key release.pub --policy release.policy
+    """
     if policy_file is None:
         raise click.UsageError("--policy is needed")
     release.verify(folder, _verifier(key_file))
@@ -115,7 +133,11 @@ def cosign(folder: Path, key_file: Path, policy_file: Path | None) -> None:
 def verify(
     *, folder: Path, key_file: Path, policy_file: Path | None, known: Path | None, installed: Path, files_only: bool
 ) -> None:  # fmt: skip
-    """Judges the release in FOLDER, and that what is installed is it and nothing else."""
+    """Judges the release in FOLDER, and that what is installed is it and nothing else.
+
+    \b
+    mediation release verify RELEASE --key release.pub --files-only
+    """
     names = release.verify(
         folder, _verifier(key_file), policy=_policy(policy_file) if policy_file else None,
         known=known.read_text() if known else "",

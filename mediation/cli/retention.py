@@ -12,9 +12,9 @@ from mediation.administration.order import drafting
 from mediation.cli.options import (
     FILE,
     NEW_FILE,
-    KeyPlace,
     accepted,
     key_option,
+    person_option,
     read_token,
     signer,
     site_option,
@@ -37,7 +37,12 @@ from mediation.runtime import config
 @click.option("--reason", required=True, help="Why; it stays in the signed text.")
 @key_option
 def hold(case: str, folder: Path, lift: bool, reason: str, key: str | None) -> None:
-    """Has the records of CASE kept whatever their retention: signed by a legal reviewer or an executive."""
+    """Has the records of CASE kept whatever their retention: signed by a legal reviewer or an executive.
+
+    \b
+    mediation order hold 26-M-17 --site DIR --reason "motion of 12 March" --key lena.key
+    mediation order hold 26-M-17 --site DIR --lift --reason "motion withdrawn" --key lena.key
+    """
     site = config.load(folder)
     person = signer(site, Role.LEGAL, key)
     wanted = retention.Hold(
@@ -52,14 +57,19 @@ def hold(case: str, folder: Path, lift: bool, reason: str, key: str | None) -> N
 @click.command()
 @click.argument("case")
 @site_option
-@click.option("--key", "keys", multiple=True, required=True, type=KeyPlace(), help="Of each person: two destroy.")
+@person_option("Of each person, two destroy", "keys", multiple=True, required=True)
 @click.option("--approval", type=FILE, help="What the first person wrote with --out.")
 @click.option("--out", type=NEW_FILE, help="Only sign, into this file, for the second person.")
-@click.option("--reason", default="retention", show_default=True)
+@click.option("--reason", default="retention", show_default=True, help="Why the case is read; it is entered.")
 def destroy(
     *, case: str, folder: Path, keys: tuple[str, ...], approval: Path | None, out: Path | None, reason: str
 ) -> None:
-    """Has the records of the oldest sealed order of CASE destroyed, by two persons, when their time has passed."""
+    """Has the records of the oldest sealed order of CASE destroyed. Two persons sign, when their time has passed.
+
+    \b
+    mediation order destroy 26-M-17 --site DIR --key olga.key --out first.jws
+    mediation order destroy 26-M-17 --site DIR --key edda.key --approval first.jws
+    """
     site = config.load(folder)
     persons = [signer(site, Role.OFFICER, key) for key in keys]
     earlier: list[str] = []

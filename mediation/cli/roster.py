@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from mediation.cli.options import FILE, read_token, rfc3339
+from mediation.cli.options import FILE, chosen_site, or_site_option, read_token, rfc3339
 from mediation.core.authority.roster import Roster
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.ledger import note
@@ -24,13 +24,19 @@ def group() -> None:
 
 
 @group.command()
-@click.option("--site", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@or_site_option
 @click.option("--roster", "file", type=FILE, help="A copy of keys/roster.jsonl instead of a site.")
 @click.option("--founding", help="The founding's SHA-256, as the site published it.")
 @click.option("--key", type=FILE, help="The ledger's public key (ledger.pub).")
 @click.option("--lab", is_flag=True, help="The copy is of a lab site.")
 def verify(folder: Path | None, file: Path | None, founding: str | None, key: Path | None, lab: bool) -> None:
-    """Checks every change and its approvals; names the first bad one."""
+    """Checks every change and its approvals; names the first bad one.
+
+    \b
+    mediation roster verify --site DIR
+    mediation roster verify --roster roster.jsonl --founding SHA256 --key ledger.pub
+    """
+    folder = chosen_site(folder, file)
     if (folder is None) == (file is None):
         raise click.UsageError("one of --site and --roster")
     if folder is not None:

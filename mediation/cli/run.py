@@ -142,7 +142,7 @@ class Parent:
     envvar="MEDIATION_SITE", show_envvar=True, help="The site.",
 )  # fmt: skip
 def command(folder: Path) -> None:
-    """Starts the functions in the foreground; prints {"event":"ready",...} when the taps are armed, function_ended and
+    """Starts the functions in the foreground. Prints {"event":"ready",...} when the taps are armed, function_ended and
     function_ready when one dies and is back. SIGTERM or Ctrl-C ends all of them. No unit of systemd may run beside it.
 
     \b

@@ -21,10 +21,11 @@ from mediation.cli.options import NEW_FILE, replace_public, rfc3339, site_option
 from mediation.core.authority import term
 from mediation.core.errors import MediationError
 from mediation.core.interface.control import Answer, Report, Status
+from mediation.core.units import NS
 from mediation.runtime import clock, config
 from mediation.runtime.version import version
 
-MOMENTS: Final = {"ends_ns": 1_000_000_000, "acknowledged_at_ns": 1_000_000_000, "cosigned_s": 1}
+MOMENTS: Final = {"ends_ns": NS, "acknowledged_at_ns": NS, "cosigned_s": 1}
 COUNTING: Final = ("functions", "counters")  # the parts of a report that are mostly counters
 NOTHING: Final = "nothing of the site runs: mediation run, or systemctl status mediation-administrator"
 
@@ -99,7 +100,7 @@ def _report(answer: Answer | None) -> Report:
 @click.option("--openmetrics", "as_metrics", is_flag=True, help="OpenMetrics text; nothing that tells of an order.")
 @click.option("--out", type=NEW_FILE, help="With --openmetrics: replace this file, at once, for everybody to read.")
 def command(*, folder: Path, as_json: bool, every: bool, as_metrics: bool, out: Path | None) -> None:
-    """Shows live state; exit status 1 when nothing runs, a function is away, or the clock cannot be trusted on a real
+    """Shows live state. Exit status 1 when nothing runs, a function is away, or the clock cannot be trusted on a real
     site. What is to be shown is shown before.
 
     \b

@@ -52,7 +52,11 @@ def group() -> None:
 @form_option
 @token_options
 def make(folder: Path, form: str, module: str | None, token: str, label: str) -> None:
-    """Makes the vault of a site that has none."""
+    """Makes the vault of a site that has none.
+
+    \b
+    mediation vault make --site DIR --vault passphrase
+    """
     site = config.load(folder)
     vault.make(site, wrap_form(form, module, token, label)).wipe()
     click.echo(f"vault {wrapping.read(site.keys_dir).vault}")
@@ -63,7 +67,11 @@ def make(folder: Path, form: str, module: str | None, token: str, label: str) ->
 @form_option
 @token_options
 def rewrap(folder: Path, form: str, module: str | None, token: str, label: str) -> None:
-    """Opens the same vault another way from now on: a new passphrase, PIN or token. Nothing is sealed anew."""
+    """Opens the same vault another way from now on: a new passphrase, PIN or token. Nothing is sealed anew.
+
+    \b
+    mediation vault rewrap --site DIR --vault pkcs11 --module /usr/lib/softhsm/libsofthsm2.so
+    """
     site = config.load(folder)
     wrapped = wrapping.read(site.keys_dir)
     if isinstance(wrapped.wrap, wrapping.Lab):
@@ -78,7 +86,11 @@ def rewrap(folder: Path, form: str, module: str | None, token: str, label: str) 
 @group.command()
 @site_option
 def check(folder: Path) -> None:
-    """Opens the vault as a function would, and says what it got."""
+    """Opens the vault as a function would, and says what it got.
+
+    \b
+    mediation vault check --site DIR
+    """
     site = config.load(folder)
     found = vault.unlock(site)
     click.echo(
@@ -90,7 +102,11 @@ def check(folder: Path) -> None:
 @site_option
 @click.argument("function", type=click.Choice(sorted(vault.PURPOSES)))
 def credential(folder: Path, function: str) -> None:
-    """Writes a function's keys to a pipe, for `systemd-creds encrypt --name=vault - FILE`."""
+    """Writes a function's keys to a pipe, for `systemd-creds encrypt --name=vault - FILE`.
+
+    \b
+    mediation vault credential --site DIR mediator | systemd-creds encrypt --name=vault - FILE
+    """
     if not _is_pipe(sys.stdout.fileno()):
         raise ConfigurationError(
             "vault: keys are written to a pipe only (… | systemd-creds encrypt --name=vault - FILE)"

@@ -15,6 +15,7 @@ import trio
 
 from mediation.cli.options import FILE
 from mediation.core.errors import ConfigurationError
+from mediation.core.units import NS
 from mediation.runtime import log
 from mediation.runtime.clock import AuthorityClock, HighWater
 from mediation.runtime.systemd import Notifier
@@ -33,7 +34,11 @@ def group() -> None:
 @click.argument("path", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--name", required=True, help="Its key name: a URL without a scheme, like witness.example.org/w1.")
 def init(path: Path, name: str) -> None:
-    """Makes a witness with new keys in DIR; prints its verifier keys, for the policy files of those who believe it."""
+    """Makes a witness with new keys in DIR; prints its verifier keys, for the policy files of those who believe it.
+
+    \b
+    mediation witness init /var/lib/mediation-witness --name w1.example.org/ledgers
+    """
     for line in folder.init(path, name):
         click.echo(line)
 
@@ -42,7 +47,11 @@ def init(path: Path, name: str) -> None:
 @click.argument("path", metavar="DIR", type=DIR)
 @click.argument("vkey", metavar="LOG-VKEY")
 def add(path: Path, vkey: str) -> None:
-    """Adds a ledger by its verifier key (its site's keys/ledger.pub). A running witness is to be started again."""
+    """Adds a ledger by its verifier key (its site's keys/ledger.pub). A running witness is to be started again.
+
+    \b
+    mediation witness add /var/lib/mediation-witness "$(cat ledger.pub)"
+    """
     click.echo(folder.add(path, vkey))
 
 
@@ -52,7 +61,11 @@ def add(path: Path, vkey: str) -> None:
 @click.option("--certificate", type=FILE, help="PEM chain: then it speaks TLS 1.3 only.")
 @click.option("--key", type=FILE, help="PEM private key of the certificate.")
 def run(path: Path, listen: str, certificate: Path | None, key: Path | None) -> None:
-    """Serves in the foreground; prints one line of JSON when it does."""
+    """Serves in the foreground; prints one line of JSON when it does.
+
+    \b
+    mediation witness run /var/lib/mediation-witness --listen 192.0.2.11:41880
+    """
     server = import_module("mediation.witness.server")
     host, port = server.address(listen)
     if (certificate is None) != (key is None):
@@ -66,7 +79,7 @@ def run(path: Path, listen: str, certificate: Path | None, key: Path | None) -> 
 
         def now_s() -> int:
             clock.save()  # a clock set back does not make a newer head the older one, across restarts either
-            return clock.now_ns() // 1_000_000_000
+            return clock.now_ns() // NS
 
         def ready(bound: str, number: int) -> None:
             facts = {"name": found.signers[0].verifier.name, "address": bound, "port": number, "tls": tls is not None,

@@ -14,6 +14,7 @@ from mediation.cli.options import rfc3339
 from mediation.core.authority import jws, term
 from mediation.core.case import CarrierExtension, CarrierToken, LegalExtension, LegalToken
 from mediation.core.check import Check
+from mediation.core.interface.control import CaseView
 
 CAPABILITIES: Final = {
     "call-data": "call-identifying information", "digits": "digits dialed during the call", "content": "content",
@@ -38,6 +39,7 @@ NEXT: Final[dict[str, str]] = {
     Check.CALL_BACK: "call the agency at the directory's number, then mediation order call-back",
     Check.UNMATCHABLE: "write it as tel:+12025550123 or sip:user@host; [dial_plan] completes short numbers",
     Check.SUBJECTS: "write each as tel:+12025550123 or sip:user@host",
+    Check.CAPABILITIES: "every order has --capability call-data; others are named beside it",
     Check.TERM: "shorten --end; an extension is an order of its own (mediation order extend)",
     Check.DDE_CAPABILITY: "the court's order must give it: a new order with --capability digits",
     Check.WITNESSES_AWAY: "reach the witnesses' administrators; stopping works meanwhile",
@@ -74,6 +76,22 @@ def token(text: str) -> list[str]:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         pass
     return []
+
+
+def case(view: CaseView, left: str) -> list[str]:
+    """Where an order stands, and nothing of its subjects."""
+    facts: list[tuple[str, Any]] = [
+        ("authority", view.authority),
+        ("gives", ", ".join(CAPABILITIES.get(each, each) for each in view.capabilities)),
+        ("digits", "extracted now" if view.dde else "not extracted now"),
+        ("from", moment(view.not_before_s)),
+        ("until", moment(view.not_after_s) + (f": {left}" if left else "")),
+        ("extensions", f"{view.extensions}; the last {view.extension_sha256}" if view.extensions else "none"),
+        ("agency", f"{view.agency}, {PROFILES.get(view.profile, view.profile)}"),
+        ("last act", f"{view.last_act}, number {view.sequence}" if view.sequence else "none: not activated yet"),
+        ("legal", view.legal_sha256), ("carrier", view.carrier_sha256), ("XID", view.xid),
+    ]  # fmt: skip
+    return _lines(f"order {view.case}: {view.state}", facts, lab=view.lab)
 
 
 def order(said: LegalToken) -> list[str]:

@@ -15,6 +15,7 @@ from typing import BinaryIO, Final
 
 from mediation.collection.content_account import ChannelAccount
 from mediation.collection.content_decoder import ContentPacket
+from mediation.core.units import NS
 
 MAX_OPEN: Final = 256  # files; the one that was quiet longest is closed and opened again when it goes on
 SNAPLEN: Final = 1 << 17
@@ -37,7 +38,7 @@ class ContentCapture:
         name = _UNFIT.sub("_", f"{channel.case}-{channel.ccc or 'unknown'}-{way}.pcap").lstrip(".")
         file = self._file(name)
         size = len(packet.packet)
-        file.write(_PACKET.pack(*divmod(packet.timestamp_ns or 0, 1_000_000_000), size, size) + packet.packet)
+        file.write(_PACKET.pack(*divmod(packet.timestamp_ns or 0, NS), size, size) + packet.packet)
         file.flush()
 
     def _file(self, name: str) -> BinaryIO:

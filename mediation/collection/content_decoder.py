@@ -15,6 +15,7 @@ import msgspec
 
 from mediation.collection.tlv import Tlv, walk
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.units import NS
 
 MAX_APDU_OCTETS: Final = 1 << 17
 """Of one CC-APDU. Source: the largest IP packet and a header of at most 4 KiB."""
@@ -81,7 +82,7 @@ def decode_datagram(octets: bytes) -> ContentPacket:
     identifier, seconds, fraction = _DATAGRAM.unpack_from(octets)
     if seconds < 1 << 31:
         seconds += 1 << 32
-    timestamp_ns = (seconds - NTP_EPOCH_S) * 1_000_000_000 + (fraction * 1_000_000_000 + (1 << 32) - 1 >> 32)
+    timestamp_ns = (seconds - NTP_EPOCH_S) * NS + (fraction * NS + (1 << 32) - 1 >> 32)
     return ContentPacket(
         packet=octets[_DATAGRAM.size :], timestamp_ns=timestamp_ns, channel=identifier.hex().upper()
     )  # fmt: skip
@@ -160,4 +161,4 @@ def _nanoseconds(time: bytes) -> int:
     except ValueError:
         raise RemoteProtocolError("cc-apdu: timeStamp") from None
     past = whole - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    return (past.days * 86_400 + past.seconds) * 1_000_000_000 + int((form[2] or b"0").ljust(9, b"0"))
+    return (past.days * 86_400 + past.seconds) * NS + int((form[2] or b"0").ljust(9, b"0"))

@@ -18,6 +18,7 @@ import msgspec
 
 from mediation.collection.tlv import walk
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.units import NS
 
 Protocol = Literal["t1678", "pcesp"]
 TOP: Final = "LAESProtocol"
@@ -150,7 +151,7 @@ def _nanoseconds(time: datetime.datetime, protocol: Protocol = "t1678") -> int:
     if time.tzinfo is None:
         raise RemoteProtocolError(f"{protocol}: timestamp without a zone")
     past = time - _EPOCH
-    return (past.days * 86_400 + past.seconds) * 1_000_000_000 + past.microseconds * 1_000
+    return (past.days * 86_400 + past.seconds) * NS + past.microseconds * 1_000
 
 
 def rfc3339(timestamp_ns: int) -> str:

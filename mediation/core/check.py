@@ -41,7 +41,7 @@ class Check(Named):
     CASE_IDENTITY = "case-identity", "the case identity is empty, too long or unprintable"
     AGENCY = "agency", "the agency's name is not a plain name of 1 to 63 characters"
     SUBJECTS = "subjects", "no subject, too many, a repeated one, or one that is no tel: or sip: URI"
-    CAPABILITIES = "capabilities", "no capability, or one named twice"
+    CAPABILITIES = "capabilities", "no call-identifying information among the capabilities, or one named twice"
     AUTHORITY = "authority", "a capability that this type of legal authorization cannot give"
     CONTENT_MISSING = "content-missing", "the order is for content and does not say where to deliver it"
     CONTENT_UNORDERED = "content-unordered", "a destination for content in an order that is not for content"

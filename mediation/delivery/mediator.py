@@ -32,6 +32,7 @@ from mediation.core.case import Task
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError, EncodingError
 from mediation.core.interface import task_table, x1, x2
+from mediation.core.units import NS
 from mediation.delivery import process
 from mediation.delivery.calls import CallJournal
 from mediation.delivery.closing import Closings, Gone
@@ -116,7 +117,7 @@ class Mediator:
             context,
             nursery,
             bound_octets=site.delivery.spool_mib << 20,
-            now_s=lambda: self.authority_clock.now_ns() // 1_000_000_000,
+            now_s=lambda: self.authority_clock.now_ns() // NS,
             vault=self._vault,
         )
         self.content = ContentDelivery(

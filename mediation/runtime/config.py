@@ -350,7 +350,7 @@ def _check_planes(settings: Settings) -> None:
 
 _TEMPLATE = """\
 # The site's configuration. Every setting, with its default and its reason: config/site.toml.
-name = "{name}"
+name = "{name}"  # the carrier, as the plan and letters to agencies name it
 lab = {lab}
 {iaps}
 [clock]

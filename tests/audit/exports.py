@@ -29,6 +29,10 @@ PERSONS = {Role.LEGAL: "lena", Role.CARRIER: "carl", Role.OFFICER: "olga", Role.
 SEED = "5eed" * 16
 T0_US = NOW_S * 1_000_000
 HASH = "ab" * 32
+# Entered with the site, as a lab's first plan is: a plan comes before the first order, and no number moves.
+PLAN_TEXT, APPENDIX = "{}", '{"contact": {}}'
+PLAN = json.dumps({"plan": PLAN_TEXT, "appendix": APPENDIX, "approvals": []}).encode()
+PLAN_SHA256, APPENDIX_SHA256 = (hashlib.sha256(each.encode()).hexdigest() for each in (PLAN_TEXT, APPENDIX))
 
 
 def witness(name: str, number: int, kind: bytes = cosignature.ED25519_V1) -> cosignature.Signer:
@@ -93,7 +97,8 @@ def story(lines: list[str]) -> list[list[entry.Record]]:
     return [
         [
             entry.SiteMade(
-                time_us=T0_US - 2_000_000, origin=ORIGIN, lab=False, founding=core_roster.digest(lines[0])
+                time_us=T0_US - 2_000_000, origin=ORIGIN, lab=False, founding=core_roster.digest(lines[0]),
+                plan=hashlib.sha256(PLAN).hexdigest(),
             ),
             entry.RosterChanged(
                 time_us=T0_US - 1_000_000, number=1, change_sha256=core_roster.digest(lines[1]),
@@ -137,6 +142,7 @@ class Made:
             ("keys/witness.policy", policy_text or policy(*self.signers)),
             ("keys/roster.jsonl", roster),
             ("keys/founding", f"{core_roster.digest(self.lines[0])}\n".encode()),
+            ("plan/1.json", PLAN),
         ]
         octets = export.of(tiles.Folder(self.folder, BOX), SIGNER.verifier, wanted or Export(), beside)
         path = self.folder.parent / "export.tar"

@@ -171,22 +171,24 @@ class Destroyed:
         at_us = LATER_US + 2 * DAY_US
         said = {
             "type": "certificate-of-destruction", "site": x.ORIGIN, "xid": XID, "sealed_s": LATER_US // 1_000_000,
-            "destroy_after_s": sealed.destroy_after_s, "destroyed_us": at_us, "retention_days": 1, "plan_version": 1,
-            "plan_sha256": x.HASH, "entries": list(gone), "certifications": [], "approvers": [], "lab": False,
+            "destroy_after_s": sealed.destroy_after_s, "destroyed_us": at_us, "retention_days": 1, "plan_version": 2,
+            "plan_sha256": x.PLAN_SHA256, "entries": list(gone), "certifications": [], "approvers": [], "lab": False,
             **changes,
         }  # fmt: skip
         self.text = json.dumps(said).encode()
         self.sha256 = hashlib.sha256(self.text).hexdigest()
         destroyed = entry.Destroyed(time_us=at_us, xid=XID, certificate_sha256=self.sha256, entries=gone)
-        plan = entry.PlanAdopted(time_us=LATER_US - 9, version=1, plan_sha256=x.HASH, appendix_sha256=x.HASH,
-                                 retention_days=1, filed_s=x.NOW_S, confirmation="C")  # fmt: skip
+        plan = entry.PlanAdopted(
+            time_us=LATER_US - 9, version=2, plan_sha256=x.PLAN_SHA256, appendix_sha256=x.APPENDIX_SHA256,
+            retention_days=1, filed_s=x.NOW_S, confirmation="C",
+        )  # fmt: skip
         for step in ([plan, *more], [sealed], [destroyed]):
             made.ledger.append([entry.encode(each) for each in step])
             made.cosign(step)
         made.ledger.destroy(list(gone), self.sha256)
         made.cosign([destroyed])
         self.gone = gone[0]
-        self.files = made.files() | {f"destruction/{XID}.json": self.text}
+        self.files = made.files() | {f"destruction/{XID}.json": self.text, "plan/2.json": x.PLAN}
 
 
 def test_a_destruction_by_the_rule(tmp_path: Path) -> None:

@@ -253,3 +253,35 @@ def test_without_the_files_the_entries_still_say_it(tmp_path: Path) -> None:
     notices = [each.what for each in found.findings.notices]
     assert any("is not in this export" in each for each in notices)
     assert any("1 files of plan/signed/ are named by no entry" in each for each in notices)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_plan_text_that_every_export_has_is_missed(tmp_path: Path, version: int) -> None:
+    """The lab's first, which the entry of the site names, and one that was adopted."""
+    told = Told(tmp_path, ordered, carried_out)
+    assert not said(told.judge(), "of the plan is not in the export")
+    del told.files[f"plan/{version}.json"]
+    (missed_,) = said(told.judge(), f"the text of version {version} of the plan is not in the export")
+    assert len(missed_.entries) == 1
+
+
+def test_a_lab_s_first_plan_is_the_one_that_was_entered(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    told.files["plan/1.json"] = told.files["plan/1.json"].replace(b"365", b"366")
+    assert [each.what for each in told.judge().forged] == ["plan/1.json: not the plan that was entered"]
+
+
+@pytest.mark.parametrize("orders_filed", [False, True])
+def test_a_site_that_never_had_a_plan_is_named(tmp_path: Path, orders_filed: bool) -> None:
+    """With an order it is an anomaly: nothing may be intercepted before the policies stand (47 CFR 1.20003)."""
+
+    def steps(lines: list[str]) -> list[list[entry.Record]]:
+        (made, *rest), *others = x.story(lines)
+        return [[msgspec.structs.replace(made, plan=""), *rest], *(others if orders_filed else ())]
+
+    files = x.Made(tmp_path / "ledger", steps=steps).files()
+    del files["plan/1.json"]
+    found = x.judge(files)
+    words = "no plan of policies was ever adopted here"
+    assert bool(said(found, words)) is orders_filed
+    assert any(words in each.what for each in found.findings.notices) is not orders_filed

@@ -108,6 +108,7 @@ rows(
     "capabilities",
     {
         "none": lambda: order(capabilities=()),
+        "digits without call data": lambda: order(capabilities=(Capability.DIGITS,)),
         "one twice": lambda: order(capabilities=(Capability.CALL_DATA, Capability.CALL_DATA)),
     },
 )

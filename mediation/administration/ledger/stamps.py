@@ -29,7 +29,7 @@ from cryptography import x509
 from mediation.administration.ledger.http import Address, Client, address_of, tls_context
 from mediation.core.errors import ConfigurationError, RemoteProtocolError
 from mediation.core.ledger import entry
-from mediation.core.units import NS
+from mediation.core.units import NS, US
 from mediation.runtime import durable, log
 from mediation.runtime.config import Site
 
@@ -162,7 +162,7 @@ class Stamps:
                 continue
             found.append(
                 entry.Stamped(
-                    time_us=now_s * 1_000_000, subject_sha256=digest.hex(), authority=url,
+                    time_us=now_s * US, subject_sha256=digest.hex(), authority=url,
                     token_sha256=hashlib.sha256(token).hexdigest(),
                 )
             )  # fmt: skip
@@ -239,7 +239,7 @@ class Stamps:
                 self.counters["stamps_kept"] += 1
                 self._not_before_s.pop(url, None)
                 record = entry.Stamped(
-                    time_us=now_s * 1_000_000, subject_sha256=hashlib.sha256(subject).hexdigest(), authority=url,
+                    time_us=now_s * US, subject_sha256=hashlib.sha256(subject).hexdigest(), authority=url,
                     token_sha256=hashlib.sha256(token).hexdigest(),
                 )  # fmt: skip
                 return Stamp(authority=url, record=record, time_s=time_s)

@@ -84,11 +84,12 @@ def examine(
     on_record: OnRecord | None = None,
     recent: int | None = None,
     newest: int | None = None,
+    again: Callable[[], object] = lambda: None,
 ) -> Report:
-    """Reads a whole ledger, also beside its writer. `known` is an older checkpoint that somebody kept: the ledger must
-    still contain it. `recent` limits how many of the earlier signed heads are looked at, counted from the last;
-    `newest` how many leaves of padding are: what is older than those is in `deferred`, for `padding_problem`. Every
-    record is looked at in any case.
+    """Reads a whole ledger, also beside its writer; `again` is called before each further attempt. `known` is an older
+    checkpoint that somebody kept: the ledger must still contain it. `recent` limits how many of the earlier signed
+    heads are looked at, counted from the last; `newest` how many leaves of padding are: what is older than those is in
+    `deferred`, for `padding_problem`. Every record is looked at in any case.
 
     Raises LedgerError when there is no checkpoint that the key signed; everything else is in the report.
     """
@@ -99,6 +100,7 @@ def examine(
             break
         # Its writer may be between tiles and checkpoint, or that and the history; nothing tells when it is done.
         time.sleep(PAUSE_S)
+        again()
     if on_record is not None:
         for line, record in records:
             on_record(line, record)

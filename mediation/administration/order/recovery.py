@@ -24,6 +24,7 @@ from mediation.administration.records.history import xid_of
 from mediation.core.authority import jws
 from mediation.core.case import ENDED, LIFE, RUNNING, Act, Command, Event, LegalExtension, State
 from mediation.core.ledger import entry
+from mediation.core.units import US
 from mediation.runtime import log
 
 logger = log.get("administrator")
@@ -103,7 +104,7 @@ class Seen(msgspec.Struct):
                 self.changes[record.number], self.changed_at = record.change_sha256, line.index
                 self.changed[record.number] = Entered(index=line.index, record=line.record, salt=line.salt)
             case entry.CaseRead() | entry.SampleDrawn():
-                self.requests[record.request_sha256] = record.time_us // 1_000_000
+                self.requests[record.request_sha256] = record.time_us // US
             case _:
                 pass
 

@@ -19,7 +19,6 @@ from mediation.administration.ledger.books import Books
 from mediation.administration.ledger.ledger import Entered
 from mediation.administration.order.stored import PENDING, Stored
 from mediation.core.authority import call_back, jws, roster, standing, withdrawal
-from mediation.core.authority.authorization import NS, US
 from mediation.core.authority.key import Key
 from mediation.core.authority.roster import Change, Judged, Roster
 from mediation.core.authority.trust import Trust
@@ -27,6 +26,7 @@ from mediation.core.case import Act, Role, Standing
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.ledger import entry
+from mediation.core.units import NS, US
 from mediation.runtime import durable, log
 from mediation.runtime.config import Site
 from mediation.runtime.keys import FOUNDING, ROSTER

@@ -27,7 +27,7 @@ from mediation.core.errors import AuthorizationError, ConfigurationError
 from mediation.core.ledger import entry
 from mediation.core.records import retention
 from mediation.core.records.retention import UNENABLED_S, DestructionCertificate
-from mediation.core.units import NS
+from mediation.core.units import NS, US
 from mediation.runtime import durable, log
 from mediation.runtime.config import Site
 
@@ -167,7 +167,7 @@ class Destruction:
         indexes = tuple(sorted({*self._history.places.get(order.xid, ()), *self._of_case(order)}))
         document = DestructionCertificate(
             type="certificate-of-destruction", site=self._books.ledger.verifier.name, xid=order.xid,
-            sealed_s=life.sealed.time_us // 1_000_000, destroy_after_s=life.sealed.destroy_after_s,
+            sealed_s=life.sealed.time_us // US, destroy_after_s=life.sealed.destroy_after_s,
             destroyed_us=now_ns // 1000, retention_days=self._plans.retention_days,
             plan_version=latest.version if latest is not None else 0,
             plan_sha256=latest.plan_sha256 if latest is not None else "", entries=indexes,

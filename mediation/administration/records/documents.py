@@ -23,6 +23,7 @@ from mediation.core.interface.policies import PlanView
 from mediation.core.records import certificate, plan, retention, statement
 from mediation.core.records.certificate import Certificate
 from mediation.core.records.retention import DestructionCertificate
+from mediation.core.units import US
 
 MARGIN: Final = 54  # points: three quarters of an inch
 TEXT, BOLD, FIXED = "Helvetica", "Helvetica-Bold", "Courier"
@@ -143,7 +144,7 @@ def certification(view: CertificateView) -> bytes:
                 *((f"legal token SHA-256 {paper.legal_sha256}",) if paper.legal_sha256 else ()),
                 *((f"carrier token SHA-256 {paper.carrier_sha256}",) if paper.carrier_sha256 else ()),
                 *((f"ledger entry {paper.filed}",) if paper.filed >= 0 else ()),
-                *((f"ends {certificate.rfc3339(paper.not_after_s * 1_000_000)}",) if paper.not_after_s else ()),
+                *((f"ends {certificate.rfc3339(paper.not_after_s * US)}",) if paper.not_after_s else ()),
             ),
         )
     if document.armed >= 0:
@@ -203,7 +204,7 @@ def policies(view: PlanView) -> bytes:
         sheet.row("7. Modified as the Commission ordered (1.20005(b))", ordered)
     sheet.row("Appendix", ("The senior officer and how he is reached stand in a separate appendix (1.20003(b)(4)).",))
     if view.confirmation and view.filed_version == body.version:
-        filed = certificate.rfc3339(view.filed_s * 1_000_000)
+        filed = certificate.rfc3339(view.filed_s * US)
         sheet.row("Filed", (f"{filed}, confirmation {view.confirmation}",))
     sheet.octets("The exact text that is adopted", view.plan)
     return sheet.done()
@@ -248,9 +249,9 @@ def destruction(text: str) -> bytes:
     found = msgspec.json.decode(text, type=DestructionCertificate)
     sheet = Sheet("Certificate of destruction, 47 CFR 1.20004(b)", f"SHA-256 {retention.digest(text)}", lab=found.lab)
     sheet.row("Order (XID)", (found.xid,))
-    sheet.row("Sealed", (certificate.rfc3339(found.sealed_s * 1_000_000),))
+    sheet.row("Sealed", (certificate.rfc3339(found.sealed_s * US),))
     kept = f"{found.retention_days} days, by the plan, version {found.plan_version}, SHA-256 {found.plan_sha256 or '-'}"
-    sheet.row("Kept", (kept, f"not destroyed before {certificate.rfc3339(found.destroy_after_s * 1_000_000)}"))
+    sheet.row("Kept", (kept, f"not destroyed before {certificate.rfc3339(found.destroy_after_s * US)}"))
     sheet.row("Destroyed", (certificate.rfc3339(found.destroyed_us),))
     sheet.row("By", found.approvers or ("the end of the period",))
     sheet.row("What", ("the key of the order's texts and certifications; records and salts of the ledger's entries:",

@@ -19,7 +19,10 @@ Nothing private may be taken: FILES and FOLDERS name what is, and a private key'
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import io
+import re
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ import msgspec
 
 from mediation.administration.keys import ledger_files
 from mediation.administration.ledger import tiles, verify
+from mediation.administration.ledger.snapshot import Snapshot
 from mediation.core.errors import LedgerError
 from mediation.core.interface.control import Export
 from mediation.core.ledger import entry, note
@@ -37,9 +41,11 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 FILES = ("keys/*.json", "keys/*.jsonl", "keys/*.policy", "keys/*.pub", "keys/founding",
          "keys/timestamp-authorities.pem")  # fmt: skip
+PLAN_TEXT = re.compile(r"plan/[0-9]+\.json")
 FOLDERS = ("certificates", "plans", "plan", "stamps", "destruction", "incidents")  # below the site, as they come
 PRIVATE = frozenset({".key", ".salt", ".secret", ".new"})
 MAX_BESIDE_OCTETS = 1 << 30
+ATTEMPTS = 5  # to read what stands beside the ledger while nothing is entered in it
 ALWAYS = frozenset({"site-made", "roster-changed", "padding", "witnesses-lost", "witnesses-found", "stamped",
                     "destroyed", "statement-drafted", "statement-signed", "plan-adopted", "modification-ordered",
                     "contact-tested"})  # fmt: skip
@@ -55,29 +61,35 @@ class _Manifest(msgspec.Struct):
 def make(site: Site, wanted: Export, opened: Iterable[tuple[str, bytes]] = ()) -> bytes:
     """The tar of a site, with what its owner has `opened` of what lies sealed. Raises LedgerError unless the ledger
     verifies."""
-    beside = (*_beside(site.path), *opened)
-    return of(ledger_files(site), read_verifier(site.keys_dir), wanted, beside)
+    return of(ledger_files(site), read_verifier(site.keys_dir), wanted, lambda: (*_beside(site.path), *opened))
 
 
 def of(
-    folder: tiles.Folder, verifier: note.Verifier, wanted: Export, beside: Iterable[tuple[str, bytes]] = ()
+    folder: tiles.Folder, verifier: note.Verifier, wanted: Export,
+    beside: Callable[[], Iterable[tuple[str, bytes]]] = tuple,
 ) -> bytes:  # fmt: skip
-    """The tar of a ledger with what stands `beside` it. The same ledger, files and choice give the same octets."""
+    """The tar of a ledger with what stands `beside` it, as both are at one moment. The same ledger, files and choice
+    give the same octets."""
     opened: dict[int, bool] = {}
+    snapshot = Snapshot(folder)
+    for _ in range(ATTEMPTS):
+        stands = list(beside())
+        if not snapshot.renew():  # nothing was entered while it was read
+            break
 
     def choose(line: tiles.Line, record: entry.Record) -> None:
         opened[line.index] = chosen(record, wanted)
 
-    report = verify.examine(folder, verifier, on_record=choose)
+    report = verify.examine(snapshot, verifier, on_record=choose, again=snapshot.renew)
     report.raise_first()
     files: list[tuple[str, bytes]] = []
-    for name in folder.all():
-        octets = folder.read(name) or b""
+    for name in snapshot.all():
+        octets = snapshot.read(name) or b""
         if name.startswith("records/"):
             octets = _only(octets, opened)
         files.append((name, octets))
     files.append(("ledger.pub", f"{verifier}\n".encode()))
-    files += beside
+    files += stands
     manifest = {
         "format": FORMAT,
         "origin": report.head.origin,
@@ -99,6 +111,12 @@ def withheld(files: tiles.Files) -> bool:
         return octets is not None and bool(msgspec.json.decode(octets, type=_Manifest).withheld)
     except msgspec.MsgspecError:
         raise LedgerError(f"{MANIFEST}: not readable") from None
+
+
+def plan_texts(octets: bytes) -> list[str]:
+    """The files of an export, as it was made, that are texts of a plan; none on a site that never adopted one."""
+    with tarfile.open(fileobj=io.BytesIO(octets)) as archive:
+        return [name for name in archive.getnames() if PLAN_TEXT.fullmatch(name)]
 
 
 def chosen(record: entry.Record, wanted: Export) -> bool:

@@ -174,12 +174,12 @@ class History:
         if record.act is Act.ACTIVATE:
             life.activated, life.officer = index, record.officer
         elif record.act is Act.DEACTIVATE:
-            life.ended_s = life.ended_s or record.time_us // 1_000_000
+            life.ended_s = life.ended_s or record.time_us // US
 
     def _ended(self, xid: str, index: int, time_us: int) -> None:
         self._of(xid, index)
         if (life := self.lives.get(xid)) is not None:
-            life.ended_s = life.ended_s or time_us // 1_000_000
+            life.ended_s = life.ended_s or time_us // US
 
     def _extension(self, xid: str, index: int, record: entry.ExtensionFiled) -> None:
         self._of(xid, index)

@@ -32,7 +32,7 @@ from mediation.core.records import incident
 from mediation.core.records.alarm import Alarm
 from mediation.core.records.incident import BY_HAND, Noted, Observation, Rule, Tap, What
 from mediation.core.records.reconciliation import Judge, Reported, Verdict, silent
-from mediation.core.units import NS
+from mediation.core.units import NS, US
 from mediation.runtime import log, sockets
 from mediation.runtime.config import Site
 
@@ -107,7 +107,7 @@ class Reconciling:
             quiet = silent(self._heard_us, self._site.reconciliation.interval_s, now_us)
             if quiet and not self._silent:
                 self._orders.alarms.sound(
-                    Alarm.RECONCILER_SILENT, self._now_ns(), detail=f"since {self._heard_us // 1_000_000}"
+                    Alarm.RECONCILER_SILENT, self._now_ns(), detail=f"since {self._heard_us // US}"
                 )
             self._silent = quiet
             await trio.sleep(LOOK_S)

@@ -24,7 +24,11 @@ from mediation.core.errors import MediationError
 @click.option("--captured", is_flag=True, help="Generated captures instead of real calls.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Leave everything in this new folder.")
 def command(captured: bool, keep: Path | None) -> None:
-    """Shows a lawful order carried out, nothing else carried out, and the proof of both."""
+    """Shows a lawful order carried out, nothing else carried out, and the proof of both.
+
+    \b
+    mediation demo --captured --keep demo
+    """
     screen = Screen()
     screen.title("mediation demo", "a lawful order is carried out, nothing else is, and both are proven")
     missing = "asked for with --captured" if captured else possible()

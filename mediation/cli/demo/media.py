@@ -14,6 +14,8 @@ import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from mediation.core.units import NS
+
 EVENTS = {key: code for code, key in enumerate("0123456789*#ABCD")}  # RFC 4733 §3.2
 RTP = struct.Struct("!BBHII")
 EVENT = struct.Struct("!BBH")
@@ -101,7 +103,7 @@ def write_pcap(path: Path, frames: Iterable[tuple[int, bytes]], *, nanoseconds: 
     with path.open("wb") as file:
         file.write(struct.pack("<IHHiIII", magic, 2, 4, 0, 0, 262_144, LINKTYPE_ETHERNET))
         for at_ns, frame in frames:
-            seconds, rest = divmod(at_ns, 1_000_000_000)
+            seconds, rest = divmod(at_ns, NS)
             file.write(struct.pack("<IIII", seconds, rest // unit, len(frame), len(frame)) + frame)
 
 

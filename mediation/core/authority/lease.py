@@ -17,11 +17,11 @@ from mediation.core.authority.trust import Trust
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.ledger import merkle, note
+from mediation.core.units import NS
 
 HOUR_NS = 3_600_000_000_000
 GRACE_NS = 24 * HOUR_NS  # the default of [ledger] grace_hours
 MAX_GRACE_NS = 72 * HOUR_NS  # no configuration makes it longer (ours)
-NS = 1_000_000_000
 
 
 class Lease:

@@ -78,6 +78,9 @@ def check_legal(legal: LegalToken, terms: Terms = STATUTE) -> None:
         raise AuthorizationError(Check.CAPABILITIES)
     if not FORBIDDEN[legal.authority.ordinary].isdisjoint(legal.capabilities):
         raise AuthorizationError(Check.AUTHORITY)
+    # At least call-identifying information is delivered: an order that does not give it is refused, not widened.
+    if Capability.CALL_DATA not in legal.capabilities:
+        raise AuthorizationError(Check.CAPABILITIES)
     if Capability.CONTENT in legal.capabilities and legal.destination.content is None:
         raise AuthorizationError(Check.CONTENT_MISSING)
     if legal.destination.content is not None and Capability.CONTENT not in legal.capabilities:

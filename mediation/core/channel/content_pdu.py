@@ -18,7 +18,7 @@ from typing import Final
 
 from mediation.core.errors import LocalProtocolError
 from mediation.core.message import cdc, fitting, t1678
-from mediation.core.units import NS
+from mediation.core.units import NS, US
 
 MAX_PACKET_OCTETS: Final = 65_575
 """Of one packet from its IP header on: an IPv6 header (40) and the largest payload length (RFC 8200 section 3)."""
@@ -79,7 +79,7 @@ def ntp(stamp_ns: int) -> tuple[int, int]:
 def _time(stamp_ns: int) -> bytes:
     """GeneralizedTime in the form of X.690 11.7, to the microsecond, cut."""
     microseconds = stamp_ns // 1000
-    seconds, rest = divmod(microseconds, 1_000_000)
+    seconds, rest = divmod(microseconds, US)
     whole = (_EPOCH + datetime.timedelta(seconds=seconds)).strftime("%Y%m%d%H%M%S")
     fraction = f".{rest:06}".rstrip("0").rstrip(".")
     return f"{whole}{fraction}Z".encode("ascii")

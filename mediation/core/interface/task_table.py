@@ -24,7 +24,7 @@ import msgspec
 
 from mediation.core.authority import authorization, proof, standing
 from mediation.core.authority.ahead import Ahead, extending, texts
-from mediation.core.authority.lease import GRACE_NS, NS, Lease
+from mediation.core.authority.lease import GRACE_NS, Lease
 from mediation.core.authority.trust import Trust
 from mediation.core.case import Task, TaskRequest
 from mediation.core.check import Check
@@ -46,6 +46,7 @@ from mediation.core.interface.x1 import (
     Roster,
     SuspendTask,
 )
+from mediation.core.units import NS
 
 XID_HEX_DIGITS = 32
 WAITING_OCTETS = 256 << 20  # of orders that wait to be judged; 10,000 of them are 60 MB. Ours

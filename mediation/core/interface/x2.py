@@ -22,6 +22,7 @@ import msgspec
 
 from mediation.core import _pdu
 from mediation.core.errors import RemoteProtocolError
+from mediation.core.units import NS
 
 HEADER = struct.Struct("!HHIIHH16sQ")
 HEADER_OCTETS = 40
@@ -118,7 +119,7 @@ def encode(pdu: Pdu) -> bytes:
         add(Attribute.INTERCEPTION_POINT, pdu.interception_point.encode())
     if pdu.sequence is not None:
         add(Attribute.SEQUENCE, struct.pack("!I", pdu.sequence & 0xFFFFFFFF))
-    add(Attribute.TIMESTAMP, struct.pack("!II", *divmod(pdu.stamp_ns, 1_000_000_000)))
+    add(Attribute.TIMESTAMP, struct.pack("!II", *divmod(pdu.stamp_ns, NS)))
     for (address, port), v4, v6, at in (
         (pdu.source, Attribute.SOURCE_IPV4, Attribute.SOURCE_IPV6, Attribute.SOURCE_PORT),
         (pdu.destination, Attribute.DESTINATION_IPV4, Attribute.DESTINATION_IPV6, Attribute.DESTINATION_PORT),

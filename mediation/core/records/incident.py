@@ -18,6 +18,7 @@ import msgspec
 
 from mediation.core.errors import RemoteProtocolError
 from mediation.core.named import Named
+from mediation.core.units import US
 
 MAX_SIGHTS = 1024  # of one observation; what is beyond is counted, and a difference of its own
 MAX_LINE_OCTETS = 1 << 20
@@ -167,7 +168,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     def identity(self) -> str:
         """The incident's identity: the same for whoever saw the same thing first at the same time, so that the
         reconciler's own log and the ledger can be compared."""
-        return f"{self.first_us // 1_000_000}-{self.key[:16]}"
+        return f"{self.first_us // US}-{self.key[:16]}"
 
     @property
     def place(self) -> str:
@@ -223,7 +224,7 @@ def unaccounted(sights: Iterable[Sight], rules: Sequence[Rule], own: Iterable[Ta
 
 def when(time_us: int) -> str:
     """As people write it, UTC."""
-    moment = datetime.datetime.fromtimestamp(time_us // 1_000_000, datetime.UTC)
+    moment = datetime.datetime.fromtimestamp(time_us // US, datetime.UTC)
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
