@@ -178,7 +178,6 @@ class Mediator:
     def _deliver(self, outgoing: list[Outgoing]) -> None:
         """Messages to their links, then content to where they said it goes."""
         now_ns = time.time_ns()
-        self._begin_all()
         self._hand_on(self.closings.sort(outgoing, self.tracker.take_bound(), now_ns))
         if len(self.closings):
             self._close(now_ns)
@@ -191,6 +190,7 @@ class Mediator:
             self.links.deliver(starts)
 
     def _hand_on(self, gone: Gone) -> None:
+        self._begin_all()
         self.links.deliver(gone.messages)
         if gone.bounds:
             self.content.apply(gone.bounds)
@@ -314,8 +314,7 @@ class Mediator:
             self.tracker.restore(task, inputs, self.closings, now_ns)
             self._begun = task.xid
         if inputs:
-            self._begin_all()
-            self.content.apply(self.tracker.take_bound())  # of an earlier process: its messages have gone
+            self._hand_on(Gone([], self.tracker.take_bound()))  # of an earlier process: its messages have gone
             self._deliver([])
         if self.content.down(task):
             self._content_link(frozenset({task.xid}), False)
