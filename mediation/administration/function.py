@@ -8,6 +8,7 @@ again after either side has restarted. Decides nothing: `tasking` says what an o
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +16,7 @@ import trio
 
 from mediation.administration.order.stored import Stored
 from mediation.administration.persons.entries import Shown
+from mediation.administration.silence import Silence
 from mediation.core.case import ENDED, State
 from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError, LedgerError, RemoteProtocolError
@@ -37,8 +39,8 @@ logger = log.get("administrator")
 
 
 class Sent(msgspec.Struct):
-    """A request on its way. `act` is armed, changed, disarmed, suspended, head, report or one of TOLD; `sequence` of a
-    head is its size. `waited`: the function holds the order already, and was asked to judge it."""
+    """A request on its way. `act` is armed, changed, disarmed, suspended, head, report, ping or one of TOLD; `sequence`
+    of a head is its size. `waited`: the function holds the order already, and was asked to judge it."""
 
     act: str
     order: Stored | None = None
@@ -70,6 +72,8 @@ class Function:
         self._revocations: deque[str] = deque()
         self._busy: Counter[str] = Counter()
         self._wake = trio.Event()
+        wake = lambda: self._wake.set()  # noqa: E731, PLW0108  (another event each time)
+        self.silence = Silence(lambda: bool(self._sent), wake, lambda: tasking.silent(self))
         self.met = trio.Event()  # it was connected once, and told everything
         self._head_due = False
         self._head_size = 0  # of the head that it saw last, as far as it is known here
@@ -134,11 +138,8 @@ class Function:
         send, receive = trio.open_memory_channel[dict[str, Any]](1)
         self._reports.append(send)
         self._wake.set()
-        with trio.move_on_after(REPORT_LIMIT_S):
-            try:
-                return await receive.receive()
-            except trio.EndOfChannel:
-                pass
+        with trio.move_on_after(REPORT_LIMIT_S), suppress(trio.EndOfChannel):
+            return await receive.receive()
         if send in self._reports:  # else they gather before one that stands still
             self._reports.remove(send)
         return None
@@ -156,6 +157,7 @@ class Function:
             pause = FIRST_PAUSE_S
             try:
                 async with stream:
+                    await self.silence.ends(stream)
                     await self._session(stream)
             except* (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
@@ -190,6 +192,7 @@ class Function:
         logger.info("x1_connected", peer=self.name, orders=len(self._arms))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send, stream)
+            nursery.start_soon(self.silence.watch, nursery.cancel_scope)
             await self._receive(stream)
             nursery.cancel_scope.cancel()
 
@@ -200,18 +203,9 @@ class Function:
         for channel in (*self._reports, *(sent.report for sent in self._sent if sent.report is not None)):
             channel.close()
         for held in (
-            self._stops,
-            self._holds,
-            self._arms,
-            self._judges,
-            self._at_once,
-            self._sent,
-            self._reports,
-            self._revocations,
-            self._busy,
-            self.armed,
-            self.answers,
-        ):
+            self._stops, self._holds, self._arms, self._judges, self._at_once, self._sent, self._reports,
+            self._revocations, self._busy, self.armed, self.answers,
+        ):  # fmt: skip
             held.clear()
         for order in waiting:
             self._tasking.answered(self, order)
@@ -237,7 +231,7 @@ class Function:
         return len(self._sent) > (WINDOW - 1 if narrows else WINDOW - REFILL)
 
     def _waiting(self) -> bool:
-        if self._stops or self._holds or self._reports or self._revocations or self._roster:
+        if self._stops or self._holds or self._reports or self._revocations or self._roster or self.silence.due:
             return True
         if self._head_due and self._head_under_way():
             return False  # it, and what is proven under it, waits for the answer to the head before
@@ -269,6 +263,9 @@ class Function:
         if self._reports:
             self._note(Sent(act="report", report=self._reports.popleft()))
             return x1.encode(x1.ReportStatus())
+        if self.silence.due:
+            self._note(Sent(act="ping"))
+            return self.silence.ping()
         if self._head_due:
             if self._head_under_way():
                 return None
@@ -352,6 +349,7 @@ class Function:
                 answer = x1.decode_answer(line)
                 if not self._sent:
                     raise RemoteProtocolError("x1: an answer to nothing")
+                self.silence.heard()
                 self._answered(self._sent.popleft(), answer)
             self._tasking.move()
             self._wake.set()

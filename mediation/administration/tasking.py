@@ -64,7 +64,7 @@ class Tasking:
         self.egress = Function("egress", self) if orders.site.filters_egress else None
         self.functions = (self.mediator, self.iap) if self.egress is None else (self.egress, self.mediator, self.iap)
         self.disputes = Disputes(orders.alarms, self._wanted)
-        orders.alarms.standing = self.disputes.standing
+        orders.alarms.standing = self.standing
         self._outcomes: list[entry.Outcome] = []
         self._admitted: dict[str, Admitted] = {}
         self._moved = trio.Event()
@@ -110,6 +110,17 @@ class Tasking:
                 await self.egress.met.wait()
                 while self.egress.busy(None):
                     await self._moved.wait()
+
+    def silent(self, function: Function) -> None:
+        """A function is connected and does not answer: it is away, whatever its connection says."""
+        now_ns = self.now_ns()
+        detail = f"{function.name} noticed {now_ns // NS}"
+        self.orders.alarms.sound(Alarm.FUNCTION_SILENT, now_ns, detail=detail)
+
+    def standing(self) -> dict[str, str]:
+        """For `status`: which alarms of functions stand now, and of which."""
+        silent = [function.name for function in self.functions if function.silence.standing]
+        return self.disputes.standing() | ({Alarm.FUNCTION_SILENT.value: ", ".join(silent)} if silent else {})
 
     def follow(self) -> None:
         """There is a newly witnessed head."""

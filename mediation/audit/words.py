@@ -90,6 +90,7 @@ ALARMS = {
     "order-lost": "the store has lost an order that the ledger knows as activated: it is stopped",
     "disk-full": "the ledger or the store cannot be written: nothing can be begun, stops are carried out",
     "function-refused": "a function refuses an order that the administration finds good",
+    "function-silent": "a function is connected and does not answer: it stands still",
     "unauthorized-tap": "a tap was found that belongs to no case",
     "incident": "a compromise or an unlawful interception is to be reported (47 CFR 1.20003(c))",
     "code-changed": "the daemon's code, configuration or adapters changed while it ran",

@@ -33,16 +33,19 @@ REFUSED: Final = "refused"
 # `case list` has them, and the ledger.
 OPERATING: Final = (
     Alarm.WITNESSES_AWAY, Alarm.WITNESSES_CONFLICT, Alarm.LEDGER_REPLACED, Alarm.LEASE_ENDING, Alarm.DISK_FULL,
-    Alarm.LEDGER_EDITED, Alarm.FUNCTION_REFUSED, Alarm.CODE_CHANGED, Alarm.AUTHENTICATION, Alarm.RECONCILER_SILENT,
-    Alarm.RECONCILER_BLIND, Alarm.TAP_GONE, Alarm.CONTACT_DUE, Alarm.CONTACT_OVERDUE, Alarm.CONTACT_MISSED,
-    Alarm.AMENDMENT_DUE, Alarm.AMENDMENT_OVERDUE, Alarm.MODIFICATION_DUE, Alarm.MODIFICATION_OVERDUE,
-    Alarm.STATEMENT_DUE, Alarm.STATEMENT_OVERDUE,
+    Alarm.LEDGER_EDITED, Alarm.FUNCTION_REFUSED, Alarm.FUNCTION_SILENT, Alarm.CODE_CHANGED, Alarm.AUTHENTICATION,
+    Alarm.RECONCILER_SILENT, Alarm.RECONCILER_BLIND, Alarm.TAP_GONE, Alarm.CONTACT_DUE, Alarm.CONTACT_OVERDUE,
+    Alarm.CONTACT_MISSED, Alarm.AMENDMENT_DUE, Alarm.AMENDMENT_OVERDUE, Alarm.MODIFICATION_DUE,
+    Alarm.MODIFICATION_OVERDUE, Alarm.STATEMENT_DUE, Alarm.STATEMENT_OVERDUE,
 )  # fmt: skip
 # One name for these: who read a case that nobody ordered shall not see in the monitoring that it was noticed (SEC-22).
 INCIDENTS: Final = (
     Alarm.INCIDENT, Alarm.UNAUTHORIZED_TAP, Alarm.EGRESS_REFUSED, Alarm.HONEY_CASE, Alarm.ORDER_LOST,
 )  # fmt: skip
-STANDING: Final = (Alarm.FUNCTION_REFUSED, Alarm.WITNESSES_AWAY, Alarm.WITNESSES_CONFLICT, Alarm.LEDGER_REPLACED)
+STANDING: Final = (
+    Alarm.FUNCTION_REFUSED, Alarm.FUNCTION_SILENT, Alarm.WITNESSES_AWAY, Alarm.WITNESSES_CONFLICT,
+    Alarm.LEDGER_REPLACED,
+)  # fmt: skip
 RECORDS: Final = {
     "statement": "statements_unsigned", "plan-amendment": "amendments_open", "plan-modification": "modifications_open",
 }  # fmt: skip

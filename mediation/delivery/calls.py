@@ -4,10 +4,12 @@ A call model has no state but what its inputs made of it. So the inputs are kept
 other things that moved a model (a timer that spoke, a first packet of content, the content link, extraction). A
 mediator that starts again plays those of an order to its models as soon as the order is armed again, and throws away
 what they say: it was said before. Then the call goes on with the same CallIdentity, one Release, no Origination twice.
+Only the end of a content channel waits before it is said (closing.py); that it was is an input of its own (Closed), and
+one without it is said by the process that plays it.
 
 Where it stands in the order of things: a batch is appended here after its messages were appended to the spool, by one
-write(2) without a sync. A crash between the two loses the state of one batch, never repeats a message; a power failure
-may take calls with it, which are then joined in mid-call like any that were up before.
+write(2) without a sync. A crash between the two loses the state of one batch, never repeats a message (but for an end
+that waited); a power failure may take calls with it, which are then joined in mid-call like any that were up before.
 
 Bounds: an order's inputs go with the order, at once; a call's once its model has forgotten it; of one call the first
 and the newest are kept; of all together `bound_octets`, beyond which the longest calls' go first. Every way is counted.
@@ -16,11 +18,11 @@ and each hour, so that no two copies of different days tell what came between. T
 then renamed, in pieces of a fraction of a millisecond between which events have their turn, while what comes goes to
 both. A thread for it would hold the interpreter for milliseconds.
 
-Trust: as the spool's (spool.py). Nothing in it is ever delivered: it moves models of orders that were verified anew,
-in their own windows, and each record is sealed (core/ledger/sealing.py), so that nobody else makes or reads one. A
-record that does not open or is none is refused and counted; a torn end is the end. PDUs are kept as they came, because
-what a model makes of the next one depends on them: headers and descriptions of live orders' calls, never content and
-never the text of a MESSAGE.
+Trust: as the spool's (spool.py). Nothing in it is ever delivered but an end that waited: it moves models of orders that
+were verified anew, in their own windows, and each record is sealed (core/ledger/sealing.py), so that nobody else makes
+or reads one. A record that does not open or is none is refused and counted; a torn end is the end. PDUs are kept as
+they came, because what a model makes of the next one depends on them: headers and descriptions of live orders' calls,
+never content and never the text of a MESSAGE.
 """
 
 from __future__ import annotations
@@ -96,7 +98,15 @@ class LinkMoved(msgspec.Struct, frozen=True, array_like=True, tag=5):
     now_ns: int
 
 
-Input = Seen | Passed | FirstPacket | LinkMoved
+class Closed(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """The end of a call's channel, which waited for its content (closing.py), was said: CCClose and what came after."""
+
+    xid: bytes
+    iap: str
+    call: str  # CallIdentity.main
+
+
+Input = Seen | Passed | FirstPacket | LinkMoved | Closed
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Armed | Ended | Input).decode
 
@@ -170,7 +180,7 @@ class CallJournal:
                 xid = record.pdu.xid if isinstance(record, Seen) else record.xid
                 if xid not in self._inputs:
                     return False
-                self._inputs.add(xid, Entry(frame, ""))
+                self._inputs.add(xid, Entry(frame, "", said=isinstance(record, Closed)))
                 self.counters.found += 1
         return True
 
@@ -224,7 +234,8 @@ class CallJournal:
             and notice_of(record.pdu) is None
         ):
             pressed_ns = record.pdu.stamp_ns
-        self._inputs.add(xid, Entry(self._append(record), iap, call, pressed_ns))
+        said = isinstance(record, Closed)
+        self._inputs.add(xid, Entry(self._append(record), iap, call, pressed_ns, said))
         self.counters.recorded += 1
 
     def _append(self, record: Armed | Ended | Input) -> bytes:

@@ -9,6 +9,9 @@ A channel closes at once, and only what was captured until then belongs to it, w
 known) or the others may go on without the subject, who left a conference or moved the call to somebody else (47 CFR
 1.20007(a)(3): while its facility has a connection). Other calls never wait.
 
+A process that is killed meanwhile leaves the end unsaid: `on_said` is told of each that was said, so that the next
+process, which plays the call again (`replay`), says what is left.
+
 May not: keep anything of a task that has ended.
 
 Times are nanoseconds of the clock that the packets are stamped with.
@@ -17,7 +20,7 @@ Times are nanoseconds of the clock that the packets are stamped with.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -72,9 +75,10 @@ class Gone(NamedTuple):
 class Closings:
     """The calls whose content is being closed."""
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: Content, on_said: Callable[[Place], None] = lambda place: None) -> None:
         self.unsettled = 0  # closes that were told of while content of the call was still on its way
         self._content = content
+        self._on_said = on_said  # what waited for one close of this call's channel is handed on now
         self._calls: dict[Place, deque[_Step]] = {}
         self._next: list[_Step] = []  # whose turn has come, and whose content has not been told so
 
@@ -127,6 +131,24 @@ class Closings:
                 return
         now.append(one)
 
+    def replay(self, outgoing: list[Outgoing], bounds: list[Bound], now_ns: int) -> list[Bound]:
+        """As `sort`, of a moment of an earlier process: what need not wait it has said, and its bounds are left. What
+        waits does so here until `said`, or is said in its turn."""
+        return self.sort(outgoing, bounds, now_ns).bounds
+
+    def said(self, place: Place) -> list[Bound]:
+        """The earlier process has said the end of this call that waits longest: its bounds."""
+        steps = self._calls.get(place)
+        if not steps:
+            return []
+        step = steps.popleft()
+        if not steps:
+            del self._calls[place]
+        if step in self._next:
+            self._next.remove(step)
+            self._next += list(steps)[:1]
+        return [step.bound, *step.after]
+
     def take(self, now_ns: int) -> Gone | None:
         """The next that may go, when all before is gone; None: nothing more for now."""
         for step in self._next:  # from here on the stamps decide what belongs to these calls
@@ -152,6 +174,8 @@ class Closings:
             self._next.append(self._calls[place][0])
         else:
             del self._calls[place]
+        if step.messages:
+            self._on_said(place)
         closed = msgspec.structs.replace(step.bound.binding, at_ns=step.last_ns)
         return Gone(step.messages, [step.bound._replace(binding=closed), *step.after])
 
@@ -161,6 +185,8 @@ class Closings:
         for place in [each for each in self._calls if xid is None or each[0] == xid]:
             for step in self._calls.pop(place):
                 found += step.messages
+                if step.messages:
+                    self._on_said(place)
         self._next = [step for step in self._next if xid is not None and step.bound.task.xid != xid]
         return found
 

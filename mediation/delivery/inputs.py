@@ -22,12 +22,14 @@ GLANCE: Final = 2_000  # of which no more than one number is read: some 0.1 ms. 
 
 
 class Entry(msgspec.Struct):
-    """One input in memory, as it stands in the file. `call` is its model's name of the call; None: of all calls."""
+    """One input in memory, as it stands in the file. `call` is its model's name of the call; None: of all calls.
+    `said`: it says that another was told of, and stays as long as the call, however many there are."""
 
     octets: bytes
     iap: str
     call: Hashable = None
     pressed_ns: int = 0  # of a key press in the media: when
+    said: bool = False
 
 
 class Order(NamedTuple):
@@ -134,7 +136,7 @@ def _living(
             if place not in alive:
                 alive[place] = entry.call is None or remembers(*place)
             if alive[place] and not 0 < entry.pressed_ns < newest - KEYS_NS:
-                numbers[place] = numbers.get(place, 0) + 1
+                numbers[place] = numbers.get(place, 0) + (not entry.said)
                 found.append(entry)
             else:
                 dropped += len(entry.octets)
@@ -143,8 +145,8 @@ def _living(
     for piece in _slices(found, len(found), PIECE):
         for entry in piece:
             place = (entry.iap, entry.call)
-            passed[place] = passed.get(place, 0) + 1
-            if passed[place] <= FIRST_OF_CALL or passed[place] > numbers[place] - LAST_OF_CALL:
+            passed[place] = passed.get(place, 0) + (not entry.said)
+            if entry.said or passed[place] <= FIRST_OF_CALL or passed[place] > numbers[place] - LAST_OF_CALL:
                 kept.append(entry)
             else:
                 dropped += len(entry.octets)

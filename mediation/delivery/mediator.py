@@ -130,7 +130,7 @@ class Mediator:
             on_link=self._content_link,
             point=site.point_names[0] if site.point_names else "",
         )
-        self.closings = Closings(self.content)
+        self.closings = Closings(self.content, self.tracker.closed)
         self.links.on_caught_up = self.content.open
         self.intake = Intake(run_dir, self._drained)
 
@@ -178,7 +178,6 @@ class Mediator:
     def _deliver(self, outgoing: list[Outgoing]) -> None:
         """Messages to their links, then content to where they said it goes."""
         now_ns = time.time_ns()
-        self._begin_all()
         self._hand_on(self.closings.sort(outgoing, self.tracker.take_bound(), now_ns))
         if len(self.closings):
             self._close(now_ns)
@@ -191,6 +190,7 @@ class Mediator:
             self.links.deliver(starts)
 
     def _hand_on(self, gone: Gone) -> None:
+        self._begin_all()
         self.links.deliver(gone.messages)
         if gone.bounds:
             self.content.apply(gone.bounds)
@@ -311,9 +311,10 @@ class Mediator:
         self._starts += outgoing
         inputs = self.journal.armed(task.xid, task.not_after_ns)
         if fresh:
-            self.tracker.restore(task, inputs)
+            self.tracker.restore(task, inputs, self.closings, now_ns)
             self._begun = task.xid
         if inputs:
+            self._hand_on(Gone([], self.tracker.take_bound()))  # of an earlier process: its messages have gone
             self._deliver([])
         if self.content.down(task):
             self._content_link(frozenset({task.xid}), False)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -21,6 +21,7 @@ from mediation.core.call import CallModel
 from mediation.core.calls.surveillance import Surveillance
 from mediation.core.case import Capability, Task
 from mediation.core.channel.channels import Channels
+from mediation.core.channel.content import Verb
 from mediation.core.errors import EncodingError
 from mediation.core.interface.x2 import Pdu, PduType
 from mediation.core.message import cdc, encoding
@@ -52,6 +53,14 @@ class Outgoing(NamedTuple):
     task: Task
     message: Message
     about: cdc.Message | None = None  # what was encoded; None: that something was lost
+
+
+class Waiting(Protocol):
+    """What an earlier process may not have said yet: ends of content channels (delivery/closing.py)."""
+
+    def __len__(self) -> int: ...
+    def replay(self, outgoing: list[Outgoing], bounds: list[Bound], now_ns: int) -> list[Bound]: ...
+    def said(self, place: tuple[bytes, str, str]) -> list[Bound]: ...
 
 
 class Tracker:
@@ -119,9 +128,9 @@ class Tracker:
             found += self._encoded(task, self._models.begin(key, order, now_ns))
         return found
 
-    def restore(self, task: Task, inputs: Sequence[tuple[Entry, Input]]) -> None:
+    def restore(self, task: Task, inputs: Sequence[tuple[Entry, Input]], waiting: Waiting, now_ns: int) -> None:
         """Brings the models of a task that was just begun to where those of an earlier process were. Nothing comes out
-        but the bindings of content: what the models say was said before."""
+        but the bindings of content: what the models say was said before, or stays in `waiting`."""
         if not inputs:
             return
         channels = self._channels.get(task.xid)
@@ -139,21 +148,29 @@ class Tracker:
             if found is None:  # the order does not cover that access point any more
                 continue
             entry.iap, model = iap, found
+            events: list[cdc.CallEvent] = []
+            bound, self._bound = self._bound, []
             try:
                 if isinstance(record, calls.Seen):
                     if record.dde is not extracting[iap]:
                         extracting[iap] = record.dde
                         model.set_dde(record.dde, record.pdu.stamp_ns)
-                    model.observe(record.pdu)
+                    events = model.observe(record.pdu)
                     entry.call = _call_of(model, calls.handle_of(record.pdu))
                 elif isinstance(record, calls.FirstPacket):
-                    model.content_seen(record.correlation, record.stamp_ns)
+                    events = model.content_seen(record.correlation, record.stamp_ns)
                     entry.call = _call_of(model, record.correlation)
+                elif isinstance(record, calls.Closed):
+                    bound += waiting.said((task.xid, iap, record.call))
+                    entry.call = _named(model, record.call)
                 else:
-                    model.advance(record.now_ns)
+                    events = model.advance(record.now_ns)
             except Exception:  # as in `observe`
                 self.counters.faults += 1
             self._collect(key, model)
+            if len(waiting) or any(each.binding.verb is Verb.CLOSE for each in self._bound):
+                self._bound = waiting.replay(self._encoded(task, events), self._bound, now_ns)
+            self._bound = bound + self._bound
         for key, model in self._of(task.xid):
             if extracting[key[1]] is not task.dde:
                 model.set_dde(task.dde, task.not_before_ns)
@@ -283,6 +300,12 @@ class Tracker:
                 self._arm(key, model)
         return found
 
+    def closed(self, place: tuple[bytes, str, str]) -> None:
+        """The end of this call's content channel was said."""
+        xid, iap, call = place
+        model = self._models.made((xid, iap))
+        self._note(xid, iap, calls.Closed(xid, iap, call), _named(model, call) if model is not None else None)
+
     def take_bound(self) -> list[Bound]:
         """What became of content channels since the last time; to be done once the messages are on their way."""
         bound, self._bound = self._bound, []
@@ -363,4 +386,10 @@ class Tracker:
 def _call_of(model: CallModel, handle: Hashable) -> Hashable:
     """What the model calls the call that has this handle; None: it has none."""
     call = model.memory.get(handle) if handle is not None else None
+    return call.key if call is not None else None
+
+
+def _named(model: CallModel, main: str) -> Hashable:
+    """The same, of the call of this CallIdentity."""
+    call = model.memory.named(main)
     return call.key if call is not None else None

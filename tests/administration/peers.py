@@ -37,7 +37,8 @@ class Peer:
         self.said: dict[str, Any] = {}  # what its report has besides
         self.refuse = ""  # the check by which it refuses whatever it is told to arm
         self.may_wait: Callable[[bytes, TaskRequest], bool] | None = None  # orders whose judgement it puts off
-        self.frozen = False  # it hears nothing more, and its connection stands
+        self.frozen = False  # it hears nothing more, and its connection stands, until `thaw`
+        self.thawed = trio.Event()
         self.table = self.fresh()
         self.moved = trio.Event()
 
@@ -68,7 +69,7 @@ class Peer:
             async with stream:
                 while octets := await stream.receive_some(65_536):
                     if self.frozen:
-                        await trio.sleep_forever()
+                        await self.thawed.wait()
                     for line in lines.feed(octets):
                         request = x1.decode_request(line)
                         answer = self.table.handle(
@@ -79,6 +80,10 @@ class Peer:
                     self.moved = trio.Event()
         except trio.BrokenResourceError:
             pass
+
+    def thaw(self) -> None:
+        self.frozen = False
+        self.thawed.set()
 
     def cases(self) -> set[str]:
         return {task.case for task in self.table}

@@ -10,9 +10,10 @@ import pytest
 import trio
 
 from mediation.administration import lab, making
+from mediation.administration.order import agencies
 from mediation.administration.persons import roster
 from mediation.core.authority import jws
-from mediation.core.authority.roster import ANY_AGENCY, EndContact
+from mediation.core.authority.roster import ANY_AGENCY, Contact, EndContact
 from mediation.core.case import Act, AgencyRevocation, Role, State
 from mediation.core.check import Check
 from mediation.core.errors import LedgerError
@@ -23,6 +24,7 @@ from tests.administration import site as s
 from tests.administration.peers import ask, command, staged
 
 BAD, GOOD = "BAD-AGENCY", "GOOD-AGENCY"
+DAY_NS = 86_400 * s.NS
 
 
 def withdrawal(site: Site, agency: str = BAD, role: Role = Role.LEGAL, **changes: Any) -> str:
@@ -134,6 +136,85 @@ def test_it_waits_neither_for_the_witnesses_nor_for_the_ledger(desk: s.Desk, mon
         assert states(desk) == AFTER and len(desk.changes) == 3
     desk.orders.note(entry.Recovered(time_us=desk.now_ns // 1000, first=0, size=0))  # what was owed goes with the next
     assert s.kinds(desk.site)[-5:] == ["agency-revoked", *["revoked"] * 3, "recovered"]
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+def test_what_the_ledger_could_not_take_for_days_is_carried_out_at_the_next_start(
+    desk: s.Desk, monkeypatch: pytest.MonkeyPatch, crashed: bool
+) -> None:
+    furnished(desk)
+    text = withdrawal(desk.site)
+
+    def full(_: Any) -> Any:
+        raise LedgerError("no space")
+
+    if crashed:  # between the store and the ledger
+        with desk.orders._books.saving(stop=False):
+            desk.orders._store.add_withdrawal(text)
+        desk.now_ns += 2 * DAY_NS  # nothing of it was carried out
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.orders.ledger, "append", full)
+            assert desk.orders.revoke_agency(text, desk.now_ns).detail == "3 orders"
+            desk.now_ns += 2 * DAY_NS
+    for _ in range(2):
+        desk.restart()
+        after = states(desk)
+        assert {case: after[case] for case in AFTER if case.startswith("BAD")} == {
+            case: state for case, state in AFTER.items() if case.startswith("BAD")
+        }
+        assert State.REVOKED not in {state for case, state in after.items() if case.startswith("GOOD")}
+        assert s.kinds(desk.site).count("agency-revoked") == 1 and s.kinds(desk.site).count("revoked") == 3
+        assert desk.orders.revocations(desk.now_ns) == [text]
+    monkeypatch.setattr(time, "time", lambda: desk.now_ns / s.NS)
+    assert desk.submit(s.filing(desk.site, "NEW", agency=BAD))[0].check == Check.REVOKED
+    assert desk.submit(s.filing(desk.site, "NEW", agency=GOOD))[0].check == ""
+
+
+def test_an_old_one_ends_nothing_that_stands_by_a_later_contact(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who puts it into the store gains no more than it was good for."""
+    text = withdrawal(desk.site)
+    monkeypatch.setattr(time, "time", lambda: desk.now_ns / s.NS)
+    month = int(time.time()) + 30 * 86_400
+    assert desk.submit(s.filing(desk.site, "BEFORE", agency=BAD, not_after_s=month))[0].check == ""
+    desk.later(3600)
+    now_s = desk.now_ns // s.NS
+    octets = roster.draft(
+        desk.orders.trust.roster, [Contact(agency=BAD, number="+12025550111", from_s=now_s + 86_400)], now_s
+    )
+    approvals = [roster.approve(octets, key) for key in lab.executives(desk.site)[:2]]
+    assert desk.orders.change_roster(approvals, desk.now_ns).check == ""
+    desk.later(3 * 86_400)
+    assert desk.submit(s.filing(desk.site, "AFTER", agency=BAD, not_after_s=month))[0].check == ""
+    assert states(desk) == {"BEFORE": State.ACTIVE, "AFTER": State.ACTIVE}
+    with desk.orders._books.saving(stop=False):
+        desk.orders._store.add_withdrawal(text)
+    desk.restart()
+    assert states(desk) == {"BEFORE": State.REVOKED, "AFTER": State.ACTIVE}
+
+
+def test_who_withdraws_is_told_when_nothing_could_be_written(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    furnished(desk)
+
+    def full(*_: Any) -> Any:
+        raise LedgerError("no space")
+
+    def unwritable(*_: Any) -> Any:
+        raise OSError("no space")
+
+    text = withdrawal(desk.site)
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.orders.ledger, "append", full)
+        patch.setattr(desk.orders._store, "set_head", unwritable)
+        result = desk.orders.revoke_agency(text, desk.now_ns)
+    assert result.check == "" and result.detail == f"3 orders{agencies.NOT_KEPT}"
+    assert states(desk) == AFTER and len(desk.changes) == 3  # it is carried out all the same
+    again = desk.orders.revoke_agency(text, desk.now_ns)
+    assert again.detail == "0 orders"
+    desk.restart()
+    assert {case: state for case, state in states(desk).items() if case.startswith("BAD")} == {
+        case: state for case, state in AFTER.items() if case.startswith("BAD")
+    }
 
 
 async def test_by_the_functions(tmp_path: Path) -> None:

@@ -87,22 +87,6 @@ def test_a_crash_in_the_midst_of_it(desk: s.Desk, monkeypatch: pytest.MonkeyPatc
     assert desk.submit(s.filing(desk.site, "NEW", agency=BAD))[0].check == Check.REVOKED
 
 
-def test_one_that_a_crash_left_for_a_day_is_forgotten(desk: s.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it would be refused by then: another contact can have made a new beginning."""
-
-    def crash(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(desk.orders._books, "enter", crash)
-        with pytest.raises(KeyboardInterrupt):
-            desk.orders.revoke_agency(withdrawal(desk.site), desk.now_ns)
-    desk.later(86_401)
-    desk.restart()
-    assert desk.orders.revocations(desk.now_ns) == [] and desk.orders._store.withdrawals() == []
-    assert s.kinds(desk.site)[-1] == "refused" and "agency-revoked" not in s.kinds(desk.site)
-
-
 def test_of_each_agency_the_latest_is_told(desk: s.Desk) -> None:
     now_s = desk.now_ns // s.NS
     texts = [withdrawal(desk.site, agency, issued_s=now_s - ago) for agency in (BAD, GOOD) for ago in (0, 60)]

@@ -77,15 +77,20 @@ def test_the_toggle(desk: s.Desk) -> None:
     assert desk.state() is State.ACTIVE
 
 
-def test_an_end_does_not_lapse(desk: s.Desk) -> None:
+def test_an_end_and_a_suspension_do_not_lapse(desk: s.Desk) -> None:
     """The site's clock was set forward by an hour and back, and runs no more backwards: other acts wait until then."""
     filed = s.filing(desk.site)
     desk.submit(filed)
     desk.later(2_000)
-    for what in (Act.DDE, Act.SUSPEND):
-        assert desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, what))[0].check == Check.COMMAND_DATES
-    end = s.act(desk.site, filed.carrier, "CASE-1", 2, Act.DEACTIVATE)
+    assert desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 2, Act.DDE))[0].check == Check.COMMAND_DATES
+    suspension = s.act(desk.site, filed.carrier, "CASE-1", 2, Act.SUSPEND)
+    assert desk.perform(suspension)[0].check == ""
+    assert desk.state() is State.SUSPENDED and admitted(desk).suspended  # for the functions as well
+    assert desk.perform(s.act(desk.site, filed.carrier, "CASE-1", 3, Act.RESUME))[0].check == Check.COMMAND_DATES
+    assert desk.perform(suspension)[0].check == Check.SEQUENCE  # once, whoever kept it
+    end = s.act(desk.site, filed.carrier, "CASE-1", 3, Act.DEACTIVATE)
     desk.restart()
+    assert desk.state() is State.SUSPENDED
     assert desk.perform(end)[0].check == ""
     assert desk.state() is State.DEACTIVATED
     assert desk.perform(end)[0].check == Check.DEACTIVATED

@@ -6,13 +6,15 @@ import msgspec
 import pytest
 
 from mediation.core.authority import authorization, jws
+from mediation.core.authority.lease import GRACE_NS
 from mediation.core.case import TaskRequest
 from mediation.core.check import Check
 from mediation.core.interface import task_table, x1
 from tests.core import authority as a
-from tests.core.authority import NOW_NS
+from tests.core.authority import NOW_NS, NOW_S
 from tests.core.mutation import GOOD, with_commands
 from tests.core.mutations import ROWS
+from tests.core.test_lease import LONG, Log
 from tests.core.test_x1 import MORE
 
 XID = authorization.xid(GOOD.carrier)
@@ -135,6 +137,41 @@ def test_what_ends_while_it_waits_is_refused() -> None:
     assert keyless.tell() == "waits"
     keyless.table.believe(a.trust(legal=()))
     assert keyless.judge() == Check.KEY_UNKNOWN
+
+
+@pytest.mark.parametrize("noticed", ["by the clock", "by the head", "by an event", "by the administrator"])
+def test_what_waits_when_the_lease_ends_is_told_again_after_a_newer_head(noticed: str) -> None:
+    """No task was there to lapse: the answer to the head said nothing, and what waited was gone at its first event."""
+    function, log = Function(), Log(LONG)
+    xid = authorization.xid(LONG.carrier)
+    assert function.ask(log.head(0, NOW_S)) == "ok"
+    assert function.tell(LONG) == "waits" and function.table.next_end_ns() == NOW_NS + GRACE_NS
+    over = NOW_NS + GRACE_NS
+    if noticed == "by the clock":
+        assert function.table.expire(over) == [] and function.table.waiting == 0
+        assert function.table._waiting_octets == 0 and function.table.next_end_ns() is None
+    elif noticed == "by an event":
+        function.table.judge(xid, over)
+    elif noticed == "by the administrator":
+        assert function.ask(x1.JudgeTask(xid=xid.hex()), over) == Check.LEASE
+    assert not function.changes
+    later_s = NOW_S + 86_400 + 60
+    answer = function.table.handle(log.head(2, later_s), later_s * 10**9)
+    assert answer == x1.Ok(again=True) and function.table.waiting == 0 and function.table.lapses == 0
+    assert function.ask(x1.ActivateTask(request=LONG, may_wait=True), later_s * 10**9) == "waits"
+    assert function.ask(x1.JudgeTask(xid=xid.hex()), later_s * 10**9) == "ok" and len(function.changes) == 1
+
+
+def test_none_waits_without_a_lease_that_was_there() -> None:
+    """It is refused, and the administrator knows; after a newer head it is told again."""
+    function, log = Function(), Log(LONG)
+    late_ns = NOW_NS + GRACE_NS
+    assert function.ask(log.head(0, NOW_S), late_ns) == "ok"  # the newest there is, too old
+    assert function.ask(x1.ActivateTask(request=LONG, may_wait=True), late_ns) == Check.LEASE
+    later_s = NOW_S + 86_400 + 60
+    answer = function.table.handle(log.head(2, later_s), later_s * 10**9)
+    assert answer == x1.Ok(again=True)
+    assert function.table.handle(log.head(2, later_s + 1), (later_s + 1) * 10**9) == x1.Ok()
 
 
 def test_more_of_the_officers_acts_take_its_place() -> None:

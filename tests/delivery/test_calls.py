@@ -11,7 +11,7 @@ import pytest
 from mediation.core.interface.x2 import Direction, PayloadFormat, Pdu, PduType
 from mediation.core.ledger.sealing import Box
 from mediation.delivery import calls, inputs
-from mediation.delivery.calls import CallJournal, Passed, Seen
+from mediation.delivery.calls import CallJournal, Closed, Input, Passed, Seen
 from mediation.delivery.calls_file import FRAME, LEAST_ROOM, MAGIC
 from mediation.runtime.keystream import NONCE_OCTETS, Keystream
 from tests import vault
@@ -256,6 +256,29 @@ def test_of_one_call_the_first_and_the_newest_and_of_keys_the_last_minute(tmp_pa
     assert rewrite(made)
     found = played(after_crash(tmp_path))
     assert found == [*range(1, inputs.FIRST_OF_CALL + 1), *range(1001 - inputs.LAST_OF_CALL, 1001), inputs.KEYS_NS + 2]
+
+
+def test_that_an_end_was_said_is_kept_as_long_as_its_call(tmp_path: Path) -> None:
+    """However much came before and after it: an end that was said must not be said again."""
+    made = journal(tmp_path)
+    made.armed(ONE, END_NS)
+    for number in range(1, 1001):
+        made.add(ONE, "tap", Seen(False, pdu(number)), "long")
+        if number in (3, 500):
+            made.add(ONE, "tap", Closed(ONE, "tap", "long"), "long")
+    made.armed(OTHER, END_NS)
+    made.ended(OTHER)
+    assert rewrite(made)
+
+    def found() -> list[Input]:
+        return [record for _, record in after_crash(tmp_path).armed(ONE, END_NS)]
+
+    assert [isinstance(each, Closed) for each in found()].count(True) == 2
+    assert len(found()) == inputs.FIRST_OF_CALL + inputs.LAST_OF_CALL + 2
+    assert [isinstance(each, Closed) for each in found()].index(True) == 3
+    made.armed(OTHER, END_NS)
+    made.ended(OTHER)
+    assert rewrite(made, lambda xid, iap, call: False) and found() == []
 
 
 def test_bounded_whatever_is_up(tmp_path: Path) -> None:

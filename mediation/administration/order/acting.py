@@ -71,10 +71,7 @@ def examine(
     call_back = order.call_back[0] if order.call_back is not None else ""
     acts = authorization.examine_acts(order.legal, order.carrier, texts, trust, extensions=pairs, call_back=call_back)
     command, key = acts.commands[-1]
-    if command.act is Act.DEACTIVATE:  # does not lapse: a clock that was set forward, and back, would keep it out
-        authorization.check_key_dates(key, command.issued_s, now_ns // NS)
-    else:
-        authorization.check_dates(command, key, now_ns // NS)
+    authorization.check_dates(command, key, now_ns // NS)
     if command.act is Act.ACTIVATE:
         authorization.check_order_dates(acts.order, now_ns // NS)
         authorization.check_senior_officer(trust, now_ns // NS)

@@ -3,6 +3,8 @@
 Answers for judging the signed text and for every order of that agency, and no other, being named in one turn: those
 that run, those that wait and those that nobody has activated; and for which texts are told to a function that comes
 back. It writes nothing: `orders` does, and it waits for no witness, as no stop does.
+
+A text is stored as soon as it was found good. Who could put one into the store stops orders, and begins none.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from mediation.administration.order.stored import Stored
+from mediation.administration.persons import roster
 from mediation.core.authority import authorization, jws, withdrawal
 from mediation.core.authority.roster import CONTACT_WAIT_S, Roster
 from mediation.core.authority.trust import Trust
@@ -20,6 +23,9 @@ from mediation.core.check import Check
 from mediation.core.errors import AuthorizationError
 from mediation.core.ledger import entry
 from mediation.core.units import NS
+
+# To whom withdraws an agency's authority, when neither book could take it.
+NOT_KEPT = "; nothing of it could be written: make room and withdraw it again, or a restart forgets it"
 
 
 class Withdrawn(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,18 +36,26 @@ class Withdrawn(msgspec.Struct, frozen=True, kw_only=True):
     records: tuple[entry.Record, ...]
 
 
-def examine(text: str, orders: Iterable[Stored], trust: Trust, now_ns: int) -> Withdrawn:
+def examine(text: str, orders: Iterable[Stored], trust: Trust, now_ns: int, *, came: bool = False) -> Withdrawn:
     """Raises AuthorizationError. A text counts for a day: by then no order can stand by a contact that was approved
-    after it (`CONTACT_WAIT_S`), so that who keeps an old one stops nothing new with it."""
+    after it (`CONTACT_WAIT_S`), so that who keeps an old one stops nothing new with it.
+
+    One that `came` in time and was stored, and that the ledger could not take, never grows too old to be carried out:
+    but for an order that stands by a contact which it does not withdraw.
+    """
     found = withdrawal.examine(text, trust)
     revocation = found.revocation
-    authorization.check_key_dates(found.key, revocation.issued_s, now_ns // NS)
-    if now_ns // NS >= revocation.issued_s + CONTACT_WAIT_S:
-        raise AuthorizationError(Check.COMMAND_DATES)
+    if not came:
+        authorization.check_key_dates(found.key, revocation.issued_s, now_ns // NS)
+        if now_ns // NS >= revocation.issued_s + CONTACT_WAIT_S:
+            raise AuthorizationError(Check.COMMAND_DATES)
+    left = trust.with_revoked(found.markers)
     ended = tuple(
         (order, order.legal_sha256 if found.role is Role.LEGAL else order.carrier_sha256)
         for order in orders
-        if order.state not in ENDED and agency_of(order) == revocation.agency
+        if order.state not in ENDED
+        and agency_of(order) == revocation.agency
+        and not (came and order.commands and roster.stands(order, left))
     )
     time_us, digest = now_ns // 1000, jws.sha256_hex(text)
     records: list[entry.Record] = [

@@ -156,11 +156,12 @@ class Orders(Register):
         of_agencies = agencies.to_tell(self._store.withdrawals(), self.trust)
         return list(dict.fromkeys((*of_agencies, *self._store.revocations(open_))))  # those stand with orders too
 
-    def revoke_agency(self, text: str, now_ns: int) -> Result:
+    def revoke_agency(self, text: str, now_ns: int, *, came: bool = False) -> Result:
         """All authority of one agency is withdrawn: all of its orders end in this turn, and those of no other. The text
-        is stored before it is entered: what a crash lets stand of the two is carried out at the next start."""
+        is stored before it is entered: what a crash or a full disk lets stand of the two is carried out at the next
+        start (`came`), whenever that is."""
         try:
-            withdrawn = agencies.examine(text, self, self.trust, now_ns)
+            withdrawn = agencies.examine(text, self, self.trust, now_ns, came=came)
         except AuthorizationError as error:
             return self._books.refuse(error, text, now_ns)
         self.trust = self.trust.with_revoked((*withdrawn.markers, *(token for _, token in withdrawn.orders)))
@@ -168,7 +169,7 @@ class Orders(Register):
             self._store.add_withdrawal(text)
         for order, _ in withdrawn.orders:
             order.state = LIFE[order.state, Event.REVOKE]
-        self._books.enter(withdrawn.records, stop=True)
+        entered = self._books.enter(withdrawn.records, stop=True)
         with self._books.saving(stop=True):
             for order, token in withdrawn.orders:
                 self._store.add_revocation(token, order.carrier_sha256, text)
@@ -176,7 +177,8 @@ class Orders(Register):
         self.revoked(text)
         for order, _ in withdrawn.orders:
             self.changed(order)
-        return Result(detail=f"{len(withdrawn.orders)} orders")
+        kept = entered or text in self._store.withdrawals()
+        return Result(detail=f"{len(withdrawn.orders)} orders{'' if kept else agencies.NOT_KEPT}")
 
     def change_roster(self, approvals: Sequence[str], now_ns: int) -> Result:
         """A change of persons, roles, keys or contacts: entered, then in force here and told to the functions. Orders
@@ -391,7 +393,5 @@ class Orders(Register):
         for order in self.lost:
             self.alarms.sound(Alarm.ORDER_LOST, now_ns, case=order.case, detail=f"xid {order.xid}")
         for text in agencies.unfinished(self._store.withdrawals(), self.trust):
-            if self.revoke_agency(text, now_ns).check:  # it was good, and is too old now
-                with self._books.saving(stop=True):
-                    self._store.drop_withdrawal(text)
+            self.revoke_agency(text, now_ns, came=True)
         self.advance(now_ns)

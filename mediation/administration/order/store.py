@@ -196,10 +196,6 @@ class Store:
             "INSERT OR REPLACE INTO withdrawals VALUES (?, ?)", (row, self._seal_outer(row, "withdrawal", text))
         )
 
-    def drop_withdrawal(self, text: str) -> None:
-        """Forgets one that was never carried out."""
-        self._db.execute("DELETE FROM withdrawals WHERE row = ?", (self._withdrawal(text),))
-
     def withdrawals(self) -> list[str]:
         """The signed texts of the withdrawals of agencies."""
         rows = list(self._db.execute("SELECT row, text FROM withdrawals"))

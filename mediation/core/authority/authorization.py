@@ -293,8 +293,10 @@ def check_command(command: Command, legal: LegalToken, carrier_sha256: str, trus
 
 
 def check_dates(command: Command, key: Key, entered_s: int) -> None:
-    """An act counts only if it was entered between its signing and its lapse, with a key that was good at both."""
-    if not command.issued_s - CLOCK_SKEW_S <= entered_s < command.expires_s:
+    """An act counts only if it was entered between its signing and its lapse, with a key that was good at both. What
+    only ends or interrupts does not lapse: a clock that was set forward, and back, would keep it out."""
+    lapsed = entered_s >= command.expires_s and command.act not in (Act.DEACTIVATE, Act.SUSPEND)
+    if command.issued_s - CLOCK_SKEW_S > entered_s or lapsed:
         raise AuthorizationError(Check.COMMAND_DATES)
     check_key_dates(key, command.issued_s, entered_s)
 

@@ -5,8 +5,8 @@ stop interceptions and start none. Sans-I/O.
 
 Stopping and suspending need no signature and never fail. A task that was stopped can never be armed again here; one
 that was suspended goes on only with a later act of an officer's. When the lease on the ledger's heads ends
-(core/authority/lease.py), all tasks stop, and may be armed again after a newer head: the answer to that head says
-`again`.
+(core/authority/lease.py), all tasks stop, what waits to be judged too, and may be armed again after a newer head, as
+may what was refused for want of one: the answer to that head says `again`.
 
 An order that was in force before a restart may wait (`may_wait`): it is kept as it came, no task, and judged when the
 first event asks for it (`judge`) or the administrator does, whichever is first. Until then nothing is done by it; an
@@ -37,6 +37,7 @@ from mediation.core.interface.x1 import (
     JudgeTask,
     ModifyTask,
     Ok,
+    Ping,
     ProveRoster,
     Refused,
     ReportStatus,
@@ -165,6 +166,8 @@ class TaskTable:
                     self.believe(self._trust.with_revoked(tokens))
                 case SuspendTask():
                     self.suspend(_xid(request.xid), request.sequence)
+                case Ping():
+                    pass
                 case ReportStatus():
                     return Ok(id=request.id, report=report())
         except AuthorizationError as error:
@@ -195,10 +198,12 @@ class TaskTable:
         return Ok(id=request.id, again=again)
 
     def _lapse(self, now_ns: int) -> None:
-        """Ends all tasks, not for good, when the lease has ended."""
-        if self.lease.valid(now_ns) or not self._tasks:
+        """Ends all tasks, and what waits to be one, not for good, when the lease has ended."""
+        if self.lease.valid(now_ns) or not (self._tasks or (self._waiting and self.lease.ends_ns)):
             return
         self._lapsed = True
+        self._waiting.clear()
+        self._waiting_octets = 0
         tasks, self._tasks = self._tasks, {}
         self.lapses += len(tasks)
         for task in tasks.values():
@@ -210,6 +215,7 @@ class TaskTable:
         self._forget(xid)
         octets = _octets(request.request)
         room = self._waiting_octets + octets <= WAITING_OCTETS and xid not in self._stopped
+        room = room and (self.lease.valid(now_ns) or not self.lease.ends_ns)  # else it is refused, and told so
         if self._may_wait is None or xid in self._tasks or not room or not self._may_wait(xid, request.request):
             self._arm(request, now_ns, new=True)
             return False
@@ -256,6 +262,7 @@ class TaskTable:
         for text in dict.fromkeys(shown.checkpoint for shown in request.proofs):
             self.lease.proven(text, self._trust, now_ns)
         if not self.lease.valid(now_ns):
+            self._lapsed = True  # as those that ended with it: told again after a newer head
             raise AuthorizationError(Check.LEASE)
         if asked.dde_off:
             task = msgspec.structs.replace(task, dde=False)
@@ -327,7 +334,9 @@ class TaskTable:
         """The nearest end of a window or of the lease, to wait for."""
         while self._ends and self._gone(*self._ends[0]):
             heapq.heappop(self._ends)
-        return min(self.lease.ends_ns, self._ends[0][0]) if self._tasks else None
+        if self._tasks:
+            return min(self.lease.ends_ns, self._ends[0][0])
+        return self.lease.ends_ns or None if self._waiting else None
 
     def _gone(self, end_ns: int, xid: bytes) -> bool:
         """Whether a moment of the heap is no task's end any more."""

@@ -18,6 +18,7 @@ out.
     {"type":"JudgeTask","id":10,"xid":"<32 hex>"}       {"type":"Ok","id":10}
     {"type":"ProveRoster","id":11,"first":3,            {"type":"Ok","id":11}
      "proofs":[{...}, ...]}
+    {"type":"Ping","id":12}                             {"type":"Ok","id":12}
 
 A roster must continue the one that is held, and is judged here from end to end; a revocation carries its maker's
 signature. Both end at once the tasks that they leave without authority. Neither can begin anything: nothing is armed
@@ -91,6 +92,10 @@ class ReportStatus(Pdu, frozen=True, kw_only=True, tag="ReportStatus"):
     pass
 
 
+class Ping(Pdu, frozen=True, kw_only=True, tag="Ping"):
+    """Asks for nothing but an answer."""
+
+
 class Roster(Pdu, frozen=True, kw_only=True, tag="Roster"):
     """The whole chain of changes of persons, roles and keys (core/authority/roster.py)."""
 
@@ -125,7 +130,7 @@ class Refused(Pdu, frozen=True, kw_only=True, tag="Refused"):
 
 
 Request = (
-    ActivateTask | ModifyTask | JudgeTask | DeactivateTask | SuspendTask | ReportStatus | Roster | ProveRoster
+    ActivateTask | ModifyTask | JudgeTask | DeactivateTask | SuspendTask | ReportStatus | Ping | Roster | ProveRoster
     | RevokeToken | Head
 )  # fmt: skip
 Answer = Ok | Refused

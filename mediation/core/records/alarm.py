@@ -47,6 +47,7 @@ class Alarm(Named):
     ORDER_LOST = "order-lost", "the store has lost an order that the ledger knows as activated: it is stopped"
     DISK_FULL = "disk-full", "the ledger or the store cannot be written: nothing can be begun, stops are carried out"
     FUNCTION_REFUSED = "function-refused", "a function refuses an order that the administration finds good"
+    FUNCTION_SILENT = "function-silent", "a function is connected and does not answer: it stands still"
     UNAUTHORIZED_TAP = "unauthorized-tap", "a tap was found that belongs to no case"
     INCIDENT = "incident", "a compromise or an unlawful interception is to be reported (47 CFR 1.20003(c))"
     CODE_CHANGED = "code-changed", "the daemon's code, configuration or adapters changed while it ran"
