@@ -11,6 +11,7 @@ import trio.testing
 from mediation.administration import lab
 from mediation.administration.connections import Connections
 from mediation.administration.control import Administrator
+from mediation.administration.function import Function
 from mediation.administration.ledger import tail
 from mediation.administration.ledger.tiles import CHECKPOINT, Folder
 from mediation.administration.order.store import Store
@@ -153,17 +154,15 @@ async def test_a_report_that_fits_into_no_answer(desk: s.Desk, depth: int, shown
     for _ in range(depth):
         said = {"in": said}
 
-    class Told:
-        name = "iap"
-
+    class Told(Function):
         async def report(self) -> dict[str, object]:
             return said
 
     administrator = Administrator.__new__(Administrator)
     administrator._orders, administrator._connections = desk.orders, Connections(1)
-    administrator._tasking = Tasking(desk.orders, desk.site.run_dir, lambda: desk.now_ns)
-    administrator._tasking.iap = Told()  # type: ignore[assignment]
-    administrator._tasking.functions = (Told(),)  # type: ignore[assignment]
+    administrator._tasking = tasking = Tasking(desk.orders, desk.site.run_dir, lambda: desk.now_ns)
+    tasking.iap = Told("iap", tasking)
+    tasking.functions = (tasking.iap,)  # type: ignore[assignment]
     report = await administrator._report()
     assert report.functions == {"iap": said if shown else None}
     assert desk.orders.counters["reports_malformed"] == (not shown)

@@ -144,7 +144,7 @@ class Made:
             ("keys/founding", f"{core_roster.digest(self.lines[0])}\n".encode()),
             ("plan/1.json", PLAN),
         ]
-        octets = export.of(tiles.Folder(self.folder, BOX), SIGNER.verifier, wanted or Export(), beside)
+        octets = export.of(tiles.Folder(self.folder, BOX), SIGNER.verifier, wanted or Export(), lambda: beside)
         path = self.folder.parent / "export.tar"
         path.write_bytes(octets)
         archive = tiles.Archive(path)

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 from pathlib import Path
 from typing import Protocol
@@ -194,9 +195,11 @@ class Folder:
             return []
 
     def all(self) -> list[str]:
-        """Every file of the ledger, sorted: what an export holds."""
-        found = (path for path in self.path.rglob("*") if path.is_file() and path.suffix != ".new")
-        return sorted(path.relative_to(self.path).as_posix() for path in found)
+        """Every file of the ledger, sorted: what an export holds. A folder that goes meanwhile is passed over: a full
+        tile has taken the place of what lay there."""
+        found = (Path(folder, name) for folder, _, names in os.walk(self.path) for name in names)
+        files = (path for path in found if path.suffix != ".new" and path.is_file())
+        return sorted(path.relative_to(self.path).as_posix() for path in files)
 
 
 class _Member(tarfile.TarInfo):
