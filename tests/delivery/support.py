@@ -37,8 +37,11 @@ def found(folder: Path) -> list[Segment]:
             one.start = record.parse_segment_header(one.show(0, HEADER_OCTETS))
         except RemoteProtocolError:
             one.start = record.parse_segment_header(one.show(one.size, HEADER_OCTETS))
-        segments.append(one)
-    return sorted((one for one in segments if one.start != SPARE), key=lambda one: one.start)
+        if one.start == SPARE:
+            one.close()
+        else:
+            segments.append(one)
+    return sorted(segments, key=lambda one: one.start)
 
 
 def newest(folder: Path) -> Segment:

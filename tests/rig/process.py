@@ -30,6 +30,13 @@ class PeerError(MediationError):
     """A peer of the rig did not start or did not do what it was told; the text is its own complaint."""
 
 
+def readable(descriptor: int, limit_s: float) -> bool:
+    """Waits for something to read; select(2) knows a thousand descriptors, and a long run of tests has more."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(1000 * limit_s))
+
+
 class Output:
     """The lines that a peer printed; may be awaited. Bounded: only the last `LINES_KEPT` are kept."""
 
@@ -105,10 +112,10 @@ class Peer:
             while time.monotonic() < limit and self.process.poll() is None:
                 try:
                     asking.send(question)
-                    if select.select([asking], [], [], ASK_AGAIN_S)[0]:
+                    if readable(asking.fileno(), ASK_AGAIN_S):
                         return asking.recv(65_535)
                 except ConnectionRefusedError:  # the port is not open yet: ask again when a moment has passed
-                    select.select([], [], [], ASK_AGAIN_S)
+                    time.sleep(ASK_AGAIN_S)
         raise PeerError(f"{self.name}: does not answer on port {port}; it said: {self.output.tail()}")
 
     def stop(self) -> None:

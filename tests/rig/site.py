@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import tempfile
@@ -25,6 +24,7 @@ from mediation.cli.demo.site import AGENCY, LabSite, Lines, free_port
 from mediation.cli.main import group
 from mediation.core.errors import MediationError
 from mediation.runtime import config
+from tests.rig.process import readable
 
 STOP_LIMIT_S, START_LIMIT_S = 10.0, 30.0
 ASK_AGAIN_S = 0.02
@@ -157,7 +157,7 @@ class RigSite(LabSite):
         handle = os.pidfd_open(pid)
         os.kill(pid, signal.SIGKILL)
         try:  # it is the parent's child, not ours: the handle tells when it has ended
-            assert select.select([handle], [], [], STOP_LIMIT_S)[0], f"the {function} lives on"
+            assert readable(handle, STOP_LIMIT_S), f"the {function} lives on"
         finally:
             os.close(handle)
 
