@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mediation.administration.ledger.tiles import Folder
+from mediation.administration.ledger.tiles import Folder, directly_in
 
 PASSES = 20  # each reads what the writer changed during the one before: after the first, a few files
 
@@ -40,8 +40,7 @@ class Snapshot:
         return self._files.get(name)
 
     def names(self, folder: str) -> list[str]:
-        below = (name[len(folder) + 1 :] for name in self._files if name.startswith(f"{folder}/"))
-        return sorted({name.partition("/")[0] for name in below})
+        return directly_in(folder, self._files)
 
     def all(self) -> list[str]:
         """Every file, sorted."""

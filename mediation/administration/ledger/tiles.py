@@ -28,6 +28,7 @@ import hashlib
 import io
 import os
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -165,6 +166,12 @@ class Files(Protocol):
         """The names directly in `folder`, sorted; empty when it does not exist."""
 
 
+def directly_in(folder: str, names: Iterable[str]) -> list[str]:
+    """Of files that are held by their whole names, those and the folders that stand in `folder`, sorted."""
+    below = (name[len(folder) + 1 :] for name in names if name.startswith(f"{folder}/"))
+    return sorted({name.partition("/")[0] for name in below})
+
+
 class Folder:
     """A ledger on the disk. Without `box`, the vault's for records, they stay sealed."""
 
@@ -238,8 +245,7 @@ class Archive:
         return None if octets is None else _bounded(name, octets, MAX_HISTORY_OCTETS)
 
     def names(self, folder: str) -> list[str]:
-        below = (name[len(folder) + 1 :] for name in self._files if name.startswith(f"{folder}/"))
-        return sorted({name.partition("/")[0] for name in below})
+        return directly_in(folder, self._files)
 
 
 def pack(files: list[tuple[str, bytes]]) -> bytes:
